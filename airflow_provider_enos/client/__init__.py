@@ -1,0 +1,1 @@
+"""Drivers: they carry the bytes that the protocol decides on, and decide nothing themselves."""

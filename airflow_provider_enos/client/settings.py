@@ -1,0 +1,253 @@
+"""An Airflow connection of type ``enos``, read and checked once."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+
+from airflow_provider_enos.errors import EnosConfigError
+from airflow_provider_enos.protocol.text import excerpt
+
+DEFAULT_TIMEOUT = 65.0
+"""Seconds. Just above the 60 s after which the gateway itself gives up on a service, so that it answers first."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds to wait for a TCP connection, at the most."""
+LONGEST_TIMEOUT = 3600.0
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_LINK_FIELDS = {"flow_id", "flow_instance_id"}
+_KNOWN_EXTRA = {"org_id", "user_id", "verify", "timeout", "allow_http", "console_url"}
+
+
+class AirflowConnection(Protocol):
+    """What is read of a connection: ``airflow.sdk.Connection`` and the one of Airflow 2 both have it."""
+
+    conn_id: Any
+    host: Any
+    schema: Any
+    port: Any
+    login: Any
+    password: Any
+    extra: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a connection says. Built by ``read``, which refuses what cannot work."""
+
+    base_url: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    org_id: str
+    user_id: str
+    verify: bool | str
+    timeout: float
+    console_url: str | None
+
+    def link(self, *, flow_id: object, flow_instance_id: str) -> str | None:
+        """Where the console shows this instance; None without ``console_url``."""
+        if self.console_url is None:
+            return None
+        return self.console_url.format(
+            flow_id=quote(str(flow_id), safe=""), flow_instance_id=quote(flow_instance_id, safe="")
+        )
+
+
+def read(connection: AirflowConnection, *, org_id: str | None = None, user_id: str | None = None) -> Settings:
+    """The settings of ``connection``; ``org_id`` and ``user_id`` override its own.
+
+    Raises ``EnosConfigError``, naming the field, its value unless it is secret, and what would do.
+    """
+    extra = _extra(connection)
+    return Settings(
+        base_url=_base_url(connection, _flag(extra, "allow_http", False)),
+        access_key=_credential(connection.login, "login", "the access key"),
+        secret_key=_credential(connection.password, "password", "the secret key"),
+        org_id=_tenant(org_id, extra, "org_id"),
+        user_id=_tenant(user_id, extra, "user_id"),
+        verify=_verify(extra.get("verify")),
+        timeout=_timeout(extra.get("timeout")),
+        console_url=_console_url(extra.get("console_url")),
+    )
+
+
+def _extra(connection: AirflowConnection) -> Mapping[str, Any]:
+    text = connection.extra
+    if text in (None, ""):
+        return {}
+    try:
+        extra = json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        # Not shown: people put secrets here.
+        raise EnosConfigError("extra", "it is no JSON", accepted="a JSON object") from None
+    if not isinstance(extra, dict):
+        raise EnosConfigError("extra", f"it is a JSON {type(extra).__name__}", accepted="a JSON object")
+    # The form of Airflow 2 stores an empty field as an empty text.
+    return {name: value for name, value in extra.items() if value is not None and value != ""}
+
+
+def _base_url(connection: AirflowConnection, allow_http: bool) -> str:
+    host, schema, port = connection.host, connection.schema, connection.port
+    if not isinstance(host, str) or not host.strip():
+        raise EnosConfigError("host", "it is missing", accepted="the gateway's address, such as apim.example.com")
+    host = host.strip()
+    prefix = ""
+    if "://" in host or "/" in host:
+        host, schema, port, prefix = _split_address(host, schema, port)
+    scheme = (schema or "https").strip().lower()
+    if scheme not in ("https", "http"):
+        raise EnosConfigError("schema", _shown(schema), accepted="https or http")
+    host = f"[{host}]" if _is_ipv6(host) else host
+    if not _HOST.fullmatch(host) or (host.startswith("[") and not _is_ipv6(host[1:-1])):
+        raise EnosConfigError("host", _shown(re.sub(r".*@", "***@", host)), accepted="a host name or IP address")
+    if scheme == "http" and not allow_http and not _is_loopback(host):
+        raise EnosConfigError(
+            "schema",
+            f"plain http to {host} would send the credentials' signatures and all data in the clear",
+            accepted="https, or allow_http: true in extra",
+        )
+    return f"{scheme}://{host}{_port(port)}{prefix}"
+
+
+def _split_address(host: str, schema: Any, port: Any) -> tuple[str, Any, Any, str]:
+    """A whole address in ``host``, with its own scheme, port and path prefix, as people paste it."""
+    refused = EnosConfigError(
+        "host",
+        # Somebody may have pasted credentials before an @.
+        _shown(re.sub(r"[^/]*@", "***@", host)),
+        accepted="a host name, or an address such as https://apim.example.com:443/prefix",
+    )
+    try:
+        parts = urlsplit(host if "://" in host else f"//{host}")
+        inner_port = parts.port
+    except ValueError:
+        raise refused from None
+    prefix = parts.path.rstrip("/")
+    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+        raise refused
+    if not _PREFIX.fullmatch(prefix):
+        raise refused
+    if parts.scheme and schema and parts.scheme != schema.strip().lower():
+        raise EnosConfigError("schema", f"{_shown(schema)}, but host says {parts.scheme}", accepted="one of them")
+    if inner_port and port and str(inner_port) != str(port):
+        raise EnosConfigError("port", f"{_shown(port)}, but host says {inner_port}", accepted="one of them")
+    return parts.hostname, parts.scheme or schema, inner_port or port, prefix
+
+
+def _port(port: Any) -> str:
+    if port is None or port == "":
+        return ""
+    number = int(port) if isinstance(port, str) and re.fullmatch(r"[0-9]{1,5}", port) else port
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 65535:
+        raise EnosConfigError("port", _shown(port), accepted="1 to 65535")
+    return f":{number}"
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _credential(value: Any, name: str, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise EnosConfigError(name, "it is missing", accepted=what)
+    if value != value.strip() or not value.isprintable():
+        raise EnosConfigError(name, "it has white space or control characters in it", accepted=what)
+    return value
+
+
+def _tenant(given: Any, extra: Mapping[str, Any], name: str) -> str:
+    value = extra.get(name) if given is None or given == "" else given
+    if value is None:
+        strange = ", ".join(sorted(set(extra) - _KNOWN_EXTRA))
+        raise EnosConfigError(
+            name,
+            "it is missing in extra" + (f" (which has {excerpt(strange, 80)})" if strange else ""),
+            accepted=f"the EnOS {name}, in the connection's extra or as an argument",
+        )
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 200:
+        raise EnosConfigError(name, _shown(value), accepted="a text such as o15504722874071")
+    return value.strip()
+
+
+def _flag(extra: Mapping[str, Any], name: str, default: bool) -> bool:
+    value = extra.get(name, default)
+    flag = _as_flag(value)
+    if flag is None:
+        raise EnosConfigError(name, _shown(value), accepted="true or false")
+    return flag
+
+
+def _as_flag(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def _verify(value: Any) -> bool | str:
+    if value is None:
+        return True
+    flag = _as_flag(value)
+    if flag is not None:
+        return flag
+    if isinstance(value, str) and os.path.isfile(value):
+        return value
+    raise EnosConfigError("verify", _shown(value), accepted="true, false, or the path of a CA file that exists")
+
+
+def _timeout(value: Any) -> float:
+    if value is None:
+        return DEFAULT_TIMEOUT
+    try:
+        seconds = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise EnosConfigError("timeout", _shown(value), accepted=f"seconds, above 0 and up to {LONGEST_TIMEOUT:g}")
+    return seconds
+
+
+def _console_url(value: Any) -> str | None:
+    if value is None:
+        return None
+    accepted = "an http or https address with {flow_instance_id} or {flow_id} in it"
+    refused = EnosConfigError("console_url", _shown(value), accepted=accepted)
+    if not isinstance(value, str) or not value.isprintable() or any(letter.isspace() for letter in value):
+        raise refused
+    try:
+        parts = urlsplit(value)
+        pieces = [(name, spec, how) for _, name, spec, how in Formatter().parse(value) if name is not None]
+    except ValueError:
+        raise refused from None
+    plain = all(name in _LINK_FIELDS and not spec and not how for name, spec, how in pieces)
+    if parts.scheme not in ("http", "https") or not _is_plain_netloc(parts.netloc) or not pieces or not plain:
+        raise refused
+    return value
+
+
+def _is_plain_netloc(netloc: str) -> bool:
+    return bool(netloc) and not any(letter in netloc for letter in "{}@\\")
+
+
+def _shown(value: Any) -> str:
+    return excerpt(repr(value), 80)

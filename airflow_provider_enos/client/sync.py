@@ -1,0 +1,202 @@
+"""Drives protocol generators with requests: for task processes, the connection test and scripts."""
+
+from __future__ import annotations
+
+import os
+import random
+import ssl
+import time
+from collections.abc import Callable, Generator
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
+from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosTransportError
+from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
+from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.text import excerpt
+
+if TYPE_CHECKING:
+    import requests
+
+LARGEST_REPLY = 32 * 2**20
+"""Bytes of a reply that are read at the most."""
+
+_CHUNK = 64 * 1024
+
+_gateways: dict[tuple[int, str, str, str], Gateway] = {}
+_gateways_lock = Lock()
+
+
+def shared_gateway(settings: Settings) -> Gateway:
+    """The gateway object of this process for that address and key: with it, its one token."""
+    # A forked process must not inherit a lock that a thread of its parent held: hence the process id.
+    key = (os.getpid(), settings.base_url, settings.access_key, settings.secret_key)
+    with _gateways_lock:
+        if key not in _gateways:
+            _gateways[key] = Gateway(*key[1:], clock=time.time, jitter=random.random)
+        return _gateways[key]
+
+
+class SyncClient:
+    """Carries out calls and procedures, one HTTP session for all. Not to be shared between threads.
+
+    :param timeout: seconds to wait for each reply, in place of the one in the settings.
+    :param connect_timeout: seconds to wait for a connection.
+    :param sleep: how to wait, in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        retry: Retry = DEFAULT_RETRY,
+        timeout: float | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.gateway = shared_gateway(settings)
+        self._tenant = Tenant(settings.org_id, settings.user_id)
+        self._retry = retry
+        self._timeout = timeout or settings.timeout
+        self._connect_timeout = min(connect_timeout, self._timeout)
+        self._verify = settings.verify
+        self._sleep = sleep
+        self._session: requests.Session | None = None
+        self._proxies: dict[str, str] = {}
+
+    def call(self, call: Call[T]) -> T:
+        """The result of one call."""
+        return self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+
+    def run(self, procedure: Procedure[T]) -> T:
+        """The result of several calls that belong together."""
+        return self._drive(procedure, self._step_of_procedure)
+
+    def close(self) -> None:
+        """Closes the HTTP session; the next call opens another."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _drive(self, steps: Generator[Any, Any, T], do: Callable[[Any], Any]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = do(step)
+                except EnosError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        finally:
+            # Whatever interrupts us, what the generator holds is let go of now.
+            steps.close()
+
+    def _step_of_procedure(self, step: Call[Any] | Sleep) -> Any:
+        return self._sleep(step.seconds) if isinstance(step, Sleep) else self.call(step)
+
+    def _step_of_exchange(self, step: Request | Sleep) -> Response | None:
+        return self._sleep(step.seconds) if isinstance(step, Sleep) else self._send(step)
+
+    def _send(self, request: Request) -> Response:
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        session = self._session or self._open_session()
+        prepared = requests.PreparedRequest()
+        prepared.method = request.method
+        prepared.url = request.url
+        prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
+        prepared.hooks = requests.hooks.default_hooks()
+        prepared.body = request.body
+        if request.body is not None:
+            prepared.headers["Content-Length"] = str(len(request.body))
+        try:
+            with session.send(
+                prepared,
+                stream=True,
+                allow_redirects=False,
+                timeout=(self._connect_timeout, self._timeout),
+                verify=self._verify,
+                proxies=self._proxies,
+            ) as reply:
+                body = self._read(reply)
+                headers = {name.lower(): value for name, value in reply.headers.items()}
+                return Response(reply.status_code, headers, body)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise _transport_error(self.gateway.base_url, error) from error
+
+    def _open_session(self) -> requests.Session:
+        import requests
+
+        session = requests.Session()
+        # Proxies and CA bundles of the environment: looked up once, since requests takes its time over it.
+        merged = session.merge_environment_settings(self.gateway.base_url, {}, None, None, None)
+        self._proxies = dict(merged["proxies"])
+        if self._verify is True and isinstance(merged["verify"], str):
+            self._verify = merged["verify"]
+        self._session = session
+        return session
+
+    def _read(self, reply: requests.Response) -> bytes:
+        """The body, as long as it is not too large and does not take too long."""
+        deadline = time.monotonic() + self._timeout
+        chunks: list[bytes] = []
+        size = 0
+        # read1 returns what has come, so that the clock below is looked at; urllib3 1 has only read.
+        read = getattr(reply.raw, "read1", reply.raw.read)
+        while chunk := read(_CHUNK, decode_content=True):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_REPLY:
+                reply.close()
+                raise EnosReplyError(
+                    f"{self.gateway.base_url}: the reply is larger than {LARGEST_REPLY // 2**20} MiB",
+                    http_status=reply.status_code,
+                )
+            if time.monotonic() > deadline:
+                reply.close()
+                raise EnosTransportError(
+                    f"{self.gateway.base_url}: the reply took longer than {self._timeout:g} s", sent=True
+                )
+        return b"".join(chunks)
+
+
+def _transport_error(base_url: str, error: Exception) -> EnosTransportError:
+    """What went wrong, in a few words, and whether the request may have been sent all the same."""
+    import requests
+    from urllib3.exceptions import NameResolutionError, NewConnectionError, ReadTimeoutError
+
+    # requests wraps urllib3's errors, which tell more.
+    cause = getattr(error.args[0] if error.args else None, "reason", None)
+    root = _root(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        # Only a refused certificate surely comes before anything is sent.
+        sent = not isinstance(root, ssl.SSLCertVerificationError)
+        return EnosTransportError(f"{base_url}: TLS failed: {_named(root)}", sent=sent, tls=True)
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return EnosTransportError(f"{base_url}: no connection in time", sent=False)
+    if isinstance(error, requests.exceptions.ProxyError):
+        # To an https gateway a proxy only makes a tunnel; a plain request it may have passed on.
+        return EnosTransportError(f"{base_url}: the proxy failed", sent=base_url.startswith("http:"))
+    if isinstance(cause, NameResolutionError):
+        return EnosTransportError(f"{base_url}: the host name cannot be resolved", sent=False)
+    if isinstance(cause, NewConnectionError):
+        return EnosTransportError(f"{base_url}: cannot connect: {_named(root)}", sent=False)
+    if isinstance(error, (requests.exceptions.ReadTimeout, ReadTimeoutError)):
+        return EnosTransportError(f"{base_url}: no reply in time", sent=True)
+    return EnosTransportError(f"{base_url}: the connection broke: {_named(root)}", sent=True)
+
+
+def _root(error: BaseException) -> BaseException:
+    """The innermost error: the one that people know, and without the URL that urllib3 puts in front."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return error
+
+
+def _named(error: BaseException) -> str:
+    return excerpt(f"{type(error).__name__}: {error}")

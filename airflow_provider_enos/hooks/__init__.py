@@ -1,0 +1,1 @@
+"""The hook: one connection to an EnOS gateway."""

@@ -1,0 +1,220 @@
+"""Starts EnOS flows and follows them to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
+
+from airflow_provider_enos.errors import EnosError, EnosFlowCancelledError, EnosFlowTimeoutError
+from airflow_provider_enos.hooks.boundary import TaskState, airflow_errors
+from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
+from airflow_provider_enos.protocol.exchange import AT_ONCE
+from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, start
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, conclude, wait
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_enos.client.sync import SyncClient
+
+DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_after }}"
+"""The end of the data interval; where a run has none, the moment from which it was allowed to run."""
+
+_CANCEL_TIMEOUT, _CANCEL_CONNECT_TIMEOUT = 2.0, 1.0
+_STATE_KEY = "enos_trigger"
+
+
+class EnosTriggerFlowFromTaskOperator(BaseOperator):
+    """Starts an EnOS flow from one of its task nodes, follows the flow instance, and ends as it ends.
+
+    The given node and all nodes downstream of it run. EnOS takes the trigger time as the business time: the business
+    date ``calDt`` is the day before it. With the default, a daily DAG's run for 2 March triggers with 3 March 00:00
+    and EnOS computes 2 March, as Airflow means it.
+
+    A retry of the task takes over the instance that the try before it started, unless that ended badly; a cleared
+    task starts another one. EnOS keeps one instance a flow and minute, which is what this rests on.
+
+    The instance's id is in XCom, under ``flow_instance_id`` and as the return value, before the wait begins.
+
+    Documentation: Batch Processing API, "Trigger Flow From Task", "Get Flow Instance", "Cancel Flow Instance".
+
+    Template fields: ``flow_id``, ``from_task_id``, ``trigger_time``, ``enos_conn_id``, ``org_id``, ``user_id``.
+
+    :param flow_id: the flow, a whole number or its digits.
+    :param from_task_id: the task node to start from (EnOS calls it taskId), a whole number or its digits.
+    :param trigger_time: an aware datetime, ISO 8601 text with an offset, epoch milliseconds, or ``"now"``. Default: the
+        end of the data interval, or ``run_after`` where there is none. In the future: EnOS waits until then.
+    :param wait_for_completion: whether to follow the instance to its end; if not, the task succeeds once it is started.
+    :param poll_interval: seconds between two looks at the instance.
+    :param timeout: how long the instance may take, a timedelta or seconds.
+    :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
+    :param on_conflict: what to do when somebody else's instance of this flow has the minute of the trigger time:
+        ``"next_minute"`` takes the next free one of that day, ``"attach"`` takes that instance over, ``"fail"`` fails.
+    :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed, cleared while it
+        runs, or over its ``execution_timeout``.
+    :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
+    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
+    :param enos_conn_id: the Airflow connection, of type ``enos``.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's.
+
+    :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
+    :raises AirflowFailException: the connection, a rendered argument, the credentials, the flow or the node cannot
+        work: not retried.
+    :raises AirflowSkipException: the instance was skipped in EnOS.
+    :raises EnosFlowFailedError: the instance failed; the message says which nodes and how their logs end.
+    :raises EnosFlowCancelledError: the instance was cancelled.
+    :raises EnosFlowTimeoutError: it did not end within ``timeout``.
+    :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``; the instance runs on.
+    :raises EnosTriggerUncertainError: it is not known whether the instance was started; a retry looks for it first.
+    :raises EnosTriggerConflictError: the minute is taken, and ``on_conflict`` does not help.
+    """
+
+    template_fields: Sequence[str] = (
+        "flow_id",
+        "from_task_id",
+        "trigger_time",
+        "enos_conn_id",
+        "org_id",
+        "user_id",
+    )
+    ui_color = "#d9f2ee"
+
+    def __init__(
+        self,
+        *,
+        flow_id: int | str,
+        from_task_id: int | str,
+        trigger_time: Any = DEFAULT_TRIGGER_TIME,
+        wait_for_completion: bool = True,
+        poll_interval: timedelta | float = 30.0,
+        timeout: timedelta | float = timedelta(days=7),
+        poll_error_tolerance: timedelta | float = timedelta(minutes=10),
+        on_conflict: OnConflict = "next_minute",
+        cancel_on_kill: bool = True,
+        cancel_on_timeout: bool = True,
+        task_logs: TaskLogs = "failed",
+        enos_conn_id: str = EnosHook.default_conn_name,
+        org_id: str | None = None,
+        user_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+        self.from_task_id = from_task_id
+        self.trigger_time = trigger_time
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
+        self.timeout = arguments.seconds(timeout, "timeout")
+        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
+        self.on_conflict = arguments.choice(on_conflict, "on_conflict", OnConflict)
+        self.cancel_on_kill = cancel_on_kill
+        self.cancel_on_timeout = cancel_on_timeout
+        self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
+        self.enos_conn_id = enos_conn_id
+        self.org_id = org_id
+        self.user_id = user_id
+        self._flow_instance_id: str | None = None
+        self._killed = False
+        self._last_client: SyncClient | None = None
+
+    def execute(self, context: Context) -> str:
+        """Starts the instance, waits if wanted, and gives its id."""
+        with airflow_errors():
+            hook = EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+            target = self._target()
+            deadline = time() + self.timeout
+            self._prepare_for_kill(hook)
+            flow_instance_id = self._start(hook, target, context, deadline)
+            if self.wait_for_completion:
+                self._wait(hook, target, flow_instance_id, deadline)
+            return flow_instance_id
+
+    def on_kill(self) -> None:
+        """Cancels the instance, within the 5 seconds that Airflow leaves, and without a word to Airflow.
+
+        It runs in a signal handler that may have interrupted anything, so it uses nothing that ``execute`` uses.
+        """
+        self._killed = True
+        if self._flow_instance_id is not None:
+            self._cancel_killed(self._flow_instance_id)
+
+    def _target(self) -> Target:
+        return Target(arguments.number(self.flow_id, "flow_id"), arguments.number(self.from_task_id, "from_task_id"))
+
+    def _prepare_for_kill(self, hook: EnosHook) -> None:
+        from airflow_provider_enos.client.sync import SyncClient
+
+        self._last_client = SyncClient(
+            hook.settings, retry=AT_ONCE, timeout=_CANCEL_TIMEOUT, connect_timeout=_CANCEL_CONNECT_TIMEOUT
+        )
+
+    def _start(self, hook: EnosHook, target: Target, context: Context, deadline: float) -> str:
+        ti: Any = context["ti"]
+        state = TaskState(context, _STATE_KEY, self.log)
+        flow_instance_id = hook.client.run(
+            start(
+                target,
+                self._attempt(ti, state),
+                on_conflict=self.on_conflict,
+                record=lambda intent: state.save(intent.to_json()),
+                log=self.log,
+                deadline=deadline,
+                clock=time,
+            )
+        )
+        self._flow_instance_id = flow_instance_id
+        if self._killed:
+            # The kill came while the id was not known yet.
+            self._cancel_killed(flow_instance_id)
+            raise EnosFlowCancelledError(
+                f"flow instance {flow_instance_id}: the task was killed while it was started",
+                flow_instance_id=flow_instance_id,
+                status="unknown",
+            )
+        ti.xcom_push(key="flow_instance_id", value=flow_instance_id)
+        ti.xcom_push(key="return_value", value=flow_instance_id)
+        return flow_instance_id
+
+    def _attempt(self, ti: Any, state: TaskState) -> Attempt:
+        """Where this try stands: a clear raises ``max_tries``, a retry does not."""
+        base = max(0, (ti.max_tries or 0) - (self.retries or 0))
+        intent = Intent.from_json(state.load())
+        if intent is not None and intent.base != base:
+            intent = None
+        # "now" is what it was when the first try of this lineage said it.
+        now = intent.trigger_time if intent else int(time() * 1000)
+        return Attempt(
+            trigger_time=times.parse(self.trigger_time, now=now),
+            base=base,
+            fresh=ti.try_number == base + 1,
+            has_record=state.kept,
+            intent=intent,
+        )
+
+    def _wait(self, hook: EnosHook, target: Target, flow_instance_id: str, deadline: float) -> None:
+        link = hook.settings.link(flow_id=target.flow_id, flow_instance_id=flow_instance_id)
+        watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link)
+        try:
+            instance = hook.client.run(wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time))
+        except EnosFlowTimeoutError as error:
+            raise (hook.client.run(cancel_late(error)) if self.cancel_on_timeout else error) from None
+        outcome = hook.client.run(conclude(instance, task_logs=self.task_logs, link=link, log=self.log))
+        if outcome is Outcome.SKIPPED:
+            raise AirflowSkipException(f"flow instance {flow_instance_id} was skipped in EnOS")
+
+    def _cancel_killed(self, flow_instance_id: str) -> None:
+        if not self.cancel_on_kill or self._last_client is None:
+            return
+        try:
+            self._last_client.call(calls.cancel_flow_instance(flow_instance_id))
+        except EnosError as error:
+            self.log.error("The task was killed, but cancelling %s failed: %s", flow_instance_id, error)
+        else:
+            self.log.info("The task was killed: asked EnOS to cancel %s", flow_instance_id)

@@ -1,0 +1,77 @@
+"""Arguments as DAG authors write them, or as a rendered template gives them, checked before anything is sent."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TypeVar, get_args
+
+from airflow_provider_enos.errors import EnosConfigError
+from airflow_provider_enos.protocol.text import excerpt
+
+T = TypeVar("T")
+
+_LARGEST = 2**63 - 1
+
+
+def number(value: object, field: str) -> int:
+    """``value`` as the whole number that EnOS numbers flows and task nodes with.
+
+    Raises ``EnosConfigError``, naming ``field`` and the value.
+    """
+    found = value
+    if isinstance(found, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", found):
+        found = int(found)
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= _LARGEST:
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a whole number such as 3377")
+    return found
+
+
+def instance(value: object, field: str) -> str:
+    """``value`` as the id of a flow or task instance. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    found = value.strip() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", found) or found == "None":
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="an instance id such as 3377-20200706062600")
+    return found
+
+
+def seconds(value: object, field: str, *, zero: bool = False) -> float:
+    """``value``, a timedelta or a number of seconds, in seconds; above zero unless ``zero`` lets it be zero.
+
+    Raises ``EnosConfigError``, naming ``field`` and the value.
+    """
+    found = value.total_seconds() if isinstance(value, timedelta) else value
+    if (
+        isinstance(found, bool)
+        or not isinstance(found, (int, float))
+        or not math.isfinite(found)
+        or found < 0
+        or (found == 0 and not zero)
+    ):
+        least = "from 0" if zero else "above 0"
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"a timedelta or seconds, {least}")
+    return float(found)
+
+
+def choice(value: T, field: str, options: object) -> T:
+    """``value`` if ``options``, a ``Literal``, lists it. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    if value not in get_args(options):
+        accepted = ", ".join(f'"{option}"' for option in get_args(options))
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"one of {accepted}")
+    return value
+
+
+def parameters(value: object, field: str = "parameters") -> dict[str, str]:
+    """``value``, a mapping from name to text. Raises ``EnosConfigError``, naming ``field`` and what is wrong."""
+    if not isinstance(value, Mapping):
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a mapping from name to text")
+    for name, text in value.items():
+        if not isinstance(name, str) or not name or not isinstance(text, str):
+            raise EnosConfigError(
+                f"{field}[{excerpt(repr(name), 40)}]",
+                excerpt(repr(text), 80),
+                accepted="a text (and a name that is not empty)",
+            )
+    return dict(value)

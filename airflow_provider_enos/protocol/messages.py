@@ -1,0 +1,63 @@
+"""What travels between the protocol and a driver.
+
+A protocol generator yields ``Call``, ``Request`` or ``Sleep``; the driver does what it says and sends back the
+result, the ``Response`` or ``None``, or throws the ``EnosError`` that came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One API operation, as yet unsigned. ``safe``: sending it twice does no more than sending it once."""
+
+    operation: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    body: bytes | None
+    safe: bool
+    parse: Callable[[Any], T]
+    tenant: bool = True
+    """Whether ``orgId`` and ``userId`` belong into the query."""
+    empty_is_missing: bool = False
+    """Whether an answer without data says that what was asked for is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, final to the last byte: a driver changes nothing, for the signature is over bytes."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP reply, read whole. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+Exchange: TypeAlias = Generator[Request | Sleep, Response | None, T]
+"""Carries out one call: token, sign, send, renew, back off."""
+
+Procedure: TypeAlias = Generator[Call[Any] | Sleep, Any, T]
+"""Several calls and waits that belong together, such as starting a flow."""

@@ -1,0 +1,73 @@
+"""All pages of List Flow Instances, whichever way the gateway numbers them.
+
+The documentation says both that pages start at 0 and that they start at 1, and leaves open what ``count`` counts. So
+page 0 is asked for first; where that is refused, empty, or the same as page 1, nothing is lost and nothing comes twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airflow_provider_enos.errors import EnosApiError, EnosRequestError, EnosServerError
+from airflow_provider_enos.protocol.messages import Call, Procedure
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
+
+PAGE_SIZE = 50
+"""What the documentation recommends at the most."""
+
+
+class Pager:
+    """Which page to ask for next, and what of it is new."""
+
+    def __init__(self, call_for: Callable[[int], Call[FlowInstancePage]], page_size: int = PAGE_SIZE) -> None:
+        self._call_for = call_for
+        self._page_size = page_size
+        self._page_no = 0
+        self._seen: set[str] = set()
+        self.done = False
+
+    @property
+    def call(self) -> Call[FlowInstancePage]:
+        """The call for the page that is due."""
+        return self._call_for(self._page_no)
+
+    def refused(self, error: EnosApiError) -> None:
+        """The page was refused: pages start at 1, or the error stands."""
+        if self._page_no != 0 or not isinstance(error, (EnosRequestError, EnosServerError)):
+            raise error
+        self._page_no = 1
+
+    def take(self, page: FlowInstancePage) -> list[FlowInstance]:
+        """The instances of the page that was due which no earlier page had."""
+        fresh = []
+        for instance in page.instances:
+            if instance.flow_instance_id not in self._seen:
+                self._seen.add(instance.flow_instance_id)
+                fresh.append(instance)
+        self.done = self._is_last(page, fresh)
+        self._page_no += 1
+        return fresh
+
+    def _is_last(self, page: FlowInstancePage, fresh: list[FlowInstance]) -> bool:
+        if self._page_no == 0 and not page.instances:
+            return False
+        if len(page.instances) < self._page_size:
+            return True
+        # A gateway that gives the same page for every number would be asked for ever.
+        return self._page_no > 1 and not fresh
+
+
+def all_instances(
+    call_for: Callable[[int], Call[FlowInstancePage]], page_size: int = PAGE_SIZE
+) -> Procedure[list[FlowInstance]]:
+    """All instances of all pages, at once."""
+    pager = Pager(call_for, page_size)
+    found: list[FlowInstance] = []
+    while not pager.done:
+        try:
+            page = yield pager.call
+        except EnosApiError as error:
+            pager.refused(error)
+        else:
+            found += pager.take(page)
+    return found

@@ -1,0 +1,168 @@
+"""From a reply to its data or to the exception that fits: the one table from code to class.
+
+The envelope is ``{"code": 0, "msg": "OK", "data": ...}`` for the services, ``{"status": 0, "msg": ..., "data": ...}``
+for the token service, and ``{"message": ...}`` with an HTTP status for the gateway itself. Which HTTP status goes with
+a code is not documented, so the code is read first, whatever the HTTP status.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airflow_provider_enos.errors import (
+    EnosAccessError,
+    EnosApiError,
+    EnosAuthError,
+    EnosNotFoundError,
+    EnosRateLimitError,
+    EnosReplyError,
+    EnosRequestError,
+    EnosServerError,
+    EnosTokenError,
+)
+from airflow_provider_enos.protocol.messages import Call, Response, T
+from airflow_provider_enos.protocol.text import excerpt
+
+INVALID = 62102
+"""A parameter is bad, an object does not exist, or a trigger meets a taken minute."""
+INTERNAL = 62109
+"""An internal error of the service; also said of a log that is not there."""
+REPEATED_DIGEST = 1001
+"""The same ``encryption`` was sent before."""
+
+_CLASSES: Mapping[int, tuple[type[EnosApiError], str | None]] = {
+    # The token service and the token scheme: "Invoke API with the Access Token".
+    REPEATED_DIGEST: (EnosServerError, "the gateway saw this signature before"),
+    1002: (EnosAuthError, "the connection's login is not an access key that the gateway knows"),
+    1003: (EnosAuthError, "the connection's password is not the secret key of this access key, or a clock is wrong"),
+    1004: (EnosRequestError, None),
+    1005: (EnosServerError, None),
+    1202: (EnosRequestError, None),
+    1203: (EnosTokenError, None),
+    1204: (EnosTokenError, None),
+    4011: (EnosTokenError, None),
+    4012: (EnosTokenError, None),
+    # The Batch Processing Service: "Common Error Codes".
+    62101: (EnosAccessError, "org_id and user_id do not belong together, or one of them is wrong"),
+    INVALID: (EnosRequestError, None),
+    62103: (EnosAccessError, "the user must own the flow, and neither of them may be locked"),
+    62104: (EnosRequestError, None),
+    62105: (EnosAccessError, "the user's account is locked"),
+    INTERNAL: (EnosServerError, None),
+    # HTTP, where the gateway itself answers: "Common Error Messages".
+    400: (EnosRequestError, None),
+    401: (EnosAuthError, "the gateway does not accept the access key, the secret key or the signature's time"),
+    403: (EnosAccessError, "the gateway does not let this caller in: its address may be barred"),
+    404: (EnosRequestError, "the gateway does not know this address: is the connection's host right?"),
+    413: (EnosRequestError, None),
+    429: (EnosRateLimitError, "over the quota of this API"),
+}
+
+
+def read(call: Call[T], response: Response, *, secrets: tuple[str, ...] = ()) -> T:
+    """What the call asked for. Raises ``EnosApiError`` or ``EnosReplyError``; ``secrets`` never show in either."""
+    try:
+        data = _data(call, response, secrets)
+        return call.parse(data)
+    except EnosReplyError as error:
+        message = _hide(f"{call.operation}: {error}", secrets)
+        raise EnosReplyError(message, http_status=response.status) from None
+
+
+def retry_after(response: Response, now: float) -> float | None:
+    """Seconds that a ``Retry-After`` header asks for; None where there is none that can be read."""
+    text = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _data(call: Call[Any], response: Response, secrets: tuple[str, ...]) -> Any:
+    envelope = _envelope(response)
+    code = _code(envelope)
+    if code is None or (code == 0 and response.status >= 400):
+        _refuse_by_http(call, response, envelope, secrets)
+    data = envelope.get("data")
+    if code:
+        raise _api_error(call, response, code, envelope, secrets)
+    if "data" not in envelope:
+        raise EnosReplyError("the reply has no data")
+    if call.empty_is_missing and data in (None, "", []):
+        raise EnosNotFoundError(
+            0, "the answer is empty: it is not there", operation=call.operation, http_status=response.status
+        )
+    return data
+
+
+def _envelope(response: Response) -> Mapping[str, Any]:
+    """The reply as an object; empty where it is none."""
+    try:
+        envelope = json.loads(response.body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return {}
+    return envelope if isinstance(envelope, dict) else {}
+
+
+def _code(envelope: Mapping[str, Any]) -> int | None:
+    for name in ("apim_status", "code", "status"):
+        value = envelope.get(name)
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _refuse_by_http(call: Call[Any], response: Response, envelope: Mapping[str, Any], secrets: tuple[str, ...]) -> None:
+    """Raises for a reply without a code: the gateway's own refusal, or something that EnOS does not send."""
+    if response.status >= 400:
+        raise _api_error(call, response, response.status, envelope, secrets)
+    if 300 <= response.status < 400:
+        raise EnosReplyError(f"HTTP {response.status}: the gateway points elsewhere; is the address right?")
+    shown = _shown_body(response, secrets) or "the body is empty"
+    raise EnosReplyError(f"HTTP {response.status}, but no EnOS reply (no JSON object with a code): {shown}")
+
+
+def _api_error(
+    call: Call[Any],
+    response: Response,
+    code: int,
+    envelope: Mapping[str, Any],
+    secrets: tuple[str, ...],
+) -> EnosApiError:
+    fallback = EnosServerError if 500 <= code < 600 else EnosApiError
+    cls, hint = _CLASSES.get(code, (fallback, None))
+    request_id = envelope.get("requestId")
+    return cls(
+        code,
+        _message(response, envelope, secrets),
+        operation=call.operation,
+        http_status=response.status,
+        request_id=excerpt(_hide(request_id, secrets), 80) if isinstance(request_id, str) else None,
+        hint=hint,
+    )
+
+
+def _message(response: Response, envelope: Mapping[str, Any], secrets: tuple[str, ...]) -> str:
+    text = envelope.get("msg") or envelope.get("message")
+    if isinstance(text, str):
+        return excerpt(_hide(text, secrets), 300)
+    return f"HTTP {response.status} {_shown_body(response, secrets)}".rstrip()
+
+
+def _shown_body(response: Response, secrets: tuple[str, ...]) -> str:
+    return excerpt(_hide(response.body[:8192].decode("utf-8", "replace"), secrets))
+
+
+def _hide(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text

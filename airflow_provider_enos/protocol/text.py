@@ -1,0 +1,22 @@
+"""Text that comes from elsewhere, made fit for a log line or a message."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def excerpt(text: str, length: int = 200) -> str:
+    """The beginning of ``text`` on one line, without control or direction characters, at most ``length`` long."""
+    # Twice the length is enough to look at: what is cut away later need not be cleaned.
+    clean = " ".join(_CONTROL.sub(" ", text[: 2 * length]).split())
+    return clean if len(clean) <= length and len(text) <= 2 * length else clean[: length - 1].rstrip() + "…"
+
+
+def tail(text: str, lines: int, length: int) -> str:
+    """The last ``lines`` lines of ``text``, cleaned, at most ``length`` characters, with a mark where it was cut."""
+    whole = [_CONTROL.sub(" ", line).rstrip() for line in text.rstrip().splitlines()]
+    end = "\n".join(whole[-lines:])
+    kept = end[-length:]
+    return f"… {kept}" if len(kept) < len(end) or len(whole) > lines else kept

@@ -1,0 +1,122 @@
+"""What a DAG author writes as trigger time -> epoch milliseconds; the minute; the id that EnOS will give.
+
+EnOS names an instance that was triggered through the API after the flow and the UTC minute of its trigger time:
+flow 3377 at 1594016819108 (2020-07-06T06:26:59.108Z) is ``3377-20200706062600`` (page "Trigger Flow From Task").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from itertools import islice
+from typing import Any
+
+from airflow_provider_enos.errors import EnosConfigError
+from airflow_provider_enos.protocol.text import excerpt
+
+MINUTE = 60_000
+"""Milliseconds in a minute."""
+NOW = "now"
+MOST_MINUTES = 30
+"""How many further minutes are tried where that of the trigger time is taken."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_END = int((datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
+_SMALLEST_NUMBER = 10**11
+_ACCEPTED = (
+    "an aware datetime, ISO 8601 text with an offset such as 2024-03-03T00:00:00+00:00, "
+    'epoch milliseconds such as 1594016819108, or "now"'
+)
+
+
+def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
+    """Epoch milliseconds of a trigger time; ``now`` (epoch milliseconds) is what ``"now"`` stands for.
+
+    Raises ``EnosConfigError``, naming ``field`` and saying why, for naive times, epoch seconds, bools, floats, empty
+    text and years outside 1970 to 2200.
+    """
+    if isinstance(value, str):
+        value = value.strip()
+        if value == NOW:
+            return now
+        value = int(value) if re.fullmatch(r"[0-9]{1,25}", value) else _parse_iso(value, field)
+    if isinstance(value, datetime):
+        return _within_years(_from_datetime(value, field), value, field)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _refused(field, value, f"a {type(value).__name__} is no trigger time")
+    if 0 <= value < _SMALLEST_NUMBER:
+        raise _refused(field, value, "too small for epoch milliseconds: are these seconds?")
+    return _within_years(value, value, field)
+
+
+def minute_of(trigger_time: int) -> int:
+    """The trigger time cut down to its minute."""
+    return trigger_time - trigger_time % MINUTE
+
+
+def predicted_flow_instance_id(flow_id: int, trigger_time: int) -> str:
+    """The id that EnOS gives to an instance triggered for this time. The id that it returns counts more."""
+    return f"{flow_id}-{_at(trigger_time, UTC):%Y%m%d%H%M}00"
+
+
+def is_scheduled(flow_instance_id: str) -> bool:
+    """Whether EnOS's own schedule started it: those ids end with the hour or the minute, never with seconds."""
+    return re.fullmatch(r"[0-9]+-(?:[0-9]{10}|[0-9]{12})", flow_instance_id) is not None
+
+
+def further_minutes(trigger_time: int, zone: tzinfo, most: int = MOST_MINUTES) -> Iterator[int]:
+    """The minutes to try when that of ``trigger_time`` is taken, in order, ``most`` at the most.
+
+    First the following ones to the end of that day in EnOS's time zone, since EnOS derives the business date from the
+    day; then the ones before it, back to the start of that day.
+    """
+    minute = minute_of(trigger_time)
+    day = _at(minute, zone).date()
+    return islice(_minutes_of_day(minute, day, zone), most)
+
+
+def _minutes_of_day(minute: int, day: date, zone: tzinfo) -> Iterator[int]:
+    for step in (MINUTE, -MINUTE):
+        candidate = minute + step
+        while 0 <= candidate < _END and _at(candidate, zone).date() == day:
+            yield candidate
+            candidate += step
+
+
+def zone_of(text: str) -> tzinfo:
+    """The zone that Get Timezone names, ``GMT+8`` or the like; UTC where it cannot be read."""
+    found = re.fullmatch(r"(?:GMT|UTC)\s*(?:([+-])(\d{1,2})(?::?([0-5]\d))?)?", text.strip())
+    if not found or found[1] is None or int(found[2]) > 18:
+        return UTC
+    offset = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
+    return timezone(offset if found[1] == "+" else -offset)
+
+
+def _at(milliseconds: int, zone: tzinfo) -> datetime:
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).astimezone(zone)
+
+
+def _parse_iso(text: str, field: str) -> datetime:
+    if not text or text == "None":
+        raise _refused(field, text, "it is empty")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise _refused(field, text, "it cannot be read") from None
+
+
+def _from_datetime(value: datetime, field: str) -> int:
+    if value.utcoffset() is None:
+        raise _refused(field, value.isoformat(), "it has no UTC offset, so the moment is not known")
+    return (value - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _within_years(milliseconds: int, value: object, field: str) -> int:
+    if not 0 <= milliseconds < _END:
+        raise _refused(field, value, "it is outside the years 1970 to 2200")
+    return milliseconds
+
+
+def _refused(field: str, value: object, why: str) -> EnosConfigError:
+    return EnosConfigError(field, f"{excerpt(repr(value), 80)}: {why}", accepted=_ACCEPTED)

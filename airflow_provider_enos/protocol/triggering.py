@@ -1,0 +1,347 @@
+"""Starting exactly one flow instance, whatever is lost, retried or cleared.
+
+EnOS names an instance after the flow and the UTC minute of its trigger time and keeps one instance a minute and flow.
+So the minute is an idempotency key: the instance that a lost request would have made can be looked up.
+
+**A fresh attempt starts one instance of its own; a retry takes over what its predecessor started, unless that ended
+badly.** Tries between two clears are one lineage, and each lineage has a first minute of its own, so that nothing that
+an earlier one started is ever mistaken for ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import chain, repeat
+from typing import Any, Literal, cast
+
+from airflow_provider_enos.errors import (
+    EnosAccessError,
+    EnosApiError,
+    EnosAuthError,
+    EnosError,
+    EnosNotFoundError,
+    EnosRateLimitError,
+    EnosRequestError,
+    EnosTriggerConflictError,
+    EnosTriggerTargetError,
+    EnosTriggerUncertainError,
+)
+from airflow_provider_enos.protocol import calls, replies
+from airflow_provider_enos.protocol.messages import Call, Procedure, Sleep
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_instances
+from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.trigger_time import (
+    MINUTE,
+    MOST_MINUTES,
+    further_minutes,
+    is_scheduled,
+    minute_of,
+    predicted_flow_instance_id,
+    zone_of,
+)
+from airflow_provider_enos.protocol.waiting import Log
+
+OnConflict = Literal["next_minute", "attach", "fail"]
+"""What to do when somebody else's instance has the minute: take the next free one, take that one over, or fail."""
+
+_LOOKUP_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each look for an instance whose trigger was not answered."""
+_CLOCK_MINUTE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Seconds before each further try where the gateway counts minutes by its own clock; the last one repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to start. ``from_task_id``: the node to start from, or None for the whole flow."""
+
+    flow_id: int
+    from_task_id: int | None = None
+    parameters: Mapping[str, str] | None = None
+
+    def call(self, trigger_time: int) -> Call[str]:
+        """The trigger of this target for that time."""
+        if self.from_task_id is not None:
+            return calls.trigger_flow_from_task(self.flow_id, self.from_task_id, trigger_time)
+        if self.parameters is not None:
+            return calls.update_and_trigger_flow(self.flow_id, trigger_time, self.parameters)
+        return calls.trigger_flow(self.flow_id, trigger_time)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is written down before each request: which lineage, for which time, and what came of it."""
+
+    base: int
+    trigger_time: int
+    sent_time: int
+    flow_instance_id: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Intent | None:
+        """The intent in ``data``; None where it is none."""
+        if not isinstance(data, dict):
+            return None
+        values = {field.name: data.get(field.name) for field in fields(cls)}
+        flow_instance_id = values.pop("flow_instance_id")
+        if not all(isinstance(number, int) and not isinstance(number, bool) for number in values.values()):
+            return None
+        if flow_instance_id is not None and not isinstance(flow_instance_id, str):
+            return None
+        return cls(flow_instance_id=flow_instance_id, **cast("dict[str, int]", values))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Where this attempt of the task stands.
+
+    :param trigger_time: epoch milliseconds.
+    :param base: the number of tries before the last clear: it names the lineage.
+    :param fresh: whether this is the first try of its lineage.
+    :param has_record: whether intents are recorded at all; if so, a retry without one sent nothing.
+    :param intent: what was recorded for this lineage.
+    """
+
+    trigger_time: int
+    base: int = 0
+    fresh: bool = True
+    has_record: bool = False
+    intent: Intent | None = None
+
+
+def start(
+    target: Target,
+    attempt: Attempt,
+    *,
+    on_conflict: OnConflict,
+    record: Callable[[Intent], None],
+    log: Log,
+    deadline: float,
+    clock: Callable[[], float],
+) -> Procedure[str]:
+    """Starts, or takes over, the one flow instance of this attempt; gives its id.
+
+    ``record`` is called before each request and after it. ``deadline`` (by ``clock``, epoch seconds) bounds the wait
+    for a gateway that counts minutes by its own clock. Raises ``EnosTriggerError`` and what the calls raise.
+    """
+    starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock)
+    if attempt.fresh or (attempt.has_record and attempt.intent is None):
+        return (yield from starter.start(attempt.base))
+    return (yield from starter.take_over_or_start())
+
+
+class _Starter:
+    """The steps of one attempt. ``index`` counts the minutes of a lineage: 0 is the trigger time's own."""
+
+    def __init__(
+        self,
+        target: Target,
+        attempt: Attempt,
+        on_conflict: OnConflict,
+        record: Callable[[Intent], None],
+        log: Log,
+        deadline: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._target = target
+        self._attempt = attempt
+        self._on_conflict = on_conflict
+        self._record = record
+        self._log = log
+        self._deadline = deadline
+        self._clock = clock
+        self._further_times: list[int] | None = None
+
+    def take_over_or_start(self) -> Procedure[str]:
+        """A retry: what the try before it started is ours, unless it ended badly."""
+        intent = self._attempt.intent
+        index = (yield from self._index_of(intent.sent_time)) if intent else self._attempt.base
+        time = intent.sent_time if intent else (yield from self._time(index))
+        while True:
+            found = yield from self._look_up(time, intent.flow_instance_id if intent else None)
+            if found is None:
+                return (yield from self.start(index, was_empty=True))
+            if found.status.outcome not in (Outcome.FAILED, Outcome.CANCELLED):
+                return self._take_over(time, found, "which an earlier try of this task started")
+            self._log.info("%s ended with status %s: starting another", found.flow_instance_id, found.status)
+            index += 1
+            if intent:
+                return (yield from self.start(index))
+            # An even earlier retry may have started one for the next minute.
+            time = yield from self._time(index)
+
+    def start(self, index: int, *, was_empty: bool = False) -> Procedure[str]:
+        """Starts an instance for this minute, or for a later one where that is taken and ``on_conflict`` says so.
+
+        ``was_empty``: a look a moment ago found no instance for this minute.
+        """
+        while True:
+            time = yield from self._time(index)
+            flow_instance_id = yield from self._send(time, was_empty)
+            if flow_instance_id is not None:
+                return flow_instance_id
+            index += 1
+            was_empty = False
+
+    def _send(self, time: int, was_empty: bool) -> Procedure[str | None]:
+        """Asks for an instance for this time: its id, or None where the minute is somebody else's."""
+        for pause in chain(_CLOCK_MINUTE_PAUSES, repeat(_CLOCK_MINUTE_PAUSES[-1])):
+            self._note(time)
+            try:
+                flow_instance_id: str = yield self._target.call(time)
+            except EnosRequestError as error:
+                if error.code != replies.INVALID:
+                    raise
+                yield from self._check_target()
+                found = yield from self._look_up(time)
+                if found is not None:
+                    return self._settle_conflict(time, found, was_empty, error)
+                yield from self._wait_out_clock_minute(pause, error)
+            except (EnosAuthError, EnosAccessError, EnosRateLimitError):
+                raise
+            except EnosError as error:
+                if not error.sent:
+                    raise
+                return (yield from self._find_unanswered(time, error))
+            else:
+                return self._started(time, flow_instance_id)
+        raise AssertionError("unreachable")
+
+    def _started(self, time: int, flow_instance_id: str) -> str:
+        predicted = predicted_flow_instance_id(self._target.flow_id, time)
+        if flow_instance_id != predicted:
+            self._log.warning("EnOS named the instance %s, not %s", flow_instance_id, predicted)
+        self._note(time, flow_instance_id)
+        self._log.info("Started flow instance %s", flow_instance_id)
+        return flow_instance_id
+
+    def _take_over(self, time: int, found: FlowInstance, why: str) -> str:
+        self._note(time, found.flow_instance_id)
+        self._log.info("Took over flow instance %s (%s), %s", found.flow_instance_id, found.status, why)
+        return found.flow_instance_id
+
+    def _settle_conflict(self, time: int, found: FlowInstance, was_empty: bool, error: EnosRequestError) -> str | None:
+        if was_empty:
+            return self._take_over(time, found, "which appeared in this minute after an earlier request of this task")
+        if self._on_conflict == "attach":
+            return self._take_over(time, found, 'which somebody else started in this minute (on_conflict="attach")')
+        if self._on_conflict == "fail":
+            raise EnosTriggerConflictError(
+                f"flow {self._target.flow_id} has an instance for this minute already: "
+                f'{found.flow_instance_id} ({found.status}), and on_conflict is "fail"'
+            ) from error
+        self._log.warning(
+            'The minute of %s is taken (%s): trying the next one (on_conflict="next_minute")',
+            found.flow_instance_id,
+            found.status,
+        )
+        return None
+
+    def _find_unanswered(self, time: int, error: EnosError) -> Procedure[str]:
+        """The request was sent, and what came of it is not known: looks, and never sends again blindly."""
+        predicted = predicted_flow_instance_id(self._target.flow_id, time)
+        self._log.warning("The trigger was not answered (%s): looking for %s", error, predicted)
+        for pause in _LOOKUP_PAUSES:
+            yield Sleep(pause)
+            try:
+                found = yield from self._look_up(time)
+            except EnosError as failure:
+                self._log.warning("Could not look for it: %s", failure)
+                continue
+            if found is not None:
+                return self._take_over(time, found, "since the reply to its trigger was lost")
+        raise EnosTriggerUncertainError(
+            f"flow {self._target.flow_id}: the trigger was sent, but not answered ({error}), and no instance can "
+            f"be seen. If there comes to be one, its id is {predicted}; a retry of this task looks for it first",
+            flow_instance_id=predicted,
+        ) from error
+
+    def _check_target(self) -> Procedure[None]:
+        """The code of a conflict also stands for a wrong flow or node: tells them apart."""
+        flow_id, from_task_id = self._target.flow_id, self._target.from_task_id
+        try:
+            flow = yield calls.get_flow(flow_id)
+        except EnosRequestError as error:
+            raise EnosTriggerTargetError(f"flow_id: EnOS has no flow {flow_id} ({error})") from error
+        nodes = {node.task_id for node in flow.nodes}
+        if from_task_id is not None and nodes and from_task_id not in nodes:
+            raise EnosTriggerTargetError(
+                f"from_task_id: flow {flow_id} has no task node {from_task_id}; it has "
+                + ", ".join(excerpt(str(node), 80) for node in flow.nodes)
+            )
+
+    def _wait_out_clock_minute(self, pause: float, error: EnosRequestError) -> Procedure[None]:
+        if self._clock() + pause > self._deadline:
+            raise EnosTriggerConflictError(
+                f"flow {self._target.flow_id}: the gateway went on refusing the trigger, though no instance has "
+                f"this minute: {error}"
+            ) from error
+        self._log.info(
+            "The gateway refuses the trigger, though no instance has this minute: it seems to count minutes by its "
+            "own clock. Trying again in %.0f s",
+            pause,
+        )
+        yield Sleep(pause)
+
+    def _look_up(self, time: int, flow_instance_id: str | None = None) -> Procedure[FlowInstance | None]:
+        """The instance of this minute: by the id that is known, by the predicted one, by the list."""
+        predicted = predicted_flow_instance_id(self._target.flow_id, time)
+        for candidate in dict.fromkeys(filter(None, (flow_instance_id, predicted))):
+            try:
+                instance: FlowInstance = yield calls.get_flow_instance(candidate)
+                return instance
+            except EnosNotFoundError:
+                continue
+            except EnosApiError as error:
+                # How EnOS answers for an unknown id is not documented: whatever it says, the list decides.
+                if error.code not in (replies.INVALID, replies.INTERNAL):
+                    raise
+        return (yield from self._look_up_in_list(minute_of(time)))
+
+    def _look_up_in_list(self, minute: int) -> Procedure[FlowInstance | None]:
+        for type in calls.ALL_FLOW_TYPES:
+            listed = yield from all_instances(
+                lambda page_no, type=type: calls.list_flow_instances(  # type: ignore[misc]
+                    type=type,
+                    from_trigger_time=minute,
+                    to_trigger_time=minute + MINUTE,
+                    page_no=page_no,
+                    page_size=PAGE_SIZE,
+                    expression=str(self._target.flow_id),
+                )
+            )
+            for instance in listed:
+                if instance.flow_id == self._target.flow_id and not is_scheduled(instance.flow_instance_id):
+                    return instance
+        return None
+
+    def _time(self, index: int) -> Procedure[int]:
+        """The trigger time for the minute of this index. The gateway's zone is asked for only for a further one."""
+        if index == 0:
+            return self._attempt.trigger_time
+        if self._further_times is None:
+            zone = zone_of((yield calls.get_time_zone()))
+            most = self._attempt.base + MOST_MINUTES
+            self._further_times = list(further_minutes(self._attempt.trigger_time, zone, most))
+        if index > len(self._further_times):
+            raise EnosTriggerConflictError(
+                f"flow {self._target.flow_id}: no minute of the day is free for this trigger time; "
+                f"{len(self._further_times) + 1} were tried"
+            )
+        return self._further_times[index - 1]
+
+    def _index_of(self, time: int) -> Procedure[int]:
+        """The index of the minute of ``time``; the lineage's first where the trigger time has been changed since."""
+        if minute_of(time) == minute_of(self._attempt.trigger_time):
+            return 0
+        yield from self._time(1)
+        further = self._further_times or []
+        return further.index(minute_of(time)) + 1 if minute_of(time) in further else self._attempt.base
+
+    def _note(self, time: int, flow_instance_id: str | None = None) -> None:
+        attempt = self._attempt
+        self._record(Intent(attempt.base, attempt.trigger_time, time, flow_instance_id))

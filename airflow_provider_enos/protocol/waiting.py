@@ -1,0 +1,227 @@
+"""Following one flow instance to its end, and saying what became of it.
+
+Whoever waits, in a worker, in a sensor or in the triggerer, tells what it sees to a ``Watch``: what is logged, which
+errors are waited through and for how long is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from airflow_provider_enos.errors import (
+    EnosError,
+    EnosFlowCancelledError,
+    EnosFlowError,
+    EnosFlowFailedError,
+    EnosFlowTimeoutError,
+    EnosPollLostError,
+    EnosRequestError,
+)
+from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.messages import Procedure, Sleep
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, FlowStatus, Outcome
+from airflow_provider_enos.protocol.text import excerpt, tail
+
+TaskLogs = Literal["failed", "all", "none"]
+"""Whose logs are copied when an instance has ended: those of failed nodes, of all nodes, of none."""
+
+_LOG_LENGTH = 2**20
+_LOGGED_LINES, _LOGGED_LENGTH = 40, 8_000
+_NODES_IN_MESSAGE = 3
+
+
+class Log(Protocol):
+    """The part of a logger that is used here."""
+
+    def info(self, message: str, /, *args: Any) -> Any: ...
+
+    def warning(self, message: str, /, *args: Any) -> Any: ...
+
+    def error(self, message: str, /, *args: Any) -> Any: ...
+
+
+class Watch:
+    """What one wait has seen. Logs changes, never a poll that brings nothing new.
+
+    :param tolerance: seconds for which polls may fail one after the other.
+    :param link: where people can look at the instance.
+    """
+
+    def __init__(self, flow_instance_id: str, *, tolerance: float, log: Log, link: str | None = None) -> None:
+        self.flow_instance_id = flow_instance_id
+        self._tolerance = tolerance
+        self._log = log
+        self._link = link
+        self._status: FlowStatus | None = None
+        self._node_statuses: dict[str, FlowStatus] = {}
+        self._failing_since: float | None = None
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What it knows, as JSON: for a wait that goes on in another process."""
+        return {
+            "flow_instance_id": self.flow_instance_id,
+            "status": self._status and self._status.name,
+            "nodes": {node: status.name for node, status in self._node_statuses.items()},
+            "failing_since": self._failing_since,
+        }
+
+    def remember(self, memory: object) -> None:
+        """Takes up what another ``Watch`` of the same instance knew; anything else is passed over."""
+        if not isinstance(memory, dict) or memory.get("flow_instance_id") != self.flow_instance_id:
+            return
+        status, nodes, failing_since = (memory.get(name) for name in ("status", "nodes", "failing_since"))
+        if isinstance(status, str):
+            self._status = FlowStatus(status)
+        if isinstance(nodes, dict):
+            self._node_statuses = {str(node): FlowStatus(status) for node, status in nodes.items()}
+        if isinstance(failing_since, (int, float)):
+            self._failing_since = failing_since
+
+    def saw(self, instance: FlowInstance, now: float) -> None:
+        """A poll brought this."""
+        if self._failing_since is not None:
+            self._log.info("EnOS answers again for %s, after %.0f s", self.flow_instance_id, now - self._failing_since)
+            self._failing_since = None
+        self._note_status(instance)
+        for node in instance.nodes:
+            self._note_node(node)
+
+    def missed(self, error: EnosError, now: float) -> None:
+        """A poll brought this error: raises it, or ``EnosPollLostError``, if the wait cannot go on."""
+        if error.final or isinstance(error, EnosRequestError):
+            raise error
+        if self._failing_since is None:
+            self._failing_since = now
+            self._log.warning(
+                "Cannot ask EnOS for %s, will go on trying for %.0f s: %s",
+                self.flow_instance_id,
+                self._tolerance,
+                error,
+            )
+        if now - self._failing_since >= self._tolerance:
+            raise EnosPollLostError(
+                f"flow instance {self.flow_instance_id}: EnOS could not be asked for "
+                f"{now - self._failing_since:.0f} s; it was left running. Last error: {error}",
+                flow_instance_id=self.flow_instance_id,
+            ) from error
+
+    def _note_status(self, instance: FlowInstance) -> None:
+        status, before = instance.status, self._status
+        if status == before:
+            return
+        self._status = status
+        if before is None:
+            flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
+            where = f", see {self._link}" if self._link else ""
+            self._log.info("Flow instance %s of %s: %s%s", self.flow_instance_id, flow, status, where)
+        else:
+            self._log.info("Flow instance %s: %s -> %s", self.flow_instance_id, before, status)
+        if not status.known:
+            self._log.warning(
+                "Flow instance %s: EnOS does not document the status %s; it counts as running",
+                self.flow_instance_id,
+                status,
+            )
+
+    def _note_node(self, node: FlowInstanceNode) -> None:
+        before = self._node_statuses.get(node.task_instance_id)
+        if node.status is None or node.status == before:
+            return
+        self._node_statuses[node.task_instance_id] = node.status
+        change = f"{before} -> {node.status}" if before else str(node.status)
+        self._log.info("Node %s: %s", excerpt(str(node), 120), change)
+
+
+def wait(watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]) -> Procedure[FlowInstance]:
+    """Polls until the instance has ended, and gives it. Raises ``EnosFlowTimeoutError`` at the ``deadline``."""
+    while True:
+        instance = yield from look(watch, clock=clock)
+        if instance is not None and instance.status.ended:
+            return instance
+        left = deadline - clock()
+        if left <= 0:
+            raise EnosFlowTimeoutError(
+                f"flow instance {watch.flow_instance_id} had not ended in the time given to it",
+                flow_instance_id=watch.flow_instance_id,
+                status=str(instance.status) if instance else "unknown",
+            )
+        yield Sleep(min(poll_interval, left))
+
+
+def look(watch: Watch, *, clock: Callable[[], float]) -> Procedure[FlowInstance | None]:
+    """One poll: the instance, or None where an error is to be waited through."""
+    try:
+        instance: FlowInstance = yield calls.get_flow_instance(watch.flow_instance_id)
+    except EnosError as error:
+        watch.missed(error, clock())
+        return None
+    watch.saw(instance, clock())
+    return instance
+
+
+def cancel_late(error: EnosFlowTimeoutError) -> Procedure[EnosFlowTimeoutError]:
+    """Cancels the instance that did not end in time; gives the error that says so."""
+    said = "it was asked to be cancelled"
+    try:
+        yield calls.cancel_flow_instance(error.flow_instance_id)
+    except EnosError as failure:
+        said = f"it may still run, since cancelling it failed: {failure}"
+    return EnosFlowTimeoutError(f"{error}; {said}", flow_instance_id=error.flow_instance_id, status=error.status)
+
+
+def conclude(instance: FlowInstance, *, task_logs: TaskLogs, link: str | None, log: Log) -> Procedure[Outcome]:
+    """What the end of ``instance`` means: succeeded or skipped is returned, failed and cancelled are raised."""
+    outcome = instance.status.outcome
+    failed = instance.nodes_with(Outcome.FAILED)
+    last_lines: dict[str, str] = {}
+    for node in _nodes_to_show(instance, failed, task_logs):
+        text = yield from _log_of(node)
+        last_lines[node.task_instance_id] = tail(text, 1, 300)
+        log.info("Log of node %s:\n%s", excerpt(str(node)), tail(text, _LOGGED_LINES, _LOGGED_LENGTH))
+    if outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED):
+        return outcome
+    raise _flow_error(instance, failed, last_lines, link)
+
+
+def _nodes_to_show(
+    instance: FlowInstance, failed: tuple[FlowInstanceNode, ...], task_logs: TaskLogs
+) -> tuple[FlowInstanceNode, ...]:
+    wanted = {"failed": failed, "all": instance.nodes, "none": ()}[task_logs]
+    return tuple(node for node in wanted if node.task_instance_id)
+
+
+def _log_of(node: FlowInstanceNode) -> Procedure[str]:
+    try:
+        text: str = yield calls.get_task_instance_log(node.task_instance_id, _LOG_LENGTH)
+    except EnosError as error:
+        # It must not hide why the flow failed. A node that never ran has no log, which EnOS also calls an error.
+        return f"(no log: {error})"
+    return text if text.strip() else "(the log is empty)"
+
+
+def _flow_error(
+    instance: FlowInstance,
+    failed: tuple[FlowInstanceNode, ...],
+    last_lines: dict[str, str],
+    link: str | None,
+) -> EnosFlowError:
+    cancelled = instance.status.outcome is Outcome.CANCELLED
+    flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
+    parts = [f"{flow}: instance {instance.flow_instance_id} ended with status {instance.status}"]
+    for node in failed[:_NODES_IN_MESSAGE]:
+        line = last_lines.get(node.task_instance_id)
+        parts.append(f"node {excerpt(str(node), 120)} {node.status}" + (f": {line}" if line else ""))
+    if len(failed) > _NODES_IN_MESSAGE:
+        parts.append(f"and {len(failed) - _NODES_IN_MESSAGE} more failed nodes")
+    if instance.working_nodes:
+        parts.append("still running: " + ", ".join(excerpt(str(node), 120) for node in instance.working_nodes))
+    if link:
+        parts.append(link)
+    return (EnosFlowCancelledError if cancelled else EnosFlowFailedError)(
+        "; ".join(parts),
+        flow_instance_id=instance.flow_instance_id,
+        status=str(instance.status),
+        failed_tasks=tuple(str(node) for node in failed),
+    )

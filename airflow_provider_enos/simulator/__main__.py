@@ -1,0 +1,102 @@
+"""``python -m airflow_provider_enos.simulator``: prints the connection to export, then logs a line a
+request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from airflow_provider_enos.simulator.config import SWITCHES
+from airflow_provider_enos.simulator.simulator import EnosSimulator
+from airflow_provider_enos.simulator.wire import Record
+
+_PORT_TAKEN = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a simulator until SIGINT or SIGTERM. Returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        sim = _simulator(options)
+    except ValueError as error:
+        parser.error(str(error))
+    ended = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: ended.set())
+    if not options.quiet:
+        sim.on_event(_log)
+    try:
+        sim.start()
+    except (OSError, OverflowError) as error:
+        print(f"Cannot listen on port {options.port}: {error}.", file=sys.stderr)
+        return _PORT_TAKEN
+    print(f"export AIRFLOW_CONN_ENOS_DEFAULT={shlex.quote(sim.connection_json)}", flush=True)
+    ended.wait()
+    sim.stop()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = EnosSimulator()
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_enos.simulator",
+        description="An EnOS API gateway on the loopback interface, to try and test workflows against.",
+        epilog="Switches: " + "; ".join(f"{name}: {about}" for name, about in SWITCHES.items()) + ".",
+    )
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
+    for name in ("access_key", "secret_key", "org_id", "user_id"):
+        parser.add_argument(f"--{name.replace('_', '-')}", default=getattr(defaults, name))
+    parser.add_argument("--token-lifetime", type=float, default=defaults.token_lifetime, metavar="SECONDS")
+    parser.add_argument("--progress", default=str(defaults.progress), help="at_once, polls:N, seconds:S, manual")
+    parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="see below")
+    parser.add_argument("--quiet", action="store_true", help="log no requests")
+    return parser
+
+
+def _simulator(options: argparse.Namespace) -> EnosSimulator:
+    sim = EnosSimulator(
+        port=options.port,
+        access_key=options.access_key,
+        secret_key=options.secret_key,
+        org_id=options.org_id,
+        user_id=options.user_id,
+        token_lifetime=options.token_lifetime,
+    )
+    sim.switch({"progress": options.progress, **dict(_switch(text) for text in options.switch)})
+    return sim
+
+
+def _switch(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _log(event: str, record: Record) -> None:
+    if event != "replied":
+        return
+    print(
+        time.strftime("%H:%M:%S"),
+        record.method,
+        record.operation if record.resource else record.path,
+        f"HTTP {record.status or 'dropped'}",
+        "code -" if record.code is None else f"code {record.code}",
+        f"{record.milliseconds or 0:.1f} ms",
+        *([f"fault {record.fault}"] if record.fault else []),
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

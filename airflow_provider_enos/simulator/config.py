@@ -1,0 +1,227 @@
+"""The simulator's settings, and a switch for each question the documentation of EnOS leaves open.
+
+A switch is an attribute that can be set at any time, a keyword of ``EnosSimulator``, ``--switch
+NAME=VALUE`` on the command line, and a name in ``POST /_simulator/switches``. A value it does not know is
+refused with a ValueError.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta, timezone
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, overload
+
+T = TypeVar("T")
+
+ProgressLike = str | tuple[str, float] | list[Any]
+"""``"at_once"``, ``"manual"``, ``("polls", n)``, ``("seconds", s)``, or text such as ``"polls:3"``."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How an instance gets on: at once, by the polls it has seen, by time, or by hand only."""
+
+    kind: Literal["at_once", "polls", "seconds", "manual"]
+    amount: float = 0.0
+
+    @classmethod
+    def parse(cls, value: object) -> Progress:
+        """Reads a ``ProgressLike``. Raises ValueError, naming what exists."""
+        match value.split(":") if isinstance(value, str) else value:
+            case Progress() as progress:
+                return progress
+            case ["at_once" | "manual" as kind]:
+                return cls(kind)
+            case ["polls" | "seconds" as kind, amount]:
+                return cls(kind, _amount(kind, amount))
+        raise ValueError(f"progress is at_once, polls:N, seconds:S or manual, not {value!r}")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.amount:g}" if self.kind in ("polls", "seconds") else self.kind
+
+
+def _amount(kind: str, value: object) -> float:
+    try:
+        amount = float(value) if isinstance(value, str) else value
+        number = not_negative(amount)
+    except ValueError as error:
+        raise ValueError(f"progress {kind} takes a number that is not negative, not {value!r}") from error
+    if kind == "polls" and not number.is_integer():
+        raise ValueError(f"progress polls takes a whole number, not {value!r}")
+    return number
+
+
+def one_of(*choices: T) -> Callable[[object], T]:
+    """A check that accepts these values, told apart by type as well: True is not 1."""
+
+    def check(value: object) -> T:
+        for choice in choices:
+            if type(value) is type(choice) and value == choice:
+                return choice
+        raise ValueError(f"one of {', '.join(map(repr, choices))}")
+
+    return check
+
+
+def number(value: object) -> float:
+    """A check that accepts any finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("a number")
+    return float(value)
+
+
+def not_negative(value: object) -> float:
+    """A check that accepts zero and up."""
+    if number(value) < 0:
+        raise ValueError("a number that is not negative")
+    return number(value)
+
+
+def zone_name(value: object) -> str:
+    """A check that accepts ``GMT+8`` and the like, the form Get Timezone answers in."""
+    if not isinstance(value, str) or not re.fullmatch(r"GMT[+-](1[0-4]|\d)", value):
+        raise ValueError("a zone such as 'GMT+8'")
+    return value
+
+
+class Switch(Generic[T]):
+    """A checked attribute of ``Config``."""
+
+    def __init__(self, default: T, about: str, check: Callable[[object], T]) -> None:
+        self.default = default
+        self.about = about
+        self.check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, config: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, config: Config, owner: type) -> T: ...
+    def __get__(self, config: Config | None, owner: type) -> T | Self:
+        if config is None:
+            return self
+        value: T = config.__dict__.get(self.name, self.default)
+        return value
+
+    def __set__(self, config: Config, value: object) -> None:
+        config.__dict__[self.name] = self.checked(value)
+
+    def checked(self, value: object) -> T:
+        """The value as the switch keeps it. Raises ValueError, naming what exists."""
+        try:
+            return self.check(value)
+        except ValueError as error:
+            raise ValueError(f"switch {self.name!r} takes {error}, not {value!r}") from None
+
+
+class SwitchValues(TypedDict, total=False):
+    """The switches as keywords."""
+
+    progress: ProgressLike | Progress
+    first_page: int
+    minute_rule: str
+    clock_minute: float
+    graph_keys: str
+    graph_as: str
+    ids_as: str
+    data_as: str
+    listed_type: int
+    refused_token: str
+    envelope_http_status: int
+    refresh_changes_token: bool
+    refresh_revokes_old: bool
+    unknown_instance: str
+    count_means: str
+    request_id: bool
+    log_missing_code: int
+    log_keeps: str
+    replayed_call: str
+    id_style: str
+    one_at_a_time: bool
+    time_zone: str
+    clock_skew: float
+
+
+class Config:
+    """Who may call, and how the gateway and the service behave."""
+
+    progress = Switch(Progress("polls", 2), "how instances get on, where their flow does not say", Progress.parse)
+    first_page = Switch(1, "number of the first page of List Flow Instances", one_of(0, 1))
+    minute_rule = Switch(
+        "trigger_minute",
+        "what 'repeatedly in 1 minute' counts: the minute of the trigger time, or the gateway's own clock",
+        one_of("trigger_minute", "clock"),
+    )
+    clock_minute = Switch(60.0, "seconds that minute lasts when it is the clock's", not_negative)
+    graph_keys = Switch("camel", "key style inside graphs", one_of("camel", "snake"))
+    graph_as = Switch("text", "graphs as JSON text, or as objects", one_of("text", "object"))
+    ids_as = Switch("int", "flow and task ids in replies as numbers or as text", one_of("int", "str"))
+    data_as = Switch("object", "an instance as an object, or as a list of one", one_of("object", "list"))
+    listed_type = Switch(0, "type that the list files triggered instances under", one_of(0, 1, 2))
+    refused_token = Switch(
+        "envelope",
+        "an expired token is answered with code 1203, or with HTTP 401",
+        one_of("envelope", "http"),
+    )
+    envelope_http_status = Switch(200, "HTTP status of replies whose code is not 0", one_of(200, 400))
+    refresh_changes_token = Switch(True, "whether Refresh hands out another token", one_of(True, False))
+    refresh_revokes_old = Switch(True, "whether the token refreshed dies with it", one_of(True, False))
+    unknown_instance = Switch(
+        "error", "what Get Flow Instance says of one it lacks", one_of("error", "null", "empty_list")
+    )
+    count_means = Switch("total", "what the list counts: all found, or those on the page", one_of("total", "page"))
+    request_id = Switch(False, "whether envelopes carry a requestId", one_of(True, False))
+    log_missing_code = Switch(62109, "code where a task has no log yet", one_of(62109, 62102))
+    log_keeps = Switch("head", "which end of a log maxLength keeps", one_of("head", "tail"))
+    replayed_call = Switch("refused", "what becomes of a repeated signature", one_of("refused", "accepted"))
+    id_style = Switch("documented", "instance ids that can be predicted, or not", one_of("documented", "other"))
+    one_at_a_time = Switch(True, "whether a flow runs one instance at a time", one_of(True, False))
+    time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
+    clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)
+
+    def __init__(self, access_key: str, secret_key: str, org_id: str, user_id: str, token_lifetime: float) -> None:
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.org_id = org_id
+        self.user_id = user_id
+        self.token_lifetime = token_lifetime
+
+    def switch(self, values: Mapping[str, object]) -> None:
+        """Sets several switches: all of them, or none and a ValueError."""
+        checked = {name: _switch_named(name).checked(value) for name, value in values.items()}
+        for name, value in checked.items():
+            setattr(self, name, value)
+
+    @property
+    def switch_values(self) -> dict[str, Any]:
+        """Every switch as it stands, in the form ``switch`` takes."""
+        values = {name: getattr(self, name) for name in SWITCHES}
+        return {**values, "progress": str(values["progress"])}
+
+    @property
+    def zone(self) -> timezone:
+        """``time_zone`` as Python knows zones."""
+        return timezone(timedelta(hours=int(self.time_zone.removeprefix("GMT"))))
+
+    def now_ms(self) -> int:
+        """The gateway's clock."""
+        return int((time.time() + self.clock_skew) * 1000)
+
+
+SWITCHES: Mapping[str, str] = {
+    name: switch.about for name, switch in vars(Config).items() if isinstance(switch, Switch)
+}
+"""Every switch by name, and what it decides."""
+
+
+def _switch_named(name: str) -> Switch[Any]:
+    if name not in SWITCHES:
+        raise ValueError(f"there is no switch {name!r}; there are {', '.join(SWITCHES)}")
+    switch: Switch[Any] = vars(Config)[name]
+    return switch

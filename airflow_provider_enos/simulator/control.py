@@ -1,0 +1,122 @@
+"""``/_simulator/...``: what ``EnosSimulator`` does, from outside its process. No signature; for this
+machine only.
+
+    GET    /_simulator/state
+    POST   /_simulator/faults                   {"kind": ..., "on": ..., "times": ..., options}
+    DELETE /_simulator/faults
+    POST   /_simulator/switches                 {name: value, ...}
+    POST   /_simulator/flows                    {"flow_id": ..., "tasks": {...}, ...}
+    POST   /_simulator/instances/{id}/finish    {"status": ..., "failed_task": ...}
+    POST   /_simulator/expire-tokens
+    POST   /_simulator/reset
+
+A web page must not reach it through a browser of this machine, so requests with an ``Origin`` or for
+another ``Host`` are refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_enos.simulator.state import Instance
+from airflow_provider_enos.simulator.wire import Reply, Request, json_reply, parse_object
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.simulator.simulator import EnosSimulator
+
+CONTROL_PATH = "/_simulator/"
+_LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
+_FINISH = re.compile(r"instances/([^/]+)/finish")
+
+
+def control(sim: EnosSimulator, request: Request) -> Reply:
+    """Answers a request to the control path; bad input is HTTP 400 with a sentence."""
+    if "origin" in request.headers or not _LOOPBACK_HOST.fullmatch(request.headers.get("host", "")):
+        return _error(403, "The control path is for programs on this machine.")
+    route = request.path.removeprefix(CONTROL_PATH)
+    finished = _FINISH.fullmatch(route)
+    act = _ROUTES.get((request.method, "instances/{id}/finish" if finished else route))
+    if act is None:
+        return _error(404, f"There is no {request.method} {request.path}.")
+    try:
+        body = parse_object(request.body) if request.body else {}
+        if finished:
+            body["flow_instance_id"] = finished.group(1)
+        return json_reply(act(sim, body) or {"ok": True})
+    except (ValueError, TypeError, AttributeError) as error:
+        return _error(400, f"Bad request: {error}.")
+    except KeyError as error:
+        return _error(400, f"Bad request: there is no {error.args[0]!r}, or it is missing.")
+
+
+def _state(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+    return {
+        "url": sim.url,
+        "instances": [_plain(instance) for instance in sim.instances],
+        "counts": Counter(record.operation for record in sim.requests),
+        "switches": sim.switch_values,
+        "faults": sim.armed_faults,
+    }
+
+
+def _plain(instance: Instance) -> dict[str, object]:
+    nodes = [dataclasses.asdict(node) for node in instance.nodes]
+    fields = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    return fields | {"nodes": nodes}
+
+
+def _fault(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    kind, on, times = body.pop("kind"), body.pop("on", None), body.pop("times", 1)
+    sim.fault(kind, on=on, times=times, **body)
+
+
+def _clear_faults(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    sim.clear_faults()
+
+
+def _switches(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+    sim.switch(body)
+    return sim.switch_values
+
+
+def _add_flow(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    flow_id = body.pop("flow_id")
+    if isinstance(flow_id, bool) or not isinstance(flow_id, int):
+        raise ValueError("flow_id is a whole number")
+    # JSON has no other names than text.
+    for name in ("tasks", "logs"):
+        if isinstance(body.get(name), dict):
+            body[name] = {int(task): text for task, text in body[name].items()}
+    sim.add_flow(flow_id, **body)
+
+
+def _finish(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    sim.finish(body["flow_instance_id"], body["status"], body.get("failed_task"))
+
+
+def _expire_tokens(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    sim.expire_tokens()
+
+
+def _reset(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    sim.reset()
+
+
+_ROUTES: Mapping[tuple[str, str], Callable[[EnosSimulator, dict[str, Any]], Mapping[str, object] | None]] = {
+    ("GET", "state"): _state,
+    ("POST", "faults"): _fault,
+    ("DELETE", "faults"): _clear_faults,
+    ("POST", "switches"): _switches,
+    ("POST", "flows"): _add_flow,
+    ("POST", "instances/{id}/finish"): _finish,
+    ("POST", "expire-tokens"): _expire_tokens,
+    ("POST", "reset"): _reset,
+}
+
+
+def _error(status: int, sentence: str) -> Reply:
+    return json_reply({"error": sentence}, status=status)

@@ -1,0 +1,280 @@
+"""EnosSimulator: the gateway, the service behind it and its flows, as one object that can be started and
+stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self, Unpack
+from urllib.parse import quote, urlencode
+
+from airflow_provider_enos.simulator.config import Config, SwitchValues
+from airflow_provider_enos.simulator.control import CONTROL_PATH, control
+from airflow_provider_enos.simulator.faults import Fault, FaultBook
+from airflow_provider_enos.simulator.gateway import Gateway
+from airflow_provider_enos.simulator.seeds import seed_flows
+from airflow_provider_enos.simulator.server import HOST, Server
+from airflow_provider_enos.simulator.service import OPERATIONS, Service
+from airflow_provider_enos.simulator.state import Flow, FlowDescription, Instance, World, flow_from
+from airflow_provider_enos.simulator.wire import Delivery, Record, Reply, Request, record_of
+
+TOKEN_OPERATIONS = ("token/get", "token/refresh")
+
+EventCallback = Callable[[str, Record], None]
+
+
+class EnosSimulator(Config):
+    """An EnOS API gateway on the loopback interface. Use it as a context manager, or with ``start`` and
+    ``stop``.
+
+    Every parameter is an attribute of the same name, and every switch (see ``config.py``) is a keyword and
+    an attribute that can be set at any time. ``port=0`` takes a free port; once started, ``port`` is the
+    real one, and a restart keeps it.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        access_key: str = "simulator-access-key",
+        secret_key: str = "simulator-secret-key",
+        org_id: str = "o15426865866571",
+        user_id: str = "u15426865866571",
+        token_lifetime: float = 7200,
+        tls: ssl.SSLContext | None = None,
+        **switches: Unpack[SwitchValues],
+    ) -> None:
+        super().__init__(access_key, secret_key, org_id, user_id, token_lifetime)
+        self.port = port
+        self.tls = tls
+        self.switch(dict(switches))
+        self._switches_at_first = self.switch_values
+        self._server: Server | None = None
+        self._lock = threading.Lock()
+        self._callbacks: list[EventCallback] = []
+        self._start_afresh()
+        self._complete = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if self.__dict__.get("_complete") and name not in self.__dict__ and not hasattr(type(self), name):
+            raise ValueError(f"there is no switch {name!r}; there are {', '.join(self.switch_values)}")
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        return f"<EnosSimulator {self.url} {'started' if self._server else 'stopped'}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listens, from when this returns. Raises RuntimeError if started already, OSError if the port is
+        taken.
+        """
+        if self._server is not None:
+            raise RuntimeError("the simulator is started already")
+        server = Server(self.port, self, self.tls)
+        self.port = server.port
+        self._server = server
+        server.start()
+
+    def stop(self) -> None:
+        """Cuts all connections and ends all threads. What happened so far stays readable. May be repeated."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def reset(self) -> None:
+        """As it was made: the seeds, no instances, requests, faults or tokens, and the switches of the
+        beginning.
+        """
+        self.switch(self._switches_at_first)
+        self._start_afresh()
+
+    @property
+    def url(self) -> str:
+        """Address of the gateway."""
+        return f"{self._scheme}://{HOST}:{self.port}"
+
+    @property
+    def connection_uri(self) -> str:
+        """The Airflow connection to it, as a URI."""
+        login, password = quote(self.access_key, safe=""), quote(self.secret_key, safe="")
+        extra = urlencode({"org_id": self.org_id, "user_id": self.user_id})
+        return f"enos://{login}:{password}@{HOST}:{self.port}/{self._scheme}?{extra}"
+
+    @property
+    def connection_json(self) -> str:
+        """The Airflow connection to it, as JSON for an AIRFLOW_CONN_... variable."""
+        return json.dumps(
+            {
+                "conn_type": "enos",
+                "host": HOST,
+                "schema": self._scheme,
+                "port": self.port,
+                "login": self.access_key,
+                "password": self.secret_key,
+                "extra": {"org_id": self.org_id, "user_id": self.user_id},
+            }
+        )
+
+    @property
+    def requests(self) -> list[Record]:
+        """The requests to the gateway so far, in order of arrival; those of the control path are not among
+        them.
+        """
+        with self._lock:
+            return list(self._records)
+
+    def count(self, operation: str) -> int:
+        """How many requests there were to an operation, such as ``flows/triggerFromTask``."""
+        return sum(record.operation == operation for record in self.requests)
+
+    @property
+    def instances(self) -> list[Instance]:
+        """All instances made, in order. Reading them here is no poll."""
+        return self._world.instances()
+
+    def instances_of(self, flow_id: int) -> list[Instance]:
+        """The instances of one flow."""
+        return self._world.instances(flow_id)
+
+    def add_flow(self, flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
+        """Adds a flow or replaces it; ``tasks`` are ``{task_id: name}`` or a list, a chain unless
+        ``relations`` say else.
+        """
+        flow = flow_from(flow_id, **description)
+        self._world.add_flow(flow)
+        return flow
+
+    def trigger(
+        self,
+        flow_id: int,
+        task_id: int | None = None,
+        trigger_time: int | None = None,
+        *,
+        type: int | None = None,
+    ) -> Instance:
+        """Triggers a flow as somebody else would, without HTTP: from a task or whole, for now unless a time
+        (ms) is given.
+
+        ``type=1`` is what the schedule of EnOS does; its ids have the short form. Raises ValueError where
+        the minute is taken, KeyError for no such flow or task.
+        """
+        return self._world.trigger(flow_id, task_id, self.now_ms() if trigger_time is None else trigger_time, type=type)
+
+    def finish(self, flow_instance_id: str, status: str, failed_task: int | None = None) -> None:
+        """Ends an instance, whatever its progress."""
+        self._world.finish(flow_instance_id, status, failed_task)
+
+    def set_node_status(self, flow_instance_id: str, task_id: int, status: str) -> None:
+        """Fixes what a node of an instance shows; a failed node makes a running instance show FAIL."""
+        self._world.set_node_status(flow_instance_id, task_id, status)
+
+    def fault(self, kind: str, *, on: str | None = None, times: int | None = 1, **options: object) -> None:
+        """Makes the next ``times`` requests (None: all) to ``on`` (None: to anything) suffer a fault; see
+        ``FAULTS``.
+        """
+        self._faults.add(kind, on, times, options)
+
+    def clear_faults(self) -> None:
+        """Forgets the faults that are armed."""
+        self._faults.clear()
+
+    @property
+    def armed_faults(self) -> list[dict[str, object]]:
+        """The faults to come, in plain values."""
+        return self._faults.listing()
+
+    def expire_tokens(self) -> None:
+        """Makes every token handed out an expired one."""
+        self._gateway.expire_tokens()
+
+    def on_event(self, callback: EventCallback) -> None:
+        """Has ``callback(event, record)`` called in the thread of each request.
+
+        ``received`` when it is read; ``accepted`` when it has changed what EnOS holds and is not yet
+        answered; ``replied`` when the reply is sent, or the connection dropped in its stead.
+        """
+        with self._lock:
+            self._callbacks.append(callback)
+
+    def respond(self, request: Request, send: Callable[[Reply], None]) -> None:
+        """Answers one request. For the server."""
+        if request.path.startswith(CONTROL_PATH):
+            send(control(self, request))
+            return
+        received = self._note(request)
+        self._tell("received", received)
+        fault = self._faults.take(request.operation)
+        reply = self._answer(request, received, fault)
+        answered = _answered(received, reply, fault)
+        # Before it is sent: who has the reply finds it in the record.
+        self._amend(received, answered)
+        send(reply)
+        self._tell("replied", answered)
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self.tls is None else "https"
+
+    def _start_afresh(self) -> None:
+        with self._lock:
+            self._records: list[Record] = []
+        self._world = World(self)
+        for flow in seed_flows():
+            self._world.add_flow(flow)
+        self._gateway = Gateway(self, Service(self, self._world).answer)
+        self._faults = FaultBook(frozenset({*OPERATIONS, *TOKEN_OPERATIONS}))
+
+    def _answer(self, request: Request, record: Record, fault: Fault | None) -> Reply:
+        if fault and fault.seconds_before and self._server:
+            self._server.stopping.wait(fault.seconds_before)
+        reply = Reply()
+        if fault is None or fault.processed:
+            reply = self._gateway.answer(request)
+            if reply.code == 0 and request.operation in OPERATIONS and OPERATIONS[request.operation].writes:
+                self._tell("accepted", record)
+        return fault.spoil(reply, request, self) if fault else reply
+
+    def _note(self, request: Request) -> Record:
+        with self._lock:
+            record = record_of(request, time.monotonic())
+            self._records.append(record)
+        return record
+
+    def _amend(self, old: Record, new: Record) -> None:
+        with self._lock:
+            # From the end, where it is; a reset meanwhile has dropped it.
+            for place in range(len(self._records) - 1, -1, -1):
+                if self._records[place] is old:
+                    self._records[place] = new
+                    return
+
+    def _tell(self, event: str, record: Record) -> None:
+        with self._lock:
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback(event, record)
+
+
+def _answered(record: Record, reply: Reply, fault: Fault | None) -> Record:
+    dropped = reply.delivery is Delivery.NOTHING
+    return replace(
+        record,
+        status=None if dropped else reply.status,
+        code=None if dropped else reply.code,
+        fault=fault.kind if fault else None,
+        milliseconds=(time.monotonic() - record.at) * 1000,
+    )

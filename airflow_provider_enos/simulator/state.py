@@ -1,0 +1,523 @@
+"""Flows, the instances made of them, and how these progress.
+
+An instance is ``INIT`` before its trigger time, ``WAIT`` while another instance of its flow runs, ``READY``
+when its turn has come, then ``RUNNING`` until the end its flow is set to have. Nodes run level by level
+along the flow's relations. One failed node makes the instance ``FAIL`` at once, though other branches run
+on to their end; only then does it have an end time and make room for the next.
+
+Nodes that a run does not include (upstream of the one it starts from) show ``INIT``, as do nodes that a
+failure upstream kept from running: it is the one word the documentation shows for a node that has not run.
+
+Nothing here runs by itself: the present is worked out when somebody looks.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from types import MappingProxyType
+from typing import TypedDict, Unpack
+
+from airflow_provider_enos.simulator.config import Config, Progress, ProgressLike
+
+STATUS_CODES: Mapping[str, int] = MappingProxyType(
+    {
+        "FAIL": -1,
+        "INIT": 0,
+        "SUCCESS": 1,
+        "RUNNING": 2,
+        "SUSPEND": 3,
+        "INTERNAL_ERROR": 4,
+        "WAIT": 5,
+        "READY": 6,
+        "TIMEOUT": 7,
+        "CANCEL": 8,
+        "RERUN": 9,
+        "SKIP": 10,
+    }
+)
+END_STATUSES = ("SUCCESS", "FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL", "SKIP")
+PERIODIC = 1
+
+MINUTE_MS = 60_000
+LATEST_TRIGGER_MS = 32_503_680_000_000
+"""The year 3000: times from here on are surely not milliseconds."""
+
+_JUST_STARTED = 1e-9
+
+
+class Conflict(ValueError):
+    """The flow has an instance of that minute."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A workflow: its nodes, how they hang together, and what becomes of its instances."""
+
+    flow_id: int
+    name: str
+    tasks: Mapping[int, str]
+    relations: tuple[tuple[int, int], ...] = ()
+    owner: str | None = None
+    """None: whoever the simulator's user is."""
+    locked: bool = False
+    progress: Progress | None = None
+    """None: the simulator's."""
+    ends_as: str = "SUCCESS"
+    failing_task: int | None = None
+    """The node that ends badly where ``ends_as`` is bad; None: the last one to run."""
+    logs: Mapping[int, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    cycle: str = "D"
+    type: int = 0
+
+    def __post_init__(self) -> None:
+        _known_end(self.ends_as)
+        strangers = {task for edge in self.relations for task in edge} | set(self.logs)
+        if self.failing_task is not None:
+            strangers.add(self.failing_task)
+        strangers -= set(self.tasks)
+        if strangers:
+            raise ValueError(f"flow {self.flow_id} has no task {', '.join(map(str, sorted(strangers)))}")
+        self.levels(set(self.tasks))
+
+    def downstream(self, task_id: int) -> set[int]:
+        """The task and everything that runs after it."""
+        found = {task_id}
+        fresh = {task_id}
+        while fresh:
+            fresh = {target for source, target in self.relations if source in fresh} - found
+            found |= fresh
+        return found
+
+    def levels(self, tasks: set[int]) -> dict[int, int]:
+        """For each of these tasks, how many others run one after another before it. Raises ValueError on a
+        cycle.
+        """
+        before: dict[int, set[int]] = {task: set() for task in self.tasks if task in tasks}
+        for source, target in self.relations:
+            if source in tasks and target in tasks:
+                before[target].add(source)
+        levels: dict[int, int] = {}
+        try:
+            for task in TopologicalSorter(before).static_order():
+                levels[task] = max((levels[other] + 1 for other in before[task]), default=0)
+        except CycleError as error:
+            raise ValueError(f"the relations of flow {self.flow_id} go round in a circle") from error
+        return levels
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of an instance."""
+
+    task_id: int
+    task_instance_id: str
+    name: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A flow instance as it was at one moment. Times are epoch milliseconds."""
+
+    id: str
+    flow_id: int
+    trigger_time: int
+    minute: int
+    """The trigger time cut down to the minute."""
+    status: str
+    from_task_id: int | None
+    parameters: Mapping[str, str]
+    polls: int
+    """How many replies have shown it: Get Flow Instance, and List Flow Instances over its time."""
+    cancelled: bool
+    nodes: tuple[Node, ...]
+    type: int | None
+    """None: triggered, so that the switch ``listed_type`` decides where the list files it."""
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs or will run."""
+        return self.ended_at is not None
+
+
+@dataclass
+class _Run:
+    """An instance as the world keeps it."""
+
+    id: str
+    flow: Flow
+    trigger_time: int
+    created_at: int
+    from_task_id: int | None
+    parameters: dict[str, str]
+    type: int | None
+    levels: dict[int, int]
+    nodes: dict[int, str]
+    set_by_hand: dict[int, str] = field(default_factory=dict)
+    status: str = "INIT"
+    polls: int = 0
+    polls_running: int = 0
+    cancelled: bool = False
+    started_at: int | None = None
+    ended_at: int | None = None
+
+    @property
+    def stamp(self) -> str:
+        return self.id.partition("-")[2]
+
+    def picture(self, now: int) -> Instance:
+        status = self.status
+        if self.started_at is None and self.ended_at is None:
+            status = "INIT" if self.trigger_time > now else "WAIT"
+        return Instance(
+            id=self.id,
+            flow_id=self.flow.flow_id,
+            trigger_time=self.trigger_time,
+            minute=_minute(self.trigger_time),
+            status=status,
+            from_task_id=self.from_task_id,
+            parameters=dict(self.parameters),
+            polls=self.polls,
+            cancelled=self.cancelled,
+            nodes=tuple(
+                Node(task, f"{task}-{self.stamp}", name, self.nodes[task]) for task, name in self.flow.tasks.items()
+            ),
+            type=self.type,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+        )
+
+
+@dataclass
+class _Line:
+    """What one flow has made: the minutes taken, and the instances that have not ended, in order of
+    arrival.
+    """
+
+    flow: Flow
+    minutes: set[int] = field(default_factory=set)
+    unended: list[_Run] = field(default_factory=list)
+    last_triggered: int | None = None
+    free_since: int = 0
+
+    def running(self) -> _Run | None:
+        return next((run for run in self.unended if run.started_at is not None), None)
+
+
+class World:
+    """All flows and instances. Every method may be called from any thread."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._lock = threading.RLock()
+        self._lines: dict[int, _Line] = {}
+        self._runs: dict[str, _Run] = {}
+        self._tasks: dict[str, tuple[_Run, int]] = {}
+
+    def add_flow(self, flow: Flow) -> None:
+        """Adds a flow, or puts it in the place of the one with its id; instances that exist keep the old
+        one.
+        """
+        with self._lock:
+            line = self._lines.setdefault(flow.flow_id, _Line(flow))
+            line.flow = flow
+
+    def flow(self, flow_id: int) -> Flow | None:
+        """The flow, or None."""
+        with self._lock:
+            line = self._lines.get(flow_id)
+            return line.flow if line else None
+
+    def flows(self) -> list[Flow]:
+        """All flows."""
+        with self._lock:
+            return [line.flow for line in self._lines.values()]
+
+    def trigger(
+        self,
+        flow_id: int,
+        from_task_id: int | None,
+        trigger_time: int,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        type: int | None = None,
+    ) -> Instance:
+        """Makes an instance. Raises Conflict where the minute rule forbids it, KeyError for no such flow or
+        task.
+        """
+        with self._lock:
+            line = self._lines[flow_id]
+            flow = line.flow
+            if from_task_id is not None and from_task_id not in flow.tasks:
+                raise KeyError(from_task_id)
+            now = self._config.now_ms()
+            instance_id = self._new_id(line, trigger_time, now, periodic=type == PERIODIC)
+            tasks = set(flow.tasks) if from_task_id is None else flow.downstream(from_task_id)
+            run = _Run(
+                id=instance_id,
+                flow=flow,
+                trigger_time=trigger_time,
+                created_at=now,
+                from_task_id=from_task_id,
+                parameters={**flow.parameters, **(parameters or {})},
+                type=type,
+                levels=flow.levels(tasks),
+                nodes=dict.fromkeys(flow.tasks, "INIT"),
+            )
+            line.minutes.add(_minute(trigger_time))
+            line.last_triggered = now
+            line.unended.append(run)
+            self._runs[run.id] = run
+            self._tasks.update({f"{task}-{run.stamp}": (run, task) for task in flow.tasks})
+            self._settle(line)
+            return run.picture(now)
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """The instance as it is, without counting as a poll; None where there is none."""
+        with self._lock:
+            run = self._runs.get(instance_id)
+            return self._picture(run) if run else None
+
+    def instances(self, flow_id: int | None = None) -> list[Instance]:
+        """All instances (of a flow), in order of arrival, without counting as a poll."""
+        with self._lock:
+            runs = [run for run in self._runs.values() if flow_id in (None, run.flow.flow_id)]
+            return [self._picture(run) for run in runs]
+
+    def poll(self, instance_id: str) -> Instance | None:
+        """The instance as a poller sees it, which may move it on; None where there is none.
+
+        Polling one that waits for its turn moves on the one that runs: else a flow that somebody else
+        triggered would never make room.
+        """
+        with self._lock:
+            run = self._runs.get(instance_id)
+            if run is None:
+                return None
+            line = self._lines[run.flow.flow_id]
+            self._settle(line)
+            run.polls += 1
+            moved = run if run.started_at is not None else line.running()
+            if moved is not None and run.trigger_time <= self._config.now_ms():
+                moved.polls_running += 1
+            return self._picture(run)
+
+    def flow_of(self, instance: Instance) -> Flow:
+        """The flow as it was when the instance was made."""
+        with self._lock:
+            return self._runs[instance.id].flow
+
+    def task(self, task_instance_id: str) -> tuple[Instance, Node] | None:
+        """The node of that task instance id, with its instance; None where there is none."""
+        with self._lock:
+            if task_instance_id not in self._tasks:
+                return None
+            run, task_id = self._tasks[task_instance_id]
+            instance = self._picture(run)
+        return instance, next(node for node in instance.nodes if node.task_id == task_id)
+
+    def cancel(self, instance_id: str) -> bool:
+        """Stops an instance; one that has ended stays as it is. False where there is none."""
+        with self._lock:
+            run = self._runs.get(instance_id)
+            if run is None:
+                return False
+            self._settle(self._lines[run.flow.flow_id])
+            if run.ended_at is None:
+                run.cancelled = True
+                open_nodes = [task for task in run.levels if run.nodes[task] in ("INIT", "RUNNING")]
+                run.nodes.update(dict.fromkeys(open_nodes, "CANCEL"))
+                self._end(run, "CANCEL", self._config.now_ms())
+            return True
+
+    def finish(self, instance_id: str, status: str, failed_task: int | None = None) -> None:
+        """Ends an instance by hand. Raises ValueError for a status that is no end, KeyError for no such
+        thing.
+        """
+        _known_end(status)
+        with self._lock:
+            run = self._runs[instance_id]
+            if failed_task is not None and failed_task not in run.nodes:
+                raise KeyError(failed_task)
+            culprit = _culprit(run, status) if failed_task is None else failed_task
+            run.nodes.update(_nodes_at(run, 1.0, status, culprit) | run.set_by_hand)
+            self._end(run, status, self._config.now_ms())
+
+    def set_node_status(self, instance_id: str, task_id: int, status: str) -> None:
+        """Fixes what one node shows, whatever the progress. Raises ValueError, KeyError."""
+        if status not in STATUS_CODES:
+            raise ValueError(f"a status is one of {', '.join(STATUS_CODES)}, not {status!r}")
+        with self._lock:
+            run = self._runs[instance_id]
+            if task_id not in run.nodes:
+                raise KeyError(task_id)
+            run.set_by_hand[task_id] = run.nodes[task_id] = status
+
+    def _new_id(self, line: _Line, trigger_time: int, now: int, *, periodic: bool) -> str:
+        flow_id = line.flow.flow_id
+        documented = f"{flow_id}-{_stamp(trigger_time, line.flow.cycle if periodic else None)}"
+        by_clock = self._config.minute_rule == "clock"
+        recent = line.last_triggered is not None and now - line.last_triggered < self._config.clock_minute * 1000
+        same_minute = _minute(trigger_time) in line.minutes
+        # An id names one instance, so a documented one that exists is refused by either rule.
+        if documented in self._runs or (recent if by_clock else same_minute):
+            raise Conflict(f"flow {flow_id} was triggered for or in that minute")
+        return documented if self._config.id_style == "documented" else f"{flow_id}-{secrets.token_hex(6)}"
+
+    def _picture(self, run: _Run) -> Instance:
+        self._settle(self._lines[run.flow.flow_id])
+        return run.picture(self._config.now_ms())
+
+    def _settle(self, line: _Line) -> None:
+        """Brings a flow up to the present: ends what is done, starts what may start."""
+        now = self._config.now_ms()
+        if self._config.one_at_a_time:
+            while (run := line.running() or self._start_next(line, now)) and self._advance(run, now):
+                continue
+            return
+        for run in list(line.unended):
+            if run.started_at is None and run.trigger_time <= now:
+                run.started_at = max(run.created_at, run.trigger_time)
+            if run.started_at is not None:
+                self._advance(run, now)
+
+    def _start_next(self, line: _Line, now: int) -> _Run | None:
+        run = next((run for run in line.unended if run.trigger_time <= now), None)
+        if run:
+            run.started_at = max(run.created_at, run.trigger_time, line.free_since)
+        return run
+
+    def _advance(self, run: _Run, now: int) -> bool:
+        """Sets what a started run shows at present. True where that is its end."""
+        progress = run.flow.progress or self._config.progress
+        share = _share(run, progress, now)
+        culprit = _culprit(run, run.flow.ends_as)
+        ends_as = "SUCCESS" if culprit is not None and culprit not in run.levels else run.flow.ends_as
+        run.nodes = _nodes_at(run, share, ends_as, culprit) | run.set_by_hand
+        if share >= 1:
+            lasted = int(progress.amount * 1000) if progress.kind == "seconds" else None
+            self._end(run, ends_as, now if lasted is None else (run.started_at or 0) + lasted)
+            return True
+        run.status = "FAIL" if "FAIL" in run.nodes.values() else "RUNNING" if share else "READY"
+        return False
+
+    def _end(self, run: _Run, status: str, at: int) -> None:
+        line = self._lines[run.flow.flow_id]
+        run.status = status
+        run.ended_at = at
+        if run in line.unended:
+            line.unended.remove(run)
+        line.free_since = max(line.free_since, at)
+
+
+def _known_end(status: str) -> None:
+    if status not in END_STATUSES:
+        raise ValueError(f"an instance ends as one of {', '.join(END_STATUSES)}, not {status!r}")
+
+
+def _minute(trigger_time: int) -> int:
+    return trigger_time // MINUTE_MS * MINUTE_MS
+
+
+def _stamp(trigger_time: int, cycle: str | None) -> str:
+    moment = datetime.fromtimestamp(_minute(trigger_time) / 1000, UTC)
+    if cycle is None:
+        return f"{moment:%Y%m%d%H%M%S}"
+    return f"{moment:%Y%m%d%H%M}" if cycle == "mi" else f"{moment:%Y%m%d%H}"
+
+
+def _share(run: _Run, progress: Progress, now: int) -> float:
+    """How much of its work a started run has behind it, from 0 to 1."""
+    if progress.kind == "manual":
+        return _JUST_STARTED
+    if progress.kind == "at_once" or not progress.amount:
+        return 1.0
+    if progress.kind == "seconds":
+        return max((now - (run.started_at or now)) / 1000 / progress.amount, _JUST_STARTED)
+    return max(run.polls_running - 1, 0) / progress.amount
+
+
+def _culprit(run: _Run, status: str) -> int | None:
+    """The node to blame for a bad end."""
+    if status in ("SUCCESS", "SKIP"):
+        return None
+    if run.flow.failing_task is not None:
+        return run.flow.failing_task
+    return max(run.levels, key=lambda task: run.levels[task], default=None)
+
+
+def _nodes_at(run: _Run, share: float, ends_as: str, culprit: int | None) -> dict[int, str]:
+    """What each node shows when ``share`` of the work is done."""
+    depth = max(run.levels.values(), default=0) + 1
+    blocked = run.flow.downstream(culprit) - {culprit} if culprit in run.levels and culprit is not None else set()
+    shown = dict.fromkeys(run.nodes, "INIT")
+    for task in run.levels.keys() - blocked:
+        shown[task] = _node_at(share * depth - run.levels[task], ended=share >= 1, started=share > 0)
+    if ends_as == "SKIP" and share >= 1:
+        shown.update(dict.fromkeys(run.levels, "SKIP"))
+    if culprit in run.levels and culprit is not None and shown[culprit] == "SUCCESS":
+        # Only a failure shows before the end: a cancelled or timed-out node runs until its instance stops.
+        shown[culprit] = ends_as if ends_as == "FAIL" or share >= 1 else "RUNNING"
+    return shown
+
+
+def _node_at(levels_passed: float, *, ended: bool, started: bool) -> str:
+    if ended or levels_passed >= 1:
+        return "SUCCESS"
+    return "RUNNING" if started and levels_passed >= 0 else "INIT"
+
+
+class FlowDescription(TypedDict, total=False):
+    """A flow in the form that is easy to write; see ``Flow``."""
+
+    name: str
+    tasks: Mapping[int, str] | Sequence[int]
+    relations: Iterable[tuple[int, int]]
+    owner: str | None
+    locked: bool
+    progress: ProgressLike | Progress | None
+    ends_as: str
+    failing_task: int | None
+    logs: Mapping[int, str]
+    parameters: Mapping[str, str]
+    cycle: str
+    type: int
+
+
+def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
+    """The flow described: tasks may be a list, relations left out make a chain. Raises ValueError."""
+    unknown = description.keys() - FlowDescription.__annotations__.keys()
+    if unknown:
+        names = ", ".join(FlowDescription.__annotations__)
+        raise ValueError(f"a flow has no {', '.join(sorted(unknown))}; it has {names}")
+    tasks = description.get("tasks", ())
+    named = dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks}
+    ids = list(named)
+    edges = description.get("relations", pairwise(ids))
+    progress = description.get("progress")
+    return Flow(
+        flow_id=flow_id,
+        name=description.get("name", f"flow-{flow_id}"),
+        tasks=MappingProxyType(named),
+        relations=tuple((source, target) for source, target in edges),
+        owner=description.get("owner"),
+        locked=description.get("locked", False),
+        progress=None if progress is None else Progress.parse(progress),
+        ends_as=description.get("ends_as", "SUCCESS"),
+        failing_task=description.get("failing_task"),
+        logs=dict(description.get("logs", {})),
+        parameters=dict(description.get("parameters", {})),
+        cycle=description.get("cycle", "D"),
+        type=description.get("type", 0),
+    )

@@ -1,0 +1,83 @@
+"""The control path."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_enos.simulator import EnosSimulator
+
+INSTANCE = "3377-20200706062600"
+
+
+def control(client: Any, method: str, route: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+    content = None if body is None else json.dumps(body).encode()
+    answer = client.send(method, f"/_simulator/{route}", content, **headers)
+    return answer.status, answer.json
+
+
+def test_state(sim: EnosSimulator, client: Any) -> None:
+    client.trigger()
+    sim.fault("slow", times=None)
+    status, state = control(client, "GET", "state")
+    assert status == 200
+    assert state["instances"][0]["id"] == INSTANCE
+    assert state["counts"] == {"token/get": 1, "flows/triggerFromTask": 1}
+    assert state["switches"]["first_page"] == 1
+    assert state["faults"][0]["kind"] == "slow"
+    assert sim.secret_key not in str(state)
+    assert len(sim.requests) == 2
+
+
+def test_faults_and_switches(sim: EnosSimulator, client: Any) -> None:
+    fault = {"kind": "http_500", "on": "token/get", "times": 2, "body": "html"}
+    assert control(client, "POST", "faults", fault)[0] == 200
+    assert client.token_call().status == 500
+    assert control(client, "DELETE", "faults")[0] == 200
+    assert client.token_call().status == 200
+    status, values = control(client, "POST", "switches", {"first_page": 0, "progress": ["polls", 3]})
+    assert (status, values["progress"], sim.first_page) == (200, "polls:3", 0)
+
+
+def test_flows_instances_tokens_reset(sim: EnosSimulator, client: Any) -> None:
+    flow = {"flow_id": 7, "tasks": {"71": "one", "72": "two"}, "relations": [[71, 72]], "progress": "manual"}
+    assert control(client, "POST", "flows", flow)[0] == 200
+    made = client.trigger(flowId=7, taskId=71).json["data"]["flowInstanceId"]
+    end = {"status": "FAIL", "failed_task": 72}
+    assert control(client, "POST", f"instances/{made}/finish", end)[0] == 200
+    assert sim.instances[0].status == "FAIL"
+    assert control(client, "POST", "expire-tokens")[0] == 200
+    assert client.get(made) is None
+    sim.first_page = 0
+    assert control(client, "POST", "reset")[0] == 200
+    assert (sim.instances, sim.requests, sim.first_page) == ([], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("faults", {"kind": "flood"}),
+        ("faults", {}),
+        ("faults", []),
+        ("switches", {"first_page": 7}),
+        ("switches", {"last_page": 7}),
+        ("flows", {"flow_id": "7"}),
+        ("flows", {"flow_id": 7, "tasks": {"x": "y"}}),
+        ("flows", {"flow_id": 7, "tasks": 5}),
+        ("instances/1-1/finish", {"status": "SUCCESS"}),
+        ("instances/1-1/finish", {}),
+    ],
+)
+def test_bad_input(client: Any, route: Any, body: Any) -> None:
+    status, answer = control(client, "POST", route, body)
+    assert status == 400
+    assert answer["error"].startswith("Bad request: ")
+
+
+def test_browsers_are_kept_out(client: Any) -> None:
+    assert control(client, "GET", "state", Origin="http://elsewhere.invalid")[0] == 403
+    assert control(client, "GET", "state", Host="elsewhere.invalid")[0] == 403
+    assert control(client, "GET", "state", Host="localhost:1")[0] == 200
+    assert control(client, "GET", "nothing")[0] == 404
