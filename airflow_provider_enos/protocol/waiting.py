@@ -126,12 +126,11 @@ class Watch:
             )
 
     def _note_node(self, node: FlowInstanceNode) -> None:
-        before = self._node_statuses.get(node.task_instance_id)
+        before = self._node_statuses.get(node.task_instance_id, FlowStatus.INIT)
         if node.status is None or node.status == before:
             return
         self._node_statuses[node.task_instance_id] = node.status
-        change = f"{before} -> {node.status}" if before else str(node.status)
-        self._log.info("Node %s: %s", excerpt(str(node), 120), change)
+        self._log.info("Node %s: %s -> %s", excerpt(str(node), 120), before, node.status)
 
 
 def wait(watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]) -> Procedure[FlowInstance]:
@@ -178,8 +177,8 @@ def conclude(instance: FlowInstance, *, task_logs: TaskLogs, link: str | None, l
     last_lines: dict[str, str] = {}
     for node in _nodes_to_show(instance, failed, task_logs):
         text = yield from _log_of(node)
-        last_lines[node.task_instance_id] = tail(text, 1, 300)
-        log.info("Log of node %s:\n%s", excerpt(str(node)), tail(text, _LOGGED_LINES, _LOGGED_LENGTH))
+        last_lines[node.task_instance_id] = excerpt(text.rstrip().splitlines()[-1], 300)
+        _show_log(node, text, log)
     if outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED):
         return outcome
     raise _flow_error(instance, failed, last_lines, link)
@@ -190,6 +189,14 @@ def _nodes_to_show(
 ) -> tuple[FlowInstanceNode, ...]:
     wanted = {"failed": failed, "all": instance.nodes, "none": ()}[task_logs]
     return tuple(node for node in wanted if node.task_instance_id)
+
+
+def _show_log(node: FlowInstanceNode, text: str, log: Log) -> None:
+    # Airflow's log page folds what is between these two marks.
+    log.info("::group::End of the log of node %s", excerpt(str(node), 120))
+    for line in tail(text, _LOGGED_LINES, _LOGGED_LENGTH).splitlines():
+        log.info("%s", line)
+    log.info("::endgroup::")
 
 
 def _log_of(node: FlowInstanceNode) -> Procedure[str]:

@@ -1,0 +1,52 @@
+# Everything goes through .venv, which `make` builds with any Python from 3.11 on: make test PYTHON=python3.12
+PYTHON ?= python3
+# What is installed: this folder, or a wheel of it.
+PACKAGE ?= .
+EDITABLE ?= -e
+
+BIN := .venv/bin
+PYTEST_OPTIONS ?=
+
+.PHONY: help demo test check format bench build clean
+
+help:
+	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
+	@echo "make test    all tests"
+	@echo "make check   lint and types"
+	@echo "make bench   the figures of the README"
+	@echo "make format  format the code"
+	@echo "make build   wheel and sdist in dist/"
+	@echo "make clean   remove what the others made"
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "This needs Python 3.11 or later, and '$(PYTHON)' is older: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing Airflow and this package into .venv (a minute or two, once)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EDITABLE) "$(PACKAGE)[dev]"
+	@touch $@
+
+demo: .venv/installed
+	@$(BIN)/python scripts/demo.py
+
+test: .venv/installed
+	@$(BIN)/pytest $(PYTEST_OPTIONS)
+
+check: .venv/installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: .venv/installed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/installed
+	@$(BIN)/python benchmarks/run.py
+
+build: .venv/installed
+	@rm -rf dist
+	@$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
