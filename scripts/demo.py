@@ -19,7 +19,7 @@ LOGICAL_DATE = "2020-07-06T06:26:59.108+00:00"
 DOCUMENTED = "3377-20200706062600"
 
 # A line of Airflow's log: time, level, message, and the logger, which is ours for lines of operators and sensors.
-OUR_LINE = re.compile(r"\S+T(?P<time>[\d:]{8})\S* \[(?P<level>\w+) *\] (?P<text>.*?) +\[\S*\.airflow_provider_enos\.\S*\]")
+OUR_LINE = re.compile(r"\S+T(?P<time>[\d:]{8})\S* \[\w+ *\] (?P<text>.*?) +\[\S*\.airflow_provider_enos\.\S*\]")
 ERROR_LINE = re.compile(r"airflow_provider_enos\.errors\.(?P<text>Enos\w+: .*)")
 TASK_LINE = re.compile(r"\[DAG TEST\] (?P<what>starting|end task) task_id=(?P<task>\S+)")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,13 @@ _home = tempfile.TemporaryDirectory(prefix="enos-tests-")
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+# Airflow 2 warns of what it does by default.
+os.environ["AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY"] = "True"
 os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_home.name}/airflow.db"
 
+from worker import StateStore  # noqa: E402
+
+from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
 
@@ -30,6 +36,28 @@ def connection(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> EnosSimul
     """The simulator, with ``enos_default`` leading to it."""
     monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
     return sim
+
+
+@pytest.fixture(params=["with a state store", "without a state store"])
+def store(request: pytest.FixtureRequest) -> StateStore | None:
+    """As on Airflow 3.3 and later, and as before."""
+    return StateStore() if request.param == "with a state store" else None
+
+
+@pytest.fixture
+def broken_store() -> StateStore:
+    return StateStore(broken=True)
+
+
+@pytest.fixture
+def state_store() -> StateStore:
+    return StateStore()
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between repetitions of a call, a thousandth of what they are."""
+    monkeypatch.setattr(sync, "default_sleep", lambda seconds: time.sleep(seconds / 1000 if seconds > 0.1 else seconds))
 
 
 def pytest_unconfigure() -> None:

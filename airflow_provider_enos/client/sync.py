@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LARGEST_REPLY = 32 * 2**20
 """Bytes of a reply that are read at the most."""
 
+default_sleep: Callable[[float], None] = time.sleep
+"""How clients wait that are not told otherwise: tests put something shorter here."""
+
 _CHUNK = 64 * 1024
 
 _gateways: dict[tuple[int, str, str, str], Gateway] = {}
@@ -53,7 +56,7 @@ class SyncClient:
         retry: Retry = DEFAULT_RETRY,
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.gateway = shared_gateway(settings)
         self._tenant = Tenant(settings.org_id, settings.user_id)
@@ -61,7 +64,7 @@ class SyncClient:
         self._timeout = timeout or settings.timeout
         self._connect_timeout = min(connect_timeout, self._timeout)
         self._verify = settings.verify
-        self._sleep = sleep
+        self._sleep = sleep or default_sleep
         self._session: requests.Session | None = None
         self._proxies: dict[str, str] = {}
 

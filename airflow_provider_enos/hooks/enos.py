@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.messages import Call
     from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, TaskInstance
 
+__all__ = ["EnosHook"]
+
 T = TypeVar("T")
 
 _TEST_TIMEOUT = 15.0

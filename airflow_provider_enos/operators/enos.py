@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_enos.client.sync import SyncClient
 
+__all__ = ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator"]
+
 DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_after }}"
 """The end of the data interval; where a run has none, the moment from which it was allowed to run."""
 
@@ -141,6 +143,8 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
 
         It runs in a signal handler that may have interrupted anything, so it uses nothing that ``execute`` uses.
         """
+        if not self.cancel_on_kill:
+            return
         self._killed = True
         if self._flow_instance_id is not None:
             self._cancel_killed(self._flow_instance_id)
@@ -210,7 +214,7 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
             raise AirflowSkipException(f"flow instance {flow_instance_id} was skipped in EnOS")
 
     def _cancel_killed(self, flow_instance_id: str) -> None:
-        if not self.cancel_on_kill or self._last_client is None:
+        if self._last_client is None:
             return
         try:
             self._last_client.call(calls.cancel_flow_instance(flow_instance_id))

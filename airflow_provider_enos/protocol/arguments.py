@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TypeVar, get_args
@@ -46,8 +46,7 @@ def seconds(value: object, field: str, *, zero: bool = False) -> float:
     if (
         isinstance(found, bool)
         or not isinstance(found, (int, float))
-        or not math.isfinite(found)
-        or found < 0
+        or not 0 <= found <= sys.float_info.max
         or (found == 0 and not zero)
     ):
         least = "from 0" if zero else "above 0"

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from airflow_provider_enos.errors import EnosApiError, EnosRequestError, EnosServerError
+from airflow_provider_enos.errors import EnosApiError, EnosRequestError
+from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.messages import Call, Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
 
 PAGE_SIZE = 50
 """What the documentation recommends at the most."""
+_FAULTS = (replies.INTERNAL, 500)
+"""What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with instances."""
 
 
 class Pager:
@@ -33,7 +36,7 @@ class Pager:
 
     def refused(self, error: EnosApiError) -> None:
         """The page was refused: pages start at 1, or the error stands."""
-        if self._page_no != 0 or not isinstance(error, (EnosRequestError, EnosServerError)):
+        if self._page_no != 0 or not (isinstance(error, EnosRequestError) or error.code in _FAULTS):
             raise error
         self._page_no = 1
 

@@ -62,6 +62,9 @@ _CLASSES: Mapping[int, tuple[type[EnosApiError], str | None]] = {
     429: (EnosRateLimitError, "over the quota of this API"),
 }
 
+_TOKEN_FIELD = re.compile(r"""(access_?token["']?\s*[:=]\s*["']?)[^"',\s}]+""", re.IGNORECASE)
+"""A token in a reply that was not understood: nobody knows it yet, so it is in no list of secrets."""
+
 
 def read(call: Call[T], response: Response, *, secrets: tuple[str, ...] = ()) -> T:
     """What the call asked for. Raises ``EnosApiError`` or ``EnosReplyError``; ``secrets`` never show in either."""
@@ -162,7 +165,11 @@ def _shown_body(response: Response, secrets: tuple[str, ...]) -> str:
 
 
 def _hide(text: str, secrets: tuple[str, ...]) -> str:
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return text
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+        # An excerpt may have cut it in two.
+        end = text.removesuffix("…")
+        cut = next((length for length in range(len(secret) - 1, 3, -1) if end.endswith(secret[:length])), 0)
+        if cut:
+            text = end[:-cut] + "***"
+    return _TOKEN_FIELD.sub(r"\1***", text)

@@ -36,18 +36,24 @@ def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
     Raises ``EnosConfigError``, naming ``field`` and saying why, for naive times, epoch seconds, bools, floats, empty
     text and years outside 1970 to 2200.
     """
+    given = value
     if isinstance(value, str):
         value = value.strip()
         if value == NOW:
             return now
         value = int(value) if re.fullmatch(r"[0-9]{1,25}", value) else _parse_iso(value, field)
     if isinstance(value, datetime):
-        return _within_years(_from_datetime(value, field), value, field)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _refused(field, value, f"a {type(value).__name__} is no trigger time")
-    if 0 <= value < _SMALLEST_NUMBER:
-        raise _refused(field, value, "too small for epoch milliseconds: are these seconds?")
-    return _within_years(value, value, field)
+        if value.utcoffset() is None:
+            raise _refused(field, given, "it has no UTC offset, so the moment is not known")
+        # Not with a minus: what pendulum gives then does not divide by a timedelta.
+        value = datetime.__sub__(value, _EPOCH) // timedelta(milliseconds=1)
+    elif isinstance(value, bool) or not isinstance(value, int):
+        raise _refused(field, given, f"a {type(value).__name__} is no trigger time")
+    elif 0 <= value < _SMALLEST_NUMBER:
+        raise _refused(field, given, "too small for epoch milliseconds: are these seconds?")
+    if not 0 <= value < _END:
+        raise _refused(field, given, "it is outside the years 1970 to 2200")
+    return value
 
 
 def minute_of(trigger_time: int) -> int:
@@ -104,18 +110,6 @@ def _parse_iso(text: str, field: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         raise _refused(field, text, "it cannot be read") from None
-
-
-def _from_datetime(value: datetime, field: str) -> int:
-    if value.utcoffset() is None:
-        raise _refused(field, value.isoformat(), "it has no UTC offset, so the moment is not known")
-    return (value - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _within_years(milliseconds: int, value: object, field: str) -> int:
-    if not 0 <= milliseconds < _END:
-        raise _refused(field, value, "it is outside the years 1970 to 2200")
-    return milliseconds
 
 
 def _refused(field: str, value: object, why: str) -> EnosConfigError:

@@ -164,7 +164,7 @@ class _Starter:
         while True:
             found = yield from self._look_up(time, intent.flow_instance_id if intent else None)
             if found is None:
-                return (yield from self.start(index, was_empty=True))
+                return (yield from self.start(index, empty_minute=minute_of(time)))
             if found.status.outcome not in (Outcome.FAILED, Outcome.CANCELLED):
                 return self._take_over(time, found, "which an earlier try of this task started")
             self._log.info("%s ended with status %s: starting another", found.flow_instance_id, found.status)
@@ -174,18 +174,17 @@ class _Starter:
             # An even earlier retry may have started one for the next minute.
             time = yield from self._time(index)
 
-    def start(self, index: int, *, was_empty: bool = False) -> Procedure[str]:
+    def start(self, index: int, *, empty_minute: int | None = None) -> Procedure[str]:
         """Starts an instance for this minute, or for a later one where that is taken and ``on_conflict`` says so.
 
-        ``was_empty``: a look a moment ago found no instance for this minute.
+        ``empty_minute``: the minute for which a look a moment ago found no instance.
         """
         while True:
             time = yield from self._time(index)
-            flow_instance_id = yield from self._send(time, was_empty)
+            flow_instance_id = yield from self._send(time, minute_of(time) == empty_minute)
             if flow_instance_id is not None:
                 return flow_instance_id
             index += 1
-            was_empty = False
 
     def _send(self, time: int, was_empty: bool) -> Procedure[str | None]:
         """Asks for an instance for this time: its id, or None where the minute is somebody else's."""

@@ -19,6 +19,8 @@ from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, conclude, lo
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+__all__ = ["EnosFlowInstanceSensor"]
+
 _STATE_KEY = "enos_watch"
 
 

@@ -1,9 +1,476 @@
-from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
-from types import SimpleNamespace
+from __future__ import annotations
 
-def test_x(connection):
-    op = EnosTriggerFlowFromTaskOperator(task_id="t", flow_id=3377, from_task_id="108580", trigger_time=1594016819108, poll_interval=0.01)
-    pushed = {}
-    ti = SimpleNamespace(try_number=1, max_tries=0, xcom_push=lambda key, value: pushed.update({key: value}))
-    assert op.execute({"ti": ti}) == "3377-20200706062600"
-    print(pushed)
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jinja2
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from airflow_provider_enos import errors
+from airflow_provider_enos.operators.enos import DEFAULT_TRIGGER_TIME, EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.simulator import EnosSimulator
+
+INSTANCE = "3377-20200706062600"
+NEXT_INSTANCE = "3377-20200706062700"
+TRIGGER_TIME = 1594016819108
+
+MakeTask = Callable[..., Any]
+
+
+# ---- the ordinary case ----------------------------------------------------------------------------------------------
+
+
+def test_the_sample_of_the_documentation(task: MakeTask, sim: EnosSimulator) -> None:
+    """Flow 3377 from node 108580 at 1594016819108 gives, and returns, the documented instance."""
+    assert task().run() == INSTANCE
+    (instance,) = sim.instances
+    assert (instance.id, instance.from_task_id, instance.trigger_time) == (INSTANCE, 108580, TRIGGER_TIME)
+    assert instance.status == "SUCCESS"
+
+
+def test_an_ordinary_run_needs_no_extra_request(task: MakeTask, sim: EnosSimulator) -> None:
+    task().run()
+    operations = [request.operation for request in sim.requests if request.operation != "token/get"]
+    assert operations == ["flows/triggerFromTask", "flowInstances/get", "flowInstances/get", "flowInstances/get"]
+
+
+def test_the_id_is_in_xcom_before_the_wait_begins(task: MakeTask, sim: EnosSimulator) -> None:
+    looks: dict[str, int] = {}
+    one = task()
+    one.ti.on_push = lambda key: looks.setdefault(key, sim.count("flowInstances/get"))
+    one.run()
+    assert looks == {"flow_instance_id": 0, "return_value": 0}
+    assert one.ti.xcom == {"flow_instance_id": INSTANCE, "return_value": INSTANCE}
+
+
+def test_without_waiting_the_task_ends_once_the_flow_is_started(task: MakeTask, sim: EnosSimulator) -> None:
+    assert task(wait_for_completion=False).run() == INSTANCE
+    assert sim.count("flowInstances/get") == 0
+
+
+def test_rendered_templates_are_text_and_do_as_well(task: MakeTask) -> None:
+    assert (
+        task(flow_id="3377", from_task_id=" 108580 ", trigger_time="2020-07-06 06:26:59.108000+00:00").run() == INSTANCE
+    )
+
+
+def test_org_and_user_of_the_operator_override_those_of_the_connection(task: MakeTask, sim: EnosSimulator) -> None:
+    with pytest.raises(AirflowFailException, match=r"62101 .*org_id and user_id do not belong together"):
+        task(org_id="o-of-others").run()
+    assert sim.requests[-1].query["orgId"] == "o-of-others"
+    assert task(org_id=sim.org_id, user_id=sim.user_id).run() == INSTANCE
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ({"data_interval_end": datetime(2024, 3, 3, tzinfo=UTC)}, "2024-03-03 00:00:00+00:00"),
+        ({"data_interval_end": None, "run_after": datetime(2024, 3, 4, tzinfo=UTC)}, "2024-03-04 00:00:00+00:00"),
+        ({"run_after": datetime(2024, 3, 4, tzinfo=UTC)}, "2024-03-04 00:00:00+00:00"),
+    ],
+    ids=["data interval", "no data interval", "no such name, as in a manual run of Airflow 3"],
+)
+@pytest.mark.parametrize("undefined", [jinja2.Undefined, jinja2.StrictUndefined])
+def test_the_default_trigger_time(context: dict[str, Any], expected: str, undefined: type[jinja2.Undefined]) -> None:
+    """The end of the data interval, else the time from which the run was allowed to start."""
+    context = dict(context)
+    run_after = context.pop("run_after", None)
+    template = jinja2.Environment(undefined=undefined, autoescape=False).from_string(DEFAULT_TRIGGER_TIME)
+    assert template.render(**context, dag_run={"run_after": run_after}) == expected
+
+
+# ---- how an instance ends -------------------------------------------------------------------------------------------
+
+
+def test_a_failed_instance_fails_the_task_and_says_where_and_why(task: MakeTask) -> None:
+    with pytest.raises(errors.EnosFlowFailedError) as caught:
+        task(flow_id=4001, from_task_id=40011).run()
+    error = caught.value
+    assert error.flow_instance_id == "4001-20200706062600"
+    assert error.status == "FAIL"
+    assert error.failed_tasks == ("load (40012-20200706062600)",)
+    assert "flow 4001 'fails_at_load': instance 4001-20200706062600 ended with status FAIL" in str(error)
+    assert "node load (40012-20200706062600) FAIL: ColumnMissing: dw.meter_readings has no column" in str(error)
+    assert "still running: tidy_up" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("flow_id", "node", "error", "status"),
+    [
+        (4002, 40021, errors.EnosFlowCancelledError, "CANCEL"),
+        (4004, 40041, errors.EnosFlowFailedError, "TIMEOUT"),
+        (4005, 40051, errors.EnosFlowFailedError, "INTERNAL_ERROR"),
+    ],
+)
+def test_other_bad_ends(task: MakeTask, flow_id: int, node: int, error: type[Exception], status: str) -> None:
+    with pytest.raises(error, match=rf"instance {flow_id}-20200706062600 ended with status {status}"):
+        task(flow_id=flow_id, from_task_id=node).run()
+
+
+def test_a_skipped_instance_skips_the_task(task: MakeTask) -> None:
+    with pytest.raises(AirflowSkipException, match="4003-20200706062600 was skipped in EnOS"):
+        task(flow_id=4003, from_task_id=40031).run()
+
+
+def test_the_link_is_in_the_message(task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = sim.connection_uri + "&console_url=https%3A%2F%2Fconsole%2Fi%3Fid%3D%7Bflow_instance_id%7D"
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", uri)
+    with pytest.raises(errors.EnosFlowCancelledError, match=r"https://console/i\?id=4002-20200706062600"):
+        task(flow_id=4002, from_task_id=40021).run()
+
+
+@pytest.mark.parametrize(("cancel", "cancels"), [(True, 1), (False, 0)])
+def test_what_does_not_end_in_time(task: MakeTask, sim: EnosSimulator, cancel: bool, cancels: int) -> None:
+    sim.progress = "manual"
+    with pytest.raises(errors.EnosFlowTimeoutError, match=f"{INSTANCE} had not ended in the time given") as caught:
+        task(timeout=0.1, cancel_on_timeout=cancel).run()
+    assert sim.count("flowInstances/cancel") == cancels
+    assert ("it was asked to be cancelled" in str(caught.value)) is cancel
+    assert (sim.instances[0].status == "CANCEL") is cancel
+
+
+# ---- what is logged -------------------------------------------------------------------------------------------------
+
+
+def test_each_change_is_one_line_and_a_poll_is_none(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.progress = ("polls", 40)
+    one = task()
+    one.run()
+    assert sim.count("flowInstances/get") > 40
+    node = "({}-20200706062600)"
+    assert [line for line in one.log.lines if "cannot be called outside" not in line] == [
+        f"Started flow instance {INSTANCE}",
+        f"Flow instance {INSTANCE} of flow 3377 'meter_readings_daily': READY",
+        f"Flow instance {INSTANCE}: READY -> RUNNING",
+        f"Node clean {node.format(108580)}: INIT -> RUNNING",
+        f"Node clean {node.format(108580)}: RUNNING -> SUCCESS",
+        f"Node aggregate {node.format(108581)}: INIT -> RUNNING",
+        f"Node aggregate {node.format(108581)}: RUNNING -> SUCCESS",
+        f"Node publish {node.format(108582)}: INIT -> RUNNING",
+        f"Flow instance {INSTANCE}: RUNNING -> SUCCESS",
+        f"Node publish {node.format(108582)}: RUNNING -> SUCCESS",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task_logs", "nodes"),
+    [("failed", ["load"]), ("all", ["extract", "load", "report", "archive", "tidy_up"]), ("none", [])],
+)
+def test_whose_logs_are_copied(task: MakeTask, task_logs: str, nodes: list[str]) -> None:
+    one = task(flow_id=4001, from_task_id=40011, task_logs=task_logs)
+    with pytest.raises(errors.EnosFlowFailedError):
+        one.run()
+    shown = [line.split()[-2] for line in one.log.lines if line.startswith("::group::End of the log")]
+    assert shown == nodes
+    assert ("ColumnMissing: dw.meter_readings has no column 'reactive_power'" in one.log.lines) is ("load" in nodes)
+
+
+# ---- arguments that cannot work -------------------------------------------------------------------------------------
+
+REFUSED_AT_ONCE = [
+    ({"poll_interval": 0}, "poll_interval: 0"),
+    ({"poll_interval": -1}, "poll_interval: -1"),
+    ({"poll_interval": "30"}, "poll_interval: '30'"),
+    ({"poll_interval": True}, "poll_interval: True"),
+    ({"poll_interval": float("nan")}, "poll_interval: nan"),
+    ({"timeout": timedelta(0)}, "timeout: datetime.timedelta"),
+    ({"timeout": None}, "timeout: None"),
+    ({"poll_error_tolerance": -1}, "poll_error_tolerance: -1"),
+    ({"on_conflict": "retry"}, "on_conflict: 'retry'"),
+    ({"on_conflict": None}, "on_conflict: None"),
+    ({"task_logs": "some"}, "task_logs: 'some'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED_AT_ONCE, ids=lambda value: str(value)[:40])
+def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], message: str) -> None:
+    """With the field, the value, and what would do."""
+    with pytest.raises(ValueError, match=f"^{message}.*; expected ") as caught:
+        EnosTriggerFlowFromTaskOperator(task_id="task", flow_id=1, from_task_id=1, **arguments)
+    assert isinstance(caught.value, errors.EnosConfigError)
+
+
+REFUSED_IDS = ["", "abc", "3377.0", 3377.0, 0, -3377, "-1", True, None, "None", [3377], 2**63, "1e3", "٣٣", "{{ x }}"]
+REFUSED_TIMES = [
+    (1594016819, "too small for epoch milliseconds: are these seconds"),
+    ("1594016819", "too small for epoch milliseconds: are these seconds"),
+    (1594016819.108, "a float is no trigger time"),
+    (True, "a bool is no trigger time"),
+    (None, "a NoneType is no trigger time"),
+    ("", "it is empty"),
+    ("  ", "it is empty"),
+    ("None", "it is empty"),
+    (datetime(2024, 3, 3), "it has no UTC offset"),
+    ("2024-03-03T00:00:00", "it has no UTC offset"),
+    ("2024-03-03", "it has no UTC offset"),
+    ("yesterday", "it cannot be read"),
+    ("2024-13-03T00:00:00Z", "it cannot be read"),
+    ("2201-01-01T00:00:00Z", "outside the years 1970 to 2200"),
+    ("1969-12-31T23:59:59Z", "outside the years 1970 to 2200"),
+    (-1594016819108, "outside the years 1970 to 2200"),
+    (1594016819108000, "outside the years 1970 to 2200"),
+    ([1594016819108], "a list is no trigger time"),
+]
+REFUSED_AT_EXECUTION = [
+    *(({"flow_id": value}, "flow_id: ") for value in REFUSED_IDS),
+    *(({"from_task_id": value}, "from_task_id: ") for value in REFUSED_IDS),
+    *(({"trigger_time": value}, f"trigger_time: .*{why}") for value, why in REFUSED_TIMES),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED_AT_EXECUTION, ids=lambda value: str(value)[:50])
+def test_arguments_that_are_refused_before_anything_is_sent(
+    task: MakeTask, sim: EnosSimulator, arguments: dict[str, Any], message: str
+) -> None:
+    """These are templates: what they render to is known when the task runs. Trying again would not help."""
+    with pytest.raises(AirflowFailException, match=f"^{message}.*; expected ") as caught:
+        task(**arguments).run()
+    assert isinstance(caught.value.__cause__, errors.EnosConfigError)
+    (value,) = arguments.values()
+    assert repr(value)[:60].strip("' ") in str(caught.value)
+    assert sim.requests == []
+
+
+def test_a_flow_that_does_not_exist_fails_for_good(task: MakeTask) -> None:
+    with pytest.raises(AirflowFailException, match="flow_id: EnOS has no flow 999"):
+        task(flow_id=999).run()
+
+
+def test_a_node_that_does_not_exist_fails_for_good_and_names_those_that_do(task: MakeTask) -> None:
+    nodes = r"108579 \(ingest\), 108580 \(clean\), 108581 \(aggregate\), 108582 \(publish\)"
+    with pytest.raises(AirflowFailException, match=f"from_task_id: flow 3377 has no task node 1; it has {nodes}"):
+        task(from_task_id=1).run()
+
+
+def test_wrong_credentials_fail_for_good(task: MakeTask, sim: EnosSimulator) -> None:
+    one = task()
+    sim.secret_key = "another"
+    with pytest.raises(AirflowFailException, match="1003"):
+        one.run()
+    assert sim.count("token/get") == 1
+
+
+# ---- when EnOS is out of reach --------------------------------------------------------------------------------------
+
+
+def test_poll_errors_are_waited_through(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.fault("http_503", on="flowInstances/get", times=5)
+    one = task()
+    assert one.run() == INSTANCE
+    assert sum("Cannot ask EnOS" in line for line in one.log.lines) == 1
+    assert sum("EnOS answers again" in line for line in one.log.lines) == 1
+
+
+def test_poll_errors_are_waited_through_for_no_longer_than_is_tolerated(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.fault("http_503", on="flowInstances/get", times=None)
+    with pytest.raises(errors.EnosPollLostError, match=f"{INSTANCE}: EnOS could not be asked for .*left running"):
+        task(poll_error_tolerance=0).run()
+    assert sim.count("flowInstances/cancel") == 0
+
+
+# ---- retry and clear ------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_takes_over_what_the_try_before_it_started(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
+    one = task(store, poll_error_tolerance=0)
+    sim.fault("internal_error", on="flowInstances/get", times=4)
+    with pytest.raises(errors.EnosPollLostError):
+        one.run()
+    assert one.retry() == INSTANCE
+    assert one.ti.xcom["return_value"] == INSTANCE
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+def test_a_retry_after_a_bad_end_starts_another_for_the_next_minute(
+    task: MakeTask, sim: EnosSimulator, store: Any
+) -> None:
+    sim.progress = "manual"
+    one = task(store)
+    finishing = threading.Thread(target=lambda: finish_when_running(sim, "FAIL"))
+    finishing.start()
+    with pytest.raises(errors.EnosFlowFailedError):
+        one.run()
+    finishing.join()
+    sim.progress = "at_once"
+    assert one.retry() == NEXT_INSTANCE
+    assert [instance.status for instance in sim.instances] == ["FAIL", "SUCCESS"]
+
+
+def test_a_clear_starts_another_and_its_retries_take_that_one_over(
+    task: MakeTask, sim: EnosSimulator, store: Any
+) -> None:
+    one = task(store)
+    assert one.run() == INSTANCE
+    assert one.clear() == NEXT_INSTANCE
+    assert one.retry() == NEXT_INSTANCE
+    assert len(sim.instances) == 2
+
+
+def test_a_lost_reply_is_looked_up_and_not_sent_again(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
+    sim.fault("lost_reply", on="flows/triggerFromTask")
+    assert task(store).run() == INSTANCE
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    recorded_at_request: list[Any] = []
+    sim.on_event(
+        lambda event, record: (
+            recorded_at_request.extend(state_store.history)
+            if (event, record.operation) == ("received", "flows/triggerFromTask")
+            else None
+        )
+    )
+    task(state_store).run()
+    intent = {"base": 0, "trigger_time": TRIGGER_TIME, "sent_time": TRIGGER_TIME, "flow_instance_id": None}
+    assert recorded_at_request == [intent]
+    assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE}]
+
+
+def test_now_is_the_same_moment_at_every_try(task: MakeTask, sim: EnosSimulator, state_store: Any) -> None:
+    one = task(state_store, trigger_time="now", poll_error_tolerance=0)
+    sim.fault("internal_error", on="flowInstances/get", times=4)
+    with pytest.raises(errors.EnosPollLostError):
+        one.run()
+    state_store.values["enos_trigger"]["trigger_time"] -= 3_600_000
+    state_store.values["enos_trigger"]["sent_time"] -= 3_600_000
+    one.retry()
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+def test_a_failing_state_store_is_a_warning(task: MakeTask, broken_store: Any) -> None:
+    one = task(broken_store)
+    assert one.run() == INSTANCE
+    assert sum("task state store fails" in line for line in one.log.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "expected"), [("next_minute", NEXT_INSTANCE), ("attach", INSTANCE), ("fail", None)]
+)
+def test_when_somebody_else_has_the_minute(
+    task: MakeTask, sim: EnosSimulator, on_conflict: str, expected: str | None
+) -> None:
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    if expected:
+        assert task(on_conflict=on_conflict).run() == expected
+    else:
+        with pytest.raises(errors.EnosTriggerConflictError, match=f"has an instance for this minute.*{INSTANCE}"):
+            task(on_conflict=on_conflict).run()
+
+
+# ---- kill -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def killed_at(sim: EnosSimulator, task: Any, moment: Callable[[str, Any], bool]) -> Iterator[list[float]]:
+    """SIGTERM, with the handler that Airflow sets, when the simulator comes to a moment; gives how long it took."""
+    took: list[float] = []
+
+    def on_term(*_: object) -> None:
+        begun = time.monotonic()
+        task.operator.on_kill()
+        took.append(time.monotonic() - begun)
+
+    def on_event(event: str, record: Any) -> None:
+        if not took and moment(event, record) and not killed.is_set():
+            killed.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    killed = threading.Event()
+    before = signal.signal(signal.SIGTERM, on_term)
+    sim.on_event(on_event)
+    try:
+        yield took
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def at(event: str, operation: str) -> Callable[[str, Any], bool]:
+    return lambda seen, record: (seen, record.operation) == (event, operation)
+
+
+def test_a_kill_while_waiting_cancels_the_instance(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    one = task()
+    with killed_at(sim, one, at("replied", "flowInstances/get")) as took, pytest.raises(errors.EnosFlowCancelledError):
+        one.run()
+    assert sim.instances[0].status == "CANCEL"
+    assert took[0] < 3
+
+
+def test_a_kill_while_a_poll_is_under_way_cancels_the_instance(task: MakeTask, sim: EnosSimulator) -> None:
+    """The signal interrupts the main thread inside a request: nothing that it holds is needed for the cancel."""
+    sim.progress = "manual"
+    sim.fault("slow", on="flowInstances/get", seconds=0.5)
+    one = task()
+    with killed_at(sim, one, at("received", "flowInstances/get")) as took, pytest.raises(errors.EnosFlowCancelledError):
+        one.run()
+    assert sim.instances[0].status == "CANCEL"
+    assert took[0] < 3
+
+
+def test_a_kill_while_the_token_is_renewed_cancels_the_instance(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    one = task()
+    looks = 0
+
+    def in_renewal(event: str, record: Any) -> bool:
+        nonlocal looks
+        looks += (event, record.operation) == ("replied", "flowInstances/get")
+        if looks == 1 and event == "replied":
+            sim.expire_tokens()
+            sim.fault("slow", on="token/get", seconds=0.5)
+        return looks >= 1 and (event, record.operation) == ("received", "token/get")
+
+    with killed_at(sim, one, in_renewal) as took, pytest.raises(errors.EnosFlowCancelledError):
+        one.run()
+    assert sim.instances[0].status == "CANCEL"
+    assert took[0] < 3
+
+
+def test_a_kill_before_the_reply_cancels_once_the_id_is_known(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.fault("slow", on="flows/triggerFromTask", seconds=0.3)
+    one = task()
+    with (
+        killed_at(sim, one, at("accepted", "flows/triggerFromTask")),
+        pytest.raises(errors.EnosFlowCancelledError, match="killed while it was started"),
+    ):
+        one.run()
+    assert sim.instances[0].status == "CANCEL"
+
+
+def test_a_kill_with_a_gateway_that_hangs_is_over_in_time(task: MakeTask, sim: EnosSimulator) -> None:
+    """Airflow kills the process after 5 seconds: one request, and no repetition."""
+    sim.progress = "manual"
+    sim.fault("slow_before", on="flowInstances/cancel", seconds=8, times=1)
+    one = task(timeout=0.5, cancel_on_timeout=False)
+    with killed_at(sim, one, at("replied", "flowInstances/get")) as took, pytest.raises(errors.EnosFlowTimeoutError):
+        one.run()
+    assert took[0] < 4
+    assert sim.count("flowInstances/cancel") == 1
+
+
+def test_a_kill_leaves_the_instance_alone_if_told_so(task: MakeTask, sim: EnosSimulator) -> None:
+    one = task(cancel_on_kill=False)
+    with killed_at(sim, one, at("replied", "flows/triggerFromTask")):
+        assert one.run() == INSTANCE
+    assert sim.count("flowInstances/cancel") == 0
+
+
+def test_a_kill_before_anything_was_started_is_nothing() -> None:
+    EnosTriggerFlowFromTaskOperator(task_id="task", flow_id=1, from_task_id=1).on_kill()
+
+
+def finish_when_running(sim: EnosSimulator, status: str) -> None:
+    while not sim.instances:
+        time.sleep(0.01)
+    sim.finish(sim.instances[0].id, status)

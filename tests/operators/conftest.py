@@ -1,0 +1,62 @@
+"""Runs an operator as a worker does, without a database: what it gets of Airflow is the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from worker import Log, StateStore, TaskInstance
+
+from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.simulator import EnosSimulator
+
+
+@dataclass
+class Task:
+    """A task that can be tried, retried and cleared."""
+
+    arguments: dict[str, Any]
+    store: StateStore | None
+    ti: TaskInstance = field(default_factory=TaskInstance)
+    log: Log = field(default_factory=Log)
+
+    def run(self) -> str:
+        logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": self.log})
+        operator = logged(task_id="task", **self.arguments)
+        context: dict[str, Any] = {"ti": self.ti}
+        if self.store is not None:
+            context["task_state_store"] = self.store
+        self.operator = operator
+        return operator.execute(context)
+
+    def retry(self) -> str:
+        """The next try: Airflow has cleared the XComs and kept ``max_tries``."""
+        self.ti.try_number += 1
+        self.ti.xcom.clear()
+        return self.run()
+
+    def clear(self) -> str:
+        """A user cleared the task: Airflow raises ``max_tries`` by the tries so far."""
+        self.ti.max_tries = self.ti.try_number + self.arguments.get("retries", 0)
+        return self.retry()
+
+
+@pytest.fixture
+def task(connection: EnosSimulator, short_pauses: None) -> Callable[..., Task]:
+    """A task for the documentation's flow and trigger time, with short pauses."""
+
+    def make(store: StateStore | None = None, **arguments: Any) -> Task:
+        defaults = {
+            "flow_id": 3377,
+            "from_task_id": 108580,
+            "trigger_time": 1594016819108,
+            "poll_interval": 0.01,
+            "retries": 2,
+        }
+        task = Task({**defaults, **arguments}, store)
+        task.ti.max_tries = task.arguments["retries"]
+        return task
+
+    return make

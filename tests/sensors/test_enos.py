@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+from worker import Log, StateStore, TaskInstance
+
+from airflow_provider_enos import errors
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.simulator import EnosSimulator
+
+TRIGGER_TIME = 1594016819108
+STAMP = "20200706062600"
+
+MakeSensor = Callable[..., "Sensor"]
+
+
+@dataclass
+class Sensor:
+    """A sensor task that can be looked at several times, in one process or in one for each look."""
+
+    arguments: dict[str, Any]
+    store: StateStore | None = None
+    ti: TaskInstance = field(default_factory=TaskInstance)
+    log: Log = field(default_factory=Log)
+    operator: Any = None
+
+    def renewed(self) -> EnosFlowInstanceSensor:
+        logged = type("Logged", (EnosFlowInstanceSensor,), {"log": self.log})
+        self.operator = logged(task_id="wait", **self.arguments)
+        return self.operator
+
+    @property
+    def context(self) -> Any:
+        return {"ti": self.ti} if self.store is None else {"ti": self.ti, "task_state_store": self.store}
+
+    def run(self) -> Any:
+        """In poke mode, to the end."""
+        return self.renewed().execute(self.context)
+
+    def look(self) -> Any:
+        """One look of reschedule mode: a new process, which knows nothing but what was stored."""
+        return self.renewed().poke(self.context)
+
+
+@pytest.fixture
+def sensor(connection: EnosSimulator, short_pauses: None) -> MakeSensor:
+    """A sensor for an instance of ``flow_id``, which somebody has started."""
+
+    def make(flow_id: int = 3377, store: StateStore | None = None, **arguments: Any) -> Sensor:
+        if flow_id and not connection.instances_of(flow_id):
+            connection.trigger(flow_id, None, TRIGGER_TIME)
+        defaults = {"flow_instance_id": f"{flow_id}-{STAMP}", "poke_interval": 0.01}
+        return Sensor({**defaults, **arguments}, store)
+
+    return make
+
+
+def test_it_waits_until_the_instance_has_succeeded_and_gives_its_id(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    assert sensor().run() == f"3377-{STAMP}"
+    assert sim.count("flowInstances/get") == 3
+
+
+@pytest.mark.parametrize(
+    ("flow_id", "error", "message"),
+    [
+        (4001, errors.EnosFlowFailedError, "FAIL; node load .*ColumnMissing"),
+        (4002, errors.EnosFlowCancelledError, "CANCEL"),
+        (4003, AirflowSkipException, "was skipped in EnOS"),
+        (4004, errors.EnosFlowFailedError, "TIMEOUT"),
+        (4005, errors.EnosFlowFailedError, "INTERNAL_ERROR"),
+    ],
+)
+def test_it_ends_as_the_instance_ends(sensor: MakeSensor, flow_id: int, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        sensor(flow_id).run()
+
+
+@pytest.mark.parametrize("flow_id", [4001, 4002])
+def test_soft_fail_skips_what_failed(sensor: MakeSensor, flow_id: int) -> None:
+    with pytest.raises(AirflowSkipException, match=f"instance {flow_id}-{STAMP} ended with status"):
+        sensor(flow_id, soft_fail=True).run()
+
+
+def test_the_timeout_is_that_of_every_sensor(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    with pytest.raises(AirflowSensorTimeout):
+        sensor(timeout=0.1).run()
+    assert sim.count("flowInstances/cancel") == 0
+
+
+@pytest.mark.parametrize("value", ["", "None", None, 3377, "a b", "3377\n-1", "x" * 201, "{{ x }}", ["3377-1"]])
+def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(
+    sensor: MakeSensor, sim: EnosSimulator, value: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match=r"^flow_instance_id: .*; expected an instance id such as 3377-2020"):
+        sensor(flow_instance_id=value).run()
+    assert sim.requests == []
+
+
+def test_an_unknown_instance_is_an_error_at_once(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    with pytest.raises(errors.EnosRequestError, match="Get Flow Instance: 62102"):
+        sensor(flow_instance_id="3377-19990101000000").run()
+    assert sim.count("flowInstances/get") == 1
+
+
+@pytest.mark.parametrize("arguments", [{"poll_error_tolerance": -1}, {"task_logs": "some"}])
+def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
+    (name,) = arguments
+    with pytest.raises(errors.EnosConfigError, match=f"^{name}: .*; expected "):
+        EnosFlowInstanceSensor(task_id="wait", flow_instance_id="3377-1", **arguments)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_wrong_credentials_fail_for_good(sensor: MakeSensor, sim: EnosSimulator, mode: str) -> None:
+    one = sensor(mode=mode)
+    sim.secret_key = "another"
+    with pytest.raises(AirflowFailException, match="1003"):
+        one.look()
+
+
+def test_poll_errors_are_waited_through(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    sim.fault("http_503", on="flowInstances/get", times=6)
+    one = sensor()
+    assert one.run() == f"3377-{STAMP}"
+    assert sum("Cannot ask EnOS" in line for line in one.log.lines) == 1
+
+
+def test_poll_errors_are_waited_through_for_no_longer_than_is_tolerated(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    sim.fault("http_503", on="flowInstances/get", times=None)
+    with pytest.raises(errors.EnosPollLostError):
+        sensor(poll_error_tolerance=0).run()
+
+
+def test_in_reschedule_mode_a_change_is_one_line_and_a_look_is_none(
+    sensor: MakeSensor, sim: EnosSimulator, state_store: StateStore
+) -> None:
+    """Each look is a process of its own; what it saw is kept in the task state store, written only on a change."""
+    sim.progress = ("polls", 6)
+    one = sensor(store=state_store, mode="reschedule")
+    while not one.look():
+        pass
+    assert sum("of flow 3377" in line for line in one.log.lines) == 1
+    assert sum("READY -> RUNNING" in line for line in one.log.lines) == 1
+    assert len(one.log.lines) == len(set(one.log.lines))
+    assert len(state_store.history) < sim.count("flowInstances/get")
+
+
+def test_in_reschedule_mode_the_tolerance_spans_the_looks(
+    sensor: MakeSensor, sim: EnosSimulator, state_store: StateStore
+) -> None:
+    sim.fault("http_503", on="flowInstances/get", times=None)
+    one = sensor(store=state_store, mode="reschedule", poll_error_tolerance=timedelta(seconds=0.2))
+    assert not one.look()
+    time.sleep(0.25)
+    with pytest.raises(errors.EnosPollLostError, match="left running"):
+        one.look()
+
+
+def test_a_retry_does_not_take_up_what_the_try_before_it_saw(
+    sensor: MakeSensor, sim: EnosSimulator, state_store: StateStore
+) -> None:
+    sim.fault("http_503", on="flowInstances/get", times=None)
+    one = sensor(store=state_store, mode="reschedule", poll_error_tolerance=timedelta(seconds=0.2))
+    assert not one.look()
+    time.sleep(0.25)
+    one.ti.try_number = 2
+    assert not one.look()
+
+
+def test_in_reschedule_mode_without_a_store_it_works_all_the_same(sensor: MakeSensor) -> None:
+    one = sensor(mode="reschedule")
+    looks = 1
+    while not one.look():
+        looks += 1
+    assert looks == 3

@@ -1,0 +1,32 @@
+"""Runs one DAG of a file with ``dag.test()`` and prints, as its last line, what became of it as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:
+    from airflow.models import DagBag
+
+
+def main(file: str, dag_id: str) -> None:
+    bag = DagBag(file)
+    if bag.import_errors:
+        sys.exit(str(bag.import_errors))
+    run = bag.dags[dag_id].test()
+    instances = run.get_task_instances()
+    print(
+        json.dumps(
+            {
+                "state": str(getattr(run.state, "value", run.state)),
+                "tasks": {ti.task_id: str(getattr(ti.state, "value", ti.state)) for ti in instances},
+                "xcom": {ti.task_id: ti.xcom_pull(task_ids=ti.task_id) for ti in instances},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,53 @@
+"""What a worker gives to a task, without a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class TaskInstance:
+    """As much of Airflow's as the operator uses."""
+
+    try_number: int = 1
+    max_tries: int = 0
+    xcom: dict[str, Any] = field(default_factory=dict)
+    on_push: Callable[[str], None] = lambda key: None
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.on_push(key)
+        self.xcom[key] = value
+
+
+@dataclass
+class StateStore:
+    """Airflow 3.3's ``task_state_store``, in memory."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    history: list[Any] = field(default_factory=list)
+    broken: bool = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.broken:
+            raise RuntimeError("no store today")
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        if self.broken:
+            raise RuntimeError("no store today")
+        self.values[key] = value
+        self.history.append(value)
+
+
+@dataclass
+class Log:
+    """A logger that keeps its lines."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def info(self, message: str, *arguments: Any, **_: Any) -> None:
+        self.lines.append(message % arguments)
+
+    warning = error = debug = info

@@ -1,0 +1,102 @@
+"""Every example DAG is run through Airflow, in a process and a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_enos.simulator import EnosSimulator
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+RUNNER = Path(__file__).resolve().parent / "support" / "run_dag.py"
+
+Run = Callable[[str], dict[str, Any]]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+
+
+@pytest.fixture(scope="session")
+def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Airflow home with an empty database."""
+    home = tmp_path_factory.mktemp("airflow")
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], env=environment(home), check=True, capture_output=True
+    )
+    return home
+
+
+@pytest.fixture
+def run(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> Run:
+    """Runs an example DAG; gives the states of run and tasks, their XComs, and what was printed."""
+    sim.progress = "at_once"
+
+    def run(name: str) -> dict[str, Any]:
+        shutil.copy(migrated_home / "airflow.db", tmp_path)
+        process = subprocess.run(
+            [sys.executable, str(RUNNER), str(EXAMPLES / f"{name}.py"), name],
+            env={**environment(tmp_path), "AIRFLOW_CONN_ENOS_DEFAULT": sim.connection_json},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        printed = process.stdout + process.stderr
+        assert process.returncode == 0, printed
+        result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+        assert not [line for line in printed.splitlines() if "Warning" in line and "airflow_provider_enos" in line]
+        assert sim.secret_key not in printed
+        return {**result, "printed": printed}
+
+    return run
+
+
+def test_trigger_and_wait(run: Run, sim: EnosSimulator) -> None:
+    result = run("enos_trigger_and_wait")
+    (instance,) = sim.instances
+    assert result["state"] == "success"
+    assert result["tasks"] == {"clean_meter_readings": "success"}
+    assert result["xcom"]["clean_meter_readings"] == instance.id
+    assert (instance.flow_id, instance.from_task_id, instance.status) == (3377, 108580, "SUCCESS")
+
+
+def test_trigger_then_sense(run: Run, sim: EnosSimulator) -> None:
+    """The sensor takes the operator's output, and is rescheduled while the instance runs."""
+    sim.progress = ("polls", 1)
+    result = run("enos_trigger_then_sense")
+    (instance,) = sim.instances
+    assert result["tasks"] == {"start": "success", "meanwhile": "success", "wait": "success"}
+    assert result["xcom"]["wait"] == result["xcom"]["start"] == instance.id
+    assert sim.count("flowInstances/get") == 2
+
+
+def test_how_instances_end(run: Run, sim: EnosSimulator) -> None:
+    """Failed and cancelled instances fail their task and say why; a skipped one skips it; all leave their id."""
+    result = run("enos_how_instances_end")
+    assert result["tasks"] == {"failed": "failed", "cancelled": "failed", "skipped": "skipped", "report": "success"}
+    by_flow = {instance.flow_id: instance.id for instance in sim.instances}
+    expected = {"failed": by_flow[4001], "cancelled": by_flow[4002], "skipped": by_flow[4003]}
+    assert result["xcom"]["report"] == expected
+    assert "ended with status FAIL; node load" in result["printed"]
+    assert "ColumnMissing: dw.meter_readings has no column 'reactive_power'" in result["printed"]
+    assert "ended with status CANCEL" in result["printed"]
+
+
+def test_every_example_is_run_here() -> None:
+    assert NAMES == ["enos_how_instances_end", "enos_trigger_and_wait", "enos_trigger_then_sense"]

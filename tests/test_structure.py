@@ -1,0 +1,133 @@
+"""The house: who may import whom, what is exported, and that each module has its tests."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_enos
+
+PACKAGE = Path(airflow_provider_enos.__file__).parent
+TESTS = Path(__file__).resolve().parent
+ROOT_MODULES = {"__init__", "errors", "provider_info"}
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+MAY_IMPORT = {
+    "protocol": {"protocol"},
+    "client": {"protocol", "client"},
+    "hooks": {"protocol", "client", "hooks"},
+    "operators": {"protocol", "client", "hooks", "operators"},
+    "sensors": {"protocol", "client", "hooks", "sensors"},
+    # It checks the client, so it shares nothing with it.
+    "simulator": {"simulator"},
+}
+OUTSIDE = {
+    "protocol": set[str](),
+    "client": {"requests", "urllib3"},
+    "hooks": {"airflow", "flask_appbuilder", "wtforms"},
+    "operators": {"airflow"},
+    "sensors": {"airflow"},
+    "simulator": set[str](),
+}
+
+
+def imports(module: Path, *, at_import: bool = False) -> Iterator[str]:
+    """What a module imports; ``at_import``: only what it imports when it is itself imported."""
+    tree = ast.parse((PACKAGE / module).read_text())
+    nodes = tree.body if at_import else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if len(module.parts) > 1], ids=str)
+def test_dependencies_point_one_way(module: Path) -> None:
+    layer = module.parts[0]
+    for name in imports(module):
+        top, *rest = name.split(".")
+        if top == "airflow_provider_enos":
+            known = rest[0] in MAY_IMPORT[layer] | {"__version__"} or (rest[0] in ROOT_MODULES and layer != "simulator")
+            assert known, f"{module} imports {name}"
+        elif top not in sys.stdlib_module_names:
+            assert top in OUTSIDE[layer], f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", ["__init__.py", "provider_info.py"])
+def test_what_airflow_loads_everywhere_imports_nothing(module: str) -> None:
+    assert {name.split(".")[0] for name in imports(Path(module))} <= {"__future__", "typing"}
+
+
+@pytest.mark.parametrize("module", ["operators.enos", "sensors.enos", "hooks.enos", "simulator"])
+def test_parsing_a_dag_imports_no_http_library(module: str) -> None:
+    """DAG files are parsed all day: requests and aiohttp are imported when they are used."""
+    code = (
+        "import sys, airflow.sdk\n" if importlib.util.find_spec("airflow.sdk") else "import sys, airflow.models\n"
+    ) + (
+        "before = set(sys.modules)\n"
+        f"import airflow_provider_enos.{module}\n"
+        "print({name.split('.')[0] for name in set(sys.modules) - before} & {'requests', 'aiohttp', 'urllib3'})"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip().splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [module for module in MODULES if module.name not in ("__init__.py", "__main__.py")],
+    ids=str,
+)
+def test_each_module_has_its_tests(module: Path) -> None:
+    folder = TESTS / module.parent
+    if module.parts[0] == "simulator":
+        assert list(folder.glob("test_simulator_*.py"))
+    else:
+        assert (folder / f"test_{module.name}").exists()
+
+
+def test_every_module_can_be_imported() -> None:
+    names = [info.name for info in pkgutil.walk_packages([str(PACKAGE)], "airflow_provider_enos.")]
+    for name in names:
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
+    assert len(names) > 20
+
+
+PUBLIC = {
+    "hooks.enos": ["EnosHook"],
+    "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator"],
+    "sensors.enos": ["EnosFlowInstanceSensor"],
+    "simulator": ["FAULTS", "EnosSimulator"],
+}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_exported_names(module: str) -> None:
+    assert sorted(importlib.import_module(f"airflow_provider_enos.{module}").__all__) == sorted(PUBLIC[module])
+
+
+def test_every_public_class_and_function_says_what_it_does() -> None:
+    silent = [
+        f"{module}:{node.name}"
+        for module in MODULES
+        for node in ast.parse((PACKAGE / module).read_text()).body
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef))
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_nothing_of_this_machine_is_in_the_package() -> None:
+    for module in MODULES:
+        text = (PACKAGE / module).read_text()
+        assert "/home/" not in text
+        assert "/tmp/" not in text
