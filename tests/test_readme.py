@@ -1,0 +1,145 @@
+"""What the README says is so."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_enos import errors
+from airflow_provider_enos.client import settings
+from airflow_provider_enos.operators.enos import DEFAULT_TRIGGER_TIME, EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.simulator import EnosSimulator
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:
+    from airflow.models import DagBag
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = (PROJECT / "README.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the table whose first column has this heading."""
+    lines = README[README.index(f"| {heading} |") :].split("\n\n")[0].splitlines()
+    return [re.split(r" *\| *", line.strip("| ")) for line in lines[2:]]
+
+
+def test_the_first_dag_is_short_and_works(tmp_path: Path) -> None:
+    dag_file = SNIPPETS[0]
+    assert len([line for line in dag_file.splitlines() if line.strip()]) <= 12
+    if not find_spec("airflow.sdk"):
+        dag_file = dag_file.replace("from airflow.sdk import", "from airflow import")
+    (tmp_path / "meter_readings.py").write_text(dag_file)
+    bag = DagBag(tmp_path)
+    assert bag.import_errors == {}
+    assert isinstance(bag.dags["meter_readings"].task_dict["clean_meter_readings"], EnosTriggerFlowFromTaskOperator)
+
+
+def test_the_simulator_snippet_runs() -> None:
+    exec(SNIPPETS[1], {})
+
+
+def test_the_connection_fields() -> None:
+    rows = table("field")
+    names = [row[0].strip("`").removeprefix("extra `") for row in rows]
+    assert names == ["host", "schema", "port", "login", "password", *CONNECTION_FIELDS]
+    labels = {**FIELD_BEHAVIOUR["relabeling"], **{name: field["label"] for name, field in CONNECTION_FIELDS.items()}}
+    assert {name: row[1] for name, row in zip(names, rows, strict=True)} == labels
+    assert dict(zip(names, (row[3] for row in rows), strict=True))["timeout"] == f"{settings.DEFAULT_TIMEOUT:g}"
+
+
+def test_the_arguments_of_the_operator() -> None:
+    parameters = inspect.signature(EnosTriggerFlowFromTaskOperator.__init__).parameters
+    rows = table("argument")
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert set(named) == set(parameters) - {"self", "kwargs"}
+    shown = {
+        "poll_interval": ("30 s", 30.0),
+        "timeout": ("7 days", timedelta(days=7)),
+        "poll_error_tolerance": ("10 min", timedelta(minutes=10)),
+    }
+    for row in rows:
+        name = re.findall(r"`(\w+)`", row[0])[0]
+        default = parameters[name].default
+        if name in shown:
+            assert (row[1], default) == shown[name]
+        elif row[1].startswith("`"):
+            assert row[1].strip("`") == json.dumps(default).replace("true", "True")
+    assert parameters["trigger_time"].default == DEFAULT_TRIGGER_TIME
+    templates = {name for row in rows if "template" in row[2] for name in re.findall(r"`(\w+)`", row[0])}
+    assert templates == set(EnosTriggerFlowFromTaskOperator.template_fields)
+
+
+def test_the_sensor_takes_what_is_said() -> None:
+    parameters = set(inspect.signature(EnosFlowInstanceSensor.__init__).parameters)
+    assert {"flow_instance_id", "poll_error_tolerance", "task_logs", "enos_conn_id", "org_id", "user_id"} <= parameters
+
+
+def test_what_each_status_does() -> None:
+    said = {
+        Outcome.SUCCEEDED: "succeeds",
+        Outcome.FAILED: "fails with `EnosFlowFailedError`",
+        Outcome.CANCELLED: "fails with `EnosFlowCancelledError`",
+        Outcome.SKIPPED: "is skipped",
+        Outcome.RUNNING: "waits",
+    }
+    rows = {status: row[1] for row in table("status in EnOS") for status in row[0].split(", ")}
+    assert rows.pop("any other") == "waits, with a warning"
+    assert rows == {status.name: said[status.outcome] for status in FlowStatus}
+
+
+@pytest.mark.parametrize("row", table("you see"), ids=lambda row: row[0][:40])
+def test_the_errors(row: list[str]) -> None:
+    """They exist, and the codes lead to them."""
+    (name,) = re.findall(r"`(\w+)`", row[0])
+    error = getattr(errors, name)
+    assert issubclass(error, errors.EnosError)
+    for code in re.findall(r"\b\d{3,5}\b", row[0]):
+        assert replies._CLASSES[int(code)][0] is error
+
+
+def test_the_simulator_prints_the_line_that_is_shown() -> None:
+    shown = re.search(r"^export AIRFLOW_CONN_ENOS_DEFAULT='(.*), \.\.\.}'$", README, re.M)
+    assert shown
+    with subprocess.Popen(
+        [sys.executable, "-m", "airflow_provider_enos.simulator", "--quiet"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        name, value = shlex.split(process.stdout.readline())[1].split("=", 1)
+        process.terminate()
+    assert name == "AIRFLOW_CONN_ENOS_DEFAULT"
+    printed, promised = json.loads(value), json.loads(shown[1] + "}")
+    assert {**{field: printed[field] for field in promised}, "port": 8790} == promised
+
+
+def test_the_demo_shows_the_documented_instance(sim: EnosSimulator) -> None:
+    assert sim.trigger(3377, 108580, 1594016819108).id == "3377-20200706062600"
+    assert README.count("3377-20200706062600") >= 3
+
+
+def test_every_target_that_it_names_exists() -> None:
+    targets = set(re.findall(r"`make (\w+)", README))
+    assert targets >= {"demo", "test", "check", "bench"}
+    makefile = (PROJECT / "Makefile").read_text()
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.M)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)]+)\)", README))
+def test_links_to_files(link: str) -> None:
+    assert (PROJECT / link).exists()
