@@ -23,7 +23,7 @@ help:
 		|| { echo "This needs Python 3.11 or later, and '$(PYTHON)' is older: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "Installing Airflow and this package into .venv (a minute or two, once)"
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EDITABLE) "$(PACKAGE)[dev]"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(EDITABLE) "$(PACKAGE)[dev]"
 	@touch $@
 
 demo: .venv/installed

@@ -22,7 +22,8 @@
     │   ├── EnosFlowFailedError
     │   ├── EnosFlowCancelledError
     │   └── EnosFlowTimeoutError         it did not end in time
-    └── EnosPollLostError                the instance could not be asked for too long; it runs on
+    ├── EnosPollLostError                the instance could not be asked for too long; it runs on
+    └── EnosEventError                   a deferred task was resumed with an event that is not its trigger's
 
 "final": trying again cannot help, so operators and sensors raise ``AirflowFailException`` from it and Airflow
 does not retry. Messages and attributes never hold the secret key or a token.
@@ -44,6 +45,23 @@ class EnosError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call the class with the message alone.
         return _restore, (type(self), self.args, self.__dict__)
+
+
+def to_json(error: EnosError) -> dict[str, Any]:
+    """``error`` as scalars, for a trigger's event. ``from_json`` makes the same of it again."""
+    attributes = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(error).items()}
+    return {"class": type(error).__name__, "message": str(error), "attributes": attributes}
+
+
+def from_json(data: object) -> EnosError:
+    """The error that ``to_json`` was given. Raises ``EnosEventError`` for anything else."""
+    if isinstance(data, dict):
+        cls, message, attributes = globals().get(str(data.get("class"))), data.get("message"), data.get("attributes")
+        if isinstance(cls, type) and issubclass(cls, EnosError) and isinstance(message, str):
+            attributes = attributes if isinstance(attributes, dict) else {}
+            restored = {name: tuple(value) if isinstance(value, list) else value for name, value in attributes.items()}
+            return _restore(cls, (message,), restored)
+    raise EnosEventError(f"the trigger's event holds no error of this package: {str(data)[:200]}")
 
 
 def _restore(cls: type[EnosError], args: tuple[object, ...], attributes: dict[str, object]) -> EnosError:
@@ -206,3 +224,7 @@ class EnosPollLostError(EnosError):
     def __init__(self, message: str, *, flow_instance_id: str) -> None:
         super().__init__(message)
         self.flow_instance_id = flow_instance_id
+
+
+class EnosEventError(EnosError):
+    """A deferred task was resumed with an event that its trigger does not send."""

@@ -81,5 +81,6 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": name, "python-modules": ["airflow_provider_enos.hooks.enos"]}],
         "operators": [{"integration-name": name, "python-modules": ["airflow_provider_enos.operators.enos"]}],
+        "triggers": [{"integration-name": name, "python-modules": ["airflow_provider_enos.triggers.enos"]}],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_provider_enos.sensors.enos"]}],
     }

@@ -24,6 +24,12 @@ from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def no_shared_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A free port may be one that an earlier simulator had; its token must not come along."""
+    monkeypatch.setattr(sync, "_gateways", {})
+
+
 @pytest.fixture
 def sim() -> Iterator[EnosSimulator]:
     """A simulator of the gateway, fresh for each test."""

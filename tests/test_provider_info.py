@@ -64,7 +64,7 @@ def test_airflow_lists_the_provider_and_its_connection_type(command: str, expect
     assert "airflow_provider_enos" not in printed.stderr, "a warning names this package"
 
 
-@pytest.mark.parametrize("kind", ["hooks", "operators", "sensors"])
+@pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
 def test_the_modules_it_names_exist(kind: str) -> None:
     for entry in INFO[kind]:
         for module in entry["python-modules"]:

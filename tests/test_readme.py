@@ -16,6 +16,7 @@ import pytest
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import settings
+from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.operators.enos import DEFAULT_TRIGGER_TIME, EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
@@ -43,7 +44,7 @@ def test_the_first_dag_is_short_and_works(tmp_path: Path) -> None:
     dag_file = SNIPPETS[0]
     assert len([line for line in dag_file.splitlines() if line.strip()]) <= 12
     if not find_spec("airflow.sdk"):
-        dag_file = dag_file.replace("from airflow.sdk import", "from airflow import")
+        dag_file = dag_file.replace("from airflow.sdk import DAG", "from airflow import DAG")
     (tmp_path / "meter_readings.py").write_text(dag_file)
     bag = DagBag(tmp_path)
     assert bag.import_errors == {}
@@ -52,6 +53,18 @@ def test_the_first_dag_is_short_and_works(tmp_path: Path) -> None:
 
 def test_the_simulator_snippet_runs() -> None:
     exec(SNIPPETS[1], {})
+
+
+def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(SNIPPETS[2], {})
+    assert "108580 clean" in capsys.readouterr().out
+    section = README[README.index("## Hook") : README.index("```python", README.index("## Hook"))]
+    named = set(re.findall(r"`(?:await )?([a-z_]+)`", section))
+    assert named == {name for name in vars(EnosHook) if re.match("(trigger|update|get|list|cancel|a?run)", name)} - {
+        "get_conn",
+        "get_ui_field_behaviour",
+        "get_connection_form_widgets",
+    }
 
 
 def test_the_connection_fields() -> None:

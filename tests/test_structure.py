@@ -23,17 +23,19 @@ MAY_IMPORT = {
     "protocol": {"protocol"},
     "client": {"protocol", "client"},
     "hooks": {"protocol", "client", "hooks"},
-    "operators": {"protocol", "client", "hooks", "operators"},
-    "sensors": {"protocol", "client", "hooks", "sensors"},
+    "triggers": {"protocol", "client", "hooks", "triggers"},
+    "operators": {"protocol", "client", "hooks", "triggers", "operators"},
+    "sensors": {"protocol", "client", "hooks", "triggers", "sensors"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
 }
 OUTSIDE = {
     "protocol": set[str](),
-    "client": {"requests", "urllib3"},
-    "hooks": {"airflow", "flask_appbuilder", "wtforms"},
+    "client": {"requests", "urllib3", "certifi", "aiohttp", "yarl"},
+    "hooks": {"airflow", "asgiref", "flask_appbuilder", "wtforms"},
     "operators": {"airflow"},
     "sensors": {"airflow"},
+    "triggers": {"airflow"},
     "simulator": set[str](),
 }
 
@@ -105,6 +107,7 @@ PUBLIC = {
     "hooks.enos": ["EnosHook"],
     "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator"],
     "sensors.enos": ["EnosFlowInstanceSensor"],
+    "triggers.enos": ["EnosFlowInstanceTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
 }
 

@@ -22,10 +22,20 @@ CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a TCP connection, at the most."""
 LONGEST_TIMEOUT = 3600.0
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\]")
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _LINK_FIELDS = {"flow_id", "flow_instance_id"}
 _KNOWN_EXTRA = {"org_id", "user_id", "verify", "timeout", "allow_http", "console_url"}
+
+
+def ca_file(verify: bool | str) -> str:
+    """The certificate authorities to trust: of the settings, else those that requests trusts, also in the triggerer."""
+    if isinstance(verify, str):
+        return verify
+    import certifi
+
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
 
 
 class AirflowConnection(Protocol):
@@ -53,12 +63,13 @@ class Settings:
     timeout: float
     console_url: str | None
 
-    def link(self, *, flow_id: object, flow_instance_id: str) -> str | None:
+    def link(self, flow_instance_id: str) -> str | None:
         """Where the console shows this instance; None without ``console_url``."""
         if self.console_url is None:
             return None
+        flow_id, _, _ = flow_instance_id.partition("-")
         return self.console_url.format(
-            flow_id=quote(str(flow_id), safe=""), flow_instance_id=quote(flow_instance_id, safe="")
+            flow_id=quote(flow_id, safe=""), flow_instance_id=quote(flow_instance_id, safe="")
         )
 
 
@@ -96,19 +107,19 @@ def _extra(connection: AirflowConnection) -> Mapping[str, Any]:
 
 
 def _base_url(connection: AirflowConnection, allow_http: bool) -> str:
-    host, schema, port = connection.host, connection.schema, connection.port
+    host, schema, port = connection.host, str(connection.schema or "").strip().lower(), connection.port
     if not isinstance(host, str) or not host.strip():
         raise EnosConfigError("host", "it is missing", accepted="the gateway's address, such as apim.example.com")
     host = host.strip()
     prefix = ""
-    if "://" in host or "/" in host:
+    if "/" in host or (":" in host and not _is_ipv6(host.strip("[]"))):
         host, schema, port, prefix = _split_address(host, schema, port)
-    scheme = (schema or "https").strip().lower()
+    scheme = schema or "https"
     if scheme not in ("https", "http"):
         raise EnosConfigError("schema", _shown(schema), accepted="https or http")
     host = f"[{host}]" if _is_ipv6(host) else host
     if not _HOST.fullmatch(host) or (host.startswith("[") and not _is_ipv6(host[1:-1])):
-        raise EnosConfigError("host", _shown(re.sub(r".*@", "***@", host)), accepted="a host name or IP address")
+        raise EnosConfigError("host", _shown(host), accepted="a host name or IP address")
     if scheme == "http" and not allow_http and not _is_loopback(host):
         raise EnosConfigError(
             "schema",
@@ -118,12 +129,11 @@ def _base_url(connection: AirflowConnection, allow_http: bool) -> str:
     return f"{scheme}://{host}{_port(port)}{prefix}"
 
 
-def _split_address(host: str, schema: Any, port: Any) -> tuple[str, Any, Any, str]:
+def _split_address(host: str, schema: str, port: Any) -> tuple[str, str, Any, str]:
     """A whole address in ``host``, with its own scheme, port and path prefix, as people paste it."""
     refused = EnosConfigError(
         "host",
-        # Somebody may have pasted credentials before an @.
-        _shown(re.sub(r"[^/]*@", "***@", host)),
+        _shown(host),
         accepted="a host name, or an address such as https://apim.example.com:443/prefix",
     )
     try:
@@ -132,15 +142,16 @@ def _split_address(host: str, schema: Any, port: Any) -> tuple[str, Any, Any, st
     except ValueError:
         raise refused from None
     prefix = parts.path.rstrip("/")
-    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+    if "@" in parts.netloc or parts.query or parts.fragment or not parts.hostname:
         raise refused
-    if not _PREFIX.fullmatch(prefix):
+    # Of what cannot be printed, urlsplit drops a part without a word.
+    if not host.isprintable() or not _PREFIX.fullmatch(prefix):
         raise refused
-    if parts.scheme and schema and parts.scheme != schema.strip().lower():
+    if parts.scheme and schema and parts.scheme != schema:
         raise EnosConfigError("schema", f"{_shown(schema)}, but host says {parts.scheme}", accepted="one of them")
     if inner_port and port and str(inner_port) != str(port):
         raise EnosConfigError("port", f"{_shown(port)}, but host says {inner_port}", accepted="one of them")
-    return parts.hostname, parts.scheme or schema, inner_port or port, prefix
+    return parts.hostname, parts.scheme or schema, port if inner_port is None else inner_port, prefix
 
 
 def _port(port: Any) -> str:
@@ -185,7 +196,8 @@ def _tenant(given: Any, extra: Mapping[str, Any], name: str) -> str:
         )
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 200:
+    # "None" is what a template renders to that finds nothing.
+    if not isinstance(value, str) or value.strip() in ("", "None") or not value.isprintable() or len(value) > 200:
         raise EnosConfigError(name, _shown(value), accepted="a text such as o15504722874071")
     return value.strip()
 
@@ -250,4 +262,5 @@ def _is_plain_netloc(netloc: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return excerpt(repr(value), 80)
+    # People paste whole addresses, with their credentials before an @.
+    return excerpt(re.sub(r".*@", "***@", repr(value)), 80)

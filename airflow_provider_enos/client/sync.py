@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import random
-import ssl
+import re
+import sys
 import time
+import warnings
 from collections.abc import Callable, Generator
-from threading import Lock
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from airflow_provider_enos.client import failures
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
-from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosTransportError
+from airflow_provider_enos.errors import EnosError, EnosTransportError
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
 from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep, T
-from airflow_provider_enos.protocol.text import excerpt
 
 if TYPE_CHECKING:
     import requests
-
-LARGEST_REPLY = 32 * 2**20
-"""Bytes of a reply that are read at the most."""
 
 default_sleep: Callable[[float], None] = time.sleep
 """How clients wait that are not told otherwise: tests put something shorter here."""
@@ -28,17 +27,13 @@ default_sleep: Callable[[float], None] = time.sleep
 _CHUNK = 64 * 1024
 
 _gateways: dict[tuple[int, str, str, str], Gateway] = {}
-_gateways_lock = Lock()
 
 
 def shared_gateway(settings: Settings) -> Gateway:
     """The gateway object of this process for that address and key: with it, its one token."""
     # A forked process must not inherit a lock that a thread of its parent held: hence the process id.
     key = (os.getpid(), settings.base_url, settings.access_key, settings.secret_key)
-    with _gateways_lock:
-        if key not in _gateways:
-            _gateways[key] = Gateway(*key[1:], clock=time.time, jitter=random.random)
-        return _gateways[key]
+    return _gateways.setdefault(key, Gateway(*key[1:], clock=time.time, jitter=random.random))
 
 
 class SyncClient:
@@ -67,6 +62,8 @@ class SyncClient:
         self._sleep = sleep or default_sleep
         self._session: requests.Session | None = None
         self._proxies: dict[str, str] = {}
+        self.before_unsafe: Callable[[], None] = lambda: None
+        """Called just before a request that is not safe to repeat goes out; an error of it keeps that from going."""
 
     def call(self, call: Call[T]) -> T:
         """The result of one call."""
@@ -106,22 +103,24 @@ class SyncClient:
 
     def _send(self, request: Request) -> Response:
         import requests
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import DecodeError, HTTPError
 
         session = self._session or self._open_session()
+        if not request.safe:
+            self.before_unsafe()
         prepared = requests.PreparedRequest()
         prepared.method = request.method
         prepared.url = request.url
         prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
-        prepared.hooks = requests.hooks.default_hooks()
         prepared.body = request.body
         if request.body is not None:
             prepared.headers["Content-Length"] = str(len(request.body))
+        handled = sys.exception()
         try:
-            with session.send(
+            # By the adapter, since a session would read what a redirect leads to, also when told not to follow it.
+            with session.get_adapter(prepared.url).send(
                 prepared,
                 stream=True,
-                allow_redirects=False,
                 timeout=(self._connect_timeout, self._timeout),
                 verify=self._verify,
                 proxies=self._proxies,
@@ -129,8 +128,10 @@ class SyncClient:
                 body = self._read(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status_code, headers, body)
+        except DecodeError as error:
+            raise failures.undecodable(self.gateway.base_url) from error
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise _transport_error(self.gateway.base_url, error) from error
+            raise _transport_error(self.gateway.base_url, error, _root(error, handled)) from error
 
     def _open_session(self) -> requests.Session:
         import requests
@@ -141,6 +142,8 @@ class SyncClient:
         self._proxies = dict(merged["proxies"])
         if self._verify is True and isinstance(merged["verify"], str):
             self._verify = merged["verify"]
+        if self._verify is False:
+            _expect_unverified(self.gateway.base_url)
         self._session = session
         return session
 
@@ -154,52 +157,51 @@ class SyncClient:
         while chunk := read(_CHUNK, decode_content=True):
             chunks.append(chunk)
             size += len(chunk)
-            if size > LARGEST_REPLY:
+            if size > failures.LARGEST_REPLY:
                 reply.close()
-                raise EnosReplyError(
-                    f"{self.gateway.base_url}: the reply is larger than {LARGEST_REPLY // 2**20} MiB",
-                    http_status=reply.status_code,
-                )
+                raise failures.too_large(self.gateway.base_url, reply.status_code)
             if time.monotonic() > deadline:
                 reply.close()
-                raise EnosTransportError(
-                    f"{self.gateway.base_url}: the reply took longer than {self._timeout:g} s", sent=True
-                )
+                raise failures.no_reply_in_time(self.gateway.base_url)
         return b"".join(chunks)
 
 
-def _transport_error(base_url: str, error: Exception) -> EnosTransportError:
-    """What went wrong, in a few words, and whether the request may have been sent all the same."""
+def _expect_unverified(base_url: str) -> None:
+    """Has urllib3 not warn at every request to this host of what its connection asks for."""
+    from urllib3.exceptions import InsecureRequestWarning
+
+    host = re.escape(urlsplit(base_url).hostname or "")
+    about = rf"Unverified HTTPS request is being made to host '\[?{host}\]?'"
+    warnings.filterwarnings("ignore", about, InsecureRequestWarning)
+
+
+def _transport_error(base_url: str, error: Exception, root: BaseException) -> EnosTransportError:
+    """What went wrong, in the words that the other driver uses, and whether the request may have been sent."""
     import requests
     from urllib3.exceptions import NameResolutionError, NewConnectionError, ReadTimeoutError
 
     # requests wraps urllib3's errors, which tell more.
     cause = getattr(error.args[0] if error.args else None, "reason", None)
-    root = _root(error)
     if isinstance(error, requests.exceptions.SSLError):
-        # Only a refused certificate surely comes before anything is sent.
-        sent = not isinstance(root, ssl.SSLCertVerificationError)
-        return EnosTransportError(f"{base_url}: TLS failed: {_named(root)}", sent=sent, tls=True)
+        return failures.tls(base_url, root)
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return EnosTransportError(f"{base_url}: no connection in time", sent=False)
+        return failures.no_connection_in_time(base_url)
     if isinstance(error, requests.exceptions.ProxyError):
-        # To an https gateway a proxy only makes a tunnel; a plain request it may have passed on.
-        return EnosTransportError(f"{base_url}: the proxy failed", sent=base_url.startswith("http:"))
+        return failures.proxy(base_url)
     if isinstance(cause, NameResolutionError):
-        return EnosTransportError(f"{base_url}: the host name cannot be resolved", sent=False)
+        return failures.unresolved(base_url)
     if isinstance(cause, NewConnectionError):
-        return EnosTransportError(f"{base_url}: cannot connect: {_named(root)}", sent=False)
+        return failures.unconnected(base_url, root)
     if isinstance(error, (requests.exceptions.ReadTimeout, ReadTimeoutError)):
-        return EnosTransportError(f"{base_url}: no reply in time", sent=True)
-    return EnosTransportError(f"{base_url}: the connection broke: {_named(root)}", sent=True)
+        return failures.no_reply_in_time(base_url)
+    return failures.broken(base_url, root)
 
 
-def _root(error: BaseException) -> BaseException:
-    """The innermost error: the one that people know, and without the URL that urllib3 puts in front."""
-    while inner := error.__cause__ or error.__context__:
+def _root(error: BaseException, handled: BaseException | None) -> BaseException:
+    """The innermost error: the one that people know, and without the URL that urllib3 puts in front.
+
+    ``handled`` is what our caller was handling before, which Python puts at the end of the chain.
+    """
+    while (inner := error.__cause__ or error.__context__) and inner is not handled:
         error = inner
     return error
-
-
-def _named(error: BaseException) -> str:
-    return excerpt(f"{type(error).__name__}: {error}")

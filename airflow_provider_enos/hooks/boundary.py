@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, conf
 
-from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.protocol.waiting import Log
 
 
@@ -25,6 +27,84 @@ def airflow_errors() -> Iterator[None]:
         if error.final:
             raise AirflowFailException(str(error)) from error
         raise
+
+
+def default_deferrable() -> bool:
+    """Whether Airflow's configuration has operators wait in the triggerer unless they say otherwise."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceEvent:
+    """What a trigger tells the task that it resumes: the wait for an instance is over; ``error`` has cut it short."""
+
+    flow_instance_id: str
+    error: EnosError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload of the trigger's event."""
+        error = None if self.error is None else to_json(self.error)
+        return {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
+
+    @classmethod
+    def of(cls, payload: object) -> InstanceEvent:
+        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        if isinstance(payload, dict):
+            flow_instance_id, error = payload.get("flow_instance_id"), payload.get("error")
+            if isinstance(flow_instance_id, str) and flow_instance_id:
+                if payload.get("status") == "ended" and error is None:
+                    return cls(flow_instance_id)
+                if payload.get("status") == "error":
+                    return cls(flow_instance_id, from_json(error))
+        raise EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
+
+
+async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:
+    """What the connection says, read without blocking the event loop."""
+    from airflow.providers.common.compat.connection import get_async_connection
+
+    from airflow_provider_enos.client import settings
+
+    return settings.read(await get_async_connection(conn_id), org_id=org_id, user_id=user_id)
+
+
+async def is_still_deferred(task_instance: Any, log: Log) -> bool:
+    """Whether the task still waits for its trigger, as it does when it is the triggerer that stops.
+
+    For Airflow before 3.3, which tells a trigger only that it is cancelled. Where it cannot be found out, it counts as
+    deferred: an instance that runs on is a lesser evil than one that is cancelled by a restart.
+    """
+    from asgiref.sync import sync_to_async
+
+    try:
+        return await sync_to_async(_state_of)(task_instance) == "deferred"
+    except Exception as error:  # noqa: BLE001 - whatever Airflow raises
+        log.warning("Cannot find out what became of the task: %s", error)
+        return True
+
+
+def _state_of(task_instance: Any) -> str | None:
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        from airflow.models.taskinstance import TaskInstance
+
+        fresh = TaskInstance.get_task_instance(
+            dag_id=task_instance.dag_id,
+            run_id=task_instance.run_id,
+            task_id=task_instance.task_id,
+            map_index=task_instance.map_index,
+        )
+        return None if fresh is None else str(fresh.state)
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=task_instance.dag_id,
+        task_ids=[task_instance.task_id],
+        run_ids=[task_instance.run_id],
+        map_index=task_instance.map_index,
+    )
+    found = states.get(task_instance.run_id, {})
+    # A mapped task is named after its index, too.
+    return next((str(state) for state in found.values()), None)
 
 
 class TaskState:

@@ -17,7 +17,9 @@ from airflow_provider_enos.errors import (
     EnosError,
     EnosTransportError,
 )
+from airflow_provider_enos.hooks.boundary import async_settings
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
+from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.client.sync import SyncClient
     from airflow_provider_enos.protocol.messages import Call
-    from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, TaskInstance
+    from airflow_provider_enos.protocol.models import Flow, FlowInstance, TaskInstance
 
 __all__ = ["EnosHook"]
 
@@ -108,6 +110,14 @@ class EnosHook(BaseHook):
         """Carries out any call, such as one of ``protocol.calls`` that has no method here."""
         return self.client.call(call)
 
+    async def arun(self, call: Call[T]) -> T:
+        """The same without blocking the event loop. Opens a session for this one call."""
+        from airflow_provider_enos.client.aio import AsyncClient
+
+        settings = await async_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+        async with AsyncClient(settings) as client:
+            return await client.call(call)
+
     def trigger_flow_from_task(self, flow_id: int | str, from_task_id: int | str, trigger_time: Any) -> str:
         """Trigger Flow From Task: runs a task node and all downstream of it; gives the flow instance id."""
         return self.run(
@@ -148,7 +158,7 @@ class EnosHook(BaseHook):
         to_trigger_time: Any,
         *,
         type: int | None = None,
-        status: Iterable[FlowStatus] = (),
+        status: FlowStatus | Iterable[FlowStatus] = (),
         owner: str = "",
         expression: str = "",
         page_size: int = PAGE_SIZE,
@@ -165,12 +175,16 @@ class EnosHook(BaseHook):
         """
         first = _milliseconds(from_trigger_time, "from_trigger_time")
         end = _milliseconds(to_trigger_time, "to_trigger_time")
+        if isinstance(type, bool) or type not in (None, *calls.ALL_FLOW_TYPES):
+            raise EnosConfigError("type", repr(type), accepted="0 (manual), 1 (periodic), 2 (temporary) or None")
         types = calls.ALL_FLOW_TYPES if type is None else (type,)
-        wanted = tuple(status)
+        wanted = tuple(status) if isinstance(status, Iterable) else (status,)
+        for one in wanted:
+            if not isinstance(one, FlowStatus) or not one.known:
+                raise EnosConfigError("status", repr(one), accepted="members of FlowStatus, such as FlowStatus.FAIL")
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= 1000:
             raise EnosConfigError("page_size", repr(page_size), accepted="1 to 1000")
-        if not set(types) <= set(calls.ALL_FLOW_TYPES):
-            raise EnosConfigError("type", repr(type), accepted="0 (manual), 1 (periodic), 2 (temporary) or None")
+        owner, expression = arguments.text(owner, "owner"), arguments.text(expression, "expression")
         return self._all_pages(
             Pager(
                 lambda page_no, type=one: calls.list_flow_instances(  # type: ignore[misc]
@@ -209,13 +223,10 @@ class EnosHook(BaseHook):
     def get_task_instance_log(self, task_instance_id: str, max_length: int | None = None) -> str:
         """Get Task Instance Log: the text of a node's run, ``max_length`` characters at most (EnOS's default: 2^20).
 
-        Where there is none yet EnOS answers with an error: ``EnosRequestError`` or ``EnosServerError``.
+        Where there is none yet, ``EnosNotFoundError`` is raised.
         """
-        if max_length is not None and (isinstance(max_length, bool) or max_length < 1):
-            raise EnosConfigError("max_length", repr(max_length), accepted="a whole number above 0, or None")
-        return self.run(
-            calls.get_task_instance_log(arguments.instance(task_instance_id, "task_instance_id"), max_length)
-        )
+        length = None if max_length is None else arguments.number(max_length, "max_length")
+        return self.run(calls.get_task_instance_log(arguments.instance(task_instance_id, "task_instance_id"), length))
 
     def get_current_time(self) -> int:
         """Get Current Time: epoch milliseconds by EnOS's clock."""

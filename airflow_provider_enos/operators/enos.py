@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from time import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
-from airflow_provider_enos.errors import EnosError, EnosFlowCancelledError, EnosFlowTimeoutError
-from airflow_provider_enos.hooks.boundary import TaskState, airflow_errors
+from airflow_provider_enos.errors import (
+    EnosError,
+    EnosFlowCancelledError,
+    EnosFlowTimeoutError,
+    EnosTriggerError,
+)
+from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.exchange import AT_ONCE
-from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, start
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, conclude, wait
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, lineage_base, start
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, conclude, read_ended, wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -53,13 +58,16 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
     :param trigger_time: an aware datetime, ISO 8601 text with an offset, epoch milliseconds, or ``"now"``. Default: the
         end of the data interval, or ``run_after`` where there is none. In the future: EnOS waits until then.
     :param wait_for_completion: whether to follow the instance to its end; if not, the task succeeds once it is started.
+    :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
+        section ``[operators]`` of Airflow's configuration.
     :param poll_interval: seconds between two looks at the instance.
     :param timeout: how long the instance may take, a timedelta or seconds.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
     :param on_conflict: what to do when somebody else's instance of this flow has the minute of the trigger time:
-        ``"next_minute"`` takes the next free one of that day, ``"attach"`` takes that instance over, ``"fail"`` fails.
-    :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed, cleared while it
-        runs, or over its ``execution_timeout``.
+        ``"next_minute"`` takes the next free one of that day, ``"attach"`` takes that instance over as if it were the
+        task's own, cancelling included, ``"fail"`` fails.
+    :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed or cleared while it
+        runs or is deferred, or over its ``execution_timeout``.
     :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
     :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
@@ -95,6 +103,7 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
         from_task_id: int | str,
         trigger_time: Any = DEFAULT_TRIGGER_TIME,
         wait_for_completion: bool = True,
+        deferrable: bool | None = None,
         poll_interval: timedelta | float = 30.0,
         timeout: timedelta | float = timedelta(days=7),
         poll_error_tolerance: timedelta | float = timedelta(minutes=10),
@@ -112,6 +121,7 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
         self.from_task_id = from_task_id
         self.trigger_time = trigger_time
         self.wait_for_completion = wait_for_completion
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
         self.timeout = arguments.seconds(timeout, "timeout")
         self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
@@ -129,19 +139,28 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Starts the instance, waits if wanted, and gives its id."""
         with airflow_errors():
-            hook = EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
-            target = self._target()
+            hook = self._hook()
             deadline = time() + self.timeout
-            self._prepare_for_kill(hook)
-            flow_instance_id = self._start(hook, target, context, deadline)
-            if self.wait_for_completion:
-                self._wait(hook, target, flow_instance_id, deadline)
-            return flow_instance_id
+            flow_instance_id = self._start(hook, self._target(), context, deadline)
+            if not self.wait_for_completion:
+                return flow_instance_id
+            if self.deferrable:
+                self._defer(flow_instance_id, deadline)
+            return self._end(hook, flow_instance_id, lambda watch: self._wait(hook, watch, deadline))
+
+    def execute_complete(self, context: Context, event: Any) -> str:
+        """Goes on once the trigger has fired: the end is the same as without deferral."""
+        with airflow_errors():
+            event = InstanceEvent.of(event)
+            hook = self._hook()
+            self._flow_instance_id = event.flow_instance_id
+            return self._end(hook, event.flow_instance_id, lambda watch: self._ended(hook, watch, event.error))
 
     def on_kill(self) -> None:
-        """Cancels the instance, within the 5 seconds that Airflow leaves, and without a word to Airflow.
+        """Cancels the instance, in the 5 seconds that Airflow leaves, and without a word to Airflow.
 
-        It runs in a signal handler that may have interrupted anything, so it uses nothing that ``execute`` uses.
+        It runs in a signal handler that may have interrupted anything, so it uses nothing that ``execute`` uses. The
+        cancel is sent once, or once more with a new token.
         """
         if not self.cancel_on_kill:
             return
@@ -152,16 +171,20 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
     def _target(self) -> Target:
         return Target(arguments.number(self.flow_id, "flow_id"), arguments.number(self.from_task_id, "from_task_id"))
 
-    def _prepare_for_kill(self, hook: EnosHook) -> None:
+    def _hook(self) -> EnosHook:
+        """The hook; with it, before anything is started, the client for a last cancel, which cannot ask Airflow."""
         from airflow_provider_enos.client.sync import SyncClient
 
+        hook = EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
         self._last_client = SyncClient(
             hook.settings, retry=AT_ONCE, timeout=_CANCEL_TIMEOUT, connect_timeout=_CANCEL_CONNECT_TIMEOUT
         )
+        return hook
 
     def _start(self, hook: EnosHook, target: Target, context: Context, deadline: float) -> str:
         ti: Any = context["ti"]
         state = TaskState(context, _STATE_KEY, self.log)
+        hook.client.before_unsafe = self._check_not_killed
         flow_instance_id = hook.client.run(
             start(
                 target,
@@ -182,36 +205,75 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
                 flow_instance_id=flow_instance_id,
                 status="unknown",
             )
-        ti.xcom_push(key="flow_instance_id", value=flow_instance_id)
-        ti.xcom_push(key="return_value", value=flow_instance_id)
+        if self.do_xcom_push:
+            ti.xcom_push(key="flow_instance_id", value=flow_instance_id)
+            ti.xcom_push(key="return_value", value=flow_instance_id)
         return flow_instance_id
+
+    def _check_not_killed(self) -> None:
+        if self._killed:
+            error = EnosTriggerError("the task was killed before the flow was started")
+            error.sent = False
+            raise error
 
     def _attempt(self, ti: Any, state: TaskState) -> Attempt:
         """Where this try stands: a clear raises ``max_tries``, a retry does not."""
-        base = max(0, (ti.max_tries or 0) - (self.retries or 0))
+        lineage = ti.max_tries or 0
         intent = Intent.from_json(state.load())
-        if intent is not None and intent.base != base:
+        if intent is not None and intent.lineage == lineage:
+            base = intent.base
+        else:
             intent = None
+            base = lineage_base(try_number=ti.try_number, max_tries=lineage, retries=self.retries or 0)
         # "now" is what it was when the first try of this lineage said it.
         now = intent.trigger_time if intent else int(time() * 1000)
         return Attempt(
             trigger_time=times.parse(self.trigger_time, now=now),
+            lineage=lineage,
             base=base,
-            fresh=ti.try_number == base + 1,
+            # Airflow 2's `tasks test` counts from 0.
+            fresh=ti.try_number <= base + 1,
             has_record=state.kept,
             intent=intent,
         )
 
-    def _wait(self, hook: EnosHook, target: Target, flow_instance_id: str, deadline: float) -> None:
-        link = hook.settings.link(flow_id=target.flow_id, flow_instance_id=flow_instance_id)
-        watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link)
+    def _defer(self, flow_instance_id: str, deadline: float) -> None:
+        from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+
+        trigger = EnosFlowInstanceTrigger(
+            flow_instance_id,
+            self.enos_conn_id,
+            self.poll_interval,
+            deadline,
+            poll_error_tolerance=self.poll_error_tolerance,
+            cancel_on_kill=self.cancel_on_kill,
+            org_id=self.org_id,
+            user_id=self.user_id,
+        )
+        # No timeout of Airflow's: it would end the task without a word to EnOS. The deadline is the trigger's.
+        self.defer(trigger=trigger, method_name="execute_complete")
+
+    def _wait(self, hook: EnosHook, watch: Watch, deadline: float) -> FlowInstance:
+        return hook.client.run(wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time))
+
+    def _ended(self, hook: EnosHook, watch: Watch, error: EnosError | None) -> FlowInstance:
+        """The instance that the trigger has seen the end of; raises what it has met instead."""
+        if error is not None:
+            raise error
+        return hook.client.run(read_ended(watch, poll_interval=self.poll_interval, clock=time))
+
+    def _end(self, hook: EnosHook, flow_instance_id: str, wait: Callable[[Watch], FlowInstance]) -> str:
+        """Ends as the instance ends that ``wait`` gives."""
+        link = hook.settings.link(flow_instance_id)
+        watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link, known=True)
         try:
-            instance = hook.client.run(wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time))
+            instance = wait(watch)
         except EnosFlowTimeoutError as error:
             raise (hook.client.run(cancel_late(error)) if self.cancel_on_timeout else error) from None
         outcome = hook.client.run(conclude(instance, task_logs=self.task_logs, link=link, log=self.log))
         if outcome is Outcome.SKIPPED:
             raise AirflowSkipException(f"flow instance {flow_instance_id} was skipped in EnOS")
+        return flow_instance_id
 
     def _cancel_killed(self, flow_instance_id: str) -> None:
         if self._last_client is None:

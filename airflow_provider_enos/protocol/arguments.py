@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, is_instance_id
 
 T = TypeVar("T")
 
+_HALF = re.compile(r"[\ud800-\udfff]")
+"""Half a character, which no encoding takes."""
 _LARGEST = 2**63 - 1
+_LONGEST = timedelta(days=36_500).total_seconds()
 
 
 def number(value: object, field: str) -> int:
@@ -32,7 +34,7 @@ def number(value: object, field: str) -> int:
 def instance(value: object, field: str) -> str:
     """``value`` as the id of a flow or task instance. Raises ``EnosConfigError``, naming ``field`` and the value."""
     found = value.strip() if isinstance(value, str) else ""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", found) or found == "None":
+    if not is_instance_id(found):
         raise EnosConfigError(field, excerpt(repr(value), 80), accepted="an instance id such as 3377-20200706062600")
     return found
 
@@ -46,11 +48,11 @@ def seconds(value: object, field: str, *, zero: bool = False) -> float:
     if (
         isinstance(found, bool)
         or not isinstance(found, (int, float))
-        or not 0 <= found <= sys.float_info.max
+        or not 0 <= found <= _LONGEST
         or (found == 0 and not zero)
     ):
         least = "from 0" if zero else "above 0"
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"a timedelta or seconds, {least}")
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"a timedelta or seconds, {least} to 100 years")
     return float(found)
 
 
@@ -67,10 +69,17 @@ def parameters(value: object, field: str = "parameters") -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a mapping from name to text")
     for name, text in value.items():
-        if not isinstance(name, str) or not name or not isinstance(text, str):
+        if not isinstance(name, str) or not name or not isinstance(text, str) or _HALF.search(name + text):
             raise EnosConfigError(
                 f"{field}[{excerpt(repr(name), 40)}]",
                 excerpt(repr(text), 80),
                 accepted="a text (and a name that is not empty)",
             )
     return dict(value)
+
+
+def text(value: object, field: str) -> str:
+    """``value``, a text that may be empty. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 1000:
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a text in printable characters")
+    return value

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow_provider_enos.protocol import models
 from airflow_provider_enos.protocol.messages import Call
+from airflow_provider_enos.protocol.replies import INTERNAL, INVALID
 
 _SERVICE = "/batch-processing-service/v2.1"
 _TOKEN_SERVICE = "/apim-token-service/v2.0/token"
@@ -59,7 +60,7 @@ def update_and_trigger_flow(flow_id: int, trigger_time: int, parameters: Mapping
 
 def get_flow(flow_id: int) -> Call[models.Flow]:
     """Get Flow."""
-    return _get("Get Flow", "flows", "get", {"flowId": str(flow_id)}, models.Flow.parse, empty_is_missing=True)
+    return _get("Get Flow", "flows", "get", {"flowId": str(flow_id)}, models.Flow.parse, missing_codes=(INVALID,))
 
 
 def get_flow_instance(flow_instance_id: str) -> Call[models.FlowInstance]:
@@ -70,7 +71,7 @@ def get_flow_instance(flow_instance_id: str) -> Call[models.FlowInstance]:
         "get",
         {"flowInstId": flow_instance_id},
         models.FlowInstance.parse,
-        empty_is_missing=True,
+        missing_codes=(INVALID,),
     )
 
 
@@ -123,7 +124,7 @@ def get_task_instance(task_instance_id: str) -> Call[models.TaskInstance]:
         "get",
         {"taskInstId": task_instance_id},
         models.TaskInstance.parse,
-        empty_is_missing=True,
+        missing_codes=(INVALID,),
     )
 
 
@@ -132,7 +133,9 @@ def get_task_instance_log(task_instance_id: str, max_length: int | None = None) 
     query = {"taskInstId": task_instance_id}
     if max_length is not None:
         query["maxLength"] = str(max_length)
-    return _get("Get Task Instance Log", "taskInstances", "getLog", query, models.log_of, empty_is_missing=True)
+    return _get(
+        "Get Task Instance Log", "taskInstances", "getLog", query, models.log_of, missing_codes=(INVALID, INTERNAL)
+    )
 
 
 def get_current_time() -> Call[int]:
@@ -170,7 +173,7 @@ def _get(
     parse: Any,
     *,
     tenant: bool = True,
-    empty_is_missing: bool = False,
+    missing_codes: tuple[int, ...] = (),
 ) -> Call[Any]:
     return Call(
         operation,
@@ -181,7 +184,7 @@ def _get(
         safe=True,
         parse=parse,
         tenant=tenant,
-        empty_is_missing=empty_is_missing,
+        missing_codes=missing_codes,
     )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from itertools import count
 from threading import Lock, RLock
 from typing import Any
@@ -222,7 +221,7 @@ class Gateway:
             "apim-timestamp": timestamp,
         }
         url = f"{self.base_url}{call.path}?{urlencode(query, quote_via=quote)}"
-        return Request(call.method, url, headers, call.body), (self._secret_key, token.value, signature)
+        return Request(call.method, url, headers, call.body, call.safe), (self._secret_key, token.value, signature)
 
     def _answer(self, call: Call[T], build: Callable[[], tuple[Request, tuple[str, ...]]]) -> Exchange[T]:
         """Sends it, and once more if it was refused while our clock was found to be wrong."""
@@ -247,9 +246,8 @@ class Gateway:
 
     def _learn_clock(self, response: Response) -> None:
         """Corrects our clock by the ``Date`` header, whose resolution is a second, where it is clearly off."""
-        try:
-            date = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (KeyError, ValueError, TypeError, OverflowError):
+        date = replies.epoch_seconds(response.headers.get("date", ""))
+        if date is None:
             return
         offset = date - self._clock()
         wanted = offset if abs(offset) > _CLOCK_TOLERANCE else 0.0

@@ -26,8 +26,8 @@ class Call(Generic[T]):
     parse: Callable[[Any], T]
     tenant: bool = True
     """Whether ``orgId`` and ``userId`` belong into the query."""
-    empty_is_missing: bool = False
-    """Whether an answer without data says that what was asked for is not there."""
+    missing_codes: tuple[int, ...] = ()
+    """Codes with which EnOS says that what was asked for is not there; where there are any, no data says so too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    safe: bool = field(default=True, repr=False)
+    """As its call: whether sending it twice does no more than sending it once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, TypeVar, overload
 
 from airflow_provider_enos.errors import EnosReplyError
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, is_instance_id
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -52,14 +52,14 @@ class FlowStatus(Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> FlowStatus:
-        text = str(value).strip()
+        text = excerpt(str(value), 40)
         if text in cls.__members__:
             return cls[text]
-        number = _whole_number(value)
-        if number is not None and number is not value:
+        number = _whole_number(text)
+        if number is not None and number != value:
             return cls(number)
         unknown = object.__new__(cls)
-        unknown._name_ = excerpt(text, 40)
+        unknown._name_ = text
         unknown._value_ = value  # type: ignore[assignment]
         return unknown
 
@@ -183,9 +183,9 @@ class FlowInstancePage:
 
     @classmethod
     def parse(cls, data: object) -> FlowInstancePage:
-        fields = Fields(data, "page of flow instances")
+        fields = Fields({"flowInsts": None} if data in (None, "", []) else data, "page of flow instances")
         return cls(
-            instances=tuple(FlowInstance.parse(item) for item in fields.list("flowInsts")),
+            instances=tuple(FlowInstance.parse(item) for item in fields.list("flowInsts", empty=True)),
             count=fields.number("count", None),
         )
 
@@ -307,8 +307,8 @@ class AccessToken:
 def flow_instance_id_of(data: object) -> str:
     """The id in the answer to a trigger."""
     flow_instance_id = Fields(data, "answer to the trigger").text("flowInstanceId")
-    if not flow_instance_id.strip():
-        raise EnosReplyError("answer to the trigger: flowInstanceId is empty")
+    if not is_instance_id(flow_instance_id):
+        raise EnosReplyError(f"answer to the trigger: flowInstanceId: {_shown(flow_instance_id)} is no instance id")
     return flow_instance_id
 
 
@@ -373,7 +373,7 @@ class Fields:
         if value is None:
             return self._default(name, default)
         if isinstance(value, str):
-            return value
+            return _whole(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return str(value)
         raise self._wrong(name, "a text", value)
@@ -410,9 +410,11 @@ class Fields:
             raise self._wrong(name, "a status", value)
         return FlowStatus(value)
 
-    def list(self, name: str) -> list[Any]:
-        """A list."""
+    def list(self, name: str, *, empty: bool = False) -> list[Any]:
+        """A list. ``empty``: null stands for an empty one; that the field is missing still does not."""
         value = self.any(name)
+        if empty and value in (None, "") and self._data.keys() & {name, _snake_case(name)}:
+            return []
         if not isinstance(value, list):
             raise self._wrong(name, "a list", value)
         return value
@@ -453,7 +455,7 @@ def _parameters(value: object) -> tuple[tuple[str, str], ...]:
     if not value:
         return ()
     if isinstance(value, Mapping):
-        return tuple((str(name), str(text)) for name, text in value.items())
+        return tuple((_whole(str(name)), _whole(str(text))) for name, text in value.items())
     if isinstance(value, list):
         pairs = (Fields(item, "parameter") for item in value)
         return tuple((pair.text("key"), pair.text("value", "")) for pair in pairs)
@@ -463,11 +465,19 @@ def _parameters(value: object) -> tuple[tuple[str, str], ...]:
 def _whole_number(value: object) -> int | None:
     if isinstance(value, bool):
         return None
+    if isinstance(value, float) and value.is_integer():
+        # Some JSON libraries write 3377 as 3377.0.
+        value = int(value)
     if isinstance(value, int):
-        return value
+        return value if abs(value) < 10**19 else None
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 19:
         return int(value)
     return None
+
+
+def _whole(text: str) -> str:
+    """``text`` without halves of characters, which JSON can hold and no encoding takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _snake_case(name: str) -> str:

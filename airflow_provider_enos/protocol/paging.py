@@ -54,10 +54,11 @@ class Pager:
     def _is_last(self, page: FlowInstancePage, fresh: list[FlowInstance]) -> bool:
         if self._page_no == 0 and not page.instances:
             return False
-        if len(page.instances) < self._page_size:
+        if self._page_no > 1 and not fresh:
+            # A gateway that gives the same page for every number would be asked for ever.
             return True
-        # A gateway that gives the same page for every number would be asked for ever.
-        return self._page_no > 1 and not fresh
+        # A gateway may give smaller pages than it was asked for, and says then that there are more.
+        return len(page.instances) < self._page_size and (page.count is None or page.count <= len(self._seen))
 
 
 def all_instances(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_enos.errors import (
     EnosAccessError,
@@ -81,8 +83,16 @@ def retry_after(response: Response, now: float) -> float | None:
     text = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
         return float(text)
+    moment = epoch_seconds(text)
+    return None if moment is None else max(0.0, moment - now)
+
+
+def epoch_seconds(http_date: str) -> float | None:
+    """The moment that an HTTP date names; None where it cannot be read."""
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+        moment = parsedate_to_datetime(http_date)
+        # "-0000" makes a time without a zone; in HTTP all are UTC.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -97,7 +107,7 @@ def _data(call: Call[Any], response: Response, secrets: tuple[str, ...]) -> Any:
         raise _api_error(call, response, code, envelope, secrets)
     if "data" not in envelope:
         raise EnosReplyError("the reply has no data")
-    if call.empty_is_missing and data in (None, "", []):
+    if call.missing_codes and data in (None, "", []):
         raise EnosNotFoundError(
             0, "the answer is empty: it is not there", operation=call.operation, http_status=response.status
         )
@@ -141,7 +151,7 @@ def _api_error(
     secrets: tuple[str, ...],
 ) -> EnosApiError:
     fallback = EnosServerError if 500 <= code < 600 else EnosApiError
-    cls, hint = _CLASSES.get(code, (fallback, None))
+    cls, hint = (EnosNotFoundError, None) if code in call.missing_codes else _CLASSES.get(code, (fallback, None))
     request_id = envelope.get("requestId")
     return cls(
         code,
@@ -156,20 +166,28 @@ def _api_error(
 def _message(response: Response, envelope: Mapping[str, Any], secrets: tuple[str, ...]) -> str:
     text = envelope.get("msg") or envelope.get("message")
     if isinstance(text, str):
-        return excerpt(_hide(text, secrets), 300)
+        return excerpt(_TOKEN_FIELD.sub(r"\1***", _hide(text, secrets)), 300)
     return f"HTTP {response.status} {_shown_body(response, secrets)}".rstrip()
 
 
 def _shown_body(response: Response, secrets: tuple[str, ...]) -> str:
-    return excerpt(_hide(response.body[:8192].decode("utf-8", "replace"), secrets))
+    text = _hide(response.body[:8192].decode("utf-8", "replace"), secrets)
+    return excerpt(_TOKEN_FIELD.sub(r"\1***", text))
 
 
 def _hide(text: str, secrets: tuple[str, ...]) -> str:
-    for secret in filter(None, secrets):
+    for secret in _spellings(secrets):
         text = text.replace(secret, "***")
-        # An excerpt may have cut it in two.
+        # Where the text was cut, it may have been cut in two.
         end = text.removesuffix("…")
         cut = next((length for length in range(len(secret) - 1, 3, -1) if end.endswith(secret[:length])), 0)
         if cut:
             text = end[:-cut] + "***"
-    return _TOKEN_FIELD.sub(r"\1***", text)
+    return text
+
+
+def _spellings(secrets: tuple[str, ...]) -> Iterator[str]:
+    """Each secret, as it is and as JSON, Python or a URL would write it."""
+    for secret in filter(None, secrets):
+        as_json = (json.dumps(secret, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
+        yield from dict.fromkeys((secret, *as_json, repr(secret)[1:-1], quote(secret, safe="")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def excerpt(text: str, length: int = 200) -> str:
@@ -20,3 +20,8 @@ def tail(text: str, lines: int, length: int) -> str:
     end = "\n".join(whole[-lines:])
     kept = end[-length:]
     return f"… {kept}" if len(kept) < len(end) or len(whole) > lines else kept
+
+
+def is_instance_id(text: str) -> bool:
+    """Whether this can be the id of a flow or task instance: one word, in the characters that ids are made of."""
+    return text != "None" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", text) is not None

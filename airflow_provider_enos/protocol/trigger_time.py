@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from itertools import islice
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol.text import excerpt
@@ -53,7 +54,7 @@ def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
         raise _refused(field, given, "too small for epoch milliseconds: are these seconds?")
     if not 0 <= value < _END:
         raise _refused(field, given, "it is outside the years 1970 to 2200")
-    return value
+    return int(value)
 
 
 def minute_of(trigger_time: int) -> int:
@@ -64,6 +65,16 @@ def minute_of(trigger_time: int) -> int:
 def predicted_flow_instance_id(flow_id: int, trigger_time: int) -> str:
     """The id that EnOS gives to an instance triggered for this time. The id that it returns counts more."""
     return f"{flow_id}-{_at(trigger_time, UTC):%Y%m%d%H%M}00"
+
+
+def minute_of_id(flow_instance_id: str) -> int | None:
+    """The minute that an instance which was triggered through the API is named after; None for other ids."""
+    found = re.fullmatch(r"[0-9]+-([0-9]{12})00", flow_instance_id)
+    try:
+        moment = datetime.strptime(found[1], "%Y%m%d%H%M").replace(tzinfo=UTC) if found else None
+    except ValueError:
+        return None
+    return (moment - _EPOCH) // timedelta(milliseconds=1) if moment else None
 
 
 def is_scheduled(flow_instance_id: str) -> bool:
@@ -90,13 +101,24 @@ def _minutes_of_day(minute: int, day: date, zone: tzinfo) -> Iterator[int]:
             candidate += step
 
 
-def zone_of(text: str) -> tzinfo:
-    """The zone that Get Timezone names, ``GMT+8`` or the like; UTC where it cannot be read."""
+def zone_of(text: str) -> tzinfo | None:
+    """The zone that Get Timezone names, ``GMT+8`` or the like; None where it cannot be read."""
     found = re.fullmatch(r"(?:GMT|UTC)\s*(?:([+-])(\d{1,2})(?::?([0-5]\d))?)?", text.strip())
-    if not found or found[1] is None or int(found[2]) > 18:
+    if not found:
+        return _named_zone(text.strip())
+    if found[1] is None:
         return UTC
+    if int(found[2]) > 18:
+        return None
     offset = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
     return timezone(offset if found[1] == "+" else -offset)
+
+
+def _named_zone(name: str) -> tzinfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return None
 
 
 def _at(milliseconds: int, zone: tzinfo) -> datetime:

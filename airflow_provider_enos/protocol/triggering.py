@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC
 from itertools import chain, repeat
 from typing import Any, Literal, cast
 
 from airflow_provider_enos.errors import (
-    EnosAccessError,
     EnosApiError,
-    EnosAuthError,
     EnosError,
     EnosNotFoundError,
-    EnosRateLimitError,
     EnosRequestError,
+    EnosServerError,
     EnosTriggerConflictError,
     EnosTriggerTargetError,
     EnosTriggerUncertainError,
@@ -50,6 +49,8 @@ _LOOKUP_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each look for an instance whose trigger was not answered."""
 _CLOCK_MINUTE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each further try where the gateway counts minutes by its own clock; the last one repeats."""
+_CLOCK_MINUTE_LIMIT = 3600.0
+"""Seconds after which a refusal for which no reason can be seen is taken for final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is written down before each request: which lineage, for which time, and what came of it."""
+    """What is written down before each request: which lineage, for which time, and what came of it.
 
+    ``lineage`` is Airflow's ``max_tries``, which a clear raises and a retry does not.
+    """
+
+    lineage: int
     base: int
     trigger_time: int
     sent_time: int
@@ -100,17 +105,28 @@ class Attempt:
     """Where this attempt of the task stands.
 
     :param trigger_time: epoch milliseconds.
-    :param base: the number of tries before the last clear: it names the lineage.
+    :param lineage: what tells it from those before the last clear.
+    :param base: the number of tries before the last clear: the first minute of the lineage.
     :param fresh: whether this is the first try of its lineage.
     :param has_record: whether intents are recorded at all; if so, a retry without one sent nothing.
     :param intent: what was recorded for this lineage.
     """
 
     trigger_time: int
+    lineage: int = 0
     base: int = 0
     fresh: bool = True
     has_record: bool = False
     intent: Intent | None = None
+
+
+def lineage_base(*, try_number: int, max_tries: int, retries: int) -> int:
+    """The number of tries before the last clear: a clear raises ``max_tries`` by it, a retry leaves it.
+
+    Where ``retries`` has been changed since, the sum can come out too high, and is told from that: it counts as 0.
+    """
+    base = max_tries - retries
+    return base if 0 < base < try_number else 0
 
 
 def start(
@@ -129,7 +145,7 @@ def start(
     for a gateway that counts minutes by its own clock. Raises ``EnosTriggerError`` and what the calls raise.
     """
     starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock)
-    if attempt.fresh or (attempt.has_record and attempt.intent is None):
+    if attempt.intent is None and (attempt.fresh or attempt.has_record):
         return (yield from starter.start(attempt.base))
     return (yield from starter.take_over_or_start())
 
@@ -167,7 +183,7 @@ class _Starter:
                 return (yield from self.start(index, empty_minute=minute_of(time)))
             if found.status.outcome not in (Outcome.FAILED, Outcome.CANCELLED):
                 return self._take_over(time, found, "which an earlier try of this task started")
-            self._log.info("%s ended with status %s: starting another", found.flow_instance_id, found.status)
+            self._log.info("%s ended with status %s: starting another", found.flow_instance_id, str(found.status))
             index += 1
             if intent:
                 return (yield from self.start(index))
@@ -188,6 +204,7 @@ class _Starter:
 
     def _send(self, time: int, was_empty: bool) -> Procedure[str | None]:
         """Asks for an instance for this time: its id, or None where the minute is somebody else's."""
+        until = min(self._deadline, self._clock() + _CLOCK_MINUTE_LIMIT)
         for pause in chain(_CLOCK_MINUTE_PAUSES, repeat(_CLOCK_MINUTE_PAUSES[-1])):
             self._note(time)
             try:
@@ -199,11 +216,10 @@ class _Starter:
                 found = yield from self._look_up(time)
                 if found is not None:
                     return self._settle_conflict(time, found, was_empty, error)
-                yield from self._wait_out_clock_minute(pause, error)
-            except (EnosAuthError, EnosAccessError, EnosRateLimitError):
-                raise
+                yield from self._wait_out_clock_minute(pause, until, error)
             except EnosError as error:
-                if not error.sent:
+                answered = isinstance(error, EnosApiError) and not isinstance(error, EnosServerError)
+                if answered or not error.sent:
                     raise
                 return (yield from self._find_unanswered(time, error))
             else:
@@ -220,7 +236,7 @@ class _Starter:
 
     def _take_over(self, time: int, found: FlowInstance, why: str) -> str:
         self._note(time, found.flow_instance_id)
-        self._log.info("Took over flow instance %s (%s), %s", found.flow_instance_id, found.status, why)
+        self._log.info("Took over flow instance %s (%s), %s", found.flow_instance_id, str(found.status), why)
         return found.flow_instance_id
 
     def _settle_conflict(self, time: int, found: FlowInstance, was_empty: bool, error: EnosRequestError) -> str | None:
@@ -236,7 +252,7 @@ class _Starter:
         self._log.warning(
             'The minute of %s is taken (%s): trying the next one (on_conflict="next_minute")',
             found.flow_instance_id,
-            found.status,
+            str(found.status),
         )
         return None
 
@@ -252,7 +268,7 @@ class _Starter:
                 self._log.warning("Could not look for it: %s", failure)
                 continue
             if found is not None:
-                return self._take_over(time, found, "since the reply to its trigger was lost")
+                return self._take_over(time, found, "which has the minute of the trigger that was not answered")
         raise EnosTriggerUncertainError(
             f"flow {self._target.flow_id}: the trigger was sent, but not answered ({error}), and no instance can "
             f"be seen. If there comes to be one, its id is {predicted}; a retry of this task looks for it first",
@@ -264,8 +280,13 @@ class _Starter:
         flow_id, from_task_id = self._target.flow_id, self._target.from_task_id
         try:
             flow = yield calls.get_flow(flow_id)
-        except EnosRequestError as error:
+        except EnosNotFoundError as error:
             raise EnosTriggerTargetError(f"flow_id: EnOS has no flow {flow_id} ({error})") from error
+        except EnosError as error:
+            if error.final:
+                raise
+            self._log.warning("Cannot check flow %s, taking it that it exists: %s", flow_id, error)
+            return
         nodes = {node.task_id for node in flow.nodes}
         if from_task_id is not None and nodes and from_task_id not in nodes:
             raise EnosTriggerTargetError(
@@ -273,16 +294,17 @@ class _Starter:
                 + ", ".join(excerpt(str(node), 80) for node in flow.nodes)
             )
 
-    def _wait_out_clock_minute(self, pause: float, error: EnosRequestError) -> Procedure[None]:
-        if self._clock() + pause > self._deadline:
+    def _wait_out_clock_minute(self, pause: float, until: float, error: EnosRequestError) -> Procedure[None]:
+        if self._clock() + pause > until:
             raise EnosTriggerConflictError(
                 f"flow {self._target.flow_id}: the gateway went on refusing the trigger, though no instance has "
                 f"this minute: {error}"
             ) from error
         self._log.info(
-            "The gateway refuses the trigger, though no instance has this minute: it seems to count minutes by its "
-            "own clock. Trying again in %.0f s",
+            "EnOS refuses the trigger, though no instance has this minute; it may count minutes by its own clock. "
+            "Trying again in %.0f s: %s",
             pause,
+            error,
         )
         yield Sleep(pause)
 
@@ -295,9 +317,9 @@ class _Starter:
                 return instance
             except EnosNotFoundError:
                 continue
-            except EnosApiError as error:
-                # How EnOS answers for an unknown id is not documented: whatever it says, the list decides.
-                if error.code not in (replies.INVALID, replies.INTERNAL):
+            except EnosServerError as error:
+                # With which code EnOS answers for an unknown id is not documented: the list decides.
+                if error.code != replies.INTERNAL:
                     raise
         return (yield from self._look_up_in_list(minute_of(time)))
 
@@ -323,7 +345,11 @@ class _Starter:
         if index == 0:
             return self._attempt.trigger_time
         if self._further_times is None:
-            zone = zone_of((yield calls.get_time_zone()))
+            name = yield calls.get_time_zone()
+            zone = zone_of(name)
+            if zone is None:
+                self._log.warning("EnOS names its time zone %r, which cannot be read: taking UTC", excerpt(name, 40))
+                zone = UTC
             most = self._attempt.base + MOST_MINUTES
             self._further_times = list(further_minutes(self._attempt.trigger_time, zone, most))
         if index > len(self._further_times):
@@ -343,4 +369,4 @@ class _Starter:
 
     def _note(self, time: int, flow_instance_id: str | None = None) -> None:
         attempt = self._attempt
-        self._record(Intent(attempt.base, attempt.trigger_time, time, flow_instance_id))
+        self._record(Intent(attempt.lineage, attempt.base, attempt.trigger_time, time, flow_instance_id))

@@ -46,10 +46,14 @@ class Watch:
 
     :param tolerance: seconds for which polls may fail one after the other.
     :param link: where people can look at the instance.
+    :param known: whether EnOS is known to have the instance. If so, an answer that it has not is waited through too.
     """
 
-    def __init__(self, flow_instance_id: str, *, tolerance: float, log: Log, link: str | None = None) -> None:
+    def __init__(
+        self, flow_instance_id: str, *, tolerance: float, log: Log, link: str | None = None, known: bool = False
+    ) -> None:
         self.flow_instance_id = flow_instance_id
+        self._known = known
         self._tolerance = tolerance
         self._log = log
         self._link = link
@@ -74,6 +78,7 @@ class Watch:
         status, nodes, failing_since = (memory.get(name) for name in ("status", "nodes", "failing_since"))
         if isinstance(status, str):
             self._status = FlowStatus(status)
+            self._known = True
         if isinstance(nodes, dict):
             self._node_statuses = {str(node): FlowStatus(status) for node, status in nodes.items()}
         if isinstance(failing_since, (int, float)):
@@ -81,6 +86,7 @@ class Watch:
 
     def saw(self, instance: FlowInstance, now: float) -> None:
         """A poll brought this."""
+        self._known = True
         if self._failing_since is not None:
             self._log.info("EnOS answers again for %s, after %.0f s", self.flow_instance_id, now - self._failing_since)
             self._failing_since = None
@@ -90,7 +96,7 @@ class Watch:
 
     def missed(self, error: EnosError, now: float) -> None:
         """A poll brought this error: raises it, or ``EnosPollLostError``, if the wait cannot go on."""
-        if error.final or isinstance(error, EnosRequestError):
+        if error.final or (isinstance(error, EnosRequestError) and not self._known):
             raise error
         if self._failing_since is None:
             self._failing_since = now
@@ -115,22 +121,24 @@ class Watch:
         if before is None:
             flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
             where = f", see {self._link}" if self._link else ""
-            self._log.info("Flow instance %s of %s: %s%s", self.flow_instance_id, flow, status, where)
+            self._log.info("Flow instance %s of %s: %s%s", self.flow_instance_id, flow, str(status), where)
         else:
-            self._log.info("Flow instance %s: %s -> %s", self.flow_instance_id, before, status)
+            # As text, since Airflow 2 logs the value of an enum, here a number.
+            self._log.info("Flow instance %s: %s -> %s", self.flow_instance_id, str(before), str(status))
         if not status.known:
             self._log.warning(
                 "Flow instance %s: EnOS does not document the status %s; it counts as running",
                 self.flow_instance_id,
-                status,
+                str(status),
             )
 
     def _note_node(self, node: FlowInstanceNode) -> None:
-        before = self._node_statuses.get(node.task_instance_id, FlowStatus.INIT)
+        key = node.task_instance_id or node.node_id or node.task_name
+        before = self._node_statuses.get(key, FlowStatus.INIT)
         if node.status is None or node.status == before:
             return
-        self._node_statuses[node.task_instance_id] = node.status
-        self._log.info("Node %s: %s -> %s", excerpt(str(node), 120), before, node.status)
+        self._node_statuses[key] = node.status
+        self._log.info("Node %s: %s -> %s", excerpt(str(node), 120), str(before), str(node.status))
 
 
 def wait(watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]) -> Procedure[FlowInstance]:
@@ -141,12 +149,17 @@ def wait(watch: Watch, *, poll_interval: float, deadline: float, clock: Callable
             return instance
         left = deadline - clock()
         if left <= 0:
-            raise EnosFlowTimeoutError(
-                f"flow instance {watch.flow_instance_id} had not ended in the time given to it",
-                flow_instance_id=watch.flow_instance_id,
-                status=str(instance.status) if instance else "unknown",
-            )
+            raise out_of_time(watch.flow_instance_id, str(instance.status) if instance else "unknown")
         yield Sleep(min(poll_interval, left))
+
+
+def read_ended(watch: Watch, *, poll_interval: float, clock: Callable[[], float]) -> Procedure[FlowInstance]:
+    """The instance that somebody else has seen the end of, through errors that are to be waited through."""
+    while True:
+        instance = yield from look(watch, clock=clock)
+        if instance is not None:
+            return instance
+        yield Sleep(poll_interval)
 
 
 def look(watch: Watch, *, clock: Callable[[], float]) -> Procedure[FlowInstance | None]:
@@ -158,6 +171,15 @@ def look(watch: Watch, *, clock: Callable[[], float]) -> Procedure[FlowInstance 
         return None
     watch.saw(instance, clock())
     return instance
+
+
+def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:
+    """The error of a wait that is over before the instance has ended."""
+    return EnosFlowTimeoutError(
+        f"flow instance {flow_instance_id} had not ended in the time given to it",
+        flow_instance_id=flow_instance_id,
+        status=status,
+    )
 
 
 def cancel_late(error: EnosFlowTimeoutError) -> Procedure[EnosFlowTimeoutError]:
@@ -188,7 +210,7 @@ def _nodes_to_show(
     instance: FlowInstance, failed: tuple[FlowInstanceNode, ...], task_logs: TaskLogs
 ) -> tuple[FlowInstanceNode, ...]:
     wanted = {"failed": failed, "all": instance.nodes, "none": ()}[task_logs]
-    return tuple(node for node in wanted if node.task_instance_id)
+    return tuple(node for node in wanted if node.task_instance_id and node.status is not FlowStatus.INIT)
 
 
 def _show_log(node: FlowInstanceNode, text: str, log: Log) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import cached_property
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
 
-from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.hooks.boundary import TaskState, airflow_errors
+from airflow_provider_enos.errors import EnosError, EnosFlowTimeoutError
+from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, conclude, look
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, conclude, look, read_ended
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -41,6 +49,8 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
     Template fields: ``flow_instance_id``, ``enos_conn_id``, ``org_id``, ``user_id``.
 
     :param flow_instance_id: the instance, such as ``3377-20200706062600``.
+    :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
+        section ``[operators]`` of Airflow's configuration.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
     :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
@@ -63,6 +73,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         self,
         *,
         flow_instance_id: str,
+        deferrable: bool | None = None,
         poll_error_tolerance: timedelta | float = timedelta(minutes=10),
         task_logs: TaskLogs = "failed",
         enos_conn_id: str = EnosHook.default_conn_name,
@@ -72,52 +83,98 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.flow_instance_id = flow_instance_id
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
         self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
         self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
         self.enos_conn_id = enos_conn_id
         self.org_id = org_id
         self.user_id = user_id
-        self._hook: EnosHook | None = None
         self._watch: Watch | None = None
+
+    def execute(self, context: Context) -> Any:
+        """Waits, in the worker or in the triggerer."""
+        if self.deferrable:
+            with self._sensor_errors():
+                self._defer(arguments.instance(self.flow_instance_id, "flow_instance_id"))
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: Any) -> str:
+        """Goes on once the trigger has fired: the end is the same as without deferral."""
+        with self._sensor_errors():
+            event = InstanceEvent.of(event)
+            if isinstance(event.error, EnosFlowTimeoutError):
+                raise AirflowSensorTimeout(f"Sensor has timed out: {event.error}")
+            if event.error is not None:
+                raise event.error
+            watch = self._watch_of(event.flow_instance_id)
+            return self._end(self._hook.client.run(read_ended(watch, poll_interval=self.poke_interval, clock=time)))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Looks at the instance once."""
+        with self._sensor_errors():
+            watch = self._watch_of(arguments.instance(self.flow_instance_id, "flow_instance_id"))
+            instance = self._look_again(watch, context) if self.reschedule else self._look(watch)
+            if instance is None or not instance.status.ended:
+                return PokeReturnValue(is_done=False)
+            return PokeReturnValue(is_done=True, xcom_value=self._end(instance))
+
+    @contextmanager
+    def _sensor_errors(self) -> Iterator[None]:
+        """As all of ours; with ``soft_fail`` or ``never_fail`` the task is skipped, as Airflow does for its own."""
         try:
             with airflow_errors():
-                return self._look(context)
-        except EnosError as error:
-            if self.soft_fail:
-                # Airflow itself does so for its own exceptions only.
+                yield
+        except (EnosError, AirflowSensorTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _look(self, context: Context) -> PokeReturnValue:
-        hook = self._hook = self._hook or EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
-        flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
-        link = hook.settings.link(flow_id=flow_instance_id.split("-")[0], flow_instance_id=flow_instance_id)
-        instance = self._look_with_memory(hook, flow_instance_id, link, context)
-        if instance is None or not instance.status.ended:
-            return PokeReturnValue(is_done=False)
-        outcome = hook.client.run(conclude(instance, task_logs=self.task_logs, link=link, log=self.log))
+    @cached_property
+    def _hook(self) -> EnosHook:
+        return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+
+    def _watch_of(self, flow_instance_id: str) -> Watch:
+        if self._watch is None:
+            link = self._hook.settings.link(flow_instance_id)
+            self._watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link)
+        return self._watch
+
+    def _defer(self, flow_instance_id: str) -> None:
+        from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+
+        trigger = EnosFlowInstanceTrigger(
+            flow_instance_id,
+            self.enos_conn_id,
+            self.poke_interval,
+            time() + self.timeout,
+            poll_error_tolerance=self.poll_error_tolerance,
+            # It did not start the instance, so it does not end it.
+            cancel_on_kill=False,
+            org_id=self.org_id,
+            user_id=self.user_id,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete")
+
+    def _end(self, instance: FlowInstance) -> str:
+        """Ends as the instance has ended."""
+        flow_instance_id = instance.flow_instance_id
+        link = self._hook.settings.link(flow_instance_id)
+        outcome = self._hook.client.run(conclude(instance, task_logs=self.task_logs, link=link, log=self.log))
         if outcome is Outcome.SKIPPED:
             raise AirflowSkipException(f"flow instance {flow_instance_id} was skipped in EnOS")
-        return PokeReturnValue(is_done=True, xcom_value=flow_instance_id)
+        return flow_instance_id
 
-    def _look_with_memory(
-        self, hook: EnosHook, flow_instance_id: str, link: str | None, context: Context
-    ) -> FlowInstance | None:
-        """One look; in reschedule mode with what earlier looks of this try saw, each of them in its own process."""
-        watch = self._watch
-        if watch is None:
-            watch = self._watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link)
-        if not self.reschedule:
-            return hook.client.run(look(watch, clock=time))
+    def _look(self, watch: Watch) -> FlowInstance | None:
+        return self._hook.client.run(look(watch, clock=time))
+
+    def _look_again(self, watch: Watch, context: Context) -> FlowInstance | None:
+        """One look in reschedule mode: with what earlier looks of this try saw, each of them in its own process."""
         ti: Any = context["ti"]
         state = TaskState(context, _STATE_KEY, self.log)
         before = state.load()
         if isinstance(before, dict) and before.get("try_number") == ti.try_number:
             watch.remember(before)
-        instance = hook.client.run(look(watch, clock=time))
+        instance = self._look(watch)
         after = {**watch.memory, "try_number": ti.try_number}
         if after != before:
             state.save(after)

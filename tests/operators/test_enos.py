@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_enos import errors
 from airflow_provider_enos.operators.enos import DEFAULT_TRIGGER_TIME, EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.simulator.wire import json_reply
 
 INSTANCE = "3377-20200706062600"
 NEXT_INSTANCE = "3377-20200706062700"
@@ -136,6 +137,12 @@ def test_what_does_not_end_in_time(task: MakeTask, sim: EnosSimulator, cancel: b
     assert (sim.instances[0].status == "CANCEL") is cancel
 
 
+def test_a_task_that_pushes_no_xcom_pushes_none(task: MakeTask) -> None:
+    one = task(do_xcom_push=False)
+    assert one.run() == INSTANCE
+    assert one.ti.xcom == {}
+
+
 # ---- what is logged -------------------------------------------------------------------------------------------------
 
 
@@ -161,14 +168,16 @@ def test_each_change_is_one_line_and_a_poll_is_none(task: MakeTask, sim: EnosSim
 
 @pytest.mark.parametrize(
     ("task_logs", "nodes"),
-    [("failed", ["load"]), ("all", ["extract", "load", "report", "archive", "tidy_up"]), ("none", [])],
+    [("failed", ["load"]), ("all", ["extract", "load", "archive", "tidy_up"]), ("none", [])],
 )
-def test_whose_logs_are_copied(task: MakeTask, task_logs: str, nodes: list[str]) -> None:
+def test_whose_logs_are_copied(task: MakeTask, sim: EnosSimulator, task_logs: str, nodes: list[str]) -> None:
+    """That of a node which never began, as the one after the failed one, is not even asked for."""
     one = task(flow_id=4001, from_task_id=40011, task_logs=task_logs)
     with pytest.raises(errors.EnosFlowFailedError):
         one.run()
     shown = [line.split()[-2] for line in one.log.lines if line.startswith("::group::End of the log")]
     assert shown == nodes
+    assert sim.count("taskInstances/getLog") == len(nodes)
     assert ("ColumnMissing: dw.meter_readings has no column 'reactive_power'" in one.log.lines) is ("load" in nodes)
 
 
@@ -182,6 +191,8 @@ REFUSED_AT_ONCE = [
     ({"poll_interval": float("nan")}, "poll_interval: nan"),
     ({"timeout": timedelta(0)}, "timeout: datetime.timedelta"),
     ({"timeout": None}, "timeout: None"),
+    ({"timeout": timedelta.max}, "timeout: datetime.timedelta"),
+    ({"timeout": float("inf")}, "timeout: inf"),
     ({"poll_error_tolerance": -1}, "poll_error_tolerance: -1"),
     ({"on_conflict": "retry"}, "on_conflict: 'retry'"),
     ({"on_conflict": None}, "on_conflict: None"),
@@ -238,6 +249,14 @@ def test_arguments_that_are_refused_before_anything_is_sent(
     assert sim.requests == []
 
 
+@pytest.mark.parametrize("name", ["org_id", "user_id"])
+def test_a_tenant_of_a_template_that_found_nothing_is_refused(task: MakeTask, sim: EnosSimulator, name: str) -> None:
+    """The connection's own would be another tenant than the one that was meant."""
+    with pytest.raises(AirflowFailException, match=f"^{name}: 'None'; expected "):
+        task(**{name: "None"}).run()
+    assert sim.requests == []
+
+
 def test_a_flow_that_does_not_exist_fails_for_good(task: MakeTask) -> None:
     with pytest.raises(AirflowFailException, match="flow_id: EnOS has no flow 999"):
         task(flow_id=999).run()
@@ -266,6 +285,27 @@ def test_poll_errors_are_waited_through(task: MakeTask, sim: EnosSimulator) -> N
     assert one.run() == INSTANCE
     assert sum("Cannot ask EnOS" in line for line in one.log.lines) == 1
     assert sum("EnOS answers again" in line for line in one.log.lines) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", ["http_404", "http_413", "data_null", "data_empty_list", "unknown to EnOS", "html_200", "graph_not_json"]
+)
+def test_an_instance_that_seems_to_be_gone_is_waited_for(task: MakeTask, sim: EnosSimulator, fault: str) -> None:
+    """It was started, so that it is there: also where the very first look does not find it."""
+    one = task()
+    if fault == "unknown to EnOS":
+        refuse(sim, "flowInstances/get", 62102, times=5)
+    else:
+        sim.fault(fault, on="flowInstances/get", times=5)
+    assert one.run() == INSTANCE
+    assert sum("Cannot ask EnOS" in line for line in one.log.lines) == 1
+    assert sum("EnOS answers again" in line for line in one.log.lines) == 1
+
+
+def test_an_instance_that_stays_gone_is_lost(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.fault("data_null", on="flowInstances/get", times=None)
+    with pytest.raises(errors.EnosPollLostError, match=f"{INSTANCE}: EnOS could not be asked for .*it is not there"):
+        task(poll_error_tolerance=0.05).run()
 
 
 def test_poll_errors_are_waited_through_for_no_longer_than_is_tolerated(task: MakeTask, sim: EnosSimulator) -> None:
@@ -313,6 +353,150 @@ def test_a_clear_starts_another_and_its_retries_take_that_one_over(
     assert len(sim.instances) == 2
 
 
+def lose_it(task: Any, sim: EnosSimulator) -> None:
+    """One try that starts or takes over its instance and then loses sight of it."""
+    sim.fault("internal_error", on="flowInstances/get", times=4)
+    with pytest.raises(errors.EnosPollLostError):
+        task.run()
+
+
+def started(sim: EnosSimulator) -> list[str]:
+    return [instance.id for instance in sim.instances]
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3, 4, 5])
+def test_a_lowered_number_of_retries_is_no_clear(
+    task: MakeTask, sim: EnosSimulator, state_store: Any, tries: int
+) -> None:
+    """The DAG is edited between two tries: ``max_tries`` stays what it was, and the record's lineage with it."""
+    one = task(state_store, retries=5, poll_error_tolerance=0)
+    lose_it(one, sim)
+    one.ti.try_number = tries
+    one.arguments["retries"] = 2
+    assert one.retry() == INSTANCE
+    assert started(sim) == [INSTANCE]
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+def test_a_lowered_number_of_retries_is_no_clear_without_a_store_either(task: MakeTask, sim: EnosSimulator) -> None:
+    """Three tries cannot have been cleared away when there was one."""
+    one = task(None, retries=5, poll_error_tolerance=0)
+    lose_it(one, sim)
+    one.arguments["retries"] = 2
+    assert one.ti.max_tries == 5
+    assert one.retry() == INSTANCE
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+def test_a_raised_number_of_retries_does_not_lead_back_before_the_clear(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    one = task(state_store, retries=2, poll_error_tolerance=0)
+    assert one.run() == INSTANCE
+    assert one.clear() == NEXT_INSTANCE
+    assert one.ti.max_tries == 3
+    one.arguments["retries"] = 5
+    assert one.retry() == NEXT_INSTANCE
+    assert started(sim) == [INSTANCE, NEXT_INSTANCE]
+    # A bad end: the next of its own lineage, and not one that an earlier lineage has.
+    sim.finish(NEXT_INSTANCE, "FAIL")
+    assert one.retry() == "3377-20200706062800"
+
+
+def test_a_raised_number_of_retries_starts_nothing_twice(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
+    one = task(store, retries=2, poll_error_tolerance=0)
+    lose_it(one, sim)
+    one.arguments["retries"] = 5
+    assert one.retry() == INSTANCE
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3, 5])
+def test_a_clear_after_an_edit_is_a_lineage_of_its_own(
+    task: MakeTask, sim: EnosSimulator, state_store: Any, retries: int
+) -> None:
+    """The record of the one before it is not taken for its own."""
+    one = task(state_store, retries=3)
+    assert one.run() == INSTANCE
+    one.arguments["retries"] = retries
+    assert one.clear() == NEXT_INSTANCE
+    assert one.retry() == NEXT_INSTANCE
+    assert started(sim) == [INSTANCE, NEXT_INSTANCE]
+    assert state_store.values["enos_trigger"]["lineage"] == 1 + retries
+    assert state_store.values["enos_trigger"]["base"] == 1
+
+
+def test_the_same_try_executed_twice_takes_over_its_own(task: MakeTask, sim: EnosSimulator, state_store: Any) -> None:
+    """A worker that was lost, and the scheduler did not count the try."""
+    one = task(state_store, on_conflict="fail")
+    assert one.run() == INSTANCE
+    assert one.ti.try_number == 1
+    assert one.run() == INSTANCE
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+def test_the_same_try_executed_twice_with_a_request_lost_between(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    """The first got as far as its record, and its request arrives before the second's."""
+    one = task(state_store, on_conflict="fail")
+    sim.fault("http_403", on="flows/triggerFromTask")
+    with pytest.raises(AirflowFailException, match="403"):
+        one.run()
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    assert one.run() == INSTANCE
+    assert started(sim) == [INSTANCE]
+
+
+def test_a_try_counted_from_0_is_a_fresh_one(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
+    """As `airflow tasks test` of Airflow 2 counts: somebody else's instance is not taken for its own."""
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    one = task(store)
+    one.ti.try_number = 0
+    assert one.run() == NEXT_INSTANCE
+    operations = [request.operation for request in sim.requests if request.operation != "token/get"]
+    assert operations[0] == "flows/triggerFromTask"
+
+
+@pytest.mark.parametrize("code", [99403, -7])
+def test_a_refusal_that_is_not_documented_is_raised_as_it_is(task: MakeTask, sim: EnosSimulator, code: int) -> None:
+    """Nothing was started, so nothing is looked for."""
+    one = task()
+    refuse(sim, "flows/triggerFromTask", code)
+    with pytest.raises(errors.EnosApiError, match=f"Trigger Flow From Task: {code} said so") as caught:
+        one.run()
+    assert type(caught.value) is errors.EnosApiError
+    assert sim.instances == []
+    assert sim.count("flows/triggerFromTask") == 1
+    assert sim.count("flowInstances/get") == sim.count("flowInstances/search") == 0
+
+
+def test_an_internal_error_at_the_trigger_is_looked_into(task: MakeTask, sim: EnosSimulator) -> None:
+    sim.fault("internal_error", on="flows/triggerFromTask", processed=True)
+    assert task().run() == INSTANCE
+    assert started(sim) == [INSTANCE]
+
+
+@pytest.mark.parametrize("fault", ["http_404", "http_413", "http_500", "internal_error", "graph_not_json", "html_200"])
+def test_a_flow_that_cannot_be_looked_at_is_not_said_to_be_missing(
+    task: MakeTask, sim: EnosSimulator, fault: str
+) -> None:
+    """The minute is taken; that the flow could not be asked for besides does not make the task fail for good."""
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    sim.fault(fault, on="flows/get", times=None)
+    one = task()
+    assert one.run() == NEXT_INSTANCE
+    assert sum(line.startswith("Cannot check flow 3377, taking it that it exists: ") for line in one.log.lines) == 1
+
+
+@pytest.mark.parametrize("fault", ["data_null", "data_empty_list"])
+def test_an_empty_answer_for_the_flow_says_that_it_is_missing(task: MakeTask, sim: EnosSimulator, fault: str) -> None:
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    sim.fault(fault, on="flows/get")
+    with pytest.raises(AirflowFailException, match="flow_id: EnOS has no flow 3377 "):
+        task().run()
+
+
 def test_a_lost_reply_is_looked_up_and_not_sent_again(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
     sim.fault("lost_reply", on="flows/triggerFromTask")
     assert task(store).run() == INSTANCE
@@ -331,7 +515,13 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         )
     )
     task(state_store).run()
-    intent = {"base": 0, "trigger_time": TRIGGER_TIME, "sent_time": TRIGGER_TIME, "flow_instance_id": None}
+    intent = {
+        "lineage": 2,
+        "base": 0,
+        "trigger_time": TRIGGER_TIME,
+        "sent_time": TRIGGER_TIME,
+        "flow_instance_id": None,
+    }
     assert recorded_at_request == [intent]
     assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE}]
 
@@ -468,6 +658,75 @@ def test_a_kill_leaves_the_instance_alone_if_told_so(task: MakeTask, sim: EnosSi
 
 def test_a_kill_before_anything_was_started_is_nothing() -> None:
     EnosTriggerFlowFromTaskOperator(task_id="task", flow_id=1, from_task_id=1).on_kill()
+
+
+@pytest.mark.parametrize("kind", ["slow", "slow_before"])
+def test_a_kill_before_anything_was_sent_sends_nothing(
+    task: MakeTask, sim: EnosSimulator, store: Any, kind: str
+) -> None:
+    """The signal comes while the token is fetched: the trigger, which would be next, is not sent any more."""
+    sim.fault(kind, on="token/get", seconds=0.3)
+    one = task(store)
+    with (
+        killed_at(sim, one, at("received", "token/get")) as took,
+        pytest.raises(errors.EnosTriggerError, match=r"^the task was killed before the flow was started$") as caught,
+    ):
+        one.run()
+    assert type(caught.value) is errors.EnosTriggerError
+    assert took[0] < 1
+    assert sim.count("flows/triggerFromTask") == sim.count("flowInstances/cancel") == 0
+    assert sim.instances == []
+    assert one.retry() == INSTANCE
+
+
+@pytest.mark.parametrize("operation", ["flowInstances/get", "flowInstances/search"])
+def test_a_kill_while_a_retry_looks_sends_nothing(task: MakeTask, sim: EnosSimulator, operation: str) -> None:
+    one = task(None)
+    one.ti.try_number = 1
+    sim.fault("slow", on=operation, seconds=0.3)
+    killed_at_retry = killed_at(sim, one, at("received", operation))
+    with killed_at_retry as took, pytest.raises(errors.EnosTriggerError, match="killed before the flow was started"):
+        one.retry()
+    assert took[0] < 1
+    assert sim.instances == []
+
+
+def test_a_kill_between_two_requests_of_a_trigger_sends_no_second(task: MakeTask, sim: EnosSimulator) -> None:
+    """The gateway was too busy for the first."""
+    sim.fault("http_429", on="flows/triggerFromTask", times=None)
+    one = task()
+    with (
+        killed_at(sim, one, at("replied", "flows/triggerFromTask")),
+        pytest.raises(errors.EnosTriggerError, match="killed before the flow was started"),
+    ):
+        one.run()
+    assert sim.count("flows/triggerFromTask") == 1
+
+
+def test_a_kill_whose_trigger_is_not_answered_still_finds_and_cancels(task: MakeTask, sim: EnosSimulator) -> None:
+    """What was sent before the kill is looked for: only nothing more is started."""
+    sim.progress = "manual"
+    sim.fault("lost_reply", on="flows/triggerFromTask")
+    one = task()
+    with (
+        killed_at(sim, one, at("accepted", "flows/triggerFromTask")),
+        pytest.raises(errors.EnosFlowCancelledError, match="killed while it was started"),
+    ):
+        one.run()
+    assert [instance.status for instance in sim.instances] == ["CANCEL"]
+
+
+def refuse(sim: EnosSimulator, operation: str, code: int, times: int = 1) -> None:
+    """Has the simulator answer the next requests to an operation with any code at all, and do nothing."""
+    answer, left = sim._answer, [None] * times
+
+    def refusing(request: Any, *more: Any) -> Any:
+        if request.operation != operation or not left:
+            return answer(request, *more)
+        left.pop()
+        return json_reply({"code": code, "msg": "said so", "data": None}, code=code)
+
+    sim._answer = refusing  # type: ignore[method-assign]
 
 
 def finish_when_running(sim: EnosSimulator, status: str) -> None:

@@ -109,6 +109,81 @@ def test_an_unknown_instance_is_an_error_at_once(sensor: MakeSensor, sim: EnosSi
     assert sim.count("flowInstances/get") == 1
 
 
+UNFOUND = {"http_404": "404", "http_413": "413", "data_null": "it is not there", "data_empty_list": "it is not there"}
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+@pytest.mark.parametrize("fault", UNFOUND)
+def test_an_instance_that_the_first_look_does_not_find_is_an_error_at_once(
+    sensor: MakeSensor, sim: EnosSimulator, state_store: StateStore, fault: str, mode: str
+) -> None:
+    one = sensor(store=state_store, mode=mode)
+    sim.fault(fault, on="flowInstances/get", times=None)
+    with pytest.raises(errors.EnosRequestError, match=UNFOUND[fault]):
+        one.look()
+    assert sim.count("flowInstances/get") == 1
+
+
+@pytest.mark.parametrize("fault", UNFOUND)
+def test_an_instance_that_was_seen_before_is_waited_for(sensor: MakeSensor, sim: EnosSimulator, fault: str) -> None:
+    """EnOS has it, whatever a gateway in trouble says."""
+    sim.progress = "manual"
+    one = sensor()
+    operator = one.renewed()
+    assert not operator.poke(one.context)
+    sim.fault(fault, on="flowInstances/get", times=3)
+    for _ in range(3):
+        assert not operator.poke(one.context)
+    sim.finish(f"3377-{STAMP}", "SUCCESS")
+    assert operator.poke(one.context)
+    assert sum("Cannot ask EnOS" in line for line in one.log.lines) == 1
+
+
+@pytest.mark.parametrize("fault", UNFOUND)
+def test_in_reschedule_mode_it_is_remembered_that_it_was_seen(
+    sensor: MakeSensor, sim: EnosSimulator, state_store: StateStore, fault: str
+) -> None:
+    sim.progress = "manual"
+    one = sensor(store=state_store, mode="reschedule")
+    assert not one.look()
+    sim.fault(fault, on="flowInstances/get", times=2)
+    assert not one.look()
+    assert not one.look()
+    sim.finish(f"3377-{STAMP}", "SUCCESS")
+    assert one.look()
+    assert sum("Cannot ask EnOS" in line for line in one.log.lines) == 1
+
+
+def test_an_instance_that_was_seen_and_stays_gone_is_lost(
+    sensor: MakeSensor, sim: EnosSimulator, state_store: StateStore
+) -> None:
+    sim.progress = "manual"
+    one = sensor(store=state_store, mode="reschedule", poll_error_tolerance=timedelta(seconds=0.1))
+    assert not one.look()
+    sim.fault("data_null", on="flowInstances/get", times=None)
+    assert not one.look()
+    time.sleep(0.12)
+    with pytest.raises(errors.EnosPollLostError, match=r"left running.*it is not there"):
+        one.look()
+
+
+@pytest.mark.parametrize("name", ["org_id", "user_id"])
+def test_a_tenant_of_a_template_that_found_nothing_is_refused(
+    sensor: MakeSensor, sim: EnosSimulator, name: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=f"^{name}: 'None'; expected "):
+        sensor(**{name: "None"}).run()
+    assert sim.requests == []
+
+
+def test_the_link_is_logged(sensor: MakeSensor, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = sim.connection_uri + "&console_url=https%3A%2F%2Fconsole%2F%7Bflow_id%7D%3Fid%3D%7Bflow_instance_id%7D"
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", uri)
+    one = sensor()
+    one.run()
+    assert sum(f", see https://console/3377?id=3377-{STAMP}" in line for line in one.log.lines) == 1
+
+
 @pytest.mark.parametrize("arguments", [{"poll_error_tolerance": -1}, {"task_logs": "some"}])
 def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
     (name,) = arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 
@@ -48,6 +49,8 @@ class Log:
     lines: list[str] = field(default_factory=list)
 
     def info(self, message: str, *arguments: Any, **_: Any) -> None:
+        # Airflow 2 logs the value of an enum, which of a status is a number.
+        assert not any(isinstance(argument, Enum) for argument in arguments), f"{message} is given {arguments}"
         self.lines.append(message % arguments)
 
     warning = error = debug = info

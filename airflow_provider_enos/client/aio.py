@@ -1,0 +1,163 @@
+"""Drives protocol generators with aiohttp: for the triggerer, where nothing may block the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_enos.client import failures
+from airflow_provider_enos.client.failures import LARGEST_REPLY
+from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings, ca_file
+from airflow_provider_enos.client.sync import shared_gateway
+from airflow_provider_enos.errors import EnosError, EnosTransportError
+from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Retry, Tenant
+from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep, T
+
+if TYPE_CHECKING:
+    import ssl
+
+    import aiohttp
+
+_MOST_CONNECTIONS = 16
+
+
+class AsyncClient:
+    """Carries out calls and procedures on one event loop, one HTTP session for all.
+
+    To be used as ``async with AsyncClient(settings) as client``.
+
+    :param timeout: seconds to wait for each reply, in place of the one in the settings.
+    """
+
+    def __init__(self, settings: Settings, *, retry: Retry = DEFAULT_RETRY, timeout: float | None = None) -> None:
+        self.gateway = shared_gateway(settings)
+        self._tenant = Tenant(settings.org_id, settings.user_id)
+        self._retry = retry
+        self._timeout = timeout or settings.timeout
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def call(self, call: Call[T]) -> T:
+        """The result of one call."""
+        return await self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+
+    async def run(self, procedure: Procedure[T]) -> T:
+        """The result of several calls that belong together."""
+        return await self._drive(procedure, self._step_of_procedure)
+
+    async def close(self) -> None:
+        """Closes the HTTP session; the next call opens another."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _drive(self, steps: Generator[Any, Any, T], do: Callable[[Any], Awaitable[Any]]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = await do(step)
+                except EnosError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        finally:
+            # Whatever interrupts us, what the generator holds is let go of now.
+            steps.close()
+
+    async def _step_of_procedure(self, step: Call[Any] | Sleep) -> Any:
+        return await (asyncio.sleep(step.seconds) if isinstance(step, Sleep) else self.call(step))
+
+    async def _step_of_exchange(self, step: Request | Sleep) -> Response | None:
+        if isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+            return None
+        return await self._send(step)
+
+    async def _send(self, request: Request) -> Response:
+        import aiohttp
+        from yarl import URL
+
+        session = self._session or await self._open_session()
+        try:
+            async with session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+            ) as reply:
+                body = await self._read(reply)
+                headers = {name.lower(): value for name, value in reply.headers.items()}
+                return Response(reply.status, headers, body)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+                raise failures.undecodable(self.gateway.base_url) from error
+            raise _transport_error(self.gateway.base_url, error) from error
+
+    async def _open_session(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        async with self._opening:
+            if self._session is None:
+                context = await asyncio.to_thread(_ssl_context, self._settings.verify)
+                self._session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, ssl=context),
+                    timeout=aiohttp.ClientTimeout(
+                        total=self._timeout, sock_connect=min(CONNECT_TIMEOUT, self._timeout)
+                    ),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    trust_env=True,
+                )
+                # aiohttp would send a read again by itself: with the same signature, which the gateway takes for a
+                # replay. What may be repeated is decided elsewhere. There is no public way to say so (tests hold it).
+                self._session._retry_connection = False
+            return self._session
+
+    async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in reply.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > LARGEST_REPLY:
+                raise failures.too_large(self.gateway.base_url, reply.status)
+        return b"".join(chunks)
+
+
+def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
+    import ssl
+
+    return False if verify is False else ssl.create_default_context(cafile=ca_file(verify))
+
+
+def _transport_error(base_url: str, error: Exception) -> EnosTransportError:
+    """What went wrong, in the words that the other driver uses, and whether the request may have been sent."""
+    import aiohttp
+
+    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+        return failures.tls(base_url, error.__cause__ or error)
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return failures.proxy(base_url)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return failures.unresolved(base_url)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return failures.unconnected(base_url, error.os_error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return failures.no_connection_in_time(base_url)
+    if isinstance(error, (asyncio.TimeoutError, aiohttp.ServerTimeoutError)):
+        return failures.no_reply_in_time(base_url)
+    return failures.broken(base_url, error.__cause__ or error)

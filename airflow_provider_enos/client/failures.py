@@ -1,0 +1,63 @@
+"""What can go wrong on the way, in the same words for both drivers, and whether the request may have been sent."""
+
+from __future__ import annotations
+
+import ssl
+
+from airflow_provider_enos.errors import EnosReplyError, EnosTransportError
+from airflow_provider_enos.protocol.text import excerpt
+
+LARGEST_REPLY = 32 * 2**20
+"""Bytes of a reply that are read at the most."""
+
+
+def unresolved(base_url: str) -> EnosTransportError:
+    """The host name leads nowhere."""
+    return EnosTransportError(f"{base_url}: the host name cannot be resolved", sent=False)
+
+
+def unconnected(base_url: str, error: BaseException) -> EnosTransportError:
+    """Nobody listens there, or nothing leads there."""
+    return EnosTransportError(f"{base_url}: cannot connect: {_named(error)}", sent=False)
+
+
+def no_connection_in_time(base_url: str) -> EnosTransportError:
+    """No connection came about in the time for it."""
+    return EnosTransportError(f"{base_url}: no connection in time", sent=False)
+
+
+def tls(base_url: str, error: BaseException) -> EnosTransportError:
+    """The gateway could not prove who it is, or no common TLS was found."""
+    # Only a refused certificate surely comes before anything is sent.
+    sent = not isinstance(error, ssl.SSLCertVerificationError)
+    return EnosTransportError(f"{base_url}: TLS failed: {_named(error)}", sent=sent, tls=True)
+
+
+def proxy(base_url: str) -> EnosTransportError:
+    """The proxy refused or failed."""
+    # To an https gateway a proxy only makes a tunnel; a plain request it may have passed on.
+    return EnosTransportError(f"{base_url}: the proxy failed", sent=base_url.startswith("http:"))
+
+
+def no_reply_in_time(base_url: str) -> EnosTransportError:
+    """The reply, or the rest of it, did not come in the time for it."""
+    return EnosTransportError(f"{base_url}: no reply in time", sent=True)
+
+
+def broken(base_url: str, error: BaseException) -> EnosTransportError:
+    """The connection ended before the reply did."""
+    return EnosTransportError(f"{base_url}: the connection broke: {_named(error)}", sent=True)
+
+
+def undecodable(base_url: str) -> EnosReplyError:
+    """The reply says that it is compressed, and is not."""
+    return EnosReplyError(f"{base_url}: the reply cannot be decompressed")
+
+
+def too_large(base_url: str, http_status: int) -> EnosReplyError:
+    """The reply is larger than any that EnOS sends."""
+    return EnosReplyError(f"{base_url}: the reply is larger than {LARGEST_REPLY // 2**20} MiB", http_status=http_status)
+
+
+def _named(error: BaseException) -> str:
+    return excerpt(f"{type(error).__name__}: {error}")

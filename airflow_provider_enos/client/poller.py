@@ -1,0 +1,325 @@
+"""One poll loop for all waiting instances of a gateway and tenant: for the triggerer.
+
+Few waiting: Get Flow Instance for each. Many: List Flow Instances over the window of their trigger times, filtered to
+ended statuses, which answers for all of them at once; an instance that ended is then read once by Get. Whichever costs
+fewer requests, by what the list last needed, is taken.
+
+Being right never depends on the list: an instance counts as covered by it only once the unfiltered list has shown it,
+one that it does not show is asked for singly, and so is every covered one now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import time
+
+from airflow_provider_enos.client.aio import AsyncClient
+from airflow_provider_enos.client.settings import Settings
+from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError, EnosTransportError
+from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.exchange import Retry
+from airflow_provider_enos.protocol.messages import Call
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_instances
+from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
+from airflow_provider_enos.protocol.waiting import Watch, out_of_time
+
+_log = logging.getLogger(__name__)
+
+_GATHER = 0.02
+"""Seconds to wait for others once somebody has come."""
+_MANY = 20
+"""From how many waits on a list is thought of."""
+_CONCURRENT = 16
+_LOOKS_BY_LIST = 40
+"""After so many looks by list an instance is asked for singly."""
+_LIST_AGAIN = 600.0
+"""Seconds until a list that failed, or did not show an instance, is tried again."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_ENDED = tuple(status for status in FlowStatus if status.ended)
+
+
+@dataclass(eq=False)
+class _Wait:
+    """One instance that somebody waits for. Times are the event loop's, but the deadline, which is epoch seconds."""
+
+    watch: Watch
+    poll_interval: float
+    deadline: float
+    due: float
+    result: asyncio.Future[FlowInstance]
+    minute: int | None
+    type: int | None = None
+    """The type under which the list has shown it; None as long as it has not."""
+    asking: bool = False
+    """Whether a look at it is under way."""
+    unlisted_until: float = 0.0
+    looks_by_list: int = field(default_factory=lambda: random.randrange(_LOOKS_BY_LIST))
+
+    @property
+    def id(self) -> str:
+        return self.watch.flow_instance_id
+
+    def saw(self, instance: FlowInstance) -> None:
+        """A look at it brought this."""
+        if self.result.done():
+            return
+        self.watch.saw(instance, time())
+        if instance.status.ended:
+            self.result.set_result(instance)
+        else:
+            self._check_deadline(str(instance.status))
+
+    def missed(self, error: EnosError) -> None:
+        """A look at it failed."""
+        if self.result.done():
+            return
+        try:
+            self.watch.missed(error, time())
+        except EnosError as fatal:
+            self.result.set_exception(fatal)
+        else:
+            self._check_deadline("unknown")
+
+    def set_due(self, now: float) -> None:
+        """The next look is after the interval, or at the deadline; a little early, so that looks spread."""
+        left = max(self.deadline - time(), 0.0)
+        self.due = now + min(self.poll_interval * random.uniform(0.9, 1.0), left)
+
+    def may_be_listed(self, now: float) -> bool:
+        """Whether to find out if the list shows it."""
+        return self.type is None and self.minute is not None and now >= self.unlisted_until
+
+    def trusts_list(self) -> bool:
+        """Whether the list's word that it has not ended is enough this time."""
+        self.looks_by_list = (self.looks_by_list + 1) % _LOOKS_BY_LIST
+        return self.looks_by_list != 0
+
+    def still_running(self) -> None:
+        """The list of those that ended does not have it."""
+        if not self.result.done():
+            self._check_deadline("still running")
+
+    def _check_deadline(self, status: str) -> None:
+        if time() >= self.deadline:
+            self.result.set_exception(out_of_time(self.id, status))
+
+
+class Poller:
+    """Looks at instances for all who wait for them. Made by ``shared_poller``; lives on one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        # A failed look is no drama: the next one comes. So nothing is repeated within one.
+        self._client = AsyncClient(settings, retry=Retry(attempts=1))
+        self._waits: set[_Wait] = set()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._looks: set[asyncio.Task[None]] = set()
+        self._listing = False
+        self._limit = asyncio.Semaphore(_CONCURRENT)
+        self._pages: dict[int, int] = {}
+        self._list_from = 0.0
+        self._pause = 0.0
+        self._quiet_until = 0.0
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client that it polls with."""
+        return self._client
+
+    async def wait(self, watch: Watch, *, poll_interval: float, deadline: float) -> FlowInstance:
+        """The instance, once it has ended. Raises ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time."""
+        loop = asyncio.get_running_loop()
+        wait = _Wait(
+            watch=watch,
+            poll_interval=poll_interval,
+            deadline=deadline,
+            due=loop.time(),
+            result=loop.create_future(),
+            minute=minute_of_id(watch.flow_instance_id),
+        )
+        self._waits.add(wait)
+        self._changed.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="enos-poller")
+        try:
+            return await wait.result
+        finally:
+            self._waits.discard(wait)
+
+    async def close(self) -> None:
+        """Ends the loop and the session."""
+        tasks = [*self._looks, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
+
+    async def _run(self) -> None:
+        """Starts a look at whoever is due. Looks are tasks of their own, so that a slow answer holds up nobody else."""
+        while True:
+            now = self._now()
+            due = {wait for wait in self._waits if wait.due <= now and not wait.asking}
+            if due and now >= self._quiet_until:
+                for wait in due:
+                    wait.set_due(now)
+                    wait.asking = True
+                look = asyncio.create_task(self._look(due))
+                self._looks.add(look)
+                look.add_done_callback(self._looks.discard)
+            else:
+                await self._sleep(now)
+
+    async def _sleep(self, now: float) -> None:
+        self._changed.clear()
+        next_due = min((wait.due for wait in self._waits if not wait.asking), default=now + 3600)
+        with contextlib.suppress(TimeoutError):
+            # Not wait_for, which before Python 3.12 can lose a cancellation.
+            async with asyncio.timeout(max(next_due, self._quiet_until) - now):
+                await self._changed.wait()
+        # Those who come together are looked at together.
+        await asyncio.sleep(_GATHER)
+
+    async def _look(self, due: set[_Wait]) -> None:
+        try:
+            singly = due if self._now() < self._list_from else await self._look_by_list(due)
+            await asyncio.gather(*(self._get(wait) for wait in singly))
+        except Exception as error:
+            # A fault of ours must end the waits, not let them hang.
+            for wait in due:
+                if not wait.result.done():
+                    wait.result.set_exception(error)
+            raise
+        finally:
+            for wait in due:
+                wait.asking = False
+            self._changed.set()
+
+    async def _look_by_list(self, due: set[_Wait]) -> set[_Wait]:
+        """Looks at as many as the list covers; gives those that are still to be asked for singly."""
+        if self._listing:
+            # Those whom the list covers are answered by the one that is under way, or when they are due again.
+            return {wait for wait in due if wait.type is None}
+        self._listing = True
+        try:
+            new = {wait for wait in self._waits if wait.may_be_listed(self._now())}
+            if len(new) >= _MANY and new & due:
+                due = due - await self._cover(new)
+            for type in calls.ALL_FLOW_TYPES:
+                covered = {wait for wait in self._waits if wait.type == type}
+                if len(covered) >= _MANY and covered & due and self._pages.get(type, 1) < len(covered):
+                    due = due - await self._look_at_ended(type, covered)
+        except (EnosRateLimitError, EnosServerError, EnosTransportError) as error:
+            self._back_off(error)
+            for wait in due:
+                wait.missed(error)
+            return set()
+        except EnosError as error:
+            _log.warning("Cannot list flow instances, asking for each singly: %s", error)
+            self._list_from = self._now() + _LIST_AGAIN
+        finally:
+            self._listing = False
+        return due
+
+    async def _cover(self, new: set[_Wait]) -> set[_Wait]:
+        """Finds out which of these the list shows, and under which type; gives those it has looked at."""
+        missing, looked_at = set(new), set()
+        for type in calls.ALL_FLOW_TYPES:
+            shown = {instance.flow_instance_id: instance for instance in await self._list(type, missing)}
+            for wait in [wait for wait in missing if wait.id in shown]:
+                missing.remove(wait)
+                wait.type = type
+                if not shown[wait.id].status.ended:
+                    wait.set_due(self._now())
+                    wait.saw(shown[wait.id])
+                    looked_at.add(wait)
+            if not missing:
+                break
+        for wait in missing:
+            wait.unlisted_until = self._now() + _LIST_AGAIN
+        return looked_at
+
+    async def _look_at_ended(self, type: int, covered: set[_Wait]) -> set[_Wait]:
+        """Asks which of these have ended; gives those that the list has answered for."""
+        ended = {instance.flow_instance_id for instance in await self._list(type, covered, _ENDED)}
+        running = {wait for wait in covered if wait.id not in ended and wait.trusts_list()}
+        for wait in running:
+            wait.set_due(self._now())
+            wait.still_running()
+        await asyncio.gather(*(self._get(wait) for wait in covered - running))
+        return covered
+
+    async def _list(self, type: int, waits: Iterable[_Wait], status: tuple[FlowStatus, ...] = ()) -> list[FlowInstance]:
+        minutes = [wait.minute for wait in waits if wait.minute is not None]
+        pages = 0
+
+        def page(page_no: int) -> Call[FlowInstancePage]:
+            nonlocal pages
+            pages += 1
+            return calls.list_flow_instances(
+                type=type,
+                from_trigger_time=min(minutes),
+                to_trigger_time=max(minutes) + MINUTE,
+                page_no=page_no,
+                page_size=PAGE_SIZE,
+                status=status,
+            )
+
+        found = await self._client.run(all_instances(page))
+        self._pause = 0.0
+        if status:
+            self._pages[type] = pages
+        return found
+
+    async def _get(self, wait: _Wait) -> None:
+        try:
+            async with self._limit:
+                if not wait.result.done() and self._now() >= self._quiet_until:
+                    wait.saw(await self._client.call(calls.get_flow_instance(wait.id)))
+                    self._pause = 0.0
+        except EnosError as error:
+            self._back_off(error)
+            wait.missed(error)
+        finally:
+            wait.asking = False
+            self._changed.set()
+
+    def _back_off(self, error: EnosError) -> None:
+        """Has the gateway left alone for a while if that is what it asks for."""
+        busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)
+        now = self._now()
+        if not busy or now < self._quiet_until:
+            return
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
+        self._quiet_until = now + min(asked or self._pause, _LONGEST_PAUSE) * random.uniform(1.0, 1.2)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+_pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], tuple[Poller, int]] = {}
+
+
+@asynccontextmanager
+async def shared_poller(settings: Settings) -> AsyncIterator[Poller]:
+    """The poller of this event loop for these settings: made when the first comes, gone when the last has left."""
+    key = (asyncio.get_running_loop(), settings)
+    poller, users = _pollers.get(key) or (Poller(settings), 0)
+    _pollers[key] = (poller, users + 1)
+    try:
+        yield poller
+    finally:
+        _, users = _pollers[key]
+        if users > 1:
+            _pollers[key] = (poller, users - 1)
+        else:
+            del _pollers[key]
+            await poller.close()

@@ -1,0 +1,127 @@
+"""Waits in the triggerer for flow instances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.hooks.boundary import InstanceEvent, async_settings, is_still_deferred
+from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.waiting import Watch
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.client.settings import Settings
+
+__all__ = ["EnosFlowInstanceTrigger"]
+
+_CANCEL_TIMEOUT = 10.0
+
+
+class EnosFlowInstanceTrigger(BaseTrigger):
+    """Fires one event when a flow instance has ended, or when waiting for it cannot go on.
+
+    All triggers of a gateway and tenant that run in one triggerer share one poller: see ``client.poller``. The event
+    says only that the wait is over, and why; the resumed task reads the instance and decides, as it does when it
+    waits itself.
+
+    A user who marks the deferred task failed or clears it cancels the instance; a triggerer that stops or restarts
+    does not.
+
+    :param flow_instance_id: the instance.
+    :param enos_conn_id: the Airflow connection, of type ``enos``; it is read once.
+    :param poll_interval: seconds between two looks.
+    :param deadline: when to give up, in epoch seconds.
+    :param poll_error_tolerance: for how many seconds EnOS may be out of reach.
+    :param cancel_on_kill: whether to cancel the instance when the task is killed.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's.
+    """
+
+    def __init__(
+        self,
+        flow_instance_id: str,
+        enos_conn_id: str,
+        poll_interval: float,
+        deadline: float,
+        *,
+        poll_error_tolerance: float = 600.0,
+        cancel_on_kill: bool = True,
+        org_id: str | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flow_instance_id = flow_instance_id
+        self.enos_conn_id = enos_conn_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.poll_error_tolerance = poll_error_tolerance
+        self.cancel_on_kill = cancel_on_kill
+        self.org_id = org_id
+        self.user_id = user_id
+        self._settings: Settings | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Scalars only, and nothing secret: they are stored in Airflow's database."""
+        return (
+            "airflow_provider_enos.triggers.enos.EnosFlowInstanceTrigger",
+            {
+                "flow_instance_id": self.flow_instance_id,
+                "enos_conn_id": self.enos_conn_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "poll_error_tolerance": self.poll_error_tolerance,
+                "cancel_on_kill": self.cancel_on_kill,
+                "org_id": self.org_id,
+                "user_id": self.user_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Waits, and fires the one event."""
+        try:
+            yield TriggerEvent((await self._wait()).to_json())  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            # Before 3.3 Airflow has no on_kill for triggers: what the task has become tells a kill from a restart.
+            if not hasattr(BaseTrigger, "on_kill") and not await is_still_deferred(self.task_instance, self.log):
+                await self.on_kill()
+            raise
+
+    async def on_kill(self) -> None:
+        """Cancels the instance: Airflow calls this when a user marks the deferred task or clears it."""
+        from airflow_provider_enos.client.aio import AsyncClient
+        from airflow_provider_enos.protocol.exchange import Retry
+
+        if not self.cancel_on_kill:
+            return
+        try:
+            settings = self._settings or await self._read_settings()
+            async with AsyncClient(settings, retry=Retry(attempts=2), timeout=_CANCEL_TIMEOUT) as client:
+                await client.call(calls.cancel_flow_instance(self.flow_instance_id))
+        except EnosError as error:
+            self.log.error("The task was killed, but cancelling %s failed: %s", self.flow_instance_id, error)
+        else:
+            self.log.info("The task was killed: asked EnOS to cancel %s", self.flow_instance_id)
+
+    async def _wait(self) -> InstanceEvent:
+        from airflow_provider_enos.client.poller import shared_poller
+
+        try:
+            settings = self._settings = await self._read_settings()
+            watch = Watch(
+                self.flow_instance_id,
+                tolerance=self.poll_error_tolerance,
+                log=self.log,
+                link=settings.link(self.flow_instance_id),
+            )
+            async with shared_poller(settings) as poller:
+                await poller.wait(watch, poll_interval=self.poll_interval, deadline=self.deadline)
+        except EnosError as error:
+            return InstanceEvent(self.flow_instance_id, error)
+        return InstanceEvent(self.flow_instance_id)
+
+    async def _read_settings(self) -> Settings:
+        return await async_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from worker import Log
+
+from airflow_provider_enos.client import poller as poller_module, settings
+from airflow_provider_enos.client.poller import Poller, shared_poller
+from airflow_provider_enos.client.settings import Settings
+from airflow_provider_enos.errors import (
+    EnosAuthError,
+    EnosFlowTimeoutError,
+    EnosPollLostError,
+    EnosRequestError,
+)
+from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.waiting import Watch
+from airflow_provider_enos.simulator import EnosSimulator
+
+TIME = 1594016819108
+FLOW = 3377
+
+
+@pytest.fixture
+def found(sim: EnosSimulator) -> Settings:
+    return settings_for(sim)
+
+
+def settings_for(sim: EnosSimulator) -> Settings:
+    connection = SimpleNamespace(
+        conn_id="enos",
+        host="127.0.0.1",
+        port=sim.port,
+        schema="http",
+        login=sim.access_key,
+        password=sim.secret_key,
+        extra={"org_id": sim.org_id, "user_id": sim.user_id, "timeout": 5},
+    )
+    return settings.read(connection)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    assert poller_module._pollers == {}
+
+
+def trigger(sim: EnosSimulator, count: int) -> list[str]:
+    """So many instances, which run until they are finished by hand."""
+    sim.progress = "manual"
+    sim.one_at_a_time = False
+    return [sim.trigger(FLOW, 108580, TIME + minute * 60_000).id for minute in range(count)]
+
+
+async def wait_in(
+    poller: Poller, flow_instance_id: str, *, interval: float = 0.1, deadline: float = 10.0, tolerance: float = 5.0
+) -> FlowInstance:
+    watch = Watch(flow_instance_id, tolerance=tolerance, log=Log())
+    return await poller.wait(watch, poll_interval=interval, deadline=time.time() + deadline)
+
+
+def run(found: Settings, work: Callable[[Poller], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        async with shared_poller(found) as poller:
+            return await asyncio.wait_for(work(poller), 20)
+
+    return asyncio.run(main())
+
+
+def looks(sim: EnosSimulator) -> dict[str, int]:
+    return {name: sim.count(f"flowInstances/{name}") for name in ("get", "search")}
+
+
+def test_one_instance(sim: EnosSimulator, found: Settings) -> None:
+    sim.trigger(FLOW, 108580, TIME)
+    instance = run(found, lambda poller: wait_in(poller, "3377-20200706062600"))
+    assert instance.status.name == "SUCCESS"
+    assert looks(sim) == {"get": 3, "search": 0}
+
+
+def test_few_are_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 5)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+        await asyncio.sleep(0.5)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(*waits)
+
+    run(found, work)
+    assert looks(sim)["search"] == 0
+
+
+@pytest.mark.parametrize("switches", [{}, {"first_page": 0}, {"listed_type": 1}, {"listed_type": 2}, {"ids_as": "str"}])
+def test_many_are_looked_at_by_list(switches: dict[str, Any]) -> None:
+    """200 instances, 10 looks each: a few requests a look for all of them together, and one for each that ended."""
+    with EnosSimulator(**switches) as sim:
+        ids = trigger(sim, 200)
+
+        async def work(poller: Poller) -> list[FlowInstance]:
+            waits = [asyncio.create_task(wait_in(poller, one, interval=0.2)) for one in ids]
+            await asyncio.sleep(2)
+            for one in ids[:100]:
+                sim.finish(one, "FAIL")
+            await asyncio.sleep(0.5)
+            for one in ids[100:]:
+                sim.finish(one, "SUCCESS")
+            return await asyncio.gather(*waits)
+
+        found = run(settings_for(sim), work)
+        assert [one.flow_instance_id for one in found] == ids
+        assert [one.status.name for one in found] == ["FAIL"] * 100 + ["SUCCESS"] * 100
+        assert found[0].nodes[1].status is not None, "read by Get, which shows the nodes"
+        # 200 waits, 12 looks: 2,400 if each were asked for. 200 at their ends, and a fortieth of the rest now and then.
+        assert looks(sim)["get"] < 200 + 150
+        assert looks(sim)["search"] < 100
+
+
+def test_what_the_list_does_not_show_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
+    """Being right never depends on the list."""
+    ids = trigger(sim, 30)
+    sim.fault("data_null", on="flowInstances/search", times=None)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+        await asyncio.sleep(0.3)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.wait_for(asyncio.gather(*waits), 2)
+
+    run(found, work)
+
+
+def test_a_list_that_is_refused_is_done_without(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 30)
+    sim.fault("http_404", on="flowInstances/search", times=None)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+        await asyncio.sleep(0.5)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.wait_for(asyncio.gather(*waits), 2)
+
+    run(found, work)
+    assert looks(sim)["search"] <= 2
+
+
+def test_an_instance_whose_id_says_nothing_of_its_minute(found: Settings) -> None:
+    with EnosSimulator(id_style="other") as sim:
+        ids = trigger(sim, 25)
+
+        async def work(poller: Poller) -> None:
+            waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+            await asyncio.sleep(0.3)
+            for one in ids:
+                sim.finish(one, "SUCCESS")
+            await asyncio.wait_for(asyncio.gather(*waits), 2)
+
+        run(settings_for(sim), work)
+        assert looks(sim)["search"] == 0
+
+
+def test_a_wait_that_fails_touches_no_other(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 2)
+
+    async def work(poller: Poller) -> None:
+        good, bad, cancelled, late = (
+            asyncio.create_task(wait)
+            for wait in (
+                wait_in(poller, ids[0]),
+                wait_in(poller, "3377-19990101000000"),
+                wait_in(poller, ids[1]),
+                wait_in(poller, ids[1], deadline=0.2),
+            )
+        )
+        with pytest.raises(EnosRequestError):
+            await bad
+        cancelled.cancel()
+        with pytest.raises(EnosFlowTimeoutError, match="had not ended in the time given to it"):
+            await late
+        sim.finish(ids[0], "SUCCESS")
+        assert (await good).status.name == "SUCCESS"
+
+    run(found, work)
+
+
+def test_two_who_wait_for_the_same_instance(sim: EnosSimulator, found: Settings) -> None:
+    (one,) = trigger(sim, 1)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(wait_in(poller, one)) for _ in range(30)]
+        await asyncio.sleep(0.3)
+        sim.finish(one, "SUCCESS")
+        await asyncio.wait_for(asyncio.gather(*waits), 2)
+
+    run(found, work)
+
+
+def test_a_slow_answer_holds_up_nobody_else(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 3)
+    sim.fault("slow", on="flowInstances/get", seconds=3)
+
+    async def work(poller: Poller) -> float:
+        begun = time.monotonic()
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+        await asyncio.sleep(0.2)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        done, pending = await asyncio.wait(waits, timeout=1)
+        for wait in pending:
+            wait.cancel()
+        assert len(done) == 2
+        return time.monotonic() - begun
+
+    assert run(found, work) < 2.5
+
+
+def test_errors_are_waited_through_and_no_longer_than_tolerated(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 2)
+    sim.fault("http_502", on="flowInstances/get", times=None)
+
+    async def work(poller: Poller) -> None:
+        patient = asyncio.create_task(wait_in(poller, ids[0]))
+        hasty = asyncio.create_task(wait_in(poller, ids[1], tolerance=0.3))
+        with pytest.raises(EnosPollLostError, match="left running"):
+            await hasty
+        sim.clear_faults()
+        sim.finish(ids[0], "SUCCESS")
+        await patient
+
+    run(found, work)
+
+
+def test_wrong_credentials_end_every_wait_at_once(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 3)
+    sim.secret_key = "another"
+
+    async def work(poller: Poller) -> list[Any]:
+        return await asyncio.gather(*(wait_in(poller, one) for one in ids), return_exceptions=True)
+
+    assert {type(error) for error in run(found, work)} == {EnosAuthError}
+
+
+@pytest.mark.parametrize("kind", ["http_429", "http_503"])
+def test_a_busy_gateway_is_left_alone_for_a_while(sim: EnosSimulator, found: Settings, kind: str) -> None:
+    """One pause for all, not one for each wait."""
+    ids = trigger(sim, 10)
+    sim.fault(kind, on="flowInstances/get", times=None)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+        await asyncio.sleep(2.5)
+        asked = looks(sim)["get"]
+        # 250 looks were due; the pauses are 1 and 2 seconds, and up to 16 requests are under way when one begins.
+        assert asked <= 3 * 16
+        sim.clear_faults()
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(*waits)
+
+    run(found, work)
+
+
+def test_expired_tokens_are_renewed(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 3)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+        await asyncio.sleep(0.3)
+        sim.expire_tokens()
+        await asyncio.sleep(0.3)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(*waits)
+
+    run(found, work)
+    assert sim.count("token/get") == 2
+
+
+def test_one_poller_for_all_with_the_same_settings(sim: EnosSimulator, found: Settings) -> None:
+    """It is gone when the last one leaves; who comes with changed credentials gets another."""
+
+    async def main() -> None:
+        async with shared_poller(found) as first, shared_poller(replace(found)) as second:
+            assert first is second
+            async with shared_poller(replace(found, secret_key="rotated")) as third:
+                assert third is not first
+            assert len(poller_module._pollers) == 1
+        assert poller_module._pollers == {}
+        async with shared_poller(found) as fourth:
+            assert fourth is not first
+
+    asyncio.run(main())
+
+
+def test_the_last_one_to_leave_ends_it(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 1)
+
+    async def main() -> None:
+        async with shared_poller(found) as poller:
+            wait = asyncio.create_task(wait_in(poller, ids[0]))
+            await asyncio.sleep(0.2)
+            wait.cancel()
+            await asyncio.gather(wait, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+    asyncio.run(main())
+
+
+def test_a_fault_of_ours_ends_the_waits_instead_of_hanging_them(
+    sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = trigger(sim, 1)
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(Poller, "_get", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(found, lambda poller: wait_in(poller, ids[0]))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+from worker import Log, StateStore
+
+from airflow_provider_enos import errors
+from airflow_provider_enos.hooks.boundary import TaskState, airflow_errors
+
+
+def subclasses(cls: type[errors.EnosError]) -> list[type[errors.EnosError]]:
+    return [cls, *(one for direct in cls.__subclasses__() for one in subclasses(direct))]
+
+
+ALL = subclasses(errors.EnosError)
+NOT_OURS = (ValueError("x"), AirflowException("x"), KeyboardInterrupt(), SystemExit(1))
+
+
+def made(cls: type[errors.EnosError]) -> errors.EnosError:
+    """One of them, whatever its attributes are: the boundary asks only whether it is final."""
+    error = cls.__new__(cls)
+    error.args = ("what went wrong",)
+    return error
+
+
+def test_which_errors_are_final() -> None:
+    """The list of those marked so in the tree of ``errors``: all others may be worth another try."""
+    marked = re.findall(r"(Enos\w+)(?: \(\w+\))? .* final$", errors.__doc__ or "", re.MULTILINE)
+    assert {cls.__name__ for cls in ALL if cls.final} == set(marked)
+    assert {"EnosConfigError", "EnosAuthError", "EnosAccessError", "EnosTriggerTargetError"} <= set(marked)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in ALL if cls.final])
+def test_what_trying_again_cannot_help_fails_the_task_for_good(cls: type[errors.EnosError]) -> None:
+    error = made(cls)
+    with pytest.raises(AirflowFailException) as caught, airflow_errors():
+        raise error
+    assert caught.value.__cause__ is error
+    assert str(caught.value) == "what went wrong"
+
+
+@pytest.mark.parametrize(
+    "error", [*(made(cls) for cls in ALL if not cls.final), *NOT_OURS], ids=lambda error: type(error).__name__
+)
+def test_all_else_passes_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, airflow_errors():
+        raise error
+    assert caught.value is error
+
+
+def test_without_an_error_nothing_happens() -> None:
+    with airflow_errors():
+        done = True
+    assert done
+
+
+@pytest.mark.parametrize("context", [{}, {"task_state_store": None}], ids=["no such name", "None"])
+def test_a_state_without_a_store_keeps_nothing(context: Any) -> None:
+    """As before Airflow 3.3; and without a word, since nothing is wrong."""
+    log = Log()
+    state = TaskState(context, "enos", log)
+    assert not state.kept
+    state.save({"a": 1})
+    assert state.load() is None
+    assert log.lines == []
+
+
+def test_a_state_outlives_the_try() -> None:
+    store, log = StateStore(), Log()
+    state = TaskState({"task_state_store": store}, "enos", log)
+    assert state.kept
+    assert state.load() is None
+    state.save({"a": 1})
+    assert TaskState({"task_state_store": store}, "enos", log).load() == {"a": 1}
+    assert store.values == {"enos": {"a": 1}}
+    assert log.lines == []
+
+
+@pytest.mark.parametrize("first", ["load", "save"])
+def test_a_failing_store_is_warned_of_once(broken_store: StateStore, first: str) -> None:
+    log = Log()
+    state = TaskState({"task_state_store": broken_store}, "enos", log)
+    assert state.kept
+    if first == "load":
+        assert state.load() is None
+    else:
+        state.save({"a": 1})
+    assert not state.kept
+    state.save({"a": 1})
+    assert state.load() is None
+    assert log.lines == ["Airflow's task state store fails, going on without it: no store today"]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_is_no_failure_of_the_store(interruption: type[BaseException]) -> None:
+    class Interrupted:
+        def get(self, key: str) -> Any:
+            raise interruption
+
+    state = TaskState({"task_state_store": Interrupted()}, "enos", Log())
+    with pytest.raises(interruption):
+        state.load()
+    assert state.kept

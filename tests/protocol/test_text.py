@@ -1,0 +1,85 @@
+"""Text from elsewhere, made fit for a line of a log."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, strategies as st
+
+from airflow_provider_enos.protocol.text import excerpt, is_instance_id, tail
+
+FORBIDDEN = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066)}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("short", "short"),
+        ("a\r\n\tb\x00c", "a b c"),
+        ("  a   b  ", "a b"),
+        ("\x1b[1mred\x1b[0m", "[1mred [0m"),
+        ("exactly 10", "exactly 10"),
+        ("more than 10", "more than…"),
+        ("a" * 11, "a" * 9 + "…"),
+        ("a" + " " * 30 + "b", "a…"),
+        ("\u202etxt.exe", "txt.exe"),
+        ("a\ud83db", "a b"),
+        ("\U0001f600", "\U0001f600"),
+    ],
+)
+def test_excerpt(text: str, shown: str) -> None:
+    assert excerpt(text, 10) == shown
+
+
+@given(st.text(st.characters(), max_size=60), st.integers(1, 30))
+def test_excerpt_is_short_and_on_one_line(text: str, length: int) -> None:
+    found = excerpt(text, length)
+    assert len(found.encode()) >= len(found)
+    assert len(found) <= length
+    assert not FORBIDDEN & set(found)
+    assert found == found.strip()
+
+
+@given(st.text(min_size=100))
+def test_excerpt_says_that_it_was_cut(text: str) -> None:
+    if any(not unicodedata.category(char).startswith(("C", "Z")) for char in text):
+        assert excerpt(text, 10).endswith("…")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("one\n", "one"),
+        ("1\n2\n3\n", "1\n2\n3"),
+        ("1\n2\n3\n4", "… 2\n3\n4"),
+        ("1\r\n2\r\n\r\n", "1\n2"),
+        ("a\tb\x1b[0m", "a b [0m"),
+        ("x" * 30, "… " + "x" * 20),
+    ],
+)
+def test_tail(text: str, shown: str) -> None:
+    assert tail(text, 3, 20) == shown
+
+
+@given(st.text(st.characters(), max_size=200), st.integers(1, 5), st.integers(1, 40))
+def test_tail_is_short(text: str, lines: int, length: int) -> None:
+    found = tail(text, lines, length)
+    assert len(found.encode()) >= len(found)
+    assert len(found) <= length + 2
+    assert len(found.splitlines()) <= lines
+    assert not (FORBIDDEN - {"\n"}) & set(found)
+
+
+@pytest.mark.parametrize("text", ["3377-20200706062600", "a", "0", "a_B.c:d-1", "x" * 200, "none"])
+def test_instance_id(text: str) -> None:
+    assert is_instance_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "None", "a b", "a/b", "a&b", "-1", "a\n", "\na", "ä", "\ud83d", "a\udc80", "x" * 201, "{{ x }}"]
+)
+def test_no_instance_id(text: str) -> None:
+    assert not is_instance_id(text)

@@ -1,0 +1,114 @@
+"""A deferred task in a real Airflow: what users and operators of Airflow do to it, and what becomes of the instance."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("airflow.sdk", reason="Airflow 2 has another API")
+from airflow.triggers.base import BaseTrigger
+from stack import Simulator, Stack, running, until
+
+pytestmark = pytest.mark.skipif(
+    find_spec("airflow.sdk") is None or not hasattr(BaseTrigger, "on_kill"), reason="kills reach triggers from 3.3 on"
+)
+
+Airflow = tuple[Stack, Simulator]
+OUTAGE = 60.0
+"""Seconds for which EnOS is out of reach."""
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    with running(tmp_path_factory.mktemp("stack"), Path(__file__).parent / "dags") as (stack, simulator):
+        for flow_id in range(8001, 8006):
+            tasks = {str(flow_id * 10): "extract"}
+            simulator.post("flows", {"flow_id": flow_id, "name": "flow", "tasks": tasks, "progress": "manual"})
+        yield stack, simulator
+
+
+def the_instance(simulator: Simulator, flow_id: int) -> str:
+    until(lambda: simulator.instances(flow_id), 60, f"an instance of flow {flow_id}")
+    (instance,) = simulator.instances(flow_id)
+    return str(instance["id"])
+
+
+def test_a_deferred_run_succeeds(airflow: Airflow) -> None:
+    stack, simulator = airflow
+    run = stack.run("succeeds")
+    run.wait_for("deferred")
+    instance = the_instance(simulator, 8001)
+    assert run.xcom("flow_instance_id") == instance
+    simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
+    run.wait_for("success")
+    assert run.xcom() == instance
+    assert f"Flow instance {instance} of flow 8001" in run.log()
+
+
+def test_marking_a_deferred_task_failed_cancels_the_instance(airflow: Airflow) -> None:
+    stack, simulator = airflow
+    run = stack.run("is_marked_failed")
+    run.wait_for("deferred")
+    the_instance(simulator, 8002)
+    time.sleep(2)  # until its trigger runs
+    run.mark_failed()
+    until(lambda: simulator.instances(8002)[0]["status"] == "CANCEL", 30, "the instance to be cancelled")
+    run.wait_for("failed")
+
+
+def test_clearing_a_deferred_task_cancels_the_instance_and_starts_another(airflow: Airflow) -> None:
+    """The late cancel of the old trigger never touches the new instance."""
+    stack, simulator = airflow
+    run = stack.run("is_cleared")
+    run.wait_for("deferred")
+    old = the_instance(simulator, 8003)
+    time.sleep(2)
+    run.clear()
+    until(lambda: len(simulator.instances(8003)) == 2, 60, "another instance")
+    until(lambda: simulator.instances(8003)[0]["status"] == "CANCEL", 30, "the old instance to be cancelled")
+    new = simulator.instances(8003)[1]["id"]
+    assert new != old
+    run.wait_for("deferred")
+    time.sleep(4)
+    simulator.post(f"instances/{new}/finish", {"status": "SUCCESS"})
+    run.wait_for("success")
+    assert run.xcom() == new
+    assert [one["status"] for one in simulator.instances(8003)] == ["CANCEL", "SUCCESS"]
+
+
+def test_a_triggerer_that_is_replaced_goes_on_waiting(airflow: Airflow) -> None:
+    """Nothing is cancelled, nothing is started again. And EnOS is out of reach for a minute, which fails nothing."""
+    stack, simulator = airflow
+    run = stack.run("outlives")
+    run.wait_for("deferred")
+    instance = the_instance(simulator, 8004)
+    time.sleep(2)
+    stack.stop_part("triggerer")
+    stack.start_part("triggerer")
+    simulator.post("faults", {"kind": "http_502", "on": "flowInstances/get", "times": None})
+    outage_ends = time.monotonic() + OUTAGE
+    before = simulator.state["counts"].get("flowInstances/get", 0)
+    until(
+        lambda: simulator.state["counts"]["flowInstances/get"] > before + 10,
+        90,
+        "the new triggerer to look at the instance",
+    )
+    time.sleep(max(0.0, outage_ends - time.monotonic()))
+    assert run.task["state"] == "deferred"
+    simulator.clear_faults()
+    simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
+    run.wait_for("success")
+    assert len(simulator.instances(8004)) == 1
+    assert simulator.instances(8004)[0]["status"] == "SUCCESS"
+
+
+def test_what_is_late_is_cancelled_and_fails_with_the_reason(airflow: Airflow) -> None:
+    stack, simulator = airflow
+    run = stack.run("is_late")
+    run.wait_for("failed")
+    assert simulator.instances(8005)[0]["status"] == "CANCEL"
+    assert "had not ended in the time given to it; it was asked to be cancelled" in run.log()

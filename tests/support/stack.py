@@ -1,0 +1,202 @@
+"""A real Airflow 3 on this machine: API server, scheduler, DAG processor, triggerer, LocalExecutor, SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+
+
+class Simulator:
+    """The gateway in a process of its own, driven over its control path."""
+
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "airflow_provider_enos.simulator", "--quiet", *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self.connection = line.split("=", 1)[1].strip().strip("'")
+        parts = json.loads(self.connection)
+        self.url = f"http://{parts['host']}:{parts['port']}"
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
+        requests.post(f"{self.url}/_simulator/{path}", json=body or {}, timeout=10).raise_for_status()
+
+    def clear_faults(self) -> None:
+        requests.delete(f"{self.url}/_simulator/faults", timeout=10).raise_for_status()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        answer = requests.get(f"{self.url}/_simulator/state", timeout=10)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def instances(self, flow_id: int) -> list[dict[str, Any]]:
+        return [one for one in self.state["instances"] if one["flow_id"] == flow_id]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=10)
+
+
+class Stack:
+    """Airflow's processes, and its REST API."""
+
+    def __init__(self, home: Path, dags: Path, connection: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._home = home
+        self._parts: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = {
+            **os.environ,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+            "AIRFLOW_CONN_ENOS_DEFAULT": connection,
+        }
+        self._session = requests.Session()
+
+    def start(self) -> None:
+        with (self._home / "migrate.log").open("wb") as log:
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            subprocess.run(command, env=self._environment, stdout=log, stderr=log, check=True)
+        for part in PARTS:
+            self.start_part(part)
+        until(lambda: self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).ok, 60, "API server")
+        token = self._session.get(f"{self.url}/auth/token", timeout=10).json()["access_token"]
+        self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def start_part(self, part: str) -> None:
+        with (self._home / f"{part}.log").open("ab") as log:
+            self._parts[part] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", part],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stop_part(self, part: str, number: signal.Signals = signal.SIGTERM) -> None:
+        process = self._parts.pop(part)
+        os.killpg(process.pid, number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+    def stop(self) -> None:
+        for process in self._parts.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        time.sleep(1)
+        for process in self._parts.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+        self._session.close()
+
+    def log(self, part: str) -> str:
+        return (self._home / f"{part}.log").read_text(errors="replace")
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=30)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json() if answer.content else None
+
+    def run(self, dag_id: str) -> Run:
+        until(lambda: self._session.get(f"{self.url}/api/v2/dags/{dag_id}", timeout=10).ok, 60, f"DAG {dag_id}")
+        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})
+        return Run(self, dag_id, run["dag_run_id"])
+
+
+class Run:
+    """One run of a DAG that has one task, ``task``."""
+
+    def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
+        self._stack = stack
+        self._dag_id = dag_id
+        self._run_id = run_id
+
+    @property
+    def _path(self) -> str:
+        return f"dags/{self._dag_id}/dagRuns/{self._run_id}/taskInstances/task"
+
+    @property
+    def task(self) -> dict[str, Any]:
+        return dict(self._stack.call("GET", self._path))
+
+    def wait_for(self, *states: str, seconds: float = 60) -> dict[str, Any]:
+        until(lambda: self.task["state"] in states, seconds, f"{self._dag_id}: {states}", lambda: self.task["state"])
+        return self.task
+
+    def mark_failed(self) -> None:
+        self._stack.call("PATCH", self._path, {"new_state": "failed"})
+
+    def clear(self) -> None:
+        body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self._run_id, "only_failed": False}
+        self._stack.call("POST", f"dags/{self._dag_id}/clearTaskInstances", body)
+
+    def xcom(self, key: str = "return_value") -> Any:
+        return self._stack.call("GET", f"{self._path}/xcomEntries/{key}")["value"]
+
+    def log(self, try_number: int = 1) -> str:
+        return json.dumps(self._stack.call("GET", f"{self._path}/logs/{try_number}"))
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str, seen: Callable[[], Any] = lambda: None) -> None:
+    """Waits for ``condition``; fails with ``what`` was waited for, and what was seen instead."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(requests.ConnectionError):
+            if condition():
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"waited {seconds} s for: {what}; there is {seen()}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(home: Path, dags: Path) -> Iterator[tuple[Stack, Simulator]]:
+    """A simulator, and an Airflow whose ``enos_default`` leads to it."""
+    simulator = Simulator()
+    stack = Stack(home, dags, simulator.connection)
+    try:
+        stack.start()
+        yield stack, simulator
+    finally:
+        stack.stop()
+        simulator.stop()

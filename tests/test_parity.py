@@ -1,0 +1,178 @@
+"""Whatever waits, and whatever happens meanwhile: the task ends the same.
+
+Every status and every way to wait, under four courses of events: the same state of the task, the same class and text
+of the error, the same XCom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from worker import Log, StateStore, TaskInstance
+
+from airflow_provider_enos import errors
+from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.simulator import EnosSimulator
+
+TIME = 1594016819108
+FLOW, NODE, FAILING = 7001, 70011, 70012
+INSTANCE = f"{FLOW}-20200706062600"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a task has ended."""
+
+    error: type[BaseException] | None
+    message: str
+    xcom: str | None
+
+
+def waited(operator: Any) -> End:
+    """The end of a task, deferred or not: each part of it in an operator of its own, as in another process."""
+    ti = TaskInstance()
+    context: Any = {"ti": ti, "task_state_store": StateStore()}
+    try:
+        try:
+            result = operator().execute(context)
+        except TaskDeferred as deferral:
+            if deferral.timeout is not None:
+                raise  # Airflow would end the task without asking us
+            event = asyncio.run(anext(deferral.trigger.run()))
+            resumed = getattr(operator(), deferral.method_name)
+            result = resumed(context, json.loads(json.dumps(event.payload)))
+    except Exception as error:
+        return End(type(error), str(error), ti.xcom.get("return_value"))
+    return End(None, "", result)
+
+
+def rescheduled(operator: Any) -> End:
+    """A sensor that is rescheduled: each look in an operator of its own."""
+    context: Any = {"ti": TaskInstance(), "task_state_store": StateStore()}
+    try:
+        while not (found := operator().poke(context)):
+            pass
+    except Exception as error:
+        return End(type(error), str(error), None)
+    return End(None, "", found.xcom_value)
+
+
+def operator(**arguments: Any) -> Callable[[], Any]:
+    logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": Log()})
+    return lambda: logged(
+        task_id="task", flow_id=FLOW, from_task_id=NODE, trigger_time=TIME, poll_interval=0.01, **arguments
+    )
+
+
+def sensor(**arguments: Any) -> Callable[[], Any]:
+    logged = type("Logged", (EnosFlowInstanceSensor,), {"log": Log()})
+    return lambda: logged(task_id="task", flow_instance_id=INSTANCE, poke_interval=0.01, **arguments)
+
+
+WAYS: dict[str, Callable[[], End]] = {
+    "operator": lambda: waited(operator(deferrable=False)),
+    "operator deferred": lambda: waited(operator(deferrable=True)),
+    "sensor poke": lambda: waited(sensor(deferrable=False)),
+    "sensor reschedule": lambda: rescheduled(sensor(mode="reschedule", deferrable=False)),
+    "sensor deferred": lambda: waited(sensor(deferrable=True)),
+}
+STATUSES = {
+    "SUCCESS": (None, ""),
+    "FAIL": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status FAIL; node load "),
+    "INTERNAL_ERROR": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status INTERNAL_ERROR"),
+    "TIMEOUT": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status TIMEOUT"),
+    "CANCEL": (errors.EnosFlowCancelledError, f"instance {INSTANCE} ended with status CANCEL"),
+    "SKIP": (AirflowSkipException, f"flow instance {INSTANCE} was skipped in EnOS"),
+}
+COURSES = ["answer at once", "after three polls", "unknown status first", "poll errors first"]
+
+
+def prepare(sim: EnosSimulator, status: str, course: str) -> None:
+    progress: Any = ("polls", 3) if course == "after three polls" else "at_once"
+    failing = FAILING if status == "FAIL" else None
+    sim.add_flow(
+        FLOW, name="flow", tasks={NODE: "extract", FAILING: "load"}, progress=progress, ends_as=status,
+        failing_task=failing, logs={FAILING: "why it failed"},
+    )  # fmt: skip
+    if course == "unknown status first":
+        sim.fault("unknown_status", on="flowInstances/get", times=2)
+    if course == "poll errors first":
+        sim.fault("http_502", on="flowInstances/get", times=6)
+
+
+@pytest.mark.parametrize("course", COURSES)
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_way_to_wait_ends_the_same(
+    status: str, course: str, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    ends = {}
+    for way, wait in WAYS.items():
+        with EnosSimulator() as sim:
+            monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
+            prepare(sim, status, course)
+            if way.startswith("sensor"):
+                sim.trigger(FLOW, NODE, TIME)
+            ends[way] = wait()
+            assert [instance.id for instance in sim.instances] == [INSTANCE]
+    error, message = STATUSES[status]
+    for way, end in ends.items():
+        assert end.error is error, way
+        assert message in end.message, way
+        assert end.message == ends["operator"].message, way
+        # A sensor that fails has nothing to give; an operator has given its id before it began to wait.
+        assert end.xcom == (INSTANCE if error is None or way.startswith("operator") else None), way
+
+
+@pytest.mark.parametrize("way", ["sensor poke", "sensor reschedule", "sensor deferred"])
+@pytest.mark.parametrize("argument", ["soft_fail", "never_fail"])
+def test_sensors_that_must_not_fail_are_skipped(
+    way: str, argument: str, connection: EnosSimulator, short_pauses: None
+) -> None:
+    prepare(connection, "FAIL", "answer at once")
+    connection.trigger(FLOW, NODE, TIME)
+    modes: dict[str, Any] = {
+        "sensor poke": {"deferrable": False},
+        "sensor reschedule": {"deferrable": False, "mode": "reschedule"},
+        "sensor deferred": {"deferrable": True},
+    }
+    wait = rescheduled if way == "sensor reschedule" else waited
+    end = wait(sensor(**modes[way], **{argument: True}))
+    assert end.error is AirflowSkipException
+    assert "node load" in end.message
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_an_operator_that_runs_out_of_time_ends_the_same(
+    cancel: bool, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    ends, cancels = [], []
+    for deferrable in (False, True):
+        with EnosSimulator(progress="manual") as sim:
+            monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
+            sim.add_flow(FLOW, name="flow", tasks={NODE: "extract"}, progress="manual")
+            ends.append(waited(operator(deferrable=deferrable, timeout=0.2, cancel_on_timeout=cancel)))
+            cancels.append(sim.count("flowInstances/cancel"))
+    assert ends[0] == ends[1]
+    assert ends[0].error is errors.EnosFlowTimeoutError
+    assert cancels == [int(cancel)] * 2
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_resumed_task_fails_on_an_event_that_it_does_not_know(connection: EnosSimulator, deferrable: bool) -> None:
+    for make in (operator(deferrable=deferrable), sensor(deferrable=deferrable)):
+        with pytest.raises(errors.EnosEventError):
+            make().execute_complete({"ti": TaskInstance()}, {"status": "success"})
+
+
+@pytest.mark.parametrize("value", ["True", "False"])
+def test_deferral_is_the_default_where_airflow_says_so(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", value)
+    for make in (operator(), sensor()):
+        assert make().deferrable is (value == "True")

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from airflow.triggers.base import BaseTrigger
+
+from airflow_provider_enos import errors
+from airflow_provider_enos.hooks.boundary import InstanceEvent
+from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.triggers import enos
+from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+
+INSTANCE = "3377-20200706062600"
+TIME = 1594016819108
+
+MakeTrigger = Callable[..., EnosFlowInstanceTrigger]
+
+
+@pytest.fixture
+def trigger(connection: EnosSimulator) -> MakeTrigger:
+    def make(flow_instance_id: str = INSTANCE, **arguments: Any) -> EnosFlowInstanceTrigger:
+        if not connection.instances:
+            connection.trigger(3377, 108580, TIME)
+        defaults = {"enos_conn_id": "enos_default", "poll_interval": 0.02, "deadline": time.time() + 10}
+        return EnosFlowInstanceTrigger(flow_instance_id, **{**defaults, **arguments})
+
+    return make
+
+
+def events(trigger: EnosFlowInstanceTrigger) -> list[Any]:
+    async def main() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    return asyncio.run(main())
+
+
+def test_what_is_stored_of_it() -> None:
+    """Scalars, nothing secret; and the same trigger can be made of it again, after JSON."""
+    first = EnosFlowInstanceTrigger(
+        INSTANCE, "other", 12.5, 1700000000.5, poll_error_tolerance=60, cancel_on_kill=False, org_id="o", user_id="u"
+    )
+    expected = {
+        "flow_instance_id": INSTANCE,
+        "enos_conn_id": "other",
+        "poll_interval": 12.5,
+        "deadline": 1700000000.5,
+        "poll_error_tolerance": 60,
+        "cancel_on_kill": False,
+        "org_id": "o",
+        "user_id": "u",
+    }
+    path, arguments = first.serialize()
+    assert path == f"{enos.__name__}.EnosFlowInstanceTrigger"
+    assert arguments == expected
+    assert EnosFlowInstanceTrigger(**json.loads(json.dumps(arguments))).serialize() == first.serialize()
+
+
+def test_one_event_when_the_instance_has_ended(trigger: MakeTrigger) -> None:
+    assert events(trigger()) == [{"flow_instance_id": INSTANCE, "status": "ended", "error": None}]
+
+
+def error_of(payloads: list[Any]) -> errors.EnosError:
+    (payload,) = json.loads(json.dumps(payloads))
+    event = InstanceEvent.of(payload)
+    assert event.error is not None
+    return event.error
+
+
+def test_the_deadline_is_a_moment_and_not_a_duration(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    """A trigger that is started again by another triggerer ends when it would have ended."""
+    sim.progress = "manual"
+    begun = time.monotonic()
+    error = error_of(events(trigger(deadline=time.time() - 1)))
+    assert isinstance(error, errors.EnosFlowTimeoutError)
+    assert time.monotonic() - begun < 2
+    assert sim.count("flowInstances/cancel") == 0
+
+
+def test_what_ends_the_wait_otherwise(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    assert isinstance(error_of(events(trigger("3377-1"))), errors.EnosNotFoundError)
+    sim.fault("http_502", on="flowInstances/get", times=None)
+    lost = error_of(events(trigger(poll_error_tolerance=0)))
+    assert isinstance(lost, errors.EnosPollLostError)
+    assert lost.flow_instance_id == INSTANCE
+    sim.clear_faults()
+    sim.secret_key = "another"
+    sim.expire_tokens()
+    assert isinstance(error_of(events(trigger())), errors.EnosAuthError)
+
+
+def test_a_connection_that_cannot_work_is_an_event_too(trigger: MakeTrigger) -> None:
+    error = error_of(events(trigger(org_id="a\nb")))
+    assert isinstance(error, errors.EnosConfigError)
+    assert str(error).startswith("org_id: ")
+
+
+def test_a_kill_cancels_the_instance(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    one = trigger()
+
+    async def main() -> None:
+        wait = asyncio.create_task(anext(one.run()))
+        await asyncio.sleep(0.2)
+        await one.on_kill()
+        wait.cancel()
+        await asyncio.gather(wait, return_exceptions=True)
+
+    asyncio.run(main())
+    assert sim.instances[0].status == "CANCEL"
+
+
+def test_a_kill_leaves_the_instance_alone_if_told_so(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    asyncio.run(trigger(cancel_on_kill=False).on_kill())
+    assert sim.count("flowInstances/cancel") == 0
+
+
+def test_a_cancel_that_fails_is_no_error(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    sim.fault("http_403", on="flowInstances/cancel", times=None)
+    asyncio.run(trigger().on_kill())
+    assert sim.count("flowInstances/cancel") == 1
+
+
+def cancelled(one: EnosFlowInstanceTrigger) -> Coroutine[Any, Any, None]:
+    async def main() -> None:
+        wait = asyncio.create_task(anext(one.run()))
+        await asyncio.sleep(0.2)
+        wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+
+    return main()
+
+
+@pytest.mark.parametrize(("deferred", "status"), [(True, "RUNNING"), (False, "CANCEL")])
+def test_before_airflow_3_3_the_state_of_the_task_tells_a_kill_from_a_restart(
+    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, deferred: bool, status: str
+) -> None:
+    sim.progress = "manual"
+
+    async def still_deferred(*_: object) -> bool:
+        return deferred
+
+    monkeypatch.setattr(enos, "is_still_deferred", still_deferred)
+    monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
+    asyncio.run(cancelled(trigger()))
+    assert sim.instances[0].status == status or (deferred and sim.instances[0].status == "READY")
+
+
+@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow before 3.3")
+def test_a_triggerer_that_stops_cancels_nothing(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    """From 3.3 on only on_kill cancels; the cancellation of the coroutine is that of a restart, too."""
+    sim.progress = "manual"
+    one = trigger()
+    asyncio.run(cancelled(one))
+    asyncio.run(one.cleanup())
+    assert sim.count("flowInstances/cancel") == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        "ended",
+        [],
+        {},
+        {"status": "ended"},
+        {"flow_instance_id": INSTANCE},
+        {"flow_instance_id": "", "status": "ended", "error": None},
+        {"flow_instance_id": 3377, "status": "ended", "error": None},
+        {"flow_instance_id": INSTANCE, "status": "success", "error": None},
+        {"flow_instance_id": INSTANCE, "status": "error", "error": None},
+        {"flow_instance_id": INSTANCE, "status": "error", "error": {"class": "SystemExit", "message": ""}},
+        {"flow_instance_id": INSTANCE, "status": "error", "error": {"class": "EnosError"}},
+        {"flow_instance_id": INSTANCE, "status": "ended", "error": {"class": "EnosError", "message": "x"}},
+    ],
+    ids=str,
+)
+def test_an_event_that_it_does_not_send_is_refused(payload: Any) -> None:
+    with pytest.raises(errors.EnosEventError):
+        InstanceEvent.of(payload)
