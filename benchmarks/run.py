@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+import polling
+
 import airflow_provider_enos
 
 INSTANCE = "3377-20200706062600"
@@ -37,6 +39,7 @@ def main() -> None:
     print(f"Python {sys.version.split()[0]}")
     signed_call()
     import_time()
+    polling.main()
 
 
 def signed_call(rounds: int = 3000) -> None:

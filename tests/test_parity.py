@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from airflow.triggers.base import BaseTaskEndEvent
 from worker import Log, StateStore, TaskInstance
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
 TIME = 1594016819108
 FLOW, NODE, FAILING = 7001, 70011, 70012
@@ -64,6 +66,25 @@ def rescheduled(operator: Any) -> End:
     return End(None, "", found.xcom_value)
 
 
+def started_from_trigger(operator: Any) -> End:
+    """A sensor that starts in the triggerer, and ends there or is resumed. Before Airflow 3.3 it defers."""
+    task = operator()
+    if not task.start_from_trigger:
+        return waited(operator)
+    arguments = json.loads(json.dumps(task.start_trigger_args.trigger_kwargs))
+    event = asyncio.run(anext(EnosFlowInstanceTrigger(**arguments).run()))
+    if isinstance(event, BaseTaskEndEvent):
+        skipped = str(event.task_instance_state) == "skipped"
+        message = f"flow instance {INSTANCE} was skipped in EnOS" if skipped else ""
+        return End(AirflowSkipException if skipped else None, message, (event.xcoms or {}).get("return_value"))
+    try:
+        context: Any = {"ti": TaskInstance()}
+        result = getattr(operator(), task.start_trigger_args.next_method)(context, event.payload)
+    except Exception as error:
+        return End(type(error), str(error), None)
+    return End(None, "", result)
+
+
 def operator(**arguments: Any) -> Callable[[], Any]:
     logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": Log()})
     return lambda: logged(
@@ -82,6 +103,7 @@ WAYS: dict[str, Callable[[], End]] = {
     "sensor poke": lambda: waited(sensor(deferrable=False)),
     "sensor reschedule": lambda: rescheduled(sensor(mode="reschedule", deferrable=False)),
     "sensor deferred": lambda: waited(sensor(deferrable=True)),
+    "sensor from trigger": lambda: started_from_trigger(sensor(start_from_trigger=True)),
 }
 STATUSES = {
     "SUCCESS": (None, ""),

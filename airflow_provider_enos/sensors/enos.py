@@ -51,6 +51,9 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
     :param flow_instance_id: the instance, such as ``3377-20200706062600``.
     :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
         section ``[operators]`` of Airflow's configuration.
+    :param start_from_trigger: whether to start in the triggerer, without a worker, and to end there when the instance
+        has succeeded or was skipped. Before Airflow 3.3, whose triggers cannot render templates, the task says so and
+        defers from a worker.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
     :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
@@ -74,6 +77,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         *,
         flow_instance_id: str,
         deferrable: bool | None = None,
+        start_from_trigger: bool = False,
         poll_error_tolerance: timedelta | float = timedelta(minutes=10),
         task_logs: TaskLogs = "failed",
         enos_conn_id: str = EnosHook.default_conn_name,
@@ -89,10 +93,51 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         self.enos_conn_id = enos_conn_id
         self.org_id = org_id
         self.user_id = user_id
+        self._wants_trigger = start_from_trigger
+        if start_from_trigger:
+            self._start_from_trigger()
         self._watch: Watch | None = None
+
+    def _start_from_trigger(self) -> None:
+        """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
+        from airflow.triggers.base import BaseTrigger, StartTriggerArgs
+
+        self.deferrable = True
+        if not hasattr(BaseTrigger, "on_kill"):
+            return
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="airflow_provider_enos.triggers.enos.EnosFlowInstanceTrigger",
+            trigger_kwargs={
+                # The output of another task is written as the template that it stands for.
+                "flow_instance_id": str(self.flow_instance_id),
+                "deadline": None,
+                "timeout": self.timeout,
+                # Logs of nodes that went well are copied by the task itself.
+                "ends_task": self.task_logs != "all",
+                **self._trigger_arguments,
+            },
+            next_method="execute_complete",
+            next_kwargs=None,
+            timeout=None,
+        )
+        self.start_from_trigger = True
+
+    @property
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {
+            "enos_conn_id": self.enos_conn_id,
+            "poll_interval": self.poke_interval,
+            "poll_error_tolerance": self.poll_error_tolerance,
+            # It did not start the instance, so it does not end it.
+            "cancel_on_kill": False,
+            "org_id": self.org_id,
+            "user_id": self.user_id,
+        }
 
     def execute(self, context: Context) -> Any:
         """Waits, in the worker or in the triggerer."""
+        if self._wants_trigger and not self.start_from_trigger:
+            self.log.info("Airflow before 3.3 cannot start this in the triggerer: deferring from a worker")
         if self.deferrable:
             with self._sensor_errors():
                 self._defer(arguments.instance(self.flow_instance_id, "flow_instance_id"))
@@ -142,17 +187,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
     def _defer(self, flow_instance_id: str) -> None:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
-        trigger = EnosFlowInstanceTrigger(
-            flow_instance_id,
-            self.enos_conn_id,
-            self.poke_interval,
-            time() + self.timeout,
-            poll_error_tolerance=self.poll_error_tolerance,
-            # It did not start the instance, so it does not end it.
-            cancel_on_kill=False,
-            org_id=self.org_id,
-            user_id=self.user_id,
-        )
+        trigger = EnosFlowInstanceTrigger(flow_instance_id, deadline=time() + self.timeout, **self._trigger_arguments)
         self.defer(trigger=trigger, method_name="execute_complete")
 
     def _end(self, instance: FlowInstance) -> str:

@@ -306,7 +306,7 @@ class World:
             if run is None:
                 return None
             line = self._lines[run.flow.flow_id]
-            self._settle(line)
+            self._bring_up(run)
             run.polls += 1
             moved = run if run.started_at is not None else line.running()
             if moved is not None and run.trigger_time <= self._config.now_ms():
@@ -376,8 +376,16 @@ class World:
         return documented if self._config.id_style == "documented" else f"{flow_id}-{secrets.token_hex(6)}"
 
     def _picture(self, run: _Run) -> Instance:
-        self._settle(self._lines[run.flow.flow_id])
+        self._bring_up(run)
         return run.picture(self._config.now_ms())
+
+    def _bring_up(self, run: _Run) -> None:
+        """Brings an instance up to the present."""
+        if self._config.one_at_a_time:
+            self._settle(self._lines[run.flow.flow_id])
+        elif run.ended_at is None:
+            # Nobody waits for anybody: the others need not be looked at for this one.
+            self._settle_alone(run, self._config.now_ms())
 
     def _settle(self, line: _Line) -> None:
         """Brings a flow up to the present: ends what is done, starts what may start."""
@@ -387,10 +395,13 @@ class World:
                 continue
             return
         for run in list(line.unended):
-            if run.started_at is None and run.trigger_time <= now:
-                run.started_at = max(run.created_at, run.trigger_time)
-            if run.started_at is not None:
-                self._advance(run, now)
+            self._settle_alone(run, now)
+
+    def _settle_alone(self, run: _Run, now: int) -> None:
+        if run.started_at is None and run.trigger_time <= now:
+            run.started_at = max(run.created_at, run.trigger_time)
+        if run.started_at is not None:
+            self._advance(run, now)
 
     def _start_next(self, line: _Line, now: int) -> _Run | None:
         run = next((run for run in line.unended if run.trigger_time <= now), None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.hooks.boundary import InstanceEvent, async_settings, is_still_deferred
-from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol import arguments, calls
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.waiting import Watch
 
 if TYPE_CHECKING:
@@ -34,9 +36,12 @@ class EnosFlowInstanceTrigger(BaseTrigger):
     :param flow_instance_id: the instance.
     :param enos_conn_id: the Airflow connection, of type ``enos``; it is read once.
     :param poll_interval: seconds between two looks.
-    :param deadline: when to give up, in epoch seconds.
+    :param deadline: when to give up, in epoch seconds; None where ``timeout`` says it.
     :param poll_error_tolerance: for how many seconds EnOS may be out of reach.
     :param cancel_on_kill: whether to cancel the instance when the task is killed.
+    :param timeout: in place of a deadline, for a task that starts in the triggerer: seconds from its start.
+    :param ends_task: whether to end the task at once when the instance has succeeded or was skipped, rather than resume
+        it in a worker. What went wrong is always told by the task itself: it has the retries, the callbacks, the log.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
     """
@@ -46,10 +51,12 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         flow_instance_id: str,
         enos_conn_id: str,
         poll_interval: float,
-        deadline: float,
+        deadline: float | None,
         *,
         poll_error_tolerance: float = 600.0,
         cancel_on_kill: bool = True,
+        timeout: float | None = None,
+        ends_task: bool = False,
         org_id: str | None = None,
         user_id: str | None = None,
     ) -> None:
@@ -60,6 +67,8 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_error_tolerance = poll_error_tolerance
         self.cancel_on_kill = cancel_on_kill
+        self.timeout = timeout
+        self.ends_task = ends_task
         self.org_id = org_id
         self.user_id = user_id
         self._settings: Settings | None = None
@@ -75,6 +84,8 @@ class EnosFlowInstanceTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "poll_error_tolerance": self.poll_error_tolerance,
                 "cancel_on_kill": self.cancel_on_kill,
+                "timeout": self.timeout,
+                "ends_task": self.ends_task,
                 "org_id": self.org_id,
                 "user_id": self.user_id,
             },
@@ -83,7 +94,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and fires the one event."""
         try:
-            yield TriggerEvent((await self._wait()).to_json())  # type: ignore[no-untyped-call]
+            yield await self._event()
         except asyncio.CancelledError:
             # Before 3.3 Airflow has no on_kill for triggers: what the task has become tells a kill from a restart.
             if not hasattr(BaseTrigger, "on_kill") and not await is_still_deferred(self.task_instance, self.log):
@@ -106,22 +117,42 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         else:
             self.log.info("The task was killed: asked EnOS to cancel %s", self.flow_instance_id)
 
-    async def _wait(self) -> InstanceEvent:
+    async def _event(self) -> TriggerEvent:
+        try:
+            instance = await self._ended_instance()
+        except EnosError as error:
+            return _resume(InstanceEvent(self.flow_instance_id, error))
+        outcome = instance.status.outcome
+        if self.ends_task and outcome is Outcome.SUCCEEDED:
+            return TaskSuccessEvent(xcoms={"return_value": instance.flow_instance_id})
+        if self.ends_task and outcome is Outcome.SKIPPED:
+            return TaskSkippedEvent()
+        return _resume(InstanceEvent(self.flow_instance_id))
+
+    async def _ended_instance(self) -> FlowInstance:
         from airflow_provider_enos.client.poller import shared_poller
 
-        try:
-            settings = self._settings = await self._read_settings()
-            watch = Watch(
-                self.flow_instance_id,
-                tolerance=self.poll_error_tolerance,
-                log=self.log,
-                link=settings.link(self.flow_instance_id),
-            )
-            async with shared_poller(settings) as poller:
-                await poller.wait(watch, poll_interval=self.poll_interval, deadline=self.deadline)
-        except EnosError as error:
-            return InstanceEvent(self.flow_instance_id, error)
-        return InstanceEvent(self.flow_instance_id)
+        flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
+        settings = self._settings = await self._read_settings()
+        watch = Watch(
+            flow_instance_id,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            link=settings.link(flow_instance_id),
+        )
+        async with shared_poller(settings) as poller:
+            return await poller.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())
+
+    def _deadline(self) -> float:
+        if self.deadline is not None:
+            return self.deadline
+        # From the start of the task, so that another triggerer, later, comes to the same.
+        started = getattr(self.task_instance, "start_date", None)
+        return (started.timestamp() if started else time()) + (self.timeout or 0.0)
 
     async def _read_settings(self) -> Settings:
         return await async_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+
+
+def _resume(event: InstanceEvent) -> TriggerEvent:
+    return TriggerEvent(event.to_json())  # type: ignore[no-untyped-call]

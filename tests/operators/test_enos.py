@@ -376,6 +376,7 @@ def test_a_lowered_number_of_retries_is_no_clear(
     assert one.retry() == INSTANCE
     assert started(sim) == [INSTANCE]
     assert sim.count("flows/triggerFromTask") == 1
+    assert [(seen["lineage"], seen["base"]) for seen in state_store.history] == [(5, 0)] * 3
 
 
 def test_a_lowered_number_of_retries_is_no_clear_without_a_store_either(task: MakeTask, sim: EnosSimulator) -> None:
@@ -398,9 +399,11 @@ def test_a_raised_number_of_retries_does_not_lead_back_before_the_clear(
     one.arguments["retries"] = 5
     assert one.retry() == NEXT_INSTANCE
     assert started(sim) == [INSTANCE, NEXT_INSTANCE]
+    assert (state_store.history[-1]["lineage"], state_store.history[-1]["base"]) == (3, 1)
     # A bad end: the next of its own lineage, and not one that an earlier lineage has.
     sim.finish(NEXT_INSTANCE, "FAIL")
     assert one.retry() == "3377-20200706062800"
+    assert (state_store.history[-1]["lineage"], state_store.history[-1]["base"]) == (3, 1)
 
 
 def test_a_raised_number_of_retries_starts_nothing_twice(task: MakeTask, sim: EnosSimulator, store: Any) -> None:

@@ -25,7 +25,7 @@ OUTAGE = 60.0
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     with running(tmp_path_factory.mktemp("stack"), Path(__file__).parent / "dags") as (stack, simulator):
-        for flow_id in range(8001, 8006):
+        for flow_id in range(8001, 8007):
             tasks = {str(flow_id * 10): "extract"}
             simulator.post("flows", {"flow_id": flow_id, "name": "flow", "tasks": tasks, "progress": "manual"})
         yield stack, simulator
@@ -112,3 +112,15 @@ def test_what_is_late_is_cancelled_and_fails_with_the_reason(airflow: Airflow) -
     run.wait_for("failed")
     assert simulator.instances(8005)[0]["status"] == "CANCEL"
     assert "had not ended in the time given to it; it was asked to be cancelled" in run.log()
+
+
+def test_a_sensor_starts_and_ends_in_the_triggerer(airflow: Airflow) -> None:
+    """The id comes from another task, as a template; no worker ever runs the sensor."""
+    stack, simulator = airflow
+    run = stack.run("from_trigger")
+    run.wait_for("deferred")
+    instance = the_instance(simulator, 8006)
+    simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
+    run.wait_for("success")
+    assert run.xcom() == instance
+    assert run.task["pid"] is None, "a worker would have left its process id"

@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +53,8 @@ def test_what_is_stored_of_it() -> None:
         "deadline": 1700000000.5,
         "poll_error_tolerance": 60,
         "cancel_on_kill": False,
+        "timeout": None,
+        "ends_task": False,
         "org_id": "o",
         "user_id": "u",
     }
@@ -184,3 +188,39 @@ def test_a_triggerer_that_stops_cancels_nothing(trigger: MakeTrigger, sim: EnosS
 def test_an_event_that_it_does_not_send_is_refused(payload: Any) -> None:
     with pytest.raises(errors.EnosEventError):
         InstanceEvent.of(payload)
+
+
+@pytest.mark.parametrize(
+    ("flow_id", "node", "expected"), [(3377, 108580, "TaskSuccessEvent"), (4003, 40031, "TaskSkippedEvent")]
+)
+def test_a_task_that_started_in_the_triggerer_ends_there(
+    trigger: MakeTrigger, sim: EnosSimulator, flow_id: int, node: int, expected: str
+) -> None:
+    one = sim.trigger(flow_id, node, TIME)
+
+    async def main() -> Any:
+        return await anext(trigger(one.id, deadline=None, timeout=10, ends_task=True).run())
+
+    event = asyncio.run(main())
+    assert type(event).__name__ == expected
+    if expected == "TaskSuccessEvent":
+        assert event.xcoms == {"return_value": one.id}
+
+
+@pytest.mark.parametrize("flow_instance_id", ["4001-20200706062600", "None", "{{ never rendered }}"])
+def test_what_went_wrong_is_told_by_the_task_itself(
+    trigger: MakeTrigger, sim: EnosSimulator, flow_instance_id: str
+) -> None:
+    """It has the retries, the callbacks and the log; so it is resumed."""
+    sim.trigger(4001, 40011, TIME)
+    (payload,) = events(trigger(flow_instance_id, deadline=None, timeout=10, ends_task=True))
+    event = InstanceEvent.of(json.loads(json.dumps(payload)))
+    assert isinstance(event.error, errors.EnosConfigError) or event.flow_instance_id == "4001-20200706062600"
+    assert (event.error is None) is (flow_instance_id[0] == "4")
+
+
+def test_a_timeout_counts_from_the_start_of_the_task(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    one = trigger(deadline=None, timeout=60)
+    one._task_instance = SimpleNamespace(task_id="task", start_date=datetime.now(UTC) - timedelta(seconds=120))
+    assert isinstance(error_of(events(one)), errors.EnosFlowTimeoutError)

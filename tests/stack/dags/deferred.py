@@ -6,7 +6,13 @@ from airflow.sdk import DAG
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 
-FLOWS = {"succeeds": 8001, "is_marked_failed": 8002, "is_cleared": 8003, "outlives": 8004, "is_late": 8005}
+FLOWS = {
+    "succeeds": 8001,
+    "is_marked_failed": 8002,
+    "is_cleared": 8003,
+    "outlives": 8004,
+    "is_late": 8005,
+}
 
 for name, flow_id in FLOWS.items():
     with DAG(name, schedule=None):
