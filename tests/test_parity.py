@@ -198,3 +198,12 @@ def test_deferral_is_the_default_where_airflow_says_so(monkeypatch: pytest.Monke
     monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", value)
     for make in (operator(), sensor()):
         assert make().deferrable is (value == "True")
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_an_operator_waits_for_what_enos_does_not_show_yet(
+    connection: EnosSimulator, deferrable: bool, short_pauses: None
+) -> None:
+    prepare(connection, "SUCCESS", "answer at once")
+    connection.fault("data_null", on="flowInstances/get", times=2)
+    assert waited(operator(deferrable=deferrable)) == End(None, "", INSTANCE)

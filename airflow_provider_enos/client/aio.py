@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-_MOST_CONNECTIONS = 16
+_MOST_CONNECTIONS = 8
 
 
 class AsyncClient:

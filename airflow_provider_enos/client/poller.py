@@ -36,8 +36,8 @@ _GATHER = 0.02
 """Seconds to wait for others once somebody has come."""
 _MANY = 20
 """From how many waits on a list is thought of."""
-_CONCURRENT = 16
-_LOOKS_BY_LIST = 40
+_CONCURRENT = 8
+_LOOKS_BY_LIST = 80
 """After so many looks by list an instance is asked for singly."""
 _LIST_AGAIN = 600.0
 """Seconds until a list that failed, or did not show an instance, is tried again."""

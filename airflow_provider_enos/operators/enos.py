@@ -247,6 +247,7 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
             deadline,
             poll_error_tolerance=self.poll_error_tolerance,
             cancel_on_kill=self.cancel_on_kill,
+            known=True,
             org_id=self.org_id,
             user_id=self.user_id,
         )

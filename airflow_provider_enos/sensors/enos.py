@@ -53,7 +53,8 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         section ``[operators]`` of Airflow's configuration.
     :param start_from_trigger: whether to start in the triggerer, without a worker, and to end there when the instance
         has succeeded or was skipped. Before Airflow 3.3, whose triggers cannot render templates, the task says so and
-        defers from a worker.
+        defers from a worker. ``flow_instance_id`` may be another task's output; in a template of your own give
+        ``xcom_pull`` its ``map_indexes``, without which Airflow's triggerer cannot carry it out.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
     :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
@@ -108,8 +109,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls="airflow_provider_enos.triggers.enos.EnosFlowInstanceTrigger",
             trigger_kwargs={
-                # The output of another task is written as the template that it stands for.
-                "flow_instance_id": str(self.flow_instance_id),
+                "flow_instance_id": _as_template(self.flow_instance_id),
                 "deadline": None,
                 "timeout": self.timeout,
                 # Logs of nodes that went well are copied by the task itself.
@@ -214,3 +214,11 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         if after != before:
             state.save(after)
         return instance
+
+
+def _as_template(value: Any) -> str:
+    """``value``, where it is another task's output as a template that the triggerer can render."""
+    task, key = getattr(value, "operator", None), getattr(value, "key", None)
+    if task is None or key is None:
+        return str(value)
+    return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={key!r}, map_indexes=-1) }}}}"

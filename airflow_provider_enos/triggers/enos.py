@@ -40,6 +40,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
     :param poll_error_tolerance: for how many seconds EnOS may be out of reach.
     :param cancel_on_kill: whether to cancel the instance when the task is killed.
     :param timeout: in place of a deadline, for a task that starts in the triggerer: seconds from its start.
+    :param known: whether EnOS is known to have the instance, so that an answer that it has not is waited through.
     :param ends_task: whether to end the task at once when the instance has succeeded or was skipped, rather than resume
         it in a worker. What went wrong is always told by the task itself: it has the retries, the callbacks, the log.
     :param org_id: the EnOS organisation, in place of the connection's.
@@ -56,6 +57,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         poll_error_tolerance: float = 600.0,
         cancel_on_kill: bool = True,
         timeout: float | None = None,
+        known: bool = False,
         ends_task: bool = False,
         org_id: str | None = None,
         user_id: str | None = None,
@@ -68,6 +70,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         self.poll_error_tolerance = poll_error_tolerance
         self.cancel_on_kill = cancel_on_kill
         self.timeout = timeout
+        self.known = known
         self.ends_task = ends_task
         self.org_id = org_id
         self.user_id = user_id
@@ -85,6 +88,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
                 "poll_error_tolerance": self.poll_error_tolerance,
                 "cancel_on_kill": self.cancel_on_kill,
                 "timeout": self.timeout,
+                "known": self.known,
                 "ends_task": self.ends_task,
                 "org_id": self.org_id,
                 "user_id": self.user_id,
@@ -139,6 +143,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
             tolerance=self.poll_error_tolerance,
             log=self.log,
             link=settings.link(flow_instance_id),
+            known=self.known,
         )
         async with shared_poller(settings) as poller:
             return await poller.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())

@@ -122,5 +122,6 @@ def test_a_sensor_starts_and_ends_in_the_triggerer(airflow: Airflow) -> None:
     instance = the_instance(simulator, 8006)
     simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
     run.wait_for("success")
-    assert run.xcom() == instance
+    # Airflow 3.3 stores what a trigger gives in JSON once more than what a task gives.
+    assert run.xcom().strip('"') == instance
     assert run.task["pid"] is None, "a worker would have left its process id"

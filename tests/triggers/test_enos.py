@@ -54,6 +54,7 @@ def test_what_is_stored_of_it() -> None:
         "poll_error_tolerance": 60,
         "cancel_on_kill": False,
         "timeout": None,
+        "known": False,
         "ends_task": False,
         "org_id": "o",
         "user_id": "u",
@@ -83,6 +84,13 @@ def test_the_deadline_is_a_moment_and_not_a_duration(trigger: MakeTrigger, sim: 
     assert isinstance(error, errors.EnosFlowTimeoutError)
     assert time.monotonic() - begun < 2
     assert sim.count("flowInstances/cancel") == 0
+
+
+def test_an_instance_that_is_known_may_be_missing_for_a_while(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    sim.fault("http_404", on="flowInstances/get", times=3)
+    assert InstanceEvent.of(events(trigger(known=True))[0]).error is None
+    sim.fault("http_404", on="flowInstances/get", times=1)
+    assert isinstance(error_of(events(trigger())), errors.EnosRequestError)
 
 
 def test_what_ends_the_wait_otherwise(trigger: MakeTrigger, sim: EnosSimulator) -> None:
