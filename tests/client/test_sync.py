@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ import trustme
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import failures, settings, sync
 from airflow_provider_enos.client.sync import SyncClient
-from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol import calls, signing
 from airflow_provider_enos.protocol.exchange import AT_ONCE, Gateway, Retry
 from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
@@ -807,3 +808,39 @@ def test_a_bad_reply_of_the_token_service(sim: EnosSimulator, client_for: MakeCl
         sim.clear_faults()
     assert client.call(trigger()) == INSTANCE
     assert time.monotonic() - began < 5
+
+
+# ---- the simulator is nobody's accomplice ---------------------------------------------------------------------------
+
+BROKEN_SIGNERS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "the body is left out": ("params_data", lambda query, body: "".join(n + v for n, v in sorted(query)).encode()),
+    "the query is left out": ("params_data", lambda query, body: body or b""),
+    "the query is in another order": (
+        "params_data",
+        lambda query, body: "".join(n + v for n, v in sorted(query, reverse=True)).encode() + body,
+    ),
+    "names and values are separated": (
+        "params_data",
+        lambda query, body: "&".join(f"{n}={v}" for n, v in sorted(query)).encode() + body,
+    ),
+    "the secret comes first": (
+        "sign_data",
+        lambda token, params, timestamp, secret: (secret + token).encode() + params + timestamp.encode(),
+    ),
+    "in upper case": ("_hex_digest", lambda data: hashlib.sha256(data).hexdigest().upper()),
+    "another algorithm": ("_hex_digest", lambda data: hashlib.sha1(data).hexdigest()),
+    "the token's digest is another": ("token_digest", lambda key, timestamp, secret: "0" * 64),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_SIGNERS)
+def test_a_broken_signer_is_refused(
+    sim: EnosSimulator, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """The simulator verifies with code of its own: a fault of the client's signer is not a fault of both."""
+    client_for(sim).call(trigger())
+    monkeypatch.setattr(signing, *BROKEN_SIGNERS[broken])
+    monkeypatch.setattr(sync, "_gateways", {})
+    with pytest.raises(errors.EnosAuthError):
+        client_for(sim).call(calls.trigger_flow_from_task(3377, 108580, 1594016819108 + 60_000))
+    assert len(sim.instances) == 1
