@@ -22,6 +22,8 @@ from airflow_provider_enos.protocol.trigger_time import predicted_flow_instance_
 
 FLOW, NODE = 9001, 90010
 FIRST_MINUTE = 1704067200000
+_PROBE = 0.05
+"""Seconds between two looks at the event loop: more often they would themselves be what is measured."""
 ENDING = 60
 """So many of the instances end while it is measured."""
 
@@ -217,8 +219,8 @@ async def longest_stop(seconds: float) -> float:
     longest, end = 0.0, time.monotonic() + seconds
     while time.monotonic() < end:
         begun = time.monotonic()
-        await asyncio.sleep(0.01)
-        longest = max(longest, time.monotonic() - begun - 0.01)
+        await asyncio.sleep(_PROBE)
+        longest = max(longest, time.monotonic() - begun - _PROBE)
     return longest
 
 
