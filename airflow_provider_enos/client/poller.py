@@ -128,11 +128,6 @@ class Poller:
         self._pause = 0.0
         self._quiet_until = 0.0
 
-    @property
-    def client(self) -> AsyncClient:
-        """The client that it polls with."""
-        return self._client
-
     async def wait(self, watch: Watch, *, poll_interval: float, deadline: float) -> FlowInstance:
         """The instance, once it has ended. Raises ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time."""
         loop = asyncio.get_running_loop()

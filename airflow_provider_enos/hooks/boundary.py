@@ -7,15 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
+from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.waiting import conclude
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_enos.client.settings import Settings
-    from airflow_provider_enos.protocol.waiting import Log
+    from airflow_provider_enos.hooks.enos import EnosHook
+    from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.waiting import Log, TaskLogs
 
 
 @contextmanager
@@ -27,6 +31,14 @@ def airflow_errors() -> Iterator[None]:
         if error.final:
             raise AirflowFailException(str(error)) from error
         raise
+
+
+def end_as(instance: FlowInstance, hook: EnosHook, *, task_logs: TaskLogs, log: Log) -> None:
+    """Ends the task as its flow instance has ended: returns, or raises what says why not."""
+    link = hook.settings.link(instance.flow_instance_id)
+    outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log))
+    if outcome is Outcome.SKIPPED:
+        raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
 
 
 def default_deferrable() -> bool:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_enos.errors import (
     EnosError,
@@ -15,13 +15,13 @@ from airflow_provider_enos.errors import (
     EnosFlowTimeoutError,
     EnosTriggerError,
 )
-from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable
+from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable, end_as
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.exchange import AT_ONCE
-from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, lineage_base, start
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, conclude, read_ended, wait
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, read_ended, wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -271,9 +271,7 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
             instance = wait(watch)
         except EnosFlowTimeoutError as error:
             raise (hook.client.run(cancel_late(error)) if self.cancel_on_timeout else error) from None
-        outcome = hook.client.run(conclude(instance, task_logs=self.task_logs, link=link, log=self.log))
-        if outcome is Outcome.SKIPPED:
-            raise AirflowSkipException(f"flow instance {flow_instance_id} was skipped in EnOS")
+        end_as(instance, hook, task_logs=self.task_logs, log=self.log)
         return flow_instance_id
 
     def _cancel_killed(self, flow_instance_id: str) -> None:

@@ -18,11 +18,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_enos.errors import EnosError, EnosFlowTimeoutError
-from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable
+from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable, end_as
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.models import FlowInstance, Outcome
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, conclude, look, read_ended
+from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, look, read_ended
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -192,12 +192,8 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
 
     def _end(self, instance: FlowInstance) -> str:
         """Ends as the instance has ended."""
-        flow_instance_id = instance.flow_instance_id
-        link = self._hook.settings.link(flow_instance_id)
-        outcome = self._hook.client.run(conclude(instance, task_logs=self.task_logs, link=link, log=self.log))
-        if outcome is Outcome.SKIPPED:
-            raise AirflowSkipException(f"flow instance {flow_instance_id} was skipped in EnOS")
-        return flow_instance_id
+        end_as(instance, self._hook, task_logs=self.task_logs, log=self.log)
+        return instance.flow_instance_id
 
     def _look(self, watch: Watch) -> FlowInstance | None:
         return self._hook.client.run(look(watch, clock=time))
