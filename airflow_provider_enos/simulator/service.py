@@ -26,6 +26,7 @@ from airflow_provider_enos.simulator.state import (
     STATUS_CODES,
     Conflict,
     Flow,
+    Found,
     Instance,
     Node,
     World,
@@ -41,7 +42,7 @@ NO_TASK = "This workflow has no task. You cannot trigger it."
 NO_LOG_OR_NO_TASK = "Invalid taskInstId or it has no log"
 INTERNAL_ERROR = "Internal server exception"
 WRONG_SORTERS = "The sorters field parameter is invalid"
-SORT_FIELDS: Mapping[str, Callable[[Instance], int]] = {
+SORT_FIELDS: Mapping[str, Callable[[Found], int]] = {
     "createtime": lambda instance: instance.created_at,
     "updatetime": lambda instance: instance.ended_at or instance.started_at or instance.created_at,
     "starttime": lambda instance: instance.started_at or 0,
@@ -223,17 +224,15 @@ def _cancel_flow_instance(ask: Ask) -> object:
 )
 def _list_flow_instances(ask: Ask) -> object:
     page = _page(ask)
-    statuses = _statuses(ask.body["status"])
-    # Being listed is a poll like any other, else a client that follows many instances by lists would wait
-    # for ever.
-    found = [ask.world.poll(instance.id) or instance for instance in _in_question(ask)]
-    found = [instance for instance in found if not statuses or STATUS_CODES[instance.status] in statuses]
-    for name, descending in reversed(page.sorters):
-        found.sort(key=SORT_FIELDS[name], reverse=descending)
-    shown = found[page.start : page.start + page.size]
+    shown, found = ask.world.search(
+        _in_question(ask),
+        _statuses(ask.body["status"]),
+        [(SORT_FIELDS[name], descending) for name, descending in page.sorters],
+        slice(page.start, page.start + page.size),
+    )
     return {
         "flowInsts": [_listed_data(ask, instance) for instance in shown],
-        "count": len(found if ask.config.count_means == "total" else shown),
+        "count": found if ask.config.count_means == "total" else len(shown),
     }
 
 
@@ -337,12 +336,12 @@ def _parameters(value: object) -> dict[str, str]:
     return found
 
 
-def _statuses(value: object) -> set[int]:
+def _statuses(value: object) -> set[str]:
     texts = str(value).split(",") if value != "" else []
-    known = {str(code) for code in STATUS_CODES.values()}
-    if not isinstance(value, str | int) or isinstance(value, bool) or not set(texts) <= known:
+    known = {str(code): status for status, code in STATUS_CODES.items()}
+    if not isinstance(value, str | int) or isinstance(value, bool) or not set(texts) <= known.keys():
         raise ServiceRefused(62102, INVALID_BODY)
-    return {int(text) for text in texts}
+    return {known[text] for text in texts}
 
 
 def _log_length(text: str) -> int:
@@ -383,8 +382,8 @@ def _sorter(value: object) -> tuple[str, bool]:
     return name.replace("_", "").lower(), order == "DESC"
 
 
-def _in_question(ask: Ask) -> list[Instance]:
-    """The instances that a list is about, whatever their status."""
+def _in_question(ask: Ask) -> Callable[[Found], bool]:
+    """Whether a list is about an instance, whatever its status."""
     kind, owner, expression = (
         _whole(ask.body, "type"),
         _text(ask.body, "owner"),
@@ -394,17 +393,16 @@ def _in_question(ask: Ask) -> list[Instance]:
     if kind not in (0, 1, 2) or not isinstance(expression, str):
         raise ServiceRefused(62102, INVALID_BODY)
 
-    def asked_for(instance: Instance) -> bool:
-        flow = ask.world.flow_of(instance)
+    def asked_for(instance: Found) -> bool:
         listed_type = ask.config.listed_type if instance.type is None else instance.type
         return (
             since <= instance.trigger_time < until
             and listed_type == kind
-            and owner in ("", _owner(ask.config, flow))
-            and (expression in instance.id or expression in flow.name)
+            and owner in ("", _owner(ask.config, instance.flow))
+            and (expression in instance.id or expression in instance.flow.name)
         )
 
-    return [instance for instance in ask.world.instances() if asked_for(instance)]
+    return asked_for
 
 
 def _listed_data(ask: Ask, instance: Instance) -> dict[str, object]:

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from types import MappingProxyType
-from typing import TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
 from airflow_provider_enos.simulator.config import Config, Progress, ProgressLike
 
@@ -49,6 +49,25 @@ LATEST_TRIGGER_MS = 32_503_680_000_000
 """The year 3000: times from here on are surely not milliseconds."""
 
 _JUST_STARTED = 1e-9
+
+
+class Found(Protocol):
+    """What a search may look at of an instance."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def flow(self) -> Flow: ...
+    @property
+    def type(self) -> int | None: ...
+    @property
+    def trigger_time(self) -> int: ...
+    @property
+    def created_at(self) -> int: ...
+    @property
+    def started_at(self) -> int | None: ...
+    @property
+    def ended_at(self) -> int | None: ...
 
 
 class Conflict(ValueError):
@@ -167,6 +186,8 @@ class _Run:
     status: str = "INIT"
     polls: int = 0
     polls_running: int = 0
+    share: float | None = None
+    """How much of its work the nodes show as done; None where that has to be worked out again."""
     cancelled: bool = False
     started_at: int | None = None
     ended_at: int | None = None
@@ -175,16 +196,18 @@ class _Run:
     def stamp(self) -> str:
         return self.id.partition("-")[2]
 
-    def picture(self, now: int) -> Instance:
-        status = self.status
+    def status_at(self, now: int) -> str:
         if self.started_at is None and self.ended_at is None:
-            status = "INIT" if self.trigger_time > now else "WAIT"
+            return "INIT" if self.trigger_time > now else "WAIT"
+        return self.status
+
+    def picture(self, now: int) -> Instance:
         return Instance(
             id=self.id,
             flow_id=self.flow.flow_id,
             trigger_time=self.trigger_time,
             minute=_minute(self.trigger_time),
-            status=status,
+            status=self.status_at(now),
             from_task_id=self.from_task_id,
             parameters=dict(self.parameters),
             polls=self.polls,
@@ -280,7 +303,7 @@ class World:
             line.unended.append(run)
             self._runs[run.id] = run
             self._tasks.update({f"{task}-{run.stamp}": (run, task) for task in flow.tasks})
-            self._settle(line)
+            self._bring_up(run)
             return run.picture(now)
 
     def instance(self, instance_id: str) -> Instance | None:
@@ -305,13 +328,30 @@ class World:
             run = self._runs.get(instance_id)
             if run is None:
                 return None
-            line = self._lines[run.flow.flow_id]
-            self._bring_up(run)
-            run.polls += 1
-            moved = run if run.started_at is not None else line.running()
-            if moved is not None and run.trigger_time <= self._config.now_ms():
-                moved.polls_running += 1
-            return self._picture(run)
+            self._poll(run)
+            return run.picture(self._config.now_ms())
+
+    def search(
+        self,
+        asked_for: Callable[[Found], bool],
+        statuses: Collection[str],
+        sorters: Iterable[tuple[Callable[[Found], int], bool]],
+        page: slice,
+    ) -> tuple[list[Instance], int]:
+        """The page of the instances asked for that have one of these statuses (none: any), and how many do.
+
+        Being asked for is a poll like any other, else a client that follows many instances by lists would
+        wait for ever. ``sorters`` are keys, and whether each descends.
+        """
+        with self._lock:
+            found: list[_Run] = []
+            for run in filter(asked_for, list(self._runs.values())):
+                self._poll(run)
+                if not statuses or run.status_at(self._config.now_ms()) in statuses:
+                    found.append(run)
+            for key, descending in reversed(list(sorters)):
+                found.sort(key=key, reverse=descending)
+            return [self._picture(run) for run in found[page]], len(found)
 
     def flow_of(self, instance: Instance) -> Flow:
         """The flow as it was when the instance was made."""
@@ -363,6 +403,7 @@ class World:
             if task_id not in run.nodes:
                 raise KeyError(task_id)
             run.set_by_hand[task_id] = run.nodes[task_id] = status
+            run.share = None
 
     def _new_id(self, line: _Line, trigger_time: int, now: int, *, periodic: bool) -> str:
         flow_id = line.flow.flow_id
@@ -374,6 +415,14 @@ class World:
         if documented in self._runs or (recent if by_clock else same_minute):
             raise Conflict(f"flow {flow_id} was triggered for or in that minute")
         return documented if self._config.id_style == "documented" else f"{flow_id}-{secrets.token_hex(6)}"
+
+    def _poll(self, run: _Run) -> None:
+        self._bring_up(run)
+        run.polls += 1
+        moved = run if run.started_at is not None else self._lines[run.flow.flow_id].running()
+        if moved is not None and run.trigger_time <= self._config.now_ms():
+            moved.polls_running += 1
+            self._bring_up(run)
 
     def _picture(self, run: _Run) -> Instance:
         self._bring_up(run)
@@ -413,6 +462,9 @@ class World:
         """Sets what a started run shows at present. True where that is its end."""
         progress = run.flow.progress or self._config.progress
         share = _share(run, progress, now)
+        if share == run.share:
+            return False
+        run.share = share
         culprit = _culprit(run, run.flow.ends_as)
         ends_as = "SUCCESS" if culprit is not None and culprit not in run.levels else run.flow.ends_as
         run.nodes = _nodes_at(run, share, ends_as, culprit) | run.set_by_hand
