@@ -10,10 +10,11 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred, XCom
 from airflow.triggers.base import BaseTaskEndEvent
 from worker import Log, StateStore, TaskInstance
 
@@ -72,11 +73,16 @@ def started_from_trigger(operator: Any) -> End:
     if not task.start_from_trigger:
         return waited(operator)
     arguments = json.loads(json.dumps(task.start_trigger_args.trigger_kwargs))
-    event = asyncio.run(anext(EnosFlowInstanceTrigger(**arguments).run()))
+    trigger = EnosFlowInstanceTrigger(**arguments)
+    pushed: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))
+        trigger._task_instance = SimpleNamespace(dag_id="d", task_id="task", run_id="r", map_index=-1, start_date=None)
+        event = asyncio.run(anext(trigger.run()))
     if isinstance(event, BaseTaskEndEvent):
         skipped = str(event.task_instance_state) == "skipped"
         message = f"flow instance {INSTANCE} was skipped in EnOS" if skipped else ""
-        return End(AirflowSkipException if skipped else None, message, (event.xcoms or {}).get("return_value"))
+        return End(AirflowSkipException if skipped else None, message, pushed.get("return_value"))
     try:
         context: Any = {"ti": TaskInstance()}
         result = getattr(operator(), task.start_trigger_args.next_method)(context, event.payload)

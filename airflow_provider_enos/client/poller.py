@@ -11,11 +11,11 @@ one that it does not show is asked for singly, and so is every covered one now a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from time import time
 
@@ -37,6 +37,7 @@ _GATHER = 0.02
 _MANY = 20
 """From how many waits on a list is thought of."""
 _CONCURRENT = 8
+_AT_A_TIME = 500
 _LOOKS_BY_LIST = 80
 """After so many looks by list an instance is asked for singly."""
 _LIST_AGAIN = 600.0
@@ -52,9 +53,12 @@ class _Wait:
     watch: Watch
     poll_interval: float
     deadline: float
-    due: float
     result: asyncio.Future[FlowInstance]
     minute: int | None
+    context: Context = field(default_factory=copy_context)
+    """That of whoever waits: Airflow tells by it to which task's log a line belongs."""
+    timer: asyncio.TimerHandle | None = None
+    """Makes it due."""
     type: int | None = None
     """The type under which the list has shown it; None as long as it has not."""
     asking: bool = False
@@ -70,7 +74,7 @@ class _Wait:
         """A look at it brought this."""
         if self.result.done():
             return
-        self.watch.saw(instance, time())
+        self.context.run(self.watch.saw, instance, time())
         if instance.status.ended:
             self.result.set_result(instance)
         else:
@@ -81,16 +85,16 @@ class _Wait:
         if self.result.done():
             return
         try:
-            self.watch.missed(error, time())
+            self.context.run(self.watch.missed, error, time())
         except EnosError as fatal:
             self.result.set_exception(fatal)
         else:
             self._check_deadline("unknown")
 
-    def set_due(self, now: float) -> None:
-        """The next look is after the interval, or at the deadline; a little early, so that looks spread."""
-        left = max(self.deadline - time(), 0.0)
-        self.due = now + min(self.poll_interval * random.uniform(0.9, 1.0), left)
+    @property
+    def pause(self) -> float:
+        """Seconds to the next look: the interval, or the deadline; a little less, so that looks spread."""
+        return min(self.poll_interval * random.uniform(0.9, 1.0), max(self.deadline - time(), 0.0))
 
     def may_be_listed(self, now: float) -> bool:
         """Whether to find out if the list shows it."""
@@ -118,6 +122,7 @@ class Poller:
         # A failed look is no drama: the next one comes. So nothing is repeated within one.
         self._client = AsyncClient(settings, retry=Retry(attempts=1))
         self._waits: set[_Wait] = set()
+        self._due: set[_Wait] = set()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._looks: set[asyncio.Task[None]] = set()
@@ -130,23 +135,25 @@ class Poller:
 
     async def wait(self, watch: Watch, *, poll_interval: float, deadline: float) -> FlowInstance:
         """The instance, once it has ended. Raises ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time."""
-        loop = asyncio.get_running_loop()
         wait = _Wait(
             watch=watch,
             poll_interval=poll_interval,
             deadline=deadline,
-            due=loop.time(),
-            result=loop.create_future(),
+            result=asyncio.get_running_loop().create_future(),
             minute=minute_of_id(watch.flow_instance_id),
         )
         self._waits.add(wait)
-        self._changed.set()
+        self._make_due(wait)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="enos-poller")
+            # What it says itself belongs to no task's log.
+            self._task = asyncio.create_task(self._run(), name="enos-poller", context=Context())
         try:
             return await wait.result
         finally:
             self._waits.discard(wait)
+            self._due.discard(wait)
+            if wait.timer is not None:
+                wait.timer.cancel()
 
     async def close(self) -> None:
         """Ends the loop and the session."""
@@ -159,27 +166,39 @@ class Poller:
     async def _run(self) -> None:
         """Starts a look at whoever is due. Looks are tasks of their own, so that a slow answer holds up nobody else."""
         while True:
-            now = self._now()
-            due = {wait for wait in self._waits if wait.due <= now and not wait.asking}
-            if due and now >= self._quiet_until:
-                for wait in due:
-                    wait.set_due(now)
-                    wait.asking = True
+            await self._changed.wait()
+            # Those who come together are looked at together.
+            await asyncio.sleep(max(_GATHER, self._quiet_until - self._now()))
+            if self._now() < self._quiet_until:
+                continue
+            self._changed.clear()
+            if due := {wait for wait in self._due if not wait.asking}:
+                await _for_each(due, self._begin)
                 look = asyncio.create_task(self._look(due))
                 self._looks.add(look)
                 look.add_done_callback(self._looks.discard)
-            else:
-                await self._sleep(now)
 
-    async def _sleep(self, now: float) -> None:
-        self._changed.clear()
-        next_due = min((wait.due for wait in self._waits if not wait.asking), default=now + 3600)
-        with contextlib.suppress(TimeoutError):
-            # Not wait_for, which before Python 3.12 can lose a cancellation.
-            async with asyncio.timeout(max(next_due, self._quiet_until) - now):
-                await self._changed.wait()
-        # Those who come together are looked at together.
-        await asyncio.sleep(_GATHER)
+    def _begin(self, wait: _Wait) -> None:
+        wait.asking = True
+        self._set_timer(wait)
+
+    def _set_timer(self, wait: _Wait) -> None:
+        """Makes it due again in a while, and not before."""
+        self._due.discard(wait)
+        if wait.timer is not None:
+            wait.timer.cancel()
+        if wait in self._waits:
+            wait.timer = asyncio.get_running_loop().call_later(wait.pause, self._make_due, wait)
+
+    def _make_due(self, wait: _Wait) -> None:
+        self._due.add(wait)
+        self._changed.set()
+
+    def _looked(self, wait: _Wait) -> None:
+        wait.asking = False
+        if wait in self._due:
+            # It became so while the answer was awaited.
+            self._changed.set()
 
     async def _look(self, due: set[_Wait]) -> None:
         try:
@@ -193,8 +212,7 @@ class Poller:
             raise
         finally:
             for wait in due:
-                wait.asking = False
-            self._changed.set()
+                self._looked(wait)
 
     async def _look_by_list(self, due: set[_Wait]) -> set[_Wait]:
         """Looks at as many as the list covers; gives those that are still to be asked for singly."""
@@ -224,16 +242,20 @@ class Poller:
 
     async def _cover(self, new: set[_Wait]) -> set[_Wait]:
         """Finds out which of these the list shows, and under which type; gives those it has looked at."""
-        missing, looked_at = set(new), set()
+        missing, looked_at = set(new), set[_Wait]()
+
+        def see(wait: _Wait) -> None:
+            wait.type = type
+            if not shown[wait.id].status.ended:
+                self._set_timer(wait)
+                wait.saw(shown[wait.id])
+                looked_at.add(wait)
+
         for type in calls.ALL_FLOW_TYPES:
             shown = {instance.flow_instance_id: instance for instance in await self._list(type, missing)}
-            for wait in [wait for wait in missing if wait.id in shown]:
-                missing.remove(wait)
-                wait.type = type
-                if not shown[wait.id].status.ended:
-                    wait.set_due(self._now())
-                    wait.saw(shown[wait.id])
-                    looked_at.add(wait)
+            found = {wait for wait in missing if wait.id in shown}
+            await _for_each(found, see)
+            missing -= found
             if not missing:
                 break
         for wait in missing:
@@ -244,9 +266,12 @@ class Poller:
         """Asks which of these have ended; gives those that the list has answered for."""
         ended = {instance.flow_instance_id for instance in await self._list(type, covered, _ENDED)}
         running = {wait for wait in covered if wait.id not in ended and wait.trusts_list()}
-        for wait in running:
-            wait.set_due(self._now())
+
+        def see(wait: _Wait) -> None:
+            self._set_timer(wait)
             wait.still_running()
+
+        await _for_each(running, see)
         await asyncio.gather(*(self._get(wait) for wait in covered - running))
         return covered
 
@@ -282,8 +307,7 @@ class Poller:
             self._back_off(error)
             wait.missed(error)
         finally:
-            wait.asking = False
-            self._changed.set()
+            self._looked(wait)
 
     def _back_off(self, error: EnosError) -> None:
         """Has the gateway left alone for a while if that is what it asks for."""
@@ -298,6 +322,14 @@ class Poller:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _for_each(waits: Iterable[_Wait], do: Callable[[_Wait], None]) -> None:
+    """Does it for each, and lets others have the event loop now and then."""
+    for number, wait in enumerate(waits, 1):
+        do(wait)
+        if number % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
 
 
 _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], tuple[Poller, int]] = {}

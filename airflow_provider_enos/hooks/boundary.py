@@ -80,6 +80,24 @@ async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | Non
     return settings.read(await get_async_connection(conn_id), org_id=org_id, user_id=user_id)
 
 
+async def push_xcom(task_instance: Any, value: str) -> None:
+    """Makes ``value`` what the task returns, from the triggerer: as a worker pushes it.
+
+    Not in the event that ends the task: what that carries Airflow 3.3 encodes once more, so that others pull it quoted.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+    from asgiref.sync import sync_to_async
+
+    await sync_to_async(XCom.set)(
+        key="return_value",
+        value=value,
+        dag_id=task_instance.dag_id,
+        task_id=task_instance.task_id,
+        run_id=task_instance.run_id,
+        map_index=task_instance.map_index,
+    )
+
+
 async def is_still_deferred(task_instance: Any, log: Log) -> bool:
     """Whether the task still waits for its trigger, as it does when it is the triggerer that stops.
 

@@ -114,6 +114,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
                 "timeout": self.timeout,
                 # Logs of nodes that went well are copied by the task itself.
                 "ends_task": self.task_logs != "all",
+                "do_xcom_push": self.do_xcom_push,
                 **self._trigger_arguments,
             },
             next_method="execute_complete",
@@ -136,8 +137,8 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Waits, in the worker or in the triggerer."""
-        if self._wants_trigger and not self.start_from_trigger:
-            self.log.info("Airflow before 3.3 cannot start this in the triggerer: deferring from a worker")
+        if self._wants_trigger:
+            self.log.info("Airflow cannot start this in the triggerer (before 3.3, or mapped): deferring from a worker")
         if self.deferrable:
             with self._sensor_errors():
                 self._defer(arguments.instance(self.flow_instance_id, "flow_instance_id"))

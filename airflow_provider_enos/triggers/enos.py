@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.hooks.boundary import InstanceEvent, async_settings, is_still_deferred
+from airflow_provider_enos.hooks.boundary import InstanceEvent, async_settings, is_still_deferred, push_xcom
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.waiting import Watch
@@ -43,6 +43,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
     :param known: whether EnOS is known to have the instance, so that an answer that it has not is waited through.
     :param ends_task: whether to end the task at once when the instance has succeeded or was skipped, rather than resume
         it in a worker. What went wrong is always told by the task itself: it has the retries, the callbacks, the log.
+    :param do_xcom_push: whether the id is then what the task returns.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
     """
@@ -59,6 +60,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         timeout: float | None = None,
         known: bool = False,
         ends_task: bool = False,
+        do_xcom_push: bool = True,
         org_id: str | None = None,
         user_id: str | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         self.timeout = timeout
         self.known = known
         self.ends_task = ends_task
+        self.do_xcom_push = do_xcom_push
         self.org_id = org_id
         self.user_id = user_id
         self._settings: Settings | None = None
@@ -90,6 +93,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
                 "timeout": self.timeout,
                 "known": self.known,
                 "ends_task": self.ends_task,
+                "do_xcom_push": self.do_xcom_push,
                 "org_id": self.org_id,
                 "user_id": self.user_id,
             },
@@ -126,12 +130,22 @@ class EnosFlowInstanceTrigger(BaseTrigger):
             instance = await self._ended_instance()
         except EnosError as error:
             return _resume(InstanceEvent(self.flow_instance_id, error))
+        return await self._end_of_task(instance) or _resume(InstanceEvent(self.flow_instance_id))
+
+    async def _end_of_task(self, instance: FlowInstance) -> TriggerEvent | None:
+        """The event that ends the task, if it may and can be ended here."""
         outcome = instance.status.outcome
-        if self.ends_task and outcome is Outcome.SUCCEEDED:
-            return TaskSuccessEvent(xcoms={"return_value": instance.flow_instance_id})
-        if self.ends_task and outcome is Outcome.SKIPPED:
+        if not self.ends_task or outcome not in (Outcome.SUCCEEDED, Outcome.SKIPPED):
+            return None
+        if outcome is Outcome.SKIPPED:
             return TaskSkippedEvent()
-        return _resume(InstanceEvent(self.flow_instance_id))
+        try:
+            if self.do_xcom_push:
+                await push_xcom(self.task_instance, instance.flow_instance_id)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises
+            self.log.warning("Cannot store the id from the triggerer, leaving it to a worker: %s", error)
+            return None
+        return TaskSuccessEvent()
 
     async def _ended_instance(self) -> FlowInstance:
         from airflow_provider_enos.client.poller import shared_poller

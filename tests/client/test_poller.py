@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -190,6 +191,39 @@ def test_a_wait_that_fails_touches_no_other(sim: EnosSimulator, found: Settings)
         assert (await good).status.name == "SUCCESS"
 
     run(found, work)
+
+
+@pytest.mark.parametrize("count", [2, 30])
+def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, found: Settings, count: int) -> None:
+    """By which Airflow tells to which task's log a line belongs; singly asked for and by list."""
+    whose: ContextVar[str] = ContextVar("whose")
+    said: dict[str, set[str]] = {}
+
+    class Asking(Log):
+        def info(self, message: str, *arguments: Any, **_: Any) -> None:
+            said.setdefault(whose.get("nobody"), set()).add(arguments[0])
+
+        warning = error = info
+
+    async def one_wait(poller: Poller, one: str) -> None:
+        whose.set(one)
+        watch = Watch(one, tolerance=5, log=Asking())
+        await poller.wait(watch, poll_interval=0.1, deadline=time.time() + 10)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(one_wait(poller, one)) for one in ids]
+        await asyncio.sleep(0.3)
+        sim.fault("http_502", on="flowInstances/get", times=3)
+        sim.fault("http_502", on="flowInstances/search", times=3)
+        await asyncio.sleep(0.3)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(*waits)
+
+    ids = trigger(sim, count)
+    run(found, work)
+    assert said.keys() == set(ids)
+    assert all(one in lines and not (lines & (set(ids) - {one})) for one, lines in said.items())
 
 
 def test_two_who_wait_for_the_same_instance(sim: EnosSimulator, found: Settings) -> None:

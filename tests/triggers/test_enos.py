@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_enos import errors
@@ -56,6 +57,7 @@ def test_what_is_stored_of_it() -> None:
         "timeout": None,
         "known": False,
         "ends_task": False,
+        "do_xcom_push": True,
         "org_id": "o",
         "user_id": "u",
     }
@@ -198,21 +200,53 @@ def test_an_event_that_it_does_not_send_is_refused(payload: Any) -> None:
         InstanceEvent.of(payload)
 
 
+@pytest.fixture
+def pushed_xcoms(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is pushed to XCom by others than a task instance, in place of its way to Airflow's API server."""
+    pushed: list[dict[str, Any]] = []
+    monkeypatch.setattr(XCom, "set", lambda **xcom: pushed.append(xcom))
+    return pushed
+
+
+def ended_in_triggerer(one: EnosFlowInstanceTrigger) -> Any:
+    """The event of a trigger that may end its task."""
+    one._task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1, start_date=None)
+    return asyncio.run(anext(one.run()))
+
+
 @pytest.mark.parametrize(
     ("flow_id", "node", "expected"), [(3377, 108580, "TaskSuccessEvent"), (4003, 40031, "TaskSkippedEvent")]
 )
+@pytest.mark.parametrize("do_xcom_push", [True, False])
 def test_a_task_that_started_in_the_triggerer_ends_there(
-    trigger: MakeTrigger, sim: EnosSimulator, flow_id: int, node: int, expected: str
+    trigger: MakeTrigger,
+    sim: EnosSimulator,
+    pushed_xcoms: list[dict[str, Any]],
+    flow_id: int,
+    node: int,
+    expected: str,
+    do_xcom_push: bool,
 ) -> None:
     one = sim.trigger(flow_id, node, TIME)
-
-    async def main() -> Any:
-        return await anext(trigger(one.id, deadline=None, timeout=10, ends_task=True).run())
-
-    event = asyncio.run(main())
+    event = ended_in_triggerer(trigger(one.id, deadline=None, timeout=10, ends_task=True, do_xcom_push=do_xcom_push))
     assert type(event).__name__ == expected
-    if expected == "TaskSuccessEvent":
-        assert event.xcoms == {"return_value": one.id}
+    task = {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": -1}
+    pushes = expected == "TaskSuccessEvent" and do_xcom_push
+    assert pushed_xcoms == ([{"key": "return_value", "value": one.id, **task}] if pushes else [])
+    # Airflow 3.3 would encode it once more.
+    assert not event.xcoms
+
+
+def test_a_worker_ends_the_task_if_the_triggerer_cannot_store_what_it_returns(
+    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise RuntimeError("the API server is away")
+
+    monkeypatch.setattr(XCom, "set", refuse)
+    one = sim.trigger(3377, 108580, TIME)
+    event = ended_in_triggerer(trigger(one.id, deadline=None, timeout=10, ends_task=True))
+    assert InstanceEvent.of(event.payload) == InstanceEvent(one.id)
 
 
 @pytest.mark.parametrize("flow_instance_id", ["4001-20200706062600", "None", "{{ never rendered }}"])

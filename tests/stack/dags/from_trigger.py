@@ -1,16 +1,37 @@
-"""A sensor that starts and ends in the triggerer, for an instance whose id is known only when the DAG runs."""
+"""Sensors that start in the triggerer, for instances whose ids are known only when the DAG runs."""
 
 from __future__ import annotations
 
-from airflow.sdk import DAG
+from collections.abc import Iterable
+
+from airflow.sdk import DAG, task
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 
+
+def start(flow_id: int) -> EnosTriggerFlowFromTaskOperator:
+    return EnosTriggerFlowFromTaskOperator(
+        task_id="start", flow_id=flow_id, from_task_id=flow_id * 10, wait_for_completion=False
+    )
+
+
 with DAG("from_trigger", schedule=None):
-    start = EnosTriggerFlowFromTaskOperator(
-        task_id="start", flow_id=8006, from_task_id=80060, wait_for_completion=False
-    )
     EnosFlowInstanceSensor(
-        task_id="task", flow_instance_id=start.output, poke_interval=1, timeout=600, start_from_trigger=True
+        task_id="task", flow_instance_id=start(8006).output, poke_interval=1, timeout=600, start_from_trigger=True
     )
+
+with DAG("mapped_from_trigger", schedule=None):
+
+    @task
+    def ids(started: str) -> list[str]:
+        return [started]
+
+    @task(task_id="task")
+    def gathered(ended: Iterable[str]) -> list[str]:
+        return list(ended)
+
+    sensors = EnosFlowInstanceSensor.partial(
+        task_id="wait", poke_interval=1, timeout=600, start_from_trigger=True
+    ).expand(flow_instance_id=ids(start(8007).output))
+    gathered(sensors.output)
