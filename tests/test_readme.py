@@ -17,7 +17,11 @@ import pytest
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.operators.enos import DEFAULT_TRIGGER_TIME, EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.operators.enos import (
+    DEFAULT_TRIGGER_TIME,
+    EnosTriggerFlowFromTaskOperator,
+    EnosTriggerFlowOperator,
+)
 from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -77,10 +81,15 @@ def test_the_connection_fields() -> None:
 
 
 def test_the_arguments_of_the_operator() -> None:
-    parameters = inspect.signature(EnosTriggerFlowFromTaskOperator.__init__).parameters
+    parameters = {
+        name: parameter
+        for cls in (EnosTriggerFlowFromTaskOperator.__base__, EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if name not in ("self", "kwargs")
+    }
     rows = table("argument")
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
-    assert set(named) == set(parameters) - {"self", "kwargs"}
+    assert set(named) == set(parameters)
     shown = {
         "poll_interval": ("30 s", 30.0),
         "timeout": ("7 days", timedelta(days=7)),
@@ -95,7 +104,7 @@ def test_the_arguments_of_the_operator() -> None:
             assert row[1].strip("`") == json.dumps(default).replace("true", "True")
     assert parameters["trigger_time"].default == DEFAULT_TRIGGER_TIME
     templates = {name for row in rows if "template" in row[2] for name in re.findall(r"`(\w+)`", row[0])}
-    assert templates == set(EnosTriggerFlowFromTaskOperator.template_fields)
+    assert templates == {*EnosTriggerFlowFromTaskOperator.template_fields, *EnosTriggerFlowOperator.template_fields}
 
 
 def test_the_sensor_takes_what_is_said() -> None:

@@ -105,7 +105,7 @@ def test_every_module_can_be_imported() -> None:
 
 PUBLIC = {
     "hooks.enos": ["EnosHook"],
-    "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator"],
+    "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"],
     "sensors.enos": ["EnosFlowInstanceSensor"],
     "triggers.enos": ["EnosFlowInstanceTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],

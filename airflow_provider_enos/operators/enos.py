@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -28,79 +28,25 @@ if TYPE_CHECKING:
 
     from airflow_provider_enos.client.sync import SyncClient
 
-__all__ = ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator"]
+__all__ = ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"]
 
 DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_after }}"
 """The end of the data interval; where a run has none, the moment from which it was allowed to run."""
 
 _CANCEL_TIMEOUT, _CANCEL_CONNECT_TIMEOUT = 2.0, 1.0
 _STATE_KEY = "enos_trigger"
+_TEMPLATE_FIELDS = ("trigger_time", "enos_conn_id", "org_id", "user_id")
 
 
-class EnosTriggerFlowFromTaskOperator(BaseOperator):
-    """Starts an EnOS flow from one of its task nodes, follows the flow instance, and ends as it ends.
+class _TriggerOperator(BaseOperator):
+    """What the operators that start a flow have in common: all but what they start."""
 
-    The given node and all nodes downstream of it run. EnOS takes the trigger time as the business time: the business
-    date ``calDt`` is the day before it. With the default, a daily DAG's run for 2 March triggers with 3 March 00:00
-    and EnOS computes 2 March, as Airflow means it.
-
-    A retry of the task takes over the instance that the try before it started, unless that ended badly; a cleared
-    task starts another one. EnOS keeps one instance a flow and minute, which is what this rests on.
-
-    The instance's id is in XCom, under ``flow_instance_id`` and as the return value, before the wait begins.
-
-    Documentation: Batch Processing API, "Trigger Flow From Task", "Get Flow Instance", "Cancel Flow Instance".
-
-    Template fields: ``flow_id``, ``from_task_id``, ``trigger_time``, ``enos_conn_id``, ``org_id``, ``user_id``.
-
-    :param flow_id: the flow, a whole number or its digits.
-    :param from_task_id: the task node to start from (EnOS calls it taskId), a whole number or its digits.
-    :param trigger_time: an aware datetime, ISO 8601 text with an offset, epoch milliseconds, or ``"now"``. Default: the
-        end of the data interval, or ``run_after`` where there is none. In the future: EnOS waits until then.
-    :param wait_for_completion: whether to follow the instance to its end; if not, the task succeeds once it is started.
-    :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
-        section ``[operators]`` of Airflow's configuration.
-    :param poll_interval: seconds between two looks at the instance.
-    :param timeout: how long the instance may take, a timedelta or seconds.
-    :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
-    :param on_conflict: what to do when somebody else's instance of this flow has the minute of the trigger time:
-        ``"next_minute"`` takes the next free one of that day, ``"attach"`` takes that instance over as if it were the
-        task's own, cancelling included, ``"fail"`` fails.
-    :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed or cleared while it
-        runs or is deferred, or over its ``execution_timeout``.
-    :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
-    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
-    :param enos_conn_id: the Airflow connection, of type ``enos``.
-    :param org_id: the EnOS organisation, in place of the connection's.
-    :param user_id: the EnOS user, in place of the connection's.
-
-    :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
-    :raises AirflowFailException: the connection, a rendered argument, the credentials, the flow or the node cannot
-        work: not retried.
-    :raises AirflowSkipException: the instance was skipped in EnOS.
-    :raises EnosFlowFailedError: the instance failed; the message says which nodes and how their logs end.
-    :raises EnosFlowCancelledError: the instance was cancelled.
-    :raises EnosFlowTimeoutError: it did not end within ``timeout``.
-    :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``; the instance runs on.
-    :raises EnosTriggerUncertainError: it is not known whether the instance was started; a retry looks for it first.
-    :raises EnosTriggerConflictError: the minute is taken, and ``on_conflict`` does not help.
-    """
-
-    template_fields: Sequence[str] = (
-        "flow_id",
-        "from_task_id",
-        "trigger_time",
-        "enos_conn_id",
-        "org_id",
-        "user_id",
-    )
     ui_color = "#d9f2ee"
 
     def __init__(
         self,
         *,
         flow_id: int | str,
-        from_task_id: int | str,
         trigger_time: Any = DEFAULT_TRIGGER_TIME,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
@@ -118,7 +64,6 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.flow_id = flow_id
-        self.from_task_id = from_task_id
         self.trigger_time = trigger_time
         self.wait_for_completion = wait_for_completion
         self.deferrable = default_deferrable() if deferrable is None else deferrable
@@ -169,7 +114,8 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
             self._cancel_killed(self._flow_instance_id)
 
     def _target(self) -> Target:
-        return Target(arguments.number(self.flow_id, "flow_id"), arguments.number(self.from_task_id, "from_task_id"))
+        """What to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
+        raise NotImplementedError
 
     def _hook(self) -> EnosHook:
         """The hook; with it, before anything is started, the client for a last cancel, which cannot ask Airflow."""
@@ -283,3 +229,89 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
             self.log.error("The task was killed, but cancelling %s failed: %s", flow_instance_id, error)
         else:
             self.log.info("The task was killed: asked EnOS to cancel %s", flow_instance_id)
+
+
+class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
+    """Starts an EnOS flow from one of its task nodes, follows the flow instance, and ends as it ends.
+
+    The given node and all nodes downstream of it run. EnOS takes the trigger time as the business time: the business
+    date ``calDt`` is the day before it. With the default, a daily DAG's run for 2 March triggers with 3 March 00:00
+    and EnOS computes 2 March, as Airflow means it.
+
+    A retry of the task takes over the instance that the try before it started, unless that ended badly; a cleared
+    task starts another one. EnOS keeps one instance a flow and minute, which is what this rests on.
+
+    The instance's id is in XCom, under ``flow_instance_id`` and as the return value, before the wait begins.
+
+    Documentation: Batch Processing API, "Trigger Flow From Task", "Get Flow Instance", "Cancel Flow Instance".
+
+    Template fields: ``flow_id``, ``from_task_id``, ``trigger_time``, ``enos_conn_id``, ``org_id``, ``user_id``.
+
+    :param flow_id: the flow, a whole number or its digits.
+    :param from_task_id: the task node to start from (EnOS calls it taskId), a whole number or its digits.
+    :param trigger_time: an aware datetime, ISO 8601 text with an offset, epoch milliseconds, or ``"now"``. Default: the
+        end of the data interval, or ``run_after`` where there is none. In the future: EnOS waits until then.
+    :param wait_for_completion: whether to follow the instance to its end; if not, the task succeeds once it is started.
+    :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
+        section ``[operators]`` of Airflow's configuration.
+    :param poll_interval: seconds between two looks at the instance.
+    :param timeout: how long the instance may take, a timedelta or seconds.
+    :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
+    :param on_conflict: what to do when somebody else's instance of this flow has the minute of the trigger time:
+        ``"next_minute"`` takes the next free one of that day, ``"attach"`` takes that instance over as if it were the
+        task's own, cancelling included, ``"fail"`` fails.
+    :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed or cleared while it
+        runs or is deferred, or over its ``execution_timeout``.
+    :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
+    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
+    :param enos_conn_id: the Airflow connection, of type ``enos``.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's.
+
+    :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
+    :raises AirflowFailException: the connection, a rendered argument, the credentials, the flow or the node cannot
+        work: not retried.
+    :raises AirflowSkipException: the instance was skipped in EnOS.
+    :raises EnosFlowFailedError: the instance failed; the message says which nodes and how their logs end.
+    :raises EnosFlowCancelledError: the instance was cancelled.
+    :raises EnosFlowTimeoutError: it did not end within ``timeout``.
+    :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``; the instance runs on.
+    :raises EnosTriggerUncertainError: it is not known whether the instance was started; a retry looks for it first.
+    :raises EnosTriggerConflictError: the minute is taken, and ``on_conflict`` does not help.
+    """
+
+    template_fields: Sequence[str] = ("flow_id", "from_task_id", *_TEMPLATE_FIELDS)
+
+    def __init__(self, *, flow_id: int | str, from_task_id: int | str, **kwargs: Any) -> None:
+        super().__init__(flow_id=flow_id, **kwargs)
+        self.from_task_id = from_task_id
+
+    def _target(self) -> Target:
+        return Target(arguments.number(self.flow_id, "flow_id"), arguments.number(self.from_task_id, "from_task_id"))
+
+
+class EnosTriggerFlowOperator(_TriggerOperator):
+    """Starts a whole EnOS flow, follows the flow instance, and ends as it ends.
+
+    What ``EnosTriggerFlowFromTaskOperator`` says of trigger times, retries, clears, waiting and XCom holds here too.
+    All its other arguments, and the errors that it raises, are those of this one.
+
+    Documentation: Batch Processing API, "Trigger Flow", "Update And Trigger Flow".
+
+    Template fields: ``flow_id``, ``parameters``, ``trigger_time``, ``enos_conn_id``, ``org_id``, ``user_id``.
+
+    :param flow_id: the flow, a whole number or its digits.
+    :param parameters: a mapping from name to text, with which the flow runs this once; its stored parameters stay as
+        they are. None or empty: it runs with those. Values other than text are refused when the task runs.
+    """
+
+    template_fields: Sequence[str] = ("flow_id", "parameters", *_TEMPLATE_FIELDS)
+    template_fields_renderers = {"parameters": "json"}
+
+    def __init__(self, *, flow_id: int | str, parameters: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(flow_id=flow_id, **kwargs)
+        self.parameters = parameters
+
+    def _target(self) -> Target:
+        parameters = arguments.parameters(self.parameters) if self.parameters else None
+        return Target(arguments.number(self.flow_id, "flow_id"), parameters=parameters)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from worker import Log, StateStore, TaskInstance
 
-from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator
 from airflow_provider_enos.simulator import EnosSimulator
 
 
@@ -21,9 +21,10 @@ class Task:
     store: StateStore | None
     ti: TaskInstance = field(default_factory=TaskInstance)
     log: Log = field(default_factory=Log)
+    operator_class: type[Any] = EnosTriggerFlowFromTaskOperator
 
     def run(self) -> str:
-        logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": self.log})
+        logged = type("Logged", (self.operator_class,), {"log": self.log})
         operator = logged(task_id="task", **self.arguments)
         context: dict[str, Any] = {"ti": self.ti}
         if self.store is not None:
@@ -41,6 +42,19 @@ class Task:
         """A user cleared the task: Airflow raises ``max_tries`` by the tries so far."""
         self.ti.max_tries = self.ti.try_number + self.arguments.get("retries", 0)
         return self.retry()
+
+
+@pytest.fixture
+def whole_flow(task: Callable[..., Task]) -> Callable[..., Task]:
+    """The same for the whole flow."""
+
+    def make(store: StateStore | None = None, **arguments: Any) -> Task:
+        made = task(store, **arguments)
+        del made.arguments["from_task_id"]
+        made.operator_class = EnosTriggerFlowOperator
+        return made
+
+    return make
 
 
 @pytest.fixture

@@ -14,7 +14,11 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.operators.enos import DEFAULT_TRIGGER_TIME, EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.operators.enos import (
+    DEFAULT_TRIGGER_TIME,
+    EnosTriggerFlowFromTaskOperator,
+    EnosTriggerFlowOperator,
+)
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.simulator.wire import json_reply
 
@@ -736,3 +740,67 @@ def finish_when_running(sim: EnosSimulator, status: str) -> None:
     while not sim.instances:
         time.sleep(0.01)
     sim.finish(sim.instances[0].id, status)
+
+
+# ---- the whole flow -------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_flow_is_started_and_followed(whole_flow: MakeTask, sim: EnosSimulator) -> None:
+    assert whole_flow().run() == INSTANCE
+    (instance,) = sim.instances
+    assert (instance.from_task_id, instance.status) == (None, "SUCCESS")
+    assert sim.count("flows/trigger") == 1
+
+
+def test_a_whole_flow_runs_once_with_other_parameters(whole_flow: MakeTask, sim: EnosSimulator) -> None:
+    sim.add_flow(5001, name="flow", tasks=[1], parameters={"day": "stored", "site": "stored"})
+    whole_flow(flow_id=5001, parameters={"day": "2024-03-02"}).run()
+    whole_flow(flow_id=5001, parameters={}, trigger_time=TRIGGER_TIME + 60_000).run()
+    first, second = sim.instances
+    assert first.parameters == {"day": "2024-03-02", "site": "stored"}
+    assert second.parameters == {"day": "stored", "site": "stored"}
+    assert (sim.count("flows/updateAndTrigger"), sim.count("flows/trigger")) == (1, 1)
+
+
+@pytest.mark.parametrize("parameters", ["day=1", ["day"], {"day": 7}, {"": "x"}, {1: "x"}, {"day": None}], ids=str)
+def test_parameters_that_are_no_text_are_refused_before_anything_is_sent(
+    whole_flow: MakeTask, sim: EnosSimulator, parameters: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match=r"^parameters.*expected a (mapping|text)"):
+        whole_flow(parameters=parameters).run()
+    assert sim.requests == []
+
+
+@pytest.mark.parametrize("parameters", [None, {"day": "2024-03-02"}])
+@pytest.mark.parametrize("operation", ["flows/trigger", "flows/updateAndTrigger"])
+def test_a_whole_flow_whose_reply_is_lost_is_looked_up(
+    whole_flow: MakeTask, sim: EnosSimulator, store: Any, parameters: dict[str, str] | None, operation: str
+) -> None:
+    sim.fault("lost_reply", on=operation)
+    assert whole_flow(store, parameters=parameters).run() == INSTANCE
+    assert started(sim) == [INSTANCE]
+
+
+def test_a_retry_of_a_whole_flow_takes_over_and_a_clear_starts_again(
+    whole_flow: MakeTask, sim: EnosSimulator, store: Any
+) -> None:
+    one = whole_flow(store, poll_error_tolerance=0)
+    lose_it(one, sim)
+    assert one.retry() == INSTANCE
+    # Two tries came before it.
+    assert one.clear() == "3377-20200706062800"
+    assert started(sim) == [INSTANCE, "3377-20200706062800"]
+
+
+def test_a_flow_without_nodes_is_said_to_have_none(whole_flow: MakeTask, sim: EnosSimulator) -> None:
+    sim.add_flow(5001, name="empty", tasks=[])
+    with pytest.raises(errors.EnosError, match=r"62104 .*no task"):
+        whole_flow(flow_id=5001).run()
+
+
+def test_default_args_reach_all_arguments(sim: EnosSimulator) -> None:
+    defaults = {"poll_interval": 5, "flow_id": 3377, "from_task_id": 108580, "parameters": {"a": "b"}}
+    one = EnosTriggerFlowFromTaskOperator(task_id="one", default_args=defaults)
+    whole = EnosTriggerFlowOperator(task_id="whole", default_args=defaults)
+    assert (one.poll_interval, one.flow_id, one.from_task_id) == (5, 3377, 108580)
+    assert (whole.poll_interval, whole.flow_id, whole.parameters) == (5, 3377, {"a": "b"})
