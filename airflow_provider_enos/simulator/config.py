@@ -144,6 +144,7 @@ class SwitchValues(TypedDict, total=False):
     replayed_call: str
     id_style: str
     one_at_a_time: bool
+    cancel_takes: float
     time_zone: str
     clock_skew: float
 
@@ -182,6 +183,7 @@ class Config:
     replayed_call = Switch("refused", "what becomes of a repeated signature", one_of("refused", "accepted"))
     id_style = Switch("documented", "instance ids that can be predicted, or not", one_of("documented", "other"))
     one_at_a_time = Switch(True, "whether a flow runs one instance at a time", one_of(True, False))
+    cancel_takes = Switch(0.0, "seconds from a cancel that is accepted to the end of the instance", not_negative)
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)
 

@@ -189,6 +189,8 @@ class _Run:
     share: float | None = None
     """How much of its work the nodes show as done; None where that has to be worked out again."""
     cancelled: bool = False
+    cancel_at: int = 0
+    """When the cancel comes true."""
     started_at: int | None = None
     ended_at: int | None = None
 
@@ -368,17 +370,19 @@ class World:
         return instance, next(node for node in instance.nodes if node.task_id == task_id)
 
     def cancel(self, instance_id: str) -> bool:
-        """Stops an instance; one that has ended stays as it is. False where there is none."""
+        """Stops an instance, at once or after a while (``cancel_takes``); one that has ended stays as it is.
+
+        False where there is none.
+        """
         with self._lock:
             run = self._runs.get(instance_id)
             if run is None:
                 return False
-            self._settle(self._lines[run.flow.flow_id])
-            if run.ended_at is None:
+            self._bring_up(run)
+            if run.ended_at is None and not run.cancelled:
                 run.cancelled = True
-                open_nodes = [task for task in run.levels if run.nodes[task] in ("INIT", "RUNNING")]
-                run.nodes.update(dict.fromkeys(open_nodes, "CANCEL"))
-                self._end(run, "CANCEL", self._config.now_ms())
+                run.cancel_at = self._config.now_ms() + int(self._config.cancel_takes * 1000)
+                self._stop_if_due(run, self._config.now_ms())
             return True
 
     def finish(self, instance_id: str, status: str, failed_task: int | None = None) -> None:
@@ -435,6 +439,16 @@ class World:
         elif run.ended_at is None:
             # Nobody waits for anybody: the others need not be looked at for this one.
             self._settle_alone(run, self._config.now_ms())
+        self._stop_if_due(run, self._config.now_ms())
+
+    def _stop_if_due(self, run: _Run, now: int) -> bool:
+        """Carries out the cancel of an instance, when it is time for it. True where that is its end."""
+        if run.ended_at is not None or not run.cancelled or now < run.cancel_at:
+            return False
+        open_nodes = [task for task in run.levels if run.nodes[task] in ("INIT", "RUNNING")]
+        run.nodes.update(dict.fromkeys(open_nodes, "CANCEL"))
+        self._end(run, "CANCEL", run.cancel_at)
+        return True
 
     def _settle(self, line: _Line) -> None:
         """Brings a flow up to the present: ends what is done, starts what may start."""
@@ -460,6 +474,8 @@ class World:
 
     def _advance(self, run: _Run, now: int) -> bool:
         """Sets what a started run shows at present. True where that is its end."""
+        if self._stop_if_due(run, now):
+            return True
         progress = run.flow.progress or self._config.progress
         share = _share(run, progress, now)
         if share == run.share:

@@ -150,3 +150,17 @@ def test_somebody_else_took_the_minute(sim: EnosSimulator, client: Any) -> None:
 def test_flows_that_make_no_sense(description: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         EnosSimulator().add_flow(7, **description)
+
+
+@pytest.mark.parametrize("one_at_a_time", [True, False])
+def test_a_cancel_may_take_its_time(one_at_a_time: bool) -> None:
+    """Until then the instance runs on, and may even end first; one that waits its turn is cancelled all the same."""
+    sim = EnosSimulator(cancel_takes=0.2, progress="manual", one_at_a_time=one_at_a_time)
+    running, late, waiting = (sim.trigger(3377, 108580, 60_000 * minute).id for minute in range(1, 4))
+    for one in (running, late, waiting):
+        sim._world.cancel(one)
+    assert {instance.cancelled for instance in sim.instances} == {True}
+    assert all(instance.status in ("RUNNING", "WAIT") for instance in sim.instances)
+    sim.finish(late, "SUCCESS")
+    time.sleep(0.25)
+    assert [instance.status for instance in sim.instances] == ["CANCEL", "SUCCESS", "CANCEL"]
