@@ -20,7 +20,7 @@ from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.exchange import AT_ONCE
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, lineage_base, start
+from airflow_provider_enos.protocol.triggering import Attempt, OnConflict, Target, attempt_of, start
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, read_ended, wait
 
 if TYPE_CHECKING:
@@ -164,23 +164,15 @@ class _TriggerOperator(BaseOperator):
 
     def _attempt(self, ti: Any, state: TaskState) -> Attempt:
         """Where this try stands: a clear raises ``max_tries``, a retry does not."""
-        lineage = ti.max_tries or 0
-        intent = Intent.from_json(state.load())
-        if intent is not None and intent.lineage == lineage:
-            base = intent.base
-        else:
-            intent = None
-            base = lineage_base(try_number=ti.try_number, max_tries=lineage, retries=self.retries or 0)
-        # "now" is what it was when the first try of this lineage said it.
-        now = intent.trigger_time if intent else int(time() * 1000)
-        return Attempt(
-            trigger_time=times.parse(self.trigger_time, now=now),
-            lineage=lineage,
-            base=base,
-            # Airflow 2's `tasks test` counts from 0.
-            fresh=ti.try_number <= base + 1,
+        stored = state.load()
+        return attempt_of(
+            stored,
+            try_number=ti.try_number,
+            max_tries=ti.max_tries or 0,
+            retries=self.retries or 0,
             has_record=state.kept,
-            intent=intent,
+            now=int(time() * 1000),
+            trigger_time=lambda now: times.parse(self.trigger_time, now=now),
         )
 
     def _defer(self, flow_instance_id: str, deadline: float) -> None:

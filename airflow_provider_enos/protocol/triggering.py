@@ -74,7 +74,8 @@ class Target:
 class Intent:
     """What is written down before each request: which lineage, for which time, and what came of it.
 
-    ``lineage`` is Airflow's ``max_tries``, which a clear raises and a retry does not.
+    ``lineage`` is Airflow's ``max_tries``, which a clear raises and a retry does not. ``index`` is that of the minute.
+    ``refused``: no request of this lineage for this minute can have been carried out, so what is there is not ours.
     """
 
     lineage: int
@@ -82,22 +83,24 @@ class Intent:
     trigger_time: int
     sent_time: int
     flow_instance_id: str | None = None
+    index: int = 0
+    refused: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: object) -> Intent | None:
-        """The intent in ``data``; None where it is none."""
+        """The intent in ``data``; None where it is none. Fields that earlier versions did not write may be missing."""
         if not isinstance(data, dict):
             return None
-        values = {field.name: data.get(field.name) for field in fields(cls)}
-        flow_instance_id = values.pop("flow_instance_id")
+        values = {field.name: data.get(field.name, field.default) for field in fields(cls)}
+        flow_instance_id, refused = values.pop("flow_instance_id"), values.pop("refused")
         if not all(isinstance(number, int) and not isinstance(number, bool) for number in values.values()):
             return None
-        if flow_instance_id is not None and not isinstance(flow_instance_id, str):
+        if not isinstance(flow_instance_id, str | None) or not isinstance(refused, bool):
             return None
-        return cls(flow_instance_id=flow_instance_id, **cast("dict[str, int]", values))
+        return cls(flow_instance_id=flow_instance_id, refused=refused, **cast("dict[str, int]", values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ class Attempt:
 
     :param trigger_time: epoch milliseconds.
     :param lineage: what tells it from those before the last clear.
-    :param base: the number of tries before the last clear: the first minute of the lineage.
+    :param base: the index of the lineage's first minute.
     :param fresh: whether this is the first try of its lineage.
     :param has_record: whether intents are recorded at all; if so, a retry without one sent nothing.
     :param intent: what was recorded for this lineage.
@@ -129,6 +132,32 @@ def lineage_base(*, try_number: int, max_tries: int, retries: int) -> int:
     return base if 0 < base < try_number else 0
 
 
+def attempt_of(
+    stored: object,
+    *,
+    try_number: int,
+    max_tries: int,
+    retries: int,
+    has_record: bool,
+    now: int,
+    trigger_time: Callable[[int], int],
+) -> Attempt:
+    """Where a try stands, by Airflow's numbers and by what is ``stored`` of those before it.
+
+    ``trigger_time`` gives the trigger time for what ``"now"`` stands for: the moment at which the lineage's first try
+    said it.
+    """
+    intent = Intent.from_json(stored)
+    tries = lineage_base(try_number=try_number, max_tries=max_tries, retries=retries)
+    # Airflow 2's `tasks test` counts from 0.
+    fresh = try_number <= tries + 1
+    if intent is None or intent.lineage != max_tries:
+        # Conflicts may have led the lineage before this one further than its tries.
+        base = tries if intent is None else max(tries, intent.index + 1)
+        return Attempt(trigger_time(now), max_tries, base, fresh, has_record)
+    return Attempt(trigger_time(intent.trigger_time), max_tries, intent.base, fresh, has_record, intent)
+
+
 def start(
     target: Target,
     attempt: Attempt,
@@ -147,6 +176,8 @@ def start(
     starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock)
     if attempt.intent is None and (attempt.fresh or attempt.has_record):
         return (yield from starter.start(attempt.base))
+    if attempt.intent is not None and attempt.intent.refused:
+        return (yield from starter.start_again(attempt.intent))
     return (yield from starter.take_over_or_start())
 
 
@@ -171,6 +202,11 @@ class _Starter:
         self._deadline = deadline
         self._clock = clock
         self._further_times: list[int] | None = None
+        self._index = attempt.base
+
+    def start_again(self, refused: Intent) -> Procedure[str]:
+        """A retry that has nothing to take over: what is in the minute of ``refused`` is somebody else's."""
+        return (yield from self.start((yield from self._index_of(refused.sent_time))))
 
     def take_over_or_start(self) -> Procedure[str]:
         """A retry: what the try before it started is ours, unless it ended badly."""
@@ -178,6 +214,7 @@ class _Starter:
         index = (yield from self._index_of(intent.sent_time)) if intent else self._attempt.base
         time = intent.sent_time if intent else (yield from self._time(index))
         while True:
+            self._index = index
             found = yield from self._look_up(time, intent.flow_instance_id if intent else None)
             if found is None:
                 return (yield from self.start(index, empty_minute=minute_of(time)))
@@ -197,19 +234,24 @@ class _Starter:
         """
         while True:
             time = yield from self._time(index)
+            self._index = index
             flow_instance_id = yield from self._send(time, minute_of(time) == empty_minute)
             if flow_instance_id is not None:
                 return flow_instance_id
             index += 1
 
     def _send(self, time: int, was_empty: bool) -> Procedure[str | None]:
-        """Asks for an instance for this time: its id, or None where the minute is somebody else's."""
+        """Asks for an instance for this time: its id, or None where the minute is somebody else's.
+
+        ``was_empty``: an earlier try may have asked for this minute, whose request may still be under way.
+        """
         until = min(self._deadline, self._clock() + _CLOCK_MINUTE_LIMIT)
         for pause in chain(_CLOCK_MINUTE_PAUSES, repeat(_CLOCK_MINUTE_PAUSES[-1])):
             self._note(time)
             try:
                 flow_instance_id: str = yield self._target.call(time)
             except EnosRequestError as error:
+                self._note_refused(time, was_empty)
                 if error.code != replies.INVALID:
                     raise
                 yield from self._check_target()
@@ -220,6 +262,7 @@ class _Starter:
             except EnosError as error:
                 answered = isinstance(error, EnosApiError) and not isinstance(error, EnosServerError)
                 if answered or not error.sent:
+                    self._note_refused(time, was_empty)
                     raise
                 return (yield from self._find_unanswered(time, error))
             else:
@@ -367,6 +410,14 @@ class _Starter:
         further = self._further_times or []
         return further.index(minute_of(time)) + 1 if minute_of(time) in further else self._attempt.base
 
-    def _note(self, time: int, flow_instance_id: str | None = None) -> None:
+    def _note_refused(self, time: int, was_empty: bool) -> None:
+        """Nothing came of this request; of an earlier one for this minute, something still may."""
+        if not was_empty:
+            self._note(time, refused=True)
+
+    def _note(self, time: int, flow_instance_id: str | None = None, *, refused: bool = False) -> None:
         attempt = self._attempt
-        self._record(Intent(attempt.lineage, attempt.base, attempt.trigger_time, time, flow_instance_id))
+        intent = Intent(
+            attempt.lineage, attempt.base, attempt.trigger_time, time, flow_instance_id, self._index, refused
+        )
+        self._record(intent)

@@ -450,9 +450,34 @@ def test_the_same_try_executed_twice_with_a_request_lost_between(
     sim.fault("http_403", on="flows/triggerFromTask")
     with pytest.raises(AirflowFailException, match="403"):
         one.run()
+    state_store.set("enos_trigger", state_store.history[0])
     sim.trigger(3377, 108580, TRIGGER_TIME)
     assert one.run() == INSTANCE
     assert started(sim) == [INSTANCE]
+
+
+def test_a_try_after_one_that_was_refused_takes_over_nothing(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    """What has the minute by then is another task's."""
+    one = task(state_store)
+    sim.fault("http_429", on="flows/triggerFromTask", times=None)
+    with pytest.raises(errors.EnosRateLimitError):
+        one.run()
+    sim.clear_faults()
+    assert task(state_store.__class__()).run() == INSTANCE
+    assert one.retry() == NEXT_INSTANCE
+
+
+def test_a_clear_starts_another_though_a_conflict_had_led_further(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    """The task had the second minute: its next lineage begins with the third, whatever is lost."""
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    one = task(state_store)
+    assert one.run() == NEXT_INSTANCE
+    sim.fault("lost_reply", on="flows/triggerFromTask")
+    assert one.clear() == "3377-20200706062800"
 
 
 def test_a_try_counted_from_0_is_a_fresh_one(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
@@ -528,6 +553,8 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         "trigger_time": TRIGGER_TIME,
         "sent_time": TRIGGER_TIME,
         "flow_instance_id": None,
+        "index": 0,
+        "refused": False,
     }
     assert recorded_at_request == [intent]
     assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE}]

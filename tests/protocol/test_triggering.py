@@ -29,7 +29,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol.messages import Call
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage
 from airflow_provider_enos.protocol.trigger_time import MINUTE, MOST_MINUTES, predicted_flow_instance_id
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, lineage_base, start
+from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, attempt_of, lineage_base, start
 
 TIME = 1594016819108
 """2020-07-06T06:26:59.108Z, which is 14:26 in the gateway's zone."""
@@ -126,7 +126,9 @@ def retry(**changes: Any) -> dict[str, Any]:
 
 
 def stored(sent_time: int = TIME, flow_instance_id: str | None = None, **changes: Any) -> dict[str, Any]:
-    intent = Intent(0, changes.get("base", 0), changes.get("trigger_time", TIME), sent_time, flow_instance_id)
+    refused = changes.pop("refused", False)
+    base, trigger_time = changes.get("base", 0), changes.get("trigger_time", TIME)
+    intent = Intent(0, base, trigger_time, sent_time, flow_instance_id, refused=refused)
     return {"fresh": False, "has_record": True, "intent": intent, **changes}
 
 
@@ -176,16 +178,17 @@ def test_intent_is_recorded_before_each_request(run: Any, records: list[Intent])
     run([CONFLICT, THE_FLOW, instance(0), ZONE, name(1)])
     assert records == [
         Intent(0, 0, TIME, TIME),
-        Intent(0, 0, TIME, FIRST + MINUTE),
-        Intent(0, 0, TIME, FIRST + MINUTE, name(1)),
+        Intent(0, 0, TIME, TIME, refused=True),
+        Intent(0, 0, TIME, FIRST + MINUTE, index=1),
+        Intent(0, 0, TIME, FIRST + MINUTE, name(1), index=1),
     ]
 
 
 def test_intent_names_the_lineage(run: Any, records: list[Intent]) -> None:
     run([ZONE, name(2)], lineage=7, base=2)
     assert records == [
-        Intent(7, 2, TIME, FIRST + 2 * MINUTE),
-        Intent(7, 2, TIME, FIRST + 2 * MINUTE, name(2)),
+        Intent(7, 2, TIME, FIRST + 2 * MINUTE, index=2),
+        Intent(7, 2, TIME, FIRST + 2 * MINUTE, name(2), index=2),
     ]
 
 
@@ -589,6 +592,61 @@ def test_trigger_time_was_changed_meanwhile(run: Any) -> None:
     assert isinstance(played.error, EnosTriggerConflictError)
 
 
+# A retry after a refusal that was recorded
+
+
+SURE = [
+    UNSENT,
+    never_sent(refusal(EnosServerError, 503)),
+    refusal(EnosAccessError, 62103),
+    refusal(EnosRateLimitError, 429),
+    refusal(EnosRequestError, 62104),
+    refusal(EnosApiError, 99403),
+]
+
+
+@pytest.mark.parametrize("error", SURE)
+def test_refusal_is_recorded(run: Any, records: list[Intent], error: EnosError) -> None:
+    assert type(run([error], has_record=True).error) is type(error)
+    assert records == [Intent(0, 0, TIME, TIME), Intent(0, 0, TIME, TIME, refused=True)]
+
+
+def test_conflict_is_recorded_before_anything_is_looked_at(run: Any, records: list[Intent]) -> None:
+    """Whatever fails then, a retry knows that the instance in this minute is somebody else's."""
+    run([CONFLICT, THE_FLOW, LOST], has_record=True)
+    assert records[-1] == Intent(0, 0, TIME, TIME, refused=True)
+
+
+def test_clock_minute_is_waited_out_with_an_open_record(run: Any, records: list[Intent]) -> None:
+    """Each time it is sent again, it may be carried out."""
+    run([CONFLICT, THE_FLOW, *NOWHERE, LOST, *NOWHERE * 5], has_record=True)
+    assert [record.refused for record in records] == [False, True, False]
+
+
+@pytest.mark.parametrize("error", [CONFLICT, *SURE])
+def test_refusal_after_an_unanswered_request_is_not_recorded(run: Any, records: list[Intent], error: EnosError) -> None:
+    """The unanswered one may still arrive."""
+    rest = [THE_FLOW, LOST] if error is CONFLICT else []
+    assert run([*NOWHERE, error, *rest], **stored()).error is not None
+    assert [record.refused for record in records] == [False]
+
+
+def test_retry_after_a_refusal_sends_without_a_look(run: Any) -> None:
+    played = run([name(0)], **stored(refused=True))
+    assert played.operations == [TRIGGER]
+    assert times_of(played) == [TIME]
+
+
+def test_retry_after_a_refusal_takes_over_nothing(run: Any) -> None:
+    """What is in the minute is another task's, or somebody else's."""
+    played = run([CONFLICT, THE_FLOW, instance(0), ZONE, name(1)], **stored(refused=True))
+    assert played.value == name(1)
+    played = run([CONFLICT, THE_FLOW, instance(0)], on_conflict="fail", **stored(refused=True))
+    assert isinstance(played.error, EnosTriggerConflictError)
+    played = run([ZONE, CONFLICT, THE_FLOW, instance(2), name(3)], **stored(FIRST + 2 * MINUTE, refused=True))
+    assert played.value == name(3)
+
+
 # After a clear
 
 
@@ -597,7 +655,7 @@ def test_lineage_has_a_minute_of_its_own(run: Any, records: list[Intent]) -> Non
     assert played.value == name(2)
     assert played.operations == [ZONE_CALL, TRIGGER]
     assert times_of(played) == [FIRST + 2 * MINUTE]
-    assert records[0] == Intent(0, 2, TIME, FIRST + 2 * MINUTE)
+    assert records[0] == Intent(0, 2, TIME, FIRST + 2 * MINUTE, index=2)
 
 
 def test_lineage_never_takes_an_earlier_ones(run: Any) -> None:
@@ -680,6 +738,8 @@ def test_intent_through_json(intent: Intent) -> None:
         {"lineage": 0, "base": True, "trigger_time": 1, "sent_time": 2},
         {"lineage": 0, "base": 0.0, "trigger_time": 1, "sent_time": 2},
         {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "flow_instance_id": 5},
+        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "index": "0"},
+        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "refused": 0},
         {"base": 0, "trigger_time": 1, "sent_time": 2},
         {"lineage": None, "base": 0, "trigger_time": 1, "sent_time": 2},
         {"lineage": "0", "base": 0, "trigger_time": 1, "sent_time": 2},
@@ -696,13 +756,21 @@ def test_intent_of_another_version() -> None:
 
 def test_what_is_written_of_an_intent() -> None:
     """Records of this package's earlier versions are read by later ones: the names stay."""
-    assert Intent(5, 2, 3, 4, "x").to_json() == {
+    assert Intent(5, 2, 3, 4, "x", 6, True).to_json() == {
         "lineage": 5,
         "base": 2,
         "trigger_time": 3,
         "sent_time": 4,
         "flow_instance_id": "x",
+        "index": 6,
+        "refused": True,
     }
+
+
+def test_intent_of_an_earlier_version() -> None:
+    """It says neither which minute it was nor that nothing came of it."""
+    data = {"lineage": 5, "base": 2, "trigger_time": 3, "sent_time": 4, "flow_instance_id": None}
+    assert Intent.from_json(data) == Intent(5, 2, 3, 4, None, 0, False)
 
 
 # Lineages
@@ -744,6 +812,35 @@ def test_lineage_base_after_any_clears(retries: int, tries: list[int], now: int)
         max_tries = done + retries
     for try_number in range(done + 1, done + min(now, retries + 1) + 1):
         assert lineage_base(try_number=try_number, max_tries=max_tries, retries=retries) == done
+
+
+def attempt(intent: Intent | None = None, **changes: Any) -> Attempt:
+    """The second try of a task with two retries, of which ``intent`` is stored."""
+    arguments = {"try_number": 2, "max_tries": 2, "retries": 2, "has_record": True, "now": TIME, **changes}
+    return attempt_of(intent and intent.to_json(), trigger_time=lambda now: now, **arguments)
+
+
+def test_attempt_of_a_retry() -> None:
+    """ "now" is what it was at the first try."""
+    intent = Intent(2, 0, TIME - 5, FIRST, None, 0)
+    assert attempt(intent) == Attempt(TIME - 5, 2, 0, False, True, intent)
+    assert attempt(has_record=False) == Attempt(TIME, 2, 0, False, False, None)
+
+
+def test_attempt_after_a_clear() -> None:
+    """The record of the lineage before it is not its own."""
+    assert attempt(Intent(2, 0, TIME - 5, FIRST), max_tries=3) == Attempt(TIME, 3, 1, True, True, None)
+    assert attempt(max_tries=3, has_record=False) == Attempt(TIME, 3, 1, True, False, None)
+
+
+@pytest.mark.parametrize(("index", "base"), [(0, 1), (1, 2), (5, 6)])
+def test_attempt_after_a_lineage_that_conflicts_led_further(index: int, base: int) -> None:
+    """Its minutes are passed over, so that none of its instances is found for a request that is lost."""
+    assert attempt(Intent(2, 0, TIME, FIRST, None, index), max_tries=3).base == base
+
+
+def test_attempt_counted_from_0_is_fresh() -> None:
+    assert attempt(try_number=0).fresh
 
 
 # Exactly once
