@@ -25,6 +25,7 @@ default_sleep: Callable[[float], None] = time.sleep
 """How clients wait that are not told otherwise: tests put something shorter here."""
 
 _CHUNK = 64 * 1024
+_WAKE_UP = 1.0
 
 _gateways: dict[tuple[int, str, str, str], Gateway] = {}
 
@@ -64,6 +65,8 @@ class SyncClient:
         self._proxies: dict[str, str] = {}
         self.before_unsafe: Callable[[], None] = lambda: None
         """Called just before a request that is not safe to repeat goes out; an error of it keeps that from going."""
+        self.while_sleeping: Callable[[], None] | None = None
+        """Called each second of a pause; an error of it ends the pause. A signal handler that returns does not."""
 
     def call(self, call: Call[T]) -> T:
         """The result of one call."""
@@ -96,10 +99,17 @@ class SyncClient:
             steps.close()
 
     def _step_of_procedure(self, step: Call[Any] | Sleep) -> Any:
-        return self._sleep(step.seconds) if isinstance(step, Sleep) else self.call(step)
+        return self.call(step) if isinstance(step, Call) else self._pause(step.seconds)
 
     def _step_of_exchange(self, step: Request | Sleep) -> Response | None:
-        return self._sleep(step.seconds) if isinstance(step, Sleep) else self._send(step)
+        return self._send(step) if isinstance(step, Request) else self._pause(step.seconds)
+
+    def _pause(self, seconds: float) -> Any:
+        while self.while_sleeping is not None and seconds > _WAKE_UP:
+            self._sleep(_WAKE_UP)
+            self.while_sleeping()
+            seconds -= _WAKE_UP
+        self._sleep(seconds)
 
     def _send(self, request: Request) -> Response:
         import requests

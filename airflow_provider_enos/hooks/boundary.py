@@ -140,33 +140,38 @@ def _state_of(task_instance: Any) -> str | None:
 class TaskState:
     """One value of the task instance that outlives a try, where Airflow can keep it (3.3 and later).
 
-    Keeping it is never worth failing for: if the store does, a warning is logged and the value counts as not kept.
+    Keeping it is never worth failing for: a store that fails is a warning, and is tried again the next time.
     """
 
     def __init__(self, context: Context, key: str, log: Log) -> None:
         self._store: Any = context.get("task_state_store")
         self._key = key
         self._log = log
-
-    @property
-    def kept(self) -> bool:
-        """Whether there is a store, and it has not failed so far."""
-        return self._store is not None
+        self._warned = False
+        self.kept = self._store is not None
+        """Whether what an earlier try saved can be told: there is a store, and reading it has not failed."""
 
     def load(self) -> Any:
         """The value; None where there is none."""
-        return self._try(lambda store: store.get(self._key))
-
-    def save(self, value: Any) -> None:
-        """Keeps the value, a JSON structure, in place of an earlier one."""
-        self._try(lambda store: store.set(self._key, value))
-
-    def _try(self, use: Any) -> Any:
         if self._store is None:
             return None
         try:
-            return use(self._store)
-        except Exception as error:  # noqa: BLE001 - a store can be anybody's, and is not worth failing for
-            self._log.warning("Airflow's task state store fails, going on without it: %s", error)
-            self._store = None
+            return self._store.get(self._key)
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self.kept = False
+            self._warn(error)
             return None
+
+    def save(self, value: Any) -> None:
+        """Keeps the value, a JSON structure, in place of an earlier one."""
+        if self._store is None:
+            return
+        try:
+            self._store.set(self._key, value)
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._log.warning("Airflow's task state store fails, going on without it: %s", error)
+        self._warned = True

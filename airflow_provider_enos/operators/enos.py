@@ -19,8 +19,8 @@ from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airfl
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.exchange import AT_ONCE
-from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.triggering import Attempt, OnConflict, Target, attempt_of, start
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, attempt_of, start
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, read_ended, wait
 
 if TYPE_CHECKING:
@@ -84,22 +84,16 @@ class _TriggerOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Starts the instance, waits if wanted, and gives its id."""
         with airflow_errors():
-            hook = self._hook()
-            deadline = time() + self.timeout
-            flow_instance_id = self._start(hook, self._target(), context, deadline)
-            if not self.wait_for_completion:
-                return flow_instance_id
-            if self.deferrable:
-                self._defer(flow_instance_id, deadline)
-            return self._end(hook, flow_instance_id, lambda watch: self._wait(hook, watch, deadline))
+            return self._start_and_wait(context)
 
-    def execute_complete(self, context: Context, event: Any) -> str:
+    def execute_complete(self, context: Context, event: Any, taken_over: bool = False) -> str:
         """Goes on once the trigger has fired: the end is the same as without deferral."""
         with airflow_errors():
             event = InstanceEvent.of(event)
             hook = self._hook()
             self._flow_instance_id = event.flow_instance_id
-            return self._end(hook, event.flow_instance_id, lambda watch: self._ended(hook, watch, event.error))
+            instance = self._awaited(hook, event.flow_instance_id, lambda watch: self._ended(hook, watch, event.error))
+            return self._end(context, hook, instance, taken_over)
 
     def on_kill(self) -> None:
         """Cancels the instance, in the 5 seconds that Airflow leaves, and without a word to Airflow.
@@ -112,6 +106,18 @@ class _TriggerOperator(BaseOperator):
         self._killed = True
         if self._flow_instance_id is not None:
             self._cancel_killed(self._flow_instance_id)
+
+    def _start_and_wait(self, context: Context) -> str:
+        hook = self._hook()
+        deadline = time() + self.timeout
+        flow_instance_id, taken_over = self._start(hook, context, deadline)
+        if not self.wait_for_completion:
+            return flow_instance_id
+        if self.deferrable:
+            self._defer(flow_instance_id, deadline, taken_over)
+        hook.client.while_sleeping = self._check_still_wanted
+        instance = self._awaited(hook, flow_instance_id, lambda watch: self._wait(hook, watch, deadline))
+        return self._end(context, hook, instance, taken_over)
 
     def _target(self) -> Target:
         """What to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
@@ -127,16 +133,24 @@ class _TriggerOperator(BaseOperator):
         )
         return hook
 
-    def _start(self, hook: EnosHook, target: Target, context: Context, deadline: float) -> str:
+    def _start(self, hook: EnosHook, context: Context, deadline: float) -> tuple[str, bool]:
+        """The id of the instance, and whether it was taken over from an earlier try."""
+        target = self._target()
         ti: Any = context["ti"]
         state = TaskState(context, _STATE_KEY, self.log)
+        senders: list[int] = []
+
+        def record(intent: Intent) -> None:
+            senders.append(intent.try_number)
+            state.save(intent.to_json())
+
         hook.client.before_unsafe = self._check_not_killed
         flow_instance_id = hook.client.run(
             start(
                 target,
                 self._attempt(ti, state),
                 on_conflict=self.on_conflict,
-                record=lambda intent: state.save(intent.to_json()),
+                record=record,
                 log=self.log,
                 deadline=deadline,
                 clock=time,
@@ -154,13 +168,21 @@ class _TriggerOperator(BaseOperator):
         if self.do_xcom_push:
             ti.xcom_push(key="flow_instance_id", value=flow_instance_id)
             ti.xcom_push(key="return_value", value=flow_instance_id)
-        return flow_instance_id
+        return flow_instance_id, senders[-1] != ti.try_number
 
     def _check_not_killed(self) -> None:
         if self._killed:
             error = EnosTriggerError("the task was killed before the flow was started")
             error.sent = False
             raise error
+
+    def _check_still_wanted(self) -> None:
+        if self._killed and self._flow_instance_id is not None:
+            raise EnosFlowCancelledError(
+                f"flow instance {self._flow_instance_id}: the task was killed while it waited",
+                flow_instance_id=self._flow_instance_id,
+                status="unknown",
+            )
 
     def _attempt(self, ti: Any, state: TaskState) -> Attempt:
         """Where this try stands: a clear raises ``max_tries``, a retry does not."""
@@ -175,7 +197,7 @@ class _TriggerOperator(BaseOperator):
             trigger_time=lambda now: times.parse(self.trigger_time, now=now),
         )
 
-    def _defer(self, flow_instance_id: str, deadline: float) -> None:
+    def _defer(self, flow_instance_id: str, deadline: float, taken_over: bool) -> None:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
         trigger = EnosFlowInstanceTrigger(
@@ -190,7 +212,7 @@ class _TriggerOperator(BaseOperator):
             user_id=self.user_id,
         )
         # No timeout of Airflow's: it would end the task without a word to EnOS. The deadline is the trigger's.
-        self.defer(trigger=trigger, method_name="execute_complete")
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"taken_over": taken_over})
 
     def _wait(self, hook: EnosHook, watch: Watch, deadline: float) -> FlowInstance:
         return hook.client.run(wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time))
@@ -201,16 +223,23 @@ class _TriggerOperator(BaseOperator):
             raise error
         return hook.client.run(read_ended(watch, poll_interval=self.poll_interval, clock=time))
 
-    def _end(self, hook: EnosHook, flow_instance_id: str, wait: Callable[[Watch], FlowInstance]) -> str:
-        """Ends as the instance ends that ``wait`` gives."""
+    def _awaited(self, hook: EnosHook, flow_instance_id: str, wait: Callable[[Watch], FlowInstance]) -> FlowInstance:
+        """The ended instance that ``wait`` gives; one that is late is cancelled."""
         link = hook.settings.link(flow_instance_id)
         watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link, known=True)
         try:
-            instance = wait(watch)
+            return wait(watch)
         except EnosFlowTimeoutError as error:
             raise (hook.client.run(cancel_late(error)) if self.cancel_on_timeout else error) from None
+
+    def _end(self, context: Context, hook: EnosHook, instance: FlowInstance, taken_over: bool) -> str:
+        """Ends as the instance has ended."""
+        if taken_over and instance.status.outcome is Outcome.CANCELLED and not self._killed:
+            # The try that was killed, or was late, has asked for it: EnOS may take its time to carry it out.
+            self.log.warning("%s has been cancelled since it was taken over", instance.flow_instance_id)
+            return self._start_and_wait(context)
         end_as(instance, hook, task_logs=self.task_logs, log=self.log)
-        return flow_instance_id
+        return instance.flow_instance_id
 
     def _cancel_killed(self, flow_instance_id: str) -> None:
         if self._last_client is None:

@@ -74,8 +74,14 @@ class Target:
 class Intent:
     """What is written down before each request: which lineage, for which time, and what came of it.
 
-    ``lineage`` is Airflow's ``max_tries``, which a clear raises and a retry does not. ``index`` is that of the minute.
-    ``refused``: no request of this lineage for this minute can have been carried out, so what is there is not ours.
+    :param lineage: Airflow's ``max_tries``, which a clear raises and a retry does not.
+    :param base: the index of the lineage's first minute.
+    :param trigger_time: what the lineage was asked for, epoch milliseconds.
+    :param sent_time: the trigger time of the request.
+    :param flow_instance_id: the instance that came of it, once it is known.
+    :param index: that of the minute that was asked for.
+    :param refused: no request of this lineage for that minute can have been carried out: what is there is not ours.
+    :param try_number: the try that sent the request; 0 where all that is known is that it was an earlier one.
     """
 
     lineage: int
@@ -85,6 +91,7 @@ class Intent:
     flow_instance_id: str | None = None
     index: int = 0
     refused: bool = False
+    try_number: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -113,6 +120,7 @@ class Attempt:
     :param fresh: whether this is the first try of its lineage.
     :param has_record: whether intents are recorded at all; if so, a retry without one sent nothing.
     :param intent: what was recorded for this lineage.
+    :param try_number: Airflow's number of this try.
     """
 
     trigger_time: int
@@ -121,6 +129,7 @@ class Attempt:
     fresh: bool = True
     has_record: bool = False
     intent: Intent | None = None
+    try_number: int = 0
 
 
 def lineage_base(*, try_number: int, max_tries: int, retries: int) -> int:
@@ -154,8 +163,8 @@ def attempt_of(
     if intent is None or intent.lineage != max_tries:
         # Conflicts may have led the lineage before this one further than its tries.
         base = tries if intent is None else max(tries, intent.index + 1)
-        return Attempt(trigger_time(now), max_tries, base, fresh, has_record)
-    return Attempt(trigger_time(intent.trigger_time), max_tries, intent.base, fresh, has_record, intent)
+        return Attempt(trigger_time(now), max_tries, base, fresh, has_record, None, try_number)
+    return Attempt(trigger_time(intent.trigger_time), max_tries, intent.base, fresh, has_record, intent, try_number)
 
 
 def start(
@@ -219,7 +228,7 @@ class _Starter:
             if found is None:
                 return (yield from self.start(index, empty_minute=minute_of(time)))
             if found.status.outcome not in (Outcome.FAILED, Outcome.CANCELLED):
-                return self._take_over(time, found, "which an earlier try of this task started")
+                return self._take_over_from_earlier(time, found, "started")
             self._log.info("%s ended with status %s: starting another", found.flow_instance_id, str(found.status))
             index += 1
             if intent:
@@ -277,14 +286,20 @@ class _Starter:
         self._log.info("Started flow instance %s", flow_instance_id)
         return flow_instance_id
 
-    def _take_over(self, time: int, found: FlowInstance, why: str) -> str:
-        self._note(time, found.flow_instance_id)
+    def _take_over_from_earlier(self, time: int, found: FlowInstance, did: str) -> str:
+        sender = self._attempt.intent.try_number if self._attempt.intent else 0
+        who = f"try {sender}" if sender else "an earlier try"
+        return self._take_over(time, found, f"which {who} of this task {did}", sender)
+
+    def _take_over(self, time: int, found: FlowInstance, why: str, sender: int | None = None) -> str:
+        self._note(time, found.flow_instance_id, sender=sender)
         self._log.info("Took over flow instance %s (%s), %s", found.flow_instance_id, str(found.status), why)
         return found.flow_instance_id
 
     def _settle_conflict(self, time: int, found: FlowInstance, was_empty: bool, error: EnosRequestError) -> str | None:
         if was_empty:
-            return self._take_over(time, found, "which appeared in this minute after an earlier request of this task")
+            # The minute was empty a moment ago: it is the request of an earlier try that has come late.
+            return self._take_over_from_earlier(time, found, "asked for, and which came late")
         if self._on_conflict == "attach":
             return self._take_over(time, found, 'which somebody else started in this minute (on_conflict="attach")')
         if self._on_conflict == "fail":
@@ -415,9 +430,18 @@ class _Starter:
         if not was_empty:
             self._note(time, refused=True)
 
-    def _note(self, time: int, flow_instance_id: str | None = None, *, refused: bool = False) -> None:
+    def _note(
+        self, time: int, flow_instance_id: str | None = None, *, refused: bool = False, sender: int | None = None
+    ) -> None:
         attempt = self._attempt
         intent = Intent(
-            attempt.lineage, attempt.base, attempt.trigger_time, time, flow_instance_id, self._index, refused
+            lineage=attempt.lineage,
+            base=attempt.base,
+            trigger_time=attempt.trigger_time,
+            sent_time=time,
+            flow_instance_id=flow_instance_id,
+            index=self._index,
+            refused=refused,
+            try_number=attempt.try_number if sender is None else sender,
         )
         self._record(intent)

@@ -62,9 +62,9 @@ def test_a_state_without_a_store_keeps_nothing(context: Any) -> None:
     """As before Airflow 3.3; and without a word, since nothing is wrong."""
     log = Log()
     state = TaskState(context, "enos", log)
-    assert not state.kept
     state.save({"a": 1})
     assert state.load() is None
+    assert not state.kept, "what an earlier try saved cannot be told"
     assert log.lines == []
 
 
@@ -88,10 +88,21 @@ def test_a_failing_store_is_warned_of_once(broken_store: StateStore, first: str)
         assert state.load() is None
     else:
         state.save({"a": 1})
-    assert not state.kept
     state.save({"a": 1})
     assert state.load() is None
+    assert not state.kept, "what an earlier try saved cannot be told"
     assert log.lines == ["Airflow's task state store fails, going on without it: no store today"]
+
+
+def test_a_store_that_works_again_is_used_again(broken_store: StateStore) -> None:
+    """What is written before a request fails, what is written after it does not: a retry finds that."""
+    log = Log()
+    state = TaskState({"task_state_store": broken_store}, "enos", log)
+    state.save({"a": 1})
+    broken_store.broken = False
+    state.save({"a": 2})
+    assert (state.load(), state.kept) == ({"a": 2}, True)
+    assert len(log.lines) == 1
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])

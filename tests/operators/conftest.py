@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +25,24 @@ class Task:
     operator_class: type[Any] = EnosTriggerFlowFromTaskOperator
 
     def run(self) -> str:
+        return self._made().execute(self._context)
+
+    def resume(self, method: str, event: Any, kwargs: dict[str, Any]) -> str:
+        """Goes on after a deferral, in another process."""
+        result: str = getattr(self._made(), method)(self._context, json.loads(json.dumps(event)), **kwargs)
+        return result
+
+    def _made(self) -> Any:
         logged = type("Logged", (self.operator_class,), {"log": self.log})
-        operator = logged(task_id="task", **self.arguments)
+        self.operator = logged(task_id="task", **self.arguments)
+        return self.operator
+
+    @property
+    def _context(self) -> dict[str, Any]:
         context: dict[str, Any] = {"ti": self.ti}
         if self.store is not None:
             context["task_state_store"] = self.store
-        self.operator = operator
-        return operator.execute(context)
+        return context
 
     def retry(self) -> str:
         """The next try: Airflow has cleared the XComs and kept ``max_tries``."""

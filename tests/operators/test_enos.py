@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -7,13 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import jinja2
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.client import sync
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
     EnosTriggerFlowFromTaskOperator,
@@ -25,6 +28,7 @@ from airflow_provider_enos.simulator.wire import json_reply
 INSTANCE = "3377-20200706062600"
 NEXT_INSTANCE = "3377-20200706062700"
 TRIGGER_TIME = 1594016819108
+FLOW = 5001
 
 MakeTask = Callable[..., Any]
 
@@ -364,6 +368,16 @@ def lose_it(task: Any, sim: EnosSimulator) -> None:
         task.run()
 
 
+def completed(task: Any, run: Callable[[], str]) -> str:
+    """What ``run`` gives; where the task is deferred, what it gives when it is resumed, as often as it takes."""
+    while True:
+        try:
+            return run()
+        except TaskDeferred as deferral:
+            event = asyncio.run(anext(deferral.trigger.run()))
+            run = partial(task.resume, deferral.method_name, event.payload, deferral.kwargs or {})
+
+
 def started(sim: EnosSimulator) -> list[str]:
     return [instance.id for instance in sim.instances]
 
@@ -555,6 +569,7 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         "flow_instance_id": None,
         "index": 0,
         "refused": False,
+        "try_number": 1,
     }
     assert recorded_at_request == [intent]
     assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE}]
@@ -681,6 +696,54 @@ def test_a_kill_with_a_gateway_that_hangs_is_over_in_time(task: MakeTask, sim: E
         one.run()
     assert took[0] < 4
     assert sim.count("flowInstances/cancel") == 1
+
+
+def test_a_killed_task_does_not_sleep_on(task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow would wait for 5 seconds, and then kill it the hard way."""
+    monkeypatch.setattr(sync, "default_sleep", time.sleep)
+    sim.cancel_takes = 60
+    sim.progress = "manual"
+    one = task(poll_interval=30)
+    begun = time.monotonic()
+    with (
+        killed_at(sim, one, at("replied", "flowInstances/get")),
+        pytest.raises(errors.EnosFlowCancelledError, match="the task was killed while it waited"),
+    ):
+        one.run()
+    assert time.monotonic() - begun < 3
+    assert sim.instances[0].cancelled
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_what_an_earlier_try_had_cancelled_is_not_the_end_of_this_one(
+    task: MakeTask, sim: EnosSimulator, store: Any, deferrable: bool
+) -> None:
+    """As when a user clears a running task: what the next try finds runs, and EnOS carries the cancel out only then."""
+    sim.add_flow(FLOW, tasks=[1], progress="manual")
+    sim.cancel_takes = 0.3
+    one = task(store, flow_id=FLOW, from_task_id=1, timeout=0.2, deferrable=deferrable)
+    with pytest.raises(errors.EnosFlowTimeoutError, match="it was asked to be cancelled"):
+        completed(one, one.run)
+    assert (sim.instances[0].status, sim.instances[0].cancelled) == ("RUNNING", True)
+    sim.add_flow(FLOW, tasks=[1], progress="at_once")
+    one.arguments["timeout"] = 10
+    assert completed(one, one.retry) == f"{FLOW}-20200706062700"
+    assert [instance.status for instance in sim.instances] == ["CANCEL", "SUCCESS"]
+    assert f"{FLOW}-20200706062600 has been cancelled since it was taken over" in one.log.lines
+    assert one.ti.xcom["return_value"] == f"{FLOW}-20200706062700"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_an_instance_of_its_own_that_is_cancelled_is_the_end(
+    task: MakeTask, sim: EnosSimulator, store: Any, deferrable: bool
+) -> None:
+    sim.fault("internal_error", on="flows/triggerFromTask")
+    one = task(store, flow_id=4002, from_task_id=40021, deferrable=deferrable)
+    with pytest.raises(errors.EnosError):
+        one.run()
+    with pytest.raises(errors.EnosFlowCancelledError, match="4002-20200706062600 ended with status CANCEL"):
+        completed(one, one.retry)
+    assert started(sim) == ["4002-20200706062600"]
 
 
 def test_a_kill_leaves_the_instance_alone_if_told_so(task: MakeTask, sim: EnosSimulator) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -475,6 +475,21 @@ def test_retry_takes_over(run: Any, log: Any, status: str) -> None:
     ]
 
 
+def test_retry_with_a_record_says_whose_instance_it_takes_over(run: Any, log: Any, records: Any) -> None:
+    """And whoever takes it over from this try can say the same."""
+    attempt = stored(TIME, name(0), try_number=3)
+    attempt["intent"] = replace(attempt["intent"], try_number=1)
+    assert run([instance(0)], **attempt).value == name(0)
+    assert log.lines == [f"info: Took over flow instance {name(0)} (RUNNING), which try 1 of this task started"]
+    assert [record.try_number for record in records] == [1]
+
+
+def test_what_a_retry_starts_itself_is_its_own(run: Any, records: Any) -> None:
+    attempt = stored(TIME, name(0), try_number=3)
+    assert run([instance(0, "FAIL"), ZONE, name(1)], **attempt).value == name(1)
+    assert {record.try_number for record in records} == {3}
+
+
 @pytest.mark.parametrize("status", ["FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL"])
 def test_retry_after_a_bad_end_looks_at_the_next_minute_first(run: Any, status: str) -> None:
     """An earlier retry may have started one there."""
@@ -501,7 +516,7 @@ def test_late_request_of_an_earlier_try_is_taken_over(run: Any, log: Any, on_con
     """The minute was empty a moment ago: what has it now is ours, whatever ``on_conflict`` says."""
     played = run([*NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict=on_conflict, **retry())
     assert played.value == name(0)
-    assert any("appeared in this minute" in line for line in log.lines)
+    assert any("of this task asked for, and which came late" in line for line in log.lines)
 
 
 def test_late_request_is_taken_over_in_the_next_minute_too(run: Any) -> None:
@@ -756,7 +771,7 @@ def test_intent_of_another_version() -> None:
 
 def test_what_is_written_of_an_intent() -> None:
     """Records of this package's earlier versions are read by later ones: the names stay."""
-    assert Intent(5, 2, 3, 4, "x", 6, True).to_json() == {
+    assert Intent(5, 2, 3, 4, "x", 6, True, 7).to_json() == {
         "lineage": 5,
         "base": 2,
         "trigger_time": 3,
@@ -764,6 +779,7 @@ def test_what_is_written_of_an_intent() -> None:
         "flow_instance_id": "x",
         "index": 6,
         "refused": True,
+        "try_number": 7,
     }
 
 
@@ -823,14 +839,14 @@ def attempt(intent: Intent | None = None, **changes: Any) -> Attempt:
 def test_attempt_of_a_retry() -> None:
     """ "now" is what it was at the first try."""
     intent = Intent(2, 0, TIME - 5, FIRST, None, 0)
-    assert attempt(intent) == Attempt(TIME - 5, 2, 0, False, True, intent)
-    assert attempt(has_record=False) == Attempt(TIME, 2, 0, False, False, None)
+    assert attempt(intent) == Attempt(TIME - 5, 2, 0, False, True, intent, 2)
+    assert attempt(has_record=False) == Attempt(TIME, 2, 0, False, False, None, 2)
 
 
 def test_attempt_after_a_clear() -> None:
     """The record of the lineage before it is not its own."""
-    assert attempt(Intent(2, 0, TIME - 5, FIRST), max_tries=3) == Attempt(TIME, 3, 1, True, True, None)
-    assert attempt(max_tries=3, has_record=False) == Attempt(TIME, 3, 1, True, False, None)
+    assert attempt(Intent(2, 0, TIME - 5, FIRST), max_tries=3) == Attempt(TIME, 3, 1, True, True, None, 2)
+    assert attempt(max_tries=3, has_record=False) == Attempt(TIME, 3, 1, True, False, None, 2)
 
 
 @pytest.mark.parametrize(("index", "base"), [(0, 1), (1, 2), (5, 6)])
