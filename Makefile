@@ -6,12 +6,15 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
+ROUNDS ?= 20
+SEED ?= 1
 
-.PHONY: help demo test check format bench build clean
+.PHONY: help demo test chaos check format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
+	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make check   lint and types"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
@@ -31,6 +34,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	@$(BIN)/pytest $(PYTEST_OPTIONS)
+
+chaos: .venv/installed
+	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
 
 check: .venv/installed
 	@$(BIN)/ruff check .

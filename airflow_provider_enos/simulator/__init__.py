@@ -19,6 +19,8 @@ sharing nothing with the client: a simulator that called the client's signer wou
     state.py      flows, their instances, and how these progress
     seeds.py      the flows a new simulator holds
     faults.py     what can go wrong, on request
+    holds.py      requests that are stopped at a moment until told
+    saved.py      flows and instances in a file, so that they outlive the process
     control.py    /_simulator/...: the same things from outside the process
     simulator.py  EnosSimulator, which puts these together
 """

@@ -1,5 +1,5 @@
 """``python -m airflow_provider_enos.simulator``: prints the connection to export, then logs a line a
-request.
+request. With ``--state FILE`` a restart has the flows and instances of before.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from airflow_provider_enos.simulator.config import SWITCHES
 from airflow_provider_enos.simulator.simulator import EnosSimulator
 from airflow_provider_enos.simulator.wire import Record
 
 _PORT_TAKEN = 2
+_STATE_LOST = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         sim = _simulator(options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     ended = threading.Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -41,14 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"export AIRFLOW_CONN_ENOS_DEFAULT={shlex.quote(sim.connection_json)}", flush=True)
     ended.wait()
     sim.stop()
-    return 0
+    return _saved(sim, options.state)
 
 
 def _parser() -> argparse.ArgumentParser:
     defaults = EnosSimulator()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_enos.simulator",
-        description="An EnOS API gateway on the loopback interface, to try and test workflows against.",
+        description="An EnOS API gateway on the loopback interface, to try and test workflows against. Its control "
+        "path, /_simulator/, takes faults, holds (requests stopped until told), flows and ends of instances.",
         epilog="Switches: " + "; ".join(f"{name}: {about}" for name, about in SWITCHES.items()) + ".",
     )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
@@ -57,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-lifetime", type=float, default=defaults.token_lifetime, metavar="SECONDS")
     parser.add_argument("--progress", default=str(defaults.progress), help="at_once, polls:N, seconds:S, manual")
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="see below")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="flows and instances are read from it at the start, if it exists, and written to it at the end",
+    )
     parser.add_argument("--quiet", action="store_true", help="log no requests")
     return parser
 
@@ -71,7 +80,19 @@ def _simulator(options: argparse.Namespace) -> EnosSimulator:
         token_lifetime=options.token_lifetime,
     )
     sim.switch({"progress": options.progress, **dict(_switch(text) for text in options.switch)})
+    if options.state is not None and options.state.exists():
+        sim.load(options.state)
     return sim
+
+
+def _saved(sim: EnosSimulator, path: Path | None) -> int:
+    try:
+        if path is not None:
+            sim.save(path)
+    except OSError as error:
+        print(f"Cannot keep the state in {path}: {error}.", file=sys.stderr)
+        return _STATE_LOST
+    return 0
 
 
 def _switch(text: str) -> tuple[str, object]:

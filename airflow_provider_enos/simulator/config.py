@@ -81,6 +81,20 @@ def not_negative(value: object) -> float:
     return number(value)
 
 
+def checked_operation(on: str | None, operations: frozenset[str]) -> str | None:
+    """The name of an operation, or None for any. Raises ValueError, naming what exists."""
+    if on is not None and on not in operations:
+        raise ValueError(f"there is no operation {on!r}; there are {', '.join(sorted(operations))}")
+    return on
+
+
+def checked_times(times: object) -> int | None:
+    """How many requests something is for, None for all. Raises ValueError."""
+    if times is None or (isinstance(times, int) and not isinstance(times, bool) and times >= 1):
+        return times
+    raise ValueError(f"times is a whole number from 1, or None for ever, not {times!r}")
+
+
 def zone_name(value: object) -> str:
     """A check that accepts ``GMT+8`` and the like, the form Get Timezone answers in."""
     if not isinstance(value, str) or not re.fullmatch(r"GMT[+-](1[0-4]|\d)", value):

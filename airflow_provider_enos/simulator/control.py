@@ -4,6 +4,10 @@ machine only.
     GET    /_simulator/state
     POST   /_simulator/faults                   {"kind": ..., "on": ..., "times": ..., options}
     DELETE /_simulator/faults
+    GET    /_simulator/holds                    what is armed, and which requests are held now
+    POST   /_simulator/holds                    {"on": ..., "at": "received", "times": ...}
+    POST   /_simulator/holds/release            {"id": ..., "drop": false}; all that are held, where no id is given
+    DELETE /_simulator/holds                    forgets what is armed, and lets go on what is held
     POST   /_simulator/switches                 {name: value, ...}
     POST   /_simulator/flows                    {"flow_id": ..., "tasks": {...}, ...}
     POST   /_simulator/instances/{id}/finish    {"status": ..., "failed_task": ...}
@@ -18,10 +22,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_enos.simulator.saved import keys_as_ids
 from airflow_provider_enos.simulator.state import Instance
 from airflow_provider_enos.simulator.wire import Reply, Request, json_reply, parse_object
 
@@ -78,6 +84,27 @@ def _clear_faults(sim: EnosSimulator, body: dict[str, Any]) -> None:
     sim.clear_faults()
 
 
+def _holds(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+    now = time.monotonic()
+    held = [{"id": one.id, "on": one.on, "at": one.at, "seconds": round(now - one.since, 3)} for one in sim.held]
+    return {"armed": sim.armed_holds, "held": held}
+
+
+def _hold(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    sim.hold(**body)
+
+
+def _release(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    held_id, drop = body.pop("id", None), body.pop("drop", False)
+    if body or not isinstance(drop, bool):
+        raise ValueError('a release has an "id", and a "drop" that is true or false')
+    sim.release(held_id, drop=drop)
+
+
+def _clear_holds(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    sim.clear_holds()
+
+
 def _switches(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
     sim.switch(body)
     return sim.switch_values
@@ -90,7 +117,7 @@ def _add_flow(sim: EnosSimulator, body: dict[str, Any]) -> None:
     # JSON has no other names than text.
     for name in ("tasks", "logs"):
         if isinstance(body.get(name), dict):
-            body[name] = {int(task): text for task, text in body[name].items()}
+            body[name] = keys_as_ids(body[name])
     sim.add_flow(flow_id, **body)
 
 
@@ -110,6 +137,10 @@ _ROUTES: Mapping[tuple[str, str], Callable[[EnosSimulator, dict[str, Any]], Mapp
     ("GET", "state"): _state,
     ("POST", "faults"): _fault,
     ("DELETE", "faults"): _clear_faults,
+    ("GET", "holds"): _holds,
+    ("POST", "holds"): _hold,
+    ("POST", "holds/release"): _release,
+    ("DELETE", "holds"): _clear_holds,
     ("POST", "switches"): _switches,
     ("POST", "flows"): _add_flow,
     ("POST", "instances/{id}/finish"): _finish,

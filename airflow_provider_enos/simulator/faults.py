@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from airflow_provider_enos.simulator.config import Config, not_negative, one_of
+from airflow_provider_enos.simulator.config import Config, checked_operation, checked_times, not_negative, one_of
 from airflow_provider_enos.simulator.gateway import expired_reply
 from airflow_provider_enos.simulator.service import INTERNAL_ERROR, envelope
 from airflow_provider_enos.simulator.wire import (
@@ -79,13 +79,9 @@ class FaultBook:
 
     def add(self, kind: str, on: str | None, times: int | None, options: Mapping[str, object]) -> None:
         """Arms a fault. Raises ValueError, naming what exists."""
-        if on is not None and on not in self._operations:
-            raise ValueError(f"there is no operation {on!r}; there are {', '.join(sorted(self._operations))}")
-        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
-            raise ValueError(f"times is a whole number from 1, or None for ever, not {times!r}")
-        fault = Fault(kind, on, _checked_options(kind, options))
+        fault = Fault(kind, checked_operation(on, self._operations), _checked_options(kind, options))
         with self._lock:
-            self._armed.append((fault, times))
+            self._armed.append((fault, checked_times(times)))
 
     def take(self, operation: str) -> Fault | None:
         """The fault that a request to this operation suffers."""

@@ -28,7 +28,9 @@ class Application(Protocol):
     """What a server serves."""
 
     def respond(self, request: Request, send: Callable[[Reply], None]) -> None:
-        """Answers a request by calling ``send`` once."""
+        """Answers a request by calling ``send``. A reply with ``Delivery.NOTHING`` closes the connection, and may come
+        after another one.
+        """
 
     def now_ms(self) -> int:
         """The clock that replies are dated by."""

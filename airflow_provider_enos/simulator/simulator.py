@@ -5,11 +5,13 @@ stopped.
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 from urllib.parse import quote, urlencode
@@ -18,6 +20,8 @@ from airflow_provider_enos.simulator.config import Config, SwitchValues
 from airflow_provider_enos.simulator.control import CONTROL_PATH, control
 from airflow_provider_enos.simulator.faults import Fault, FaultBook
 from airflow_provider_enos.simulator.gateway import Gateway
+from airflow_provider_enos.simulator.holds import Held, HoldBook
+from airflow_provider_enos.simulator.saved import load, save
 from airflow_provider_enos.simulator.seeds import seed_flows
 from airflow_provider_enos.simulator.server import HOST, Server
 from airflow_provider_enos.simulator.service import OPERATIONS, Service
@@ -25,6 +29,9 @@ from airflow_provider_enos.simulator.state import Flow, FlowDescription, Instanc
 from airflow_provider_enos.simulator.wire import Delivery, Record, Reply, Request, record_of
 
 TOKEN_OPERATIONS = ("token/get", "token/refresh")
+_ALL_OPERATIONS = frozenset({*OPERATIONS, *TOKEN_OPERATIONS})
+_WRITING_OPERATIONS = frozenset(name for name, operation in OPERATIONS.items() if operation.writes)
+_DROPPED = Reply(delivery=Delivery.NOTHING)
 
 EventCallback = Callable[[str, Record], None]
 
@@ -58,6 +65,7 @@ class EnosSimulator(Config):
         self._server: Server | None = None
         self._lock = threading.Lock()
         self._callbacks: list[EventCallback] = []
+        self._holds = HoldBook(_ALL_OPERATIONS, _WRITING_OPERATIONS)
         self._start_afresh()
         self._complete = True
 
@@ -90,17 +98,33 @@ class EnosSimulator(Config):
         server.start()
 
     def stop(self) -> None:
-        """Cuts all connections and ends all threads. What happened so far stays readable. May be repeated."""
+        """Drops what is held, cuts all connections and ends all threads. What happened so far stays readable. May be
+        repeated.
+        """
+        self._holds.clear(drop=True)
         server, self._server = self._server, None
         if server is not None:
             server.stop()
 
     def reset(self) -> None:
-        """As it was made: the seeds, no instances, requests, faults or tokens, and the switches of the
+        """As it was made: the seeds, no instances, requests, faults, holds or tokens, and the switches of the
         beginning.
         """
+        self._holds.clear(drop=True)
         self.switch(self._switches_at_first)
         self._start_afresh()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the flows and instances to a file, for ``load``. Raises OSError."""
+        save(self._world, Path(path))
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Has the flows and instances of the file in place of its own, and no tokens. Raises OSError, and ValueError
+        where the file is not one of ``save``'s.
+        """
+        world = World(self)
+        load(world, Path(path))
+        self._take_world(world)
 
     @property
     def url(self) -> str:
@@ -197,6 +221,34 @@ class EnosSimulator(Config):
         """The faults to come, in plain values."""
         return self._faults.listing()
 
+    def hold(self, *, on: str | None = None, at: str = "received", times: int | None = 1) -> None:
+        """Stops the next ``times`` requests (None: all) to ``on`` (None: to anything) at a moment, until ``release``.
+
+        The moments are those of ``on_event``: ``received``, ``accepted``, ``replied``.
+        """
+        self._holds.add(on, at, times)
+
+    def release(self, held_id: int | None = None, *, drop: bool = False) -> None:
+        """Lets a held request (None: each that is held) go on, or drops its connection.
+
+        One that is dropped at ``received`` is never done, one that is dropped at ``accepted`` never answered.
+        """
+        self._holds.release(held_id, drop=drop)
+
+    def clear_holds(self, *, drop: bool = False) -> None:
+        """Forgets the holds that are armed, and releases what is held."""
+        self._holds.clear(drop=drop)
+
+    @property
+    def held(self) -> list[Held]:
+        """The requests that are held now."""
+        return self._holds.held()
+
+    @property
+    def armed_holds(self) -> list[dict[str, object]]:
+        """The holds to come, in plain values."""
+        return self._holds.listing()
+
     def expire_tokens(self) -> None:
         """Makes every token handed out an expired one."""
         self._gateway.expire_tokens()
@@ -217,13 +269,16 @@ class EnosSimulator(Config):
             return
         received = self._note(request)
         self._tell("received", received)
-        fault = self._faults.take(request.operation)
-        reply = self._answer(request, received, fault)
+        goes_on = self._holds.pass_by(request.operation, "received")
+        fault = self._faults.take(request.operation) if goes_on else None
+        reply = self._answer(request, received, fault) if goes_on else _DROPPED
         answered = _answered(received, reply, fault)
         # Before it is sent: who has the reply finds it in the record.
         self._amend(received, answered)
         send(reply)
         self._tell("replied", answered)
+        if not self._holds.pass_by(request.operation, "replied"):
+            send(_DROPPED)
 
     @property
     def _scheme(self) -> str:
@@ -232,11 +287,15 @@ class EnosSimulator(Config):
     def _start_afresh(self) -> None:
         with self._lock:
             self._records: list[Record] = []
-        self._world = World(self)
+        world = World(self)
         for flow in seed_flows():
-            self._world.add_flow(flow)
-        self._gateway = Gateway(self, Service(self, self._world).answer)
-        self._faults = FaultBook(frozenset({*OPERATIONS, *TOKEN_OPERATIONS}))
+            world.add_flow(flow)
+        self._take_world(world)
+        self._faults = FaultBook(_ALL_OPERATIONS)
+
+    def _take_world(self, world: World) -> None:
+        self._world = world
+        self._gateway = Gateway(self, Service(self, world).answer)
 
     def _answer(self, request: Request, record: Record, fault: Fault | None) -> Reply:
         if fault and fault.seconds_before and self._server:
@@ -244,8 +303,10 @@ class EnosSimulator(Config):
         reply = Reply()
         if fault is None or fault.processed:
             reply = self._gateway.answer(request)
-            if reply.code == 0 and request.operation in OPERATIONS and OPERATIONS[request.operation].writes:
+            if reply.code == 0 and request.operation in _WRITING_OPERATIONS:
                 self._tell("accepted", record)
+                if not self._holds.pass_by(request.operation, "accepted"):
+                    return _DROPPED
         return fault.spoil(reply, request, self) if fault else reply
 
     def _note(self, request: Request) -> Record:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -170,8 +170,8 @@ class Instance:
 
 
 @dataclass
-class _Run:
-    """An instance as the world keeps it."""
+class Run:
+    """An instance as the world keeps it, and as a file can."""
 
     id: str
     flow: Flow
@@ -180,7 +180,6 @@ class _Run:
     from_task_id: int | None
     parameters: dict[str, str]
     type: int | None
-    levels: dict[int, int]
     nodes: dict[int, str]
     set_by_hand: dict[int, str] = field(default_factory=dict)
     status: str = "INIT"
@@ -193,6 +192,11 @@ class _Run:
     """When the cancel comes true."""
     started_at: int | None = None
     ended_at: int | None = None
+
+    def __post_init__(self) -> None:
+        tasks = set(self.flow.tasks) if self.from_task_id is None else self.flow.downstream(self.from_task_id)
+        self.levels = self.flow.levels(tasks)
+        """The nodes that run, and how many levels run before each."""
 
     @property
     def stamp(self) -> str:
@@ -232,11 +236,11 @@ class _Line:
 
     flow: Flow
     minutes: set[int] = field(default_factory=set)
-    unended: list[_Run] = field(default_factory=list)
+    unended: list[Run] = field(default_factory=list)
     last_triggered: int | None = None
     free_since: int = 0
 
-    def running(self) -> _Run | None:
+    def running(self) -> Run | None:
         return next((run for run in self.unended if run.started_at is not None), None)
 
 
@@ -247,8 +251,8 @@ class World:
         self._config = config
         self._lock = threading.RLock()
         self._lines: dict[int, _Line] = {}
-        self._runs: dict[str, _Run] = {}
-        self._tasks: dict[str, tuple[_Run, int]] = {}
+        self._runs: dict[str, Run] = {}
+        self._tasks: dict[str, tuple[Run, int]] = {}
 
     def add_flow(self, flow: Flow) -> None:
         """Adds a flow, or puts it in the place of the one with its id; instances that exist keep the old
@@ -288,8 +292,7 @@ class World:
                 raise KeyError(from_task_id)
             now = self._config.now_ms()
             instance_id = self._new_id(line, trigger_time, now, periodic=type == PERIODIC)
-            tasks = set(flow.tasks) if from_task_id is None else flow.downstream(from_task_id)
-            run = _Run(
+            run = Run(
                 id=instance_id,
                 flow=flow,
                 trigger_time=trigger_time,
@@ -297,16 +300,33 @@ class World:
                 from_task_id=from_task_id,
                 parameters={**flow.parameters, **(parameters or {})},
                 type=type,
-                levels=flow.levels(tasks),
                 nodes=dict.fromkeys(flow.tasks, "INIT"),
             )
-            line.minutes.add(_minute(trigger_time))
-            line.last_triggered = now
-            line.unended.append(run)
-            self._runs[run.id] = run
-            self._tasks.update({f"{task}-{run.stamp}": (run, task) for task in flow.tasks})
+            self.put(run)
             self._bring_up(run)
             return run.picture(now)
+
+    def put(self, run: Run) -> None:
+        """Takes in an instance that was made before, of this flow or one that had its id."""
+        with self._lock:
+            line = self._lines[run.flow.flow_id]
+            line.minutes.add(_minute(run.trigger_time))
+            line.last_triggered = max(run.created_at, line.last_triggered or 0)
+            if run.ended_at is None:
+                line.unended.append(run)
+            else:
+                line.free_since = max(line.free_since, run.ended_at)
+            self._runs[run.id] = run
+            self._tasks.update({f"{task}-{run.stamp}": (run, task) for task in run.flow.tasks})
+
+    def runs(self) -> list[Run]:
+        """All instances as they are kept, in order of arrival, brought up to the present."""
+        with self._lock:
+            for run in self._runs.values():
+                self._bring_up(run)
+            return [
+                replace(run, nodes=dict(run.nodes), set_by_hand=dict(run.set_by_hand)) for run in self._runs.values()
+            ]
 
     def instance(self, instance_id: str) -> Instance | None:
         """The instance as it is, without counting as a poll; None where there is none."""
@@ -346,7 +366,7 @@ class World:
         wait for ever. ``sorters`` are keys, and whether each descends.
         """
         with self._lock:
-            found: list[_Run] = []
+            found: list[Run] = []
             for run in filter(asked_for, list(self._runs.values())):
                 self._poll(run)
                 if not statuses or run.status_at(self._config.now_ms()) in statuses:
@@ -420,7 +440,7 @@ class World:
             raise Conflict(f"flow {flow_id} was triggered for or in that minute")
         return documented if self._config.id_style == "documented" else f"{flow_id}-{secrets.token_hex(6)}"
 
-    def _poll(self, run: _Run) -> None:
+    def _poll(self, run: Run) -> None:
         self._bring_up(run)
         run.polls += 1
         moved = run if run.started_at is not None else self._lines[run.flow.flow_id].running()
@@ -428,11 +448,11 @@ class World:
             moved.polls_running += 1
             self._bring_up(run)
 
-    def _picture(self, run: _Run) -> Instance:
+    def _picture(self, run: Run) -> Instance:
         self._bring_up(run)
         return run.picture(self._config.now_ms())
 
-    def _bring_up(self, run: _Run) -> None:
+    def _bring_up(self, run: Run) -> None:
         """Brings an instance up to the present."""
         if self._config.one_at_a_time:
             self._settle(self._lines[run.flow.flow_id])
@@ -460,19 +480,19 @@ class World:
         for run in list(line.unended):
             self._settle_alone(run, now)
 
-    def _settle_alone(self, run: _Run, now: int) -> None:
+    def _settle_alone(self, run: Run, now: int) -> None:
         if run.started_at is None and run.trigger_time <= now:
             run.started_at = max(run.created_at, run.trigger_time)
         if run.started_at is not None:
             self._advance(run, now)
 
-    def _start_next(self, line: _Line, now: int) -> _Run | None:
+    def _start_next(self, line: _Line, now: int) -> Run | None:
         run = next((run for run in line.unended if run.trigger_time <= now), None)
         if run:
             run.started_at = max(run.created_at, run.trigger_time, line.free_since)
         return run
 
-    def _advance(self, run: _Run, now: int) -> bool:
+    def _advance(self, run: Run, now: int) -> bool:
         """Sets what a started run shows at present. True where that is its end."""
         if self._stop_if_due(run, now):
             return True
@@ -491,7 +511,7 @@ class World:
         run.status = "FAIL" if "FAIL" in run.nodes.values() else "RUNNING" if share else "READY"
         return False
 
-    def _end(self, run: _Run, status: str, at: int) -> None:
+    def _end(self, run: Run, status: str, at: int) -> None:
         line = self._lines[run.flow.flow_id]
         run.status = status
         run.ended_at = at
@@ -516,7 +536,7 @@ def _stamp(trigger_time: int, cycle: str | None) -> str:
     return f"{moment:%Y%m%d%H%M}" if cycle == "mi" else f"{moment:%Y%m%d%H}"
 
 
-def _share(run: _Run, progress: Progress, now: int) -> float:
+def _share(run: Run, progress: Progress, now: int) -> float:
     """How much of its work a started run has behind it, from 0 to 1."""
     if progress.kind == "manual":
         return _JUST_STARTED
@@ -527,7 +547,7 @@ def _share(run: _Run, progress: Progress, now: int) -> float:
     return max(run.polls_running - 1, 0) / progress.amount
 
 
-def _culprit(run: _Run, status: str) -> int | None:
+def _culprit(run: Run, status: str) -> int | None:
     """The node to blame for a bad end."""
     if status in ("SUCCESS", "SKIP"):
         return None
@@ -536,7 +556,7 @@ def _culprit(run: _Run, status: str) -> int | None:
     return max(run.levels, key=lambda task: run.levels[task], default=None)
 
 
-def _nodes_at(run: _Run, share: float, ends_as: str, culprit: int | None) -> dict[int, str]:
+def _nodes_at(run: Run, share: float, ends_as: str, culprit: int | None) -> dict[int, str]:
     """What each node shows when ``share`` of the work is done."""
     depth = max(run.levels.values(), default=0) + 1
     blocked = run.flow.downstream(culprit) - {culprit} if culprit in run.levels and culprit is not None else set()

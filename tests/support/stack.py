@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import requests
@@ -24,7 +25,11 @@ class Simulator:
     """The gateway in a process of its own, driven over its control path."""
 
     def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "airflow_provider_enos.simulator", "--quiet", *options]
+        self._options = options
+        self._start()
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "airflow_provider_enos.simulator", "--quiet", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -32,11 +37,37 @@ class Simulator:
         parts = json.loads(self.connection)
         self.url = f"http://{parts['host']}:{parts['port']}"
 
+    def restart(self, down: float = 0.0) -> None:
+        """Stops it, and starts it on the same port after ``down`` seconds; it keeps what its options say it keeps."""
+        self.stop()
+        time.sleep(down)
+        self._options = (*self._options, "--port", self.url.rpartition(":")[2])
+        self._start()
+
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
         requests.post(f"{self.url}/_simulator/{path}", json=body or {}, timeout=10).raise_for_status()
 
     def clear_faults(self) -> None:
         requests.delete(f"{self.url}/_simulator/faults", timeout=10).raise_for_status()
+
+    def hold(self, on: str, at: str, times: int = 1) -> None:
+        self.post("holds", {"on": on, "at": at, "times": times})
+
+    @property
+    def held(self) -> list[int]:
+        """The ids of the requests that are held, to release them by."""
+        return [one["id"] for one in requests.get(f"{self.url}/_simulator/holds", timeout=10).json()["held"]]
+
+    def wait_held(self, number: int = 1, seconds: float = 60) -> list[int]:
+        """Waits until this many requests are held; gives their ids."""
+        until(lambda: len(self.held) >= number, seconds, f"{number} requests to be held", pause=0.02)
+        return self.held
+
+    def release(self, held_id: int | None = None, *, drop: bool = False) -> None:
+        self.post("holds/release", {"id": held_id, "drop": drop})
+
+    def clear_holds(self) -> None:
+        requests.delete(f"{self.url}/_simulator/holds", timeout=10).raise_for_status()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -55,7 +86,9 @@ class Simulator:
 class Stack:
     """Airflow's processes, and its REST API."""
 
-    def __init__(self, home: Path, dags: Path, connection: str) -> None:
+    def __init__(
+        self, home: Path, dags: Path, connection: str, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._home = home
@@ -85,6 +118,7 @@ class Stack:
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
             "AIRFLOW_CONN_ENOS_DEFAULT": connection,
+            **settings,
         }
         self._session = requests.Session()
 
@@ -117,6 +151,23 @@ class Stack:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
 
+    def pid(self, part: str) -> int:
+        return self._parts[part].pid
+
+    def ended_parts(self) -> list[str]:
+        """The parts that have ended by themselves."""
+        return [part for part, process in self._parts.items() if process.poll() is not None]
+
+    def forget_part(self, part: str) -> None:
+        """Makes sure that a part that was killed is gone, so that it can be started again."""
+        process = self._parts.pop(part)
+        process.kill()
+        process.wait(10)
+
+    @property
+    def database(self) -> Path:
+        return self._home / "airflow.db"
+
     def stop(self) -> None:
         for process in self._parts.values():
             with contextlib.suppress(ProcessLookupError):
@@ -136,9 +187,9 @@ class Stack:
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
-    def run(self, dag_id: str) -> Run:
+    def run(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> Run:
         until(lambda: self._session.get(f"{self.url}/api/v2/dags/{dag_id}", timeout=10).ok, 60, f"DAG {dag_id}")
-        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})
+        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
         return Run(self, dag_id, run["dag_run_id"])
 
 
@@ -176,14 +227,16 @@ class Run:
         return json.dumps(self._stack.call("GET", f"{self._path}/logs/{try_number}"))
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str, seen: Callable[[], Any] = lambda: None) -> None:
+def until(
+    condition: Callable[[], Any], seconds: float, what: str, seen: Callable[[], Any] = lambda: None, pause: float = 0.2
+) -> None:
     """Waits for ``condition``; fails with ``what`` was waited for, and what was seen instead."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(requests.ConnectionError):
             if condition():
                 return
-        time.sleep(0.2)
+        time.sleep(pause)
     raise AssertionError(f"waited {seconds} s for: {what}; there is {seen()}")
 
 
@@ -193,10 +246,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(home: Path, dags: Path) -> Iterator[tuple[Stack, Simulator]]:
-    """A simulator, and an Airflow whose ``enos_default`` leads to it."""
-    simulator = Simulator()
-    stack = Stack(home, dags, simulator.connection)
+def running(
+    home: Path, dags: Path, *options: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[Stack, Simulator]]:
+    """A simulator with these options, and an Airflow with these settings whose ``enos_default`` leads to it."""
+    simulator = Simulator(*options)
+    stack = Stack(home, dags, simulator.connection, settings)
     try:
         stack.start()
         yield stack, simulator

@@ -1,0 +1,140 @@
+"""Flows and instances in a file, so that they outlive the process. Tokens do not: clients have to get new ones.
+
+The file is JSON for people to read. Flows are written in the form of ``FlowDescription``; an instance names its flow by
+id, unless that has been replaced since: then it brings the flow it was made of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_enos.simulator.state import STATUS_CODES, Flow, Run, World, flow_from
+from airflow_provider_enos.simulator.wire import parse_object
+
+FORMAT = "airflow_provider_enos.simulator state 1"
+
+
+def save(world: World, path: Path) -> None:
+    """Writes the file, whole or not at all. Raises OSError."""
+    flows = {flow.flow_id: flow for flow in world.flows()}
+    runs = [_run_out(run, flows[run.flow.flow_id]) for run in world.runs()]
+    content = {"format": FORMAT, "flows": [_flow_out(flow) for flow in flows.values()], "instances": runs}
+    written = path.with_name(f"{path.name}.new")
+    written.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    os.replace(written, path)
+
+
+def load(world: World, path: Path) -> None:
+    """Fills an empty world from the file. Raises OSError, and ValueError where the file is not one of ``save``'s."""
+    try:
+        content = parse_object(path.read_bytes())
+        if content.get("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT!r}")
+        flows = {flow.flow_id: flow for flow in map(_flow_in, content["flows"])}
+        runs = [_run_in(text, flows) for text in content["instances"]]
+        if len({run.id for run in runs}) != len(runs):
+            raise ValueError("an instance occurs twice")
+    except KeyError as error:
+        raise ValueError(f"{path} holds no state of this simulator: {error.args[0]!r} is missing") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} holds no state of this simulator: {error}") from error
+    for flow in flows.values():
+        world.add_flow(flow)
+    for run in runs:
+        world.put(run)
+
+
+def _flow_out(flow: Flow) -> dict[str, Any]:
+    return {
+        "flow_id": flow.flow_id,
+        "name": flow.name,
+        "tasks": _keys_as_text(flow.tasks),
+        "relations": flow.relations,
+        "owner": flow.owner,
+        "locked": flow.locked,
+        "progress": None if flow.progress is None else str(flow.progress),
+        "ends_as": flow.ends_as,
+        "failing_task": flow.failing_task,
+        "logs": _keys_as_text(flow.logs),
+        "parameters": dict(flow.parameters),
+        "cycle": flow.cycle,
+        "type": flow.type,
+    }
+
+
+def _flow_in(content: dict[str, Any]) -> Flow:
+    description = {**content, "tasks": keys_as_ids(content["tasks"]), "logs": keys_as_ids(content["logs"])}
+    return flow_from(_number(description.pop("flow_id"), "flow_id"), **description)
+
+
+def _run_out(run: Run, current: Flow) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "flow": run.flow.flow_id if run.flow is current else _flow_out(run.flow),
+        "trigger_time": run.trigger_time,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "from_task_id": run.from_task_id,
+        "parameters": run.parameters,
+        "type": run.type,
+        "status": run.status,
+        "cancelled": run.cancelled,
+        "nodes": _keys_as_text(run.nodes),
+        "set_by_hand": _keys_as_text(run.set_by_hand),
+        "polls": run.polls,
+        "polls_running": run.polls_running,
+    }
+
+
+def _run_in(content: dict[str, Any], flows: Mapping[int, Flow]) -> Run:
+    flow = _flow_in(content["flow"]) if isinstance(content["flow"], dict) else flows[content["flow"]]
+    nodes = keys_as_ids(content["nodes"])
+    if nodes.keys() != flow.tasks.keys() or {content["status"], *nodes.values()} - STATUS_CODES.keys():
+        raise ValueError(f"instance {content['id']!r} does not match its flow, or has a status that there is not")
+    return Run(
+        id=_text(content["id"], "id"),
+        flow=flow,
+        trigger_time=_number(content["trigger_time"], "trigger_time"),
+        created_at=_number(content["created_at"], "created_at"),
+        started_at=_number_or_none(content["started_at"], "started_at"),
+        ended_at=_number_or_none(content["ended_at"], "ended_at"),
+        from_task_id=_number_or_none(content["from_task_id"], "from_task_id"),
+        parameters=dict(content["parameters"]),
+        type=_number_or_none(content["type"], "type"),
+        status=content["status"],
+        cancelled=content["cancelled"] is True,
+        nodes=nodes,
+        set_by_hand=keys_as_ids(content["set_by_hand"]),
+        polls=_number(content["polls"], "polls"),
+        polls_running=_number(content["polls_running"], "polls_running"),
+    )
+
+
+def keys_as_ids(named: Mapping[str, Any]) -> dict[int, Any]:
+    """A mapping by task id, as JSON cannot hold it. Raises ValueError."""
+    return {int(task): value for task, value in named.items()}
+
+
+def _keys_as_text(named: Mapping[int, Any]) -> dict[str, Any]:
+    return {str(task): value for task, value in named.items()}
+
+
+def _number(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} is a whole number, not {value!r}")
+    return value
+
+
+def _number_or_none(value: Any, name: str) -> int | None:
+    return None if value is None else _number(value, name)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is text, not {value!r}")
+    return value

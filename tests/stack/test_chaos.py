@@ -1,0 +1,32 @@
+"""A short round of each act of chaos.py: whatever is killed, each task ends well with exactly one instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+pytest.importorskip("airflow.sdk", reason="Airflow 2 has another API")
+import chaos
+from airflow.triggers.base import BaseTrigger
+from stack import Simulator, Stack
+
+pytestmark = pytest.mark.skipif(
+    find_spec("airflow.sdk") is None or not hasattr(BaseTrigger, "on_kill"), reason="what tries share: from 3.3 on"
+)
+
+LOCK_SECONDS = 3.0
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Simulator]]:
+    with chaos.stage(tmp_path_factory.mktemp("chaos"), LOCK_SECONDS) as (stack, simulator):
+        yield stack, simulator
+
+
+@pytest.mark.parametrize(("number", "act"), enumerate(chaos.ACTS, 1))
+def test_exactly_one_instance(stage: tuple[Stack, Simulator], number: int, act: str) -> None:
+    findings = chaos.play(*stage, act, "test", number, LOCK_SECONDS)
+    assert findings.runs > 0
+    assert not findings.bad, "\n".join(findings.details)
