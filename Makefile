@@ -6,12 +6,17 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
+# For matrix and pins: which versions of Airflow, all of them if empty, and which Python.
+AIRFLOW ?=
+MATRIX_PYTHON ?= 3.11
 
-.PHONY: help demo test check format bench build clean
+.PHONY: help demo test matrix pins check format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
+	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 3.0.6' for some, MATRIX_PYTHON=3.12)"
+	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint and types"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
@@ -32,6 +37,12 @@ demo: .venv/installed
 test: .venv/installed
 	@$(BIN)/pytest $(PYTEST_OPTIONS)
 
+matrix: .venv/installed
+	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(PYTEST_OPTIONS)
+
+pins: .venv/installed
+	@$(BIN)/python scripts/matrix.py --renew --python $(MATRIX_PYTHON) $(AIRFLOW)
+
 check: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -49,4 +60,4 @@ build: .venv/installed
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
