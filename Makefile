@@ -8,13 +8,18 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 ROUNDS ?= 20
 SEED ?= 1
+# For matrix and pins: which versions of Airflow, all of them if empty, and which Python.
+AIRFLOW ?=
+MATRIX_PYTHON ?= 3.11
 
-.PHONY: help demo test chaos check format bench build clean
+.PHONY: help demo test chaos matrix pins check format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
+	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 3.0.6' for some, MATRIX_PYTHON=3.12)"
+	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint and types"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
@@ -38,6 +43,12 @@ test: .venv/installed
 chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
 
+matrix: .venv/installed
+	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(PYTEST_OPTIONS)
+
+pins: .venv/installed
+	@$(BIN)/python scripts/matrix.py --renew --python $(MATRIX_PYTHON) $(AIRFLOW)
+
 check: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -55,4 +66,4 @@ build: .venv/installed
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

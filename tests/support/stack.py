@@ -86,6 +86,11 @@ class Simulator:
 class Stack:
     """Airflow's processes, and its REST API."""
 
+    parts: tuple[str, ...] = PARTS
+    api = "api/v2"
+    new_run: Mapping[str, Any] = {"logical_date": None}
+    for_good: Mapping[str, Any] = {}
+
     def __init__(
         self, home: Path, dags: Path, connection: str, settings: Mapping[str, str] = MappingProxyType({})
     ) -> None:
@@ -126,8 +131,12 @@ class Stack:
         with (self._home / "migrate.log").open("wb") as log:
             command = [sys.executable, "-m", "airflow", "db", "migrate"]
             subprocess.run(command, env=self._environment, stdout=log, stderr=log, check=True)
-        for part in PARTS:
+        for part in self.parts:
             self.start_part(part)
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Waits until the API answers, and gets what it wants with each request."""
         until(lambda: self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).ok, 60, "API server")
         token = self._session.get(f"{self.url}/auth/token", timeout=10).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
@@ -183,13 +192,13 @@ class Stack:
         return (self._home / f"{part}.log").read_text(errors="replace")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body, timeout=30)
+        answer = self._session.request(method, f"{self.url}/{self.api}/{path}", json=body, timeout=30)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
     def run(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> Run:
-        until(lambda: self._session.get(f"{self.url}/api/v2/dags/{dag_id}", timeout=10).ok, 60, f"DAG {dag_id}")
-        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        until(lambda: self._session.get(f"{self.url}/{self.api}/dags/{dag_id}", timeout=10).ok, 60, f"DAG {dag_id}")
+        run = self.call("POST", f"dags/{dag_id}/dagRuns", {**self.new_run, "conf": conf or {}})
         return Run(self, dag_id, run["dag_run_id"])
 
 
@@ -213,11 +222,16 @@ class Run:
         until(lambda: self.task["state"] in states, seconds, f"{self._dag_id}: {states}", lambda: self.task["state"])
         return self.task
 
+    def kill(self) -> None:
+        """Ends the running task's process as a machine that breaks down does."""
+        os.kill(self.task["pid"], signal.SIGKILL)
+
     def mark_failed(self) -> None:
-        self._stack.call("PATCH", self._path, {"new_state": "failed"})
+        self._stack.call("PATCH", self._path, {"new_state": "failed", **self._stack.for_good})
 
     def clear(self) -> None:
         body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self._run_id, "only_failed": False}
+        body["reset_dag_runs"] = True  # Airflow 2 leaves the run as it is
         self._stack.call("POST", f"dags/{self._dag_id}/clearTaskInstances", body)
 
     def xcom(self, key: str = "return_value") -> Any:
@@ -247,11 +261,15 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    home: Path, dags: Path, *options: str, settings: Mapping[str, str] = MappingProxyType({})
+    home: Path,
+    dags: Path,
+    *options: str,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    kind: type[Stack] = Stack,
 ) -> Iterator[tuple[Stack, Simulator]]:
     """A simulator with these options, and an Airflow with these settings whose ``enos_default`` leads to it."""
     simulator = Simulator(*options)
-    stack = Stack(home, dags, simulator.connection, settings)
+    stack = kind(home, dags, simulator.connection, settings)
     try:
         stack.start()
         yield stack, simulator

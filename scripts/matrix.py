@@ -1,0 +1,128 @@
+"""Runs the tests against the built wheel on each Airflow that requirements/ has the pins of, and says how they went.
+
+python scripts/matrix.py                            all of them
+python scripts/matrix.py 2.11.2 3.0.6 -- -k stack   these, with options for pytest
+python scripts/matrix.py --renew                    new pins: the same Airflows, the newest of all else
+python scripts/matrix.py --renew 3.3.3              new pins for another Airflow of its minor, or for a new minor
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+PROJECT = Path(__file__).resolve().parent.parent
+PINS = PROJECT / "requirements"
+ENVIRONMENTS = PROJECT / ".matrix"
+UV = [sys.executable, "-m", "uv", "--no-progress"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Renews the pins, or runs the tests; gives the exit code."""
+    own = list(arguments)
+    split = own.index("--") if "--" in own else len(own)
+    options = parser().parse_args(own[:split])
+    if options.renew:
+        for airflow in options.airflow or known():
+            renew(airflow, options.python)
+        return 0
+    unknown = set(options.airflow) - set(known())
+    if unknown:
+        sys.exit(f"No pins for {', '.join(sorted(unknown))}, only for {', '.join(known())}: see --renew")
+    results = [test(airflow, options.python, own[split + 1 :]) for airflow in options.airflow or known()]
+    print("\n" + "\n".join(line for line, _ in results))
+    return 0 if all(passed for _, passed in results) else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    what = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what.add_argument("airflow", nargs="*", help="versions of Airflow; default: all")
+    what.add_argument("--python", default="3.11", help="a version or a path (default: 3.11)")
+    what.add_argument("--renew", action="store_true", help="resolve the pins anew rather than run the tests")
+    return what
+
+
+def known() -> list[str]:
+    """The versions of Airflow that there are pins of, oldest first."""
+    found = (re.search(r"^apache-airflow==(.+)$", file.read_text(), re.M) for file in PINS.glob("airflow-*.txt"))
+    versions = [match[1] for match in found if match]
+    return sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
+
+
+def pins_of(airflow: str) -> Path:
+    return PINS / f"airflow-{'.'.join(airflow.split('.')[:2])}.txt"
+
+
+def renew(airflow: str, python: str) -> None:
+    """Writes the newest of what this package and its tests need that goes with this Airflow."""
+    options = ["--upgrade", "--no-header", "--no-annotate", "--extra", "test", "--output-file", str(pins_of(airflow))]
+    command = [*UV, "--quiet", "pip", "compile", "--python", python, *options, "-", "pyproject.toml"]
+    PINS.mkdir(exist_ok=True)
+    subprocess.run(
+        command, input=f"apache-airflow=={airflow}\n", text=True, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL
+    )
+    print(f"{pins_of(airflow).relative_to(PROJECT)}: Airflow {airflow}")
+
+
+def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str, bool]:
+    """Runs the tests on this Airflow; gives a line on how they went, and whether they passed."""
+    version = python_version(python)
+    name = f"Airflow {airflow}, Python {version}"
+    print(f"\n{name}", flush=True)
+    folder = ENVIRONMENTS / f"{airflow}-py{version}"
+    try:
+        install(folder, airflow, python)
+    except subprocess.CalledProcessError as error:
+        return f"{name}: not installed, exit code {error.returncode}", False
+    report = folder / "report.xml"
+    report.unlink(missing_ok=True)
+    process = subprocess.run(
+        [folder / "bin" / "pytest", "-q", f"--junit-xml={report}", *pytest_options],
+        cwd=PROJECT,
+        # Without the last, `python -m` in a test would import what is in this folder rather than the wheel.
+        env={**os.environ, "ENOS_TESTS_EXPECT_WHEEL": "1", "PYTHONSAFEPATH": "1"},
+        check=False,
+    )
+    return f"{name}: {counts(report)}", process.returncode == 0
+
+
+def python_version(python: str) -> str:
+    """Such as 3.11, of the interpreter that uv finds by this name."""
+    found = subprocess.run([*UV, "python", "find", "--system", python], capture_output=True, text=True, check=False)
+    if found.returncode:
+        sys.exit(found.stderr)
+    code = "import sys; print('{}.{}'.format(*sys.version_info))"
+    return subprocess.run([found.stdout.strip(), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def install(folder: Path, airflow: str, python: str) -> None:
+    """Makes or updates the environment: the pins and the wheel, and nothing else."""
+    uv = [*UV, "--quiet"]
+    interpreter = folder / "bin" / "python"
+    if not interpreter.exists():
+        subprocess.run([*uv, "venv", "--clear", "--python", python, folder], check=True)
+    with tempfile.TemporaryDirectory() as dist:
+        subprocess.run([*uv, "build", "--wheel", "--python", python, "--out-dir", dist, PROJECT], check=True)
+        (wheel,) = Path(dist).glob("*.whl")
+        subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(airflow)], check=True)
+        subprocess.run([*uv, "pip", "install", "--python", interpreter, "--no-deps", "--reinstall", wheel], check=True)
+
+
+def counts(report: Path) -> str:
+    """How many tests passed, failed and were skipped, as pytest says it."""
+    if not report.exists():
+        return "0 passed, pytest did not come to an end"
+    suite = next(iter(ElementTree.parse(report).getroot()))
+    total, failures, errors, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped"))
+    return f"{total - failures - errors - skipped} passed, {failures + errors} failed, {skipped} skipped"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

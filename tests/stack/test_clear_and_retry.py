@@ -1,0 +1,103 @@
+"""A clear starts again, a retry takes over: what becomes of the instances in a real Airflow, of any version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from airflow2 import Airflow2
+from stack import Run, Simulator, Stack, running, until
+
+Airflow = tuple[Stack, Simulator]
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    dags = Path(__file__).parent / "dags_for_all"
+    kind = Stack if find_spec("airflow.sdk") else Airflow2
+    with running(tmp_path_factory.mktemp("stack"), dags, kind=kind) as (stack, simulator):
+        for flow_id in range(8101, 8105):
+            tasks = {str(flow_id * 10): "extract"}
+            simulator.post("flows", {"flow_id": flow_id, "name": "flow", "tasks": tasks, "progress": "manual"})
+        yield stack, simulator
+
+
+def wait_until_it_waits(run: Run, simulator: Simulator, *instances: str) -> None:
+    """Until the flow has these instances and no others, and the task has looked at the last of them and runs."""
+    flow_id = int(instances[0].split("-")[0])
+    until(lambda: len(simulator.instances(flow_id)) >= len(instances), 60, f"instances of flow {flow_id}")
+    assert [one["id"] for one in simulator.instances(flow_id)] == list(instances)
+    run.wait_for("running")
+
+
+def wait_for_try(run: Run, number: int) -> None:
+    until(lambda: run.task["try_number"] == number and run.task["state"] == "running", 60, f"try {number}")
+
+
+def end(simulator: Simulator, instance: str, status: str) -> None:
+    simulator.post(f"instances/{instance}/finish", {"status": status})
+
+
+def test_a_retry_takes_over_what_a_killed_try_started(airflow: Airflow) -> None:
+    stack, simulator = airflow
+    instance = "8101-20260303000000"
+    run = stack.run("is_killed")
+    wait_until_it_waits(run, simulator, instance)
+    run.kill()
+    wait_for_try(run, 2)
+    end(simulator, instance, "SUCCESS")
+    run.wait_for("success")
+    assert [one["id"] for one in simulator.instances(8101)] == [instance]
+    assert run.xcom() == instance
+    assert f"Took over flow instance {instance}" in run.log(2)
+
+
+def test_a_retry_starts_another_after_a_failure_in_enos(airflow: Airflow) -> None:
+    stack, simulator = airflow
+    failed, succeeded = "8102-20260303000000", "8102-20260303000100"
+    run = stack.run("fails_in_enos")
+    wait_until_it_waits(run, simulator, failed)
+    end(simulator, failed, "FAIL")
+    wait_until_it_waits(run, simulator, failed, succeeded)
+    end(simulator, succeeded, "SUCCESS")
+    run.wait_for("success")
+    assert run.task["try_number"] == 2
+    assert run.xcom() == succeeded
+    assert [one["status"] for one in simulator.instances(8102)] == ["FAIL", "SUCCESS"]
+    assert f"Started flow instance {succeeded}" in run.log(2)
+
+
+def test_a_clear_starts_another_and_its_retry_takes_over_that_one(airflow: Airflow) -> None:
+    """The first instance has succeeded, and is never taken for what the cleared task is to do."""
+    stack, simulator = airflow
+    first, second = "8103-20260303000000", "8103-20260303000100"
+    run = stack.run("is_cleared_after_success")
+    wait_until_it_waits(run, simulator, first)
+    end(simulator, first, "SUCCESS")
+    run.wait_for("success")
+    run.clear()
+    wait_until_it_waits(run, simulator, first, second)
+    assert run.task["try_number"] == 2
+    run.kill()
+    wait_for_try(run, 3)
+    assert run.task["state"] == "running"
+    end(simulator, second, "SUCCESS")
+    run.wait_for("success")
+    assert [one["id"] for one in simulator.instances(8103)] == [first, second]
+    assert run.xcom() == second
+    assert f"Started flow instance {second}" in run.log(2)
+    assert f"Took over flow instance {second}" in run.log(3)
+
+
+def test_marking_a_running_task_failed_cancels_its_instance(airflow: Airflow) -> None:
+    stack, simulator = airflow
+    instance = "8104-20260303000000"
+    run = stack.run("is_marked_failed_while_it_runs")
+    wait_until_it_waits(run, simulator, instance)
+    run.mark_failed()
+    until(lambda: simulator.instances(8104)[0]["status"] == "CANCEL", 30, "the instance to be cancelled")
+    run.wait_for("failed")
+    assert [one["id"] for one in simulator.instances(8104)] == [instance]
+    assert run.task["try_number"] == 1
