@@ -461,7 +461,7 @@ class World:
             self._settle_alone(run, self._config.now_ms())
         self._stop_if_due(run, self._config.now_ms())
 
-    def _stop_if_due(self, run: _Run, now: int) -> bool:
+    def _stop_if_due(self, run: Run, now: int) -> bool:
         """Carries out the cancel of an instance, when it is time for it. True where that is its end."""
         if run.ended_at is not None or not run.cancelled or now < run.cancel_at:
             return False
