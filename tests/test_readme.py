@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -101,7 +102,7 @@ def test_the_arguments_of_the_operator() -> None:
         if name in shown:
             assert (row[1], default) == shown[name]
         elif row[1].startswith("`"):
-            assert row[1].strip("`") == json.dumps(default).replace("true", "True")
+            assert ast.literal_eval(row[1].strip("`")) == default
     assert parameters["trigger_time"].default == DEFAULT_TRIGGER_TIME
     templates = {name for row in rows if "template" in row[2] for name in re.findall(r"`(\w+)`", row[0])}
     assert templates == {*EnosTriggerFlowFromTaskOperator.template_fields, *EnosTriggerFlowOperator.template_fields}
