@@ -247,7 +247,7 @@ def until(
     """Waits for ``condition``; fails with ``what`` was waited for, and what was seen instead."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.ConnectionError, requests.Timeout):
             if condition():
                 return
         time.sleep(pause)
