@@ -6,12 +6,15 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
+# How many each machine of `make nightly` plays.
+EXAMPLES ?= 5000
 
-.PHONY: help demo test check format bench build clean
+.PHONY: help demo test nightly check format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
+	@echo "make nightly the model-based tests, long and at random (EXAMPLES=...)"
 	@echo "make check   lint and types"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
@@ -31,6 +34,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	@$(BIN)/pytest $(PYTEST_OPTIONS)
+
+nightly: .venv/installed
+	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
 
 check: .venv/installed
 	@$(BIN)/ruff check .
