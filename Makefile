@@ -8,15 +8,18 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 ROUNDS ?= 20
 SEED ?= 1
+# How many each machine of `make nightly` plays.
+EXAMPLES ?= 5000
 # For matrix and pins: which versions of Airflow, all of them if empty, and which Python.
 AIRFLOW ?=
 MATRIX_PYTHON ?= 3.11
 
-.PHONY: help demo test chaos matrix pins check format bench build clean
+.PHONY: help demo test nightly chaos matrix pins check format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
+	@echo "make nightly the model-based tests, long and at random (EXAMPLES=5000)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 3.0.6' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
@@ -39,6 +42,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	@$(BIN)/pytest $(PYTEST_OPTIONS)
+
+nightly: .venv/installed
+	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
 
 chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)

@@ -212,6 +212,8 @@ class _Starter:
         self._clock = clock
         self._further_times: list[int] | None = None
         self._index = attempt.base
+        # Of the whole attempt: where many wait, each further minute would begin with the short ones again.
+        self._clock_minute_pauses = chain(_CLOCK_MINUTE_PAUSES, repeat(_CLOCK_MINUTE_PAUSES[-1]))
 
     def start_again(self, refused: Intent) -> Procedure[str]:
         """A retry that has nothing to take over: what is in the minute of ``refused`` is somebody else's."""
@@ -255,7 +257,7 @@ class _Starter:
         ``was_empty``: an earlier try may have asked for this minute, whose request may still be under way.
         """
         until = min(self._deadline, self._clock() + _CLOCK_MINUTE_LIMIT)
-        for pause in chain(_CLOCK_MINUTE_PAUSES, repeat(_CLOCK_MINUTE_PAUSES[-1])):
+        while True:
             self._note(time)
             try:
                 flow_instance_id: str = yield self._target.call(time)
@@ -267,7 +269,7 @@ class _Starter:
                 found = yield from self._look_up(time)
                 if found is not None:
                     return self._settle_conflict(time, found, was_empty, error)
-                yield from self._wait_out_clock_minute(pause, until, error)
+                yield from self._wait_out_clock_minute(next(self._clock_minute_pauses), until, error)
             except EnosError as error:
                 answered = isinstance(error, EnosApiError) and not isinstance(error, EnosServerError)
                 if answered or not error.sent:
@@ -276,7 +278,6 @@ class _Starter:
                 return (yield from self._find_unanswered(time, error))
             else:
                 return self._started(time, flow_instance_id)
-        raise AssertionError("unreachable")
 
     def _started(self, time: int, flow_instance_id: str) -> str:
         predicted = predicted_flow_instance_id(self._target.flow_id, time)

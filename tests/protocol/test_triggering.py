@@ -462,6 +462,14 @@ def test_gateway_that_counts_its_own_minutes_is_given_up(run: Any, clock: Any, p
     assert sum(played.pauses) == clock.now - before == waited
 
 
+def test_pauses_go_on_from_one_minute_to_the_next(run: Any) -> None:
+    """Else, where many tasks wait for a gateway's clock, all would begin with short ones each time one gets through."""
+    refused = [CONFLICT, THE_FLOW, *NOWHERE]
+    played = run([*refused * 3, CONFLICT, THE_FLOW, instance(0), ZONE, *refused * 2, name(1)])
+    assert played.value == name(1)
+    assert played.pauses == [1, 2, 4, 8, 16]
+
+
 # A retry without a record
 
 
