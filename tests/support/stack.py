@@ -196,11 +196,11 @@ class Run:
     def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
         self._stack = stack
         self._dag_id = dag_id
-        self._run_id = run_id
+        self.run_id = run_id
 
     @property
     def _path(self) -> str:
-        return f"dags/{self._dag_id}/dagRuns/{self._run_id}/taskInstances/task"
+        return f"dags/{self._dag_id}/dagRuns/{self.run_id}/taskInstances/task"
 
     @property
     def task(self) -> dict[str, Any]:
@@ -214,7 +214,7 @@ class Run:
         self._stack.call("PATCH", self._path, {"new_state": "failed"})
 
     def clear(self) -> None:
-        body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self._run_id, "only_failed": False}
+        body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self.run_id, "only_failed": False}
         self._stack.call("POST", f"dags/{self._dag_id}/clearTaskInstances", body)
 
     def xcom(self, key: str = "return_value") -> Any:
