@@ -129,6 +129,7 @@ class TaskState:
         self._store: Any = context.get("task_state_store")
         self._key = key
         self._log = log
+        self._saved: Any = None
 
     @property
     def kept(self) -> bool:
@@ -141,7 +142,18 @@ class TaskState:
 
     def save(self, value: Any) -> None:
         """Keeps the value, a JSON structure, in place of an earlier one."""
+        self._saved = value
         self._try(lambda store: store.set(self._key, value))
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another try has begun since this one: it has changed what was saved here, or Airflow, which gives
+        each try an id of its own, does not find it under the id of this one any more.
+        """
+        if self._saved is None:
+            return False
+        value = self.load()
+        return self.kept and value != self._saved
 
     def _try(self, use: Any) -> Any:
         if self._store is None:

@@ -194,6 +194,7 @@ class EnosTriggerFlowFromTaskOperator(BaseOperator):
                 log=self.log,
                 deadline=deadline,
                 clock=time,
+                superseded=lambda: state.superseded,
             )
         )
         self._flow_instance_id = flow_instance_id

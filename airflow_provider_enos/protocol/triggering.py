@@ -138,13 +138,15 @@ def start(
     log: Log,
     deadline: float,
     clock: Callable[[], float],
+    superseded: Callable[[], bool] = lambda: False,
 ) -> Procedure[str]:
     """Starts, or takes over, the one flow instance of this attempt; gives its id.
 
     ``record`` is called before each request and after it. ``deadline`` (by ``clock``, epoch seconds) bounds the wait
-    for a gateway that counts minutes by its own clock. Raises ``EnosTriggerError`` and what the calls raise.
+    for a gateway that counts minutes by its own clock. ``superseded`` says whether another try has begun since: asked
+    when the minute is taken, since then it is that try's. Raises ``EnosTriggerError`` and what the calls raise.
     """
-    starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock)
+    starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock, superseded)
     if attempt.intent is None and (attempt.fresh or attempt.has_record):
         return (yield from starter.start(attempt.base))
     return (yield from starter.take_over_or_start())
@@ -162,6 +164,7 @@ class _Starter:
         log: Log,
         deadline: float,
         clock: Callable[[], float],
+        superseded: Callable[[], bool],
     ) -> None:
         self._target = target
         self._attempt = attempt
@@ -170,6 +173,7 @@ class _Starter:
         self._log = log
         self._deadline = deadline
         self._clock = clock
+        self._superseded = superseded
         self._further_times: list[int] | None = None
 
     def take_over_or_start(self) -> Procedure[str]:
@@ -240,6 +244,11 @@ class _Starter:
         return found.flow_instance_id
 
     def _settle_conflict(self, time: int, found: FlowInstance, was_empty: bool, error: EnosRequestError) -> str | None:
+        if self._superseded():
+            raise EnosTriggerConflictError(
+                f"flow {self._target.flow_id}: another try of this task has begun since this one, and the minute is "
+                f"taken ({found.flow_instance_id}): this one starts nothing"
+            ) from error
         if was_empty:
             return self._take_over(time, found, "which appeared in this minute after an earlier request of this task")
         if self._on_conflict == "attach":

@@ -94,6 +94,20 @@ def test_a_failing_store_is_warned_of_once(broken_store: StateStore, first: str)
     assert log.lines == ["Airflow's task state store fails, going on without it: no store today"]
 
 
+def test_a_state_tells_that_another_try_has_begun() -> None:
+    store = StateStore()
+    state = TaskState({"task_state_store": store}, "enos", Log())
+    assert not state.superseded
+    state.save({"a": 1})
+    assert not state.superseded
+    TaskState({"task_state_store": store}, "enos", Log()).save({"a": 2})
+    assert state.superseded
+    store.values.clear()
+    assert state.superseded
+    store.broken = True
+    assert not state.superseded
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_is_no_failure_of_the_store(interruption: type[BaseException]) -> None:
     class Interrupted:
