@@ -147,6 +147,7 @@ class TaskState:
         self._store: Any = context.get("task_state_store")
         self._key = key
         self._log = log
+        self._saved: Any = None
         self._warned = False
         self.kept = self._store is not None
         """Whether what an earlier try saved can be told: there is a store, and reading it has not failed."""
@@ -166,10 +167,23 @@ class TaskState:
         """Keeps the value, a JSON structure, in place of an earlier one."""
         if self._store is None:
             return
+        self._saved = None
         try:
             self._store.set(self._key, value)
         except Exception as error:  # noqa: BLE001 - a store can be anybody's
             self._warn(error)
+        else:
+            self._saved = value
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another try has begun since this one: it has changed what was saved here, or Airflow, which gives
+        each try an id of its own, does not find it under the id of this one any more.
+        """
+        if self._saved is None:
+            return False
+        value = self.load()
+        return self.kept and value != self._saved
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:

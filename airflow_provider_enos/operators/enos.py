@@ -154,6 +154,7 @@ class _TriggerOperator(BaseOperator):
                 log=self.log,
                 deadline=deadline,
                 clock=time,
+                superseded=lambda: state.superseded,
             )
         )
         self._flow_instance_id = flow_instance_id

@@ -176,13 +176,16 @@ def start(
     log: Log,
     deadline: float,
     clock: Callable[[], float],
+    superseded: Callable[[], bool] = lambda: False,
 ) -> Procedure[str]:
     """Starts, or takes over, the one flow instance of this attempt; gives its id.
 
     ``record`` is called before each request and after it. ``deadline`` (by ``clock``, epoch seconds) bounds the wait
-    for a gateway that counts minutes by its own clock. Raises ``EnosTriggerError`` and what the calls raise.
+    for a gateway that counts minutes by its own clock. ``superseded`` says whether another try has begun since: asked
+    when a request was refused, since then the minute may be that try's. Raises ``EnosTriggerError`` and what the calls
+    raise.
     """
-    starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock)
+    starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock, superseded)
     if attempt.intent is None and (attempt.fresh or attempt.has_record):
         return (yield from starter.start(attempt.base))
     if attempt.intent is not None and attempt.intent.refused:
@@ -202,6 +205,7 @@ class _Starter:
         log: Log,
         deadline: float,
         clock: Callable[[], float],
+        superseded: Callable[[], bool],
     ) -> None:
         self._target = target
         self._attempt = attempt
@@ -210,6 +214,7 @@ class _Starter:
         self._log = log
         self._deadline = deadline
         self._clock = clock
+        self._superseded = superseded
         self._further_times: list[int] | None = None
         self._index = attempt.base
         # Of the whole attempt: where many wait, each further minute would begin with the short ones again.
@@ -262,7 +267,7 @@ class _Starter:
             try:
                 flow_instance_id: str = yield self._target.call(time)
             except EnosRequestError as error:
-                self._note_refused(time, was_empty)
+                self._note_refused(time, was_empty, error)
                 if error.code != replies.INVALID:
                     raise
                 yield from self._check_target()
@@ -270,10 +275,11 @@ class _Starter:
                 if found is not None:
                     return self._settle_conflict(time, found, was_empty, error)
                 yield from self._wait_out_clock_minute(next(self._clock_minute_pauses), until, error)
+                self._check_not_superseded(error)
             except EnosError as error:
                 answered = isinstance(error, EnosApiError) and not isinstance(error, EnosServerError)
                 if answered or not error.sent:
-                    self._note_refused(time, was_empty)
+                    self._note_refused(time, was_empty, error)
                     raise
                 return (yield from self._find_unanswered(time, error))
             else:
@@ -426,8 +432,16 @@ class _Starter:
         further = self._further_times or []
         return further.index(minute_of(time)) + 1 if minute_of(time) in further else self._attempt.base
 
-    def _note_refused(self, time: int, was_empty: bool) -> None:
+    def _check_not_superseded(self, error: EnosError) -> None:
+        """What the next try has written down must not be written over, nor anything be started beside it."""
+        if self._superseded():
+            raise EnosTriggerConflictError(
+                f"flow {self._target.flow_id}: another try of this task has begun since this one, which starts nothing"
+            ) from error
+
+    def _note_refused(self, time: int, was_empty: bool, error: EnosError) -> None:
         """Nothing came of this request; of an earlier one for this minute, something still may."""
+        self._check_not_superseded(error)
         if not was_empty:
             self._note(time, refused=True)
 

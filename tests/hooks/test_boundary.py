@@ -105,6 +105,20 @@ def test_a_store_that_works_again_is_used_again(broken_store: StateStore) -> Non
     assert len(log.lines) == 1
 
 
+def test_a_state_tells_that_another_try_has_begun() -> None:
+    store = StateStore()
+    state = TaskState({"task_state_store": store}, "enos", Log())
+    assert not state.superseded
+    state.save({"a": 1})
+    assert not state.superseded
+    TaskState({"task_state_store": store}, "enos", Log()).save({"a": 2})
+    assert state.superseded
+    store.values.clear()
+    assert state.superseded
+    store.broken = True
+    assert not state.superseded
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_is_no_failure_of_the_store(interruption: type[BaseException]) -> None:
     class Interrupted:

@@ -367,6 +367,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "replayed_call": ("refused", "accepted"),
     "one_at_a_time": (True, False),
     "time_zone": ("GMT+8", "GMT-11"),
+    "cancel_takes": (0.0, 60.0),
     "clock_skew": (0.0, 3600.0, -3600.0),
 }
 NOT_FOR_THE_HOOK = {"id_style"}

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from worker import StateStore
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import sync
@@ -23,7 +24,7 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowOperator,
 )
 from airflow_provider_enos.simulator import EnosSimulator
-from airflow_provider_enos.simulator.wire import json_reply
+from airflow_provider_enos.simulator.wire import Record, json_reply
 
 INSTANCE = "3377-20200706062600"
 NEXT_INSTANCE = "3377-20200706062700"
@@ -324,6 +325,22 @@ def test_poll_errors_are_waited_through_for_no_longer_than_is_tolerated(task: Ma
 
 
 # ---- retry and clear ------------------------------------------------------------------------------------------------
+
+
+def test_a_try_that_the_next_one_has_overtaken_starts_nothing(
+    task: MakeTask, sim: EnosSimulator, state_store: StateStore
+) -> None:
+    """Its request is under way while Airflow gives it up and runs the next try, whose instance is the one."""
+    slow, *others = task(state_store), task(state_store)
+
+    def overtake(event: str, record: Record) -> None:
+        if event == "received" and record.operation == "flows/triggerFromTask" and others:
+            assert others.pop().retry() == INSTANCE
+
+    sim.on_event(overtake)
+    with pytest.raises(errors.EnosTriggerConflictError, match="another try of this task has begun since"):
+        slow.run()
+    assert [instance.id for instance in sim.instances] == [INSTANCE]
 
 
 def test_a_retry_takes_over_what_the_try_before_it_started(task: MakeTask, sim: EnosSimulator, store: Any) -> None:

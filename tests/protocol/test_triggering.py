@@ -105,6 +105,7 @@ def run(play: Any, clock: Any, log: Any, records: list[Intent]) -> Callable[...,
         on_conflict: Any = "next_minute",
         patience: float = 3600,
         most: int = 500,
+        superseded: bool = False,
         **attempt: Any,
     ) -> Any:
         steps = start(
@@ -115,6 +116,7 @@ def run(play: Any, clock: Any, log: Any, records: list[Intent]) -> Callable[...,
             log=log,
             deadline=clock.now + patience,
             clock=clock,
+            superseded=lambda: superseded,
         )
         return play(steps, answers, clock, most)
 
@@ -397,6 +399,19 @@ def test_no_minute_is_free(run: Any, base: int) -> None:
     played = run(always_taken, base=base)
     assert isinstance(played.error, EnosTriggerConflictError)
     assert len(set(times_of(played))) == len(times_of(played)) == MOST_MINUTES + 1
+
+
+@pytest.mark.parametrize("on_conflict", ["next_minute", "attach", "fail"])
+@pytest.mark.parametrize("error", [CONFLICT, refusal(EnosRateLimitError, 429), UNSENT])
+def test_a_try_that_is_superseded_starts_and_takes_nothing(
+    run: Any, records: Any, on_conflict: str, error: EnosError
+) -> None:
+    """The minute may have the instance of the try after it, whose record it must not touch."""
+    played = run([error], on_conflict=on_conflict, superseded=True)
+    assert isinstance(played.error, EnosTriggerConflictError)
+    assert "another try of this task has begun since this one" in str(played.error)
+    assert played.error.__cause__ is error
+    assert (times_of(played), len(records)) == ([TIME], 1)
 
 
 def test_attach(run: Any, log: Any) -> None:

@@ -25,7 +25,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Sim
         yield stack, simulator
 
 
-@pytest.mark.parametrize(("number", "act"), enumerate(chaos.ACTS, 1))
+@pytest.mark.parametrize(("number", "act"), list(enumerate(chaos.ACTS, 1)))
 def test_exactly_one_instance(stage: tuple[Stack, Simulator], number: int, act: str) -> None:
     findings = chaos.play(*stage, act, "test", number, LOCK_SECONDS)
     assert findings.runs > 0

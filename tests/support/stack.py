@@ -208,11 +208,11 @@ class Run:
     def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
         self._stack = stack
         self._dag_id = dag_id
-        self._run_id = run_id
+        self.run_id = run_id
 
     @property
     def _path(self) -> str:
-        return f"dags/{self._dag_id}/dagRuns/{self._run_id}/taskInstances/task"
+        return f"dags/{self._dag_id}/dagRuns/{self.run_id}/taskInstances/task"
 
     @property
     def task(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class Run:
         self._stack.call("PATCH", self._path, {"new_state": "failed", **self._stack.for_good})
 
     def clear(self) -> None:
-        body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self._run_id, "only_failed": False}
+        body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self.run_id, "only_failed": False}
         body["reset_dag_runs"] = True  # Airflow 2 leaves the run as it is
         self._stack.call("POST", f"dags/{self._dag_id}/clearTaskInstances", body)
 
