@@ -29,8 +29,6 @@ def environment(home: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Airflow 3.2 makes none up for `dag.test()`.
-        "AIRFLOW__API_AUTH__JWT_SECRET": "of-these-tests-" * 5,
     }
 
 
