@@ -61,14 +61,15 @@ def pins_of(airflow: str) -> Path:
 
 
 def renew(airflow: str, python: str) -> None:
-    """Writes the newest of what this package and its tests need that goes with this Airflow."""
-    options = ["--upgrade", "--no-header", "--no-annotate", "--extra", "test", "--output-file", str(pins_of(airflow))]
-    command = [*UV, "--quiet", "pip", "compile", "--python", python, *options, "-", "pyproject.toml"]
-    PINS.mkdir(exist_ok=True)
-    subprocess.run(
-        command, input=f"apache-airflow=={airflow}\n", text=True, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL
-    )
-    print(f"{pins_of(airflow).relative_to(PROJECT)}: Airflow {airflow}")
+    """Writes the newest of what this package and its tests need that goes with this Airflow, within its bounds."""
+    pins = pins_of(airflow)
+    wanted = pins.with_suffix(".in")
+    bounds = wanted.read_text().splitlines()[1:] if wanted.exists() else []
+    wanted.write_text("\n".join([f"apache-airflow=={airflow}", *bounds, ""]))
+    options = ["--upgrade", "--no-header", "--no-annotate", "--extra", "test", "--output-file", str(pins)]
+    command = [*UV, "--quiet", "pip", "compile", "--python", python, *options, str(wanted), "pyproject.toml"]
+    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+    print(f"{pins.relative_to(PROJECT)}: Airflow {airflow}")
 
 
 def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str, bool]:
