@@ -113,6 +113,15 @@ def test_the_sensor_takes_what_is_said() -> None:
     assert {"flow_instance_id", "poll_error_tolerance", "task_logs", "enos_conn_id", "org_id", "user_id"} <= parameters
 
 
+@pytest.mark.parametrize("row", table("what happens"), ids=lambda row: row[0][:40])
+def test_what_happens_is_held_by_a_test(row: list[str]) -> None:
+    file, name = row[2].strip("`").split("::")
+    found = [path for path in (PROJECT / "tests").rglob(file) if f"\ndef {name}(" in path.read_text()]
+    assert len(found) == 1
+    for error in re.findall(r"`(Enos\w+Error)`", row[1]):
+        assert issubclass(getattr(errors, error), errors.EnosError)
+
+
 def test_what_each_status_does() -> None:
     said = {
         Outcome.SUCCEEDED: "succeeds",
