@@ -630,7 +630,7 @@ class LooksInOneList(_Starter):
 class NeverRecordsARefusal(_Starter):
     """So that a retry takes over what it finds."""
 
-    def _note_refused(self, time: int, was_empty: bool) -> None:
+    def _note_refused(self, time: int, was_empty: bool, error: EnosError) -> None:
         pass
 
 
