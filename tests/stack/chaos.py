@@ -463,9 +463,12 @@ def scheduler_killed(scene: Scene) -> None:
     victims = {"everything": below, "its group": group, "itself": []}[which]
     scene.replace_part("scheduler", [scheduler, *victims], left=below)
     for job in jobs:
-        job.most = 2 if which == "itself" and job.dag == "sync" else 1
         job.polls = sum(one["polls"] for one in scene.instances(job))
     scene.simulator.clear_holds()
+    for job in jobs:
+        if which == "itself" and job.dag == "sync":
+            job.most, job.tries = 2, 2
+            until(lambda job=job: job.run.task["try_number"] == 2, 90, "another try")  # type: ignore[misc]
 
 
 def triggerer_killed(scene: Scene) -> None:
@@ -584,6 +587,8 @@ def main() -> int:
     parser.add_argument("--lock", type=float, default=LOCK_SECONDS, metavar="SECONDS", help="of the database")
     parser.add_argument("--only", type=int, metavar="N", help="this round only")
     options = parser.parse_args()
+    # What is running is stopped, whoever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     acts = [options.act] * options.rounds if options.act else deal(options.seed, options.rounds)
     home = Path(tempfile.mkdtemp(prefix="enos-chaos-"))
     total, began, played = Findings(), time.monotonic(), 0
