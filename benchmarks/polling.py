@@ -166,10 +166,12 @@ async def client(kind: str, waits: int, interval: float, seconds: float) -> None
     await asyncio.sleep(seconds)
     spent = (time.process_time() - cpu) / (time.monotonic() - begun)
     added = resident() - memory
+    # Before the waits are taken down, which is no part of waiting.
+    stop = await stops
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    print(json.dumps({"cpu": spent * 100, "memory": added, "stop": await stops, "events": events}))
+    print(json.dumps({"cpu": spent * 100, "memory": added, "stop": stop, "events": events}))
 
 
 async def warm_up() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
@@ -21,12 +22,17 @@ from time import time
 
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.settings import Settings
-from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError, EnosTransportError
+from airflow_provider_enos.errors import (
+    EnosApiError,
+    EnosError,
+    EnosRateLimitError,
+    EnosServerError,
+    EnosTransportError,
+)
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.exchange import Retry
-from airflow_provider_enos.protocol.messages import Call
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_instances
+from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
 from airflow_provider_enos.protocol.waiting import Watch, out_of_time
 
@@ -46,7 +52,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _ENDED = tuple(status for status in FlowStatus if status.ended)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Wait:
     """One instance that somebody waits for. Times are the event loop's, but the deadline, which is epoch seconds."""
 
@@ -204,12 +210,10 @@ class Poller:
         try:
             singly = due if self._now() < self._list_from else await self._look_by_list(due)
             await asyncio.gather(*(self._get(wait) for wait in singly))
-        except Exception as error:
-            # A fault of ours must end the waits, not let them hang.
+        except Exception as error:  # noqa: BLE001 - a fault of ours must end the waits, not let them hang
             for wait in due:
                 if not wait.result.done():
                     wait.result.set_exception(error)
-            raise
         finally:
             for wait in due:
                 self._looked(wait)
@@ -243,19 +247,19 @@ class Poller:
     async def _cover(self, new: set[_Wait]) -> set[_Wait]:
         """Finds out which of these the list shows, and under which type; gives those it has looked at."""
         missing, looked_at = set(new), set[_Wait]()
-
-        def see(wait: _Wait) -> None:
-            wait.type = type
-            if not shown[wait.id].status.ended:
-                self._set_timer(wait)
-                wait.saw(shown[wait.id])
-                looked_at.add(wait)
-
         for type in calls.ALL_FLOW_TYPES:
-            shown = {instance.flow_instance_id: instance for instance in await self._list(type, missing)}
-            found = {wait for wait in missing if wait.id in shown}
-            await _for_each(found, see)
-            missing -= found
+            by_id: dict[str, list[_Wait]] = defaultdict(list)
+            for wait in missing:
+                by_id[wait.id].append(wait)
+            async for page in self._list(type, missing):
+                for instance in page:
+                    for wait in by_id.get(instance.flow_instance_id, ()):
+                        wait.type = type
+                        missing.discard(wait)
+                        if not instance.status.ended:
+                            self._set_timer(wait)
+                            wait.saw(instance)
+                            looked_at.add(wait)
             if not missing:
                 break
         for wait in missing:
@@ -264,7 +268,12 @@ class Poller:
 
     async def _look_at_ended(self, type: int, covered: set[_Wait]) -> set[_Wait]:
         """Asks which of these have ended; gives those that the list has answered for."""
-        ended = {instance.flow_instance_id for instance in await self._list(type, covered, _ENDED)}
+        ended: set[str] = set()
+        pages = 0
+        async for page in self._list(type, covered, _ENDED):
+            ended.update(instance.flow_instance_id for instance in page)
+            pages += 1
+        self._pages[type] = pages
         running = {wait for wait in covered if wait.id not in ended and wait.trusts_list()}
 
         def see(wait: _Wait) -> None:
@@ -275,14 +284,13 @@ class Poller:
         await asyncio.gather(*(self._get(wait) for wait in covered - running))
         return covered
 
-    async def _list(self, type: int, waits: Iterable[_Wait], status: tuple[FlowStatus, ...] = ()) -> list[FlowInstance]:
+    async def _list(
+        self, type: int, waits: Iterable[_Wait], status: tuple[FlowStatus, ...] = ()
+    ) -> AsyncIterator[list[FlowInstance]]:
+        """The instances in the window of these, page by page: thousands are not held at once."""
         minutes = [wait.minute for wait in waits if wait.minute is not None]
-        pages = 0
-
-        def page(page_no: int) -> Call[FlowInstancePage]:
-            nonlocal pages
-            pages += 1
-            return calls.list_flow_instances(
+        pager = Pager(
+            lambda page_no: calls.list_flow_instances(
                 type=type,
                 from_trigger_time=min(minutes),
                 to_trigger_time=max(minutes) + MINUTE,
@@ -290,12 +298,15 @@ class Poller:
                 page_size=PAGE_SIZE,
                 status=status,
             )
-
-        found = await self._client.run(all_instances(page))
+        )
+        while not pager.done:
+            try:
+                page = await self._client.call(pager.call)
+            except EnosApiError as error:
+                pager.refused(error)
+            else:
+                yield pager.take(page)
         self._pause = 0.0
-        if status:
-            self._pages[type] = pages
-        return found
 
     async def _get(self, wait: _Wait) -> None:
         try:

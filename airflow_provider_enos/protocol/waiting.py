@@ -49,6 +49,18 @@ class Watch:
     :param known: whether EnOS is known to have the instance. If so, an answer that it has not is waited through too.
     """
 
+    # A triggerer has thousands of them.
+    __slots__ = (
+        "_failing_since",
+        "_known",
+        "_link",
+        "_log",
+        "_node_statuses",
+        "_status",
+        "_tolerance",
+        "flow_instance_id",
+    )
+
     def __init__(
         self, flow_instance_id: str, *, tolerance: float, log: Log, link: str | None = None, known: bool = False
     ) -> None:
