@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["EnosFlowInstanceTrigger"]
 
 _CANCEL_TIMEOUT = 10.0
+_FIRST_LOOK = 5.0
+"""Seconds, at the most, until the first look.
+
+Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has been
+resumed by then (issue 72716 of apache/airflow).
+"""
 
 
 class EnosFlowInstanceTrigger(BaseTrigger):
@@ -159,6 +165,8 @@ class EnosFlowInstanceTrigger(BaseTrigger):
             link=settings.link(flow_instance_id),
             known=self.known,
         )
+        if self.deadline is not None:
+            await asyncio.sleep(min(self.poll_interval, _FIRST_LOOK))
         async with shared_poller(settings) as poller:
             return await poller.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())
 

@@ -200,6 +200,18 @@ def test_an_event_that_it_does_not_send_is_refused(payload: Any) -> None:
         InstanceEvent.of(payload)
 
 
+@pytest.mark.parametrize(("poll_interval", "least"), [(30, 0.4), (0.01, 0)])
+def test_a_task_is_not_resumed_as_soon_as_it_is_deferred(
+    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, poll_interval: float, least: float
+) -> None:
+    """Airflow 3.3 would take the end of the process that deferred it for the end of the one that goes on."""
+    monkeypatch.setattr(enos, "_FIRST_LOOK", 0.4)
+    sim.progress = "at_once"
+    begun = time.monotonic()
+    assert len(events(trigger(poll_interval=poll_interval))) == 1
+    assert least <= time.monotonic() - begun < least + 1
+
+
 @pytest.fixture
 def pushed_xcoms(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What is pushed to XCom by others than a task instance, in place of its way to Airflow's API server."""
