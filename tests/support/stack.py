@@ -222,9 +222,13 @@ class Run:
         until(lambda: self.task["state"] in states, seconds, f"{self._dag_id}: {states}", lambda: self.task["state"])
         return self.task
 
-    def kill(self) -> None:
-        """Ends the running task's process as a machine that breaks down does."""
-        os.kill(self.task["pid"], signal.SIGKILL)
+    def kill(self, *, supervisor: bool = False) -> None:
+        """Ends the running task's process, and the one that supervises it, as a machine that breaks down does."""
+        pid = self.task["pid"]
+        if supervisor:
+            parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True)
+            os.kill(int(parent.stdout), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
 
     def mark_failed(self) -> None:
         self._stack.call("PATCH", self._path, {"new_state": "failed", **self._stack.for_good})
