@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from worker import Log, StateStore, TaskInstance
+from worker import Log, StateStore, TaskInstance, execute
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator
 from airflow_provider_enos.simulator import EnosSimulator
@@ -25,7 +25,8 @@ class Task:
     operator_class: type[Any] = EnosTriggerFlowFromTaskOperator
 
     def run(self) -> str:
-        return self._made().execute(self._context)
+        result: str = execute(self._made(), self._context)
+        return result
 
     def resume(self, method: str, event: Any, kwargs: dict[str, Any]) -> str:
         """Goes on after a deferral, in another process."""

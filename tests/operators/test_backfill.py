@@ -10,7 +10,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from worker import Log, StateStore, TaskInstance
+from worker import Log, StateStore, TaskInstance, execute
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.simulator import EnosSimulator
@@ -44,7 +44,8 @@ class Run:
             "task_state_store": self.store,
         }
         operator.render_template_fields(context, operator.get_template_env())
-        return operator.execute(context)
+        result: str = execute(operator, context)
+        return result
 
     @property
     def sends(self) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from stack import Stack, until
@@ -23,7 +25,9 @@ class Airflow2(Stack):
     new_run = {}
     for_good = {"dry_run": False}
 
-    def __init__(self, home: Path, dags: Path, connection: str) -> None:
+    def __init__(
+        self, home: Path, dags: Path, connection: str, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         super().__init__(home, dags, connection)
         (home / "webserver_config.py").write_text(EVERYBODY_IS_ADMIN)
         self._environment |= {
@@ -40,6 +44,7 @@ class Airflow2(Stack):
             "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "1",
             # How soon it sees that the process of a task has been killed.
             "AIRFLOW__SCHEDULER__ZOMBIE_DETECTION_INTERVAL": "1",
+            **settings,
         }
 
     def log_in(self) -> None:
