@@ -30,6 +30,14 @@ def no_shared_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "_gateways", {})
 
 
+@pytest.fixture(autouse=True)
+def nothing_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker has deferred the tasks whose triggers run here."""
+    from airflow_provider_enos.triggers import enos
+
+    monkeypatch.setattr(enos, "_SETTLED", 0.0)
+
+
 @pytest.fixture
 def sim() -> Iterator[EnosSimulator]:
     """A simulator of the gateway, fresh for each test."""

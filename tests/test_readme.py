@@ -125,7 +125,8 @@ def test_what_each_status_does() -> None:
     said = {
         Outcome.SUCCEEDED: "succeeds",
         Outcome.FAILED: "fails with `EnosFlowFailedError`",
-        Outcome.CANCELLED: "fails with `EnosFlowCancelledError`",
+        Outcome.CANCELLED: "fails with `EnosFlowCancelledError`; where a retry had taken the instance over, "
+        "another one is started",
         Outcome.SKIPPED: "is skipped",
         Outcome.RUNNING: "waits",
     }

@@ -1,11 +1,15 @@
 """One poll loop for all waiting instances of a gateway and tenant: for the triggerer.
 
 Few waiting: Get Flow Instance for each. Many: List Flow Instances over the window of their trigger times, filtered to
-ended statuses, which answers for all of them at once; an instance that ended is then read once by Get. Whichever costs
-fewer requests, by what the list last needed, is taken.
+ended statuses, which answers for all of them at once; an instance that ended is then read once by Get. A list that
+takes more pages than pay is left alone for a while.
 
 Being right never depends on the list: an instance counts as covered by it only once the unfiltered list has shown it,
-one that it does not show is asked for singly, and so is every covered one now and then.
+one that it does not show is asked for singly, and so is every covered one now and then, and all of them while the list
+fails.
+
+A gateway that says it is busy, or does not answer a number of times in a row, is left alone for a while, too. Whoever
+is due meanwhile counts that as a look that failed, so that tolerance and deadline hold.
 """
 
 from __future__ import annotations
@@ -14,11 +18,13 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from time import time
+from typing import Any
 
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.settings import Settings
@@ -44,12 +50,14 @@ _MANY = 20
 """From how many waits on a list is thought of."""
 _CONCURRENT = 8
 _AT_A_TIME = 500
+_FEWEST_PAGES = 4
 _LOOKS_BY_LIST = 80
 """After so many looks by list an instance is asked for singly."""
-_LIST_AGAIN = 600.0
-"""Seconds until a list that failed, or did not show an instance, is tried again."""
+_LIST_SOON, _LIST_AGAIN = 60.0, 600.0
+"""Seconds until a list is tried again that met a passing error; that was refused, too long, or without an instance."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _ENDED = tuple(status for status in FlowStatus if status.ended)
+_PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
 
 @dataclass(eq=False, slots=True)
@@ -69,6 +77,8 @@ class _Wait:
     """The type under which the list has shown it; None as long as it has not."""
     asking: bool = False
     """Whether a look at it is under way."""
+    asked: float = 0.0
+    """When it was last asked for singly."""
     unlisted_until: float = 0.0
     looks_by_list: int = field(default_factory=lambda: random.randrange(_LOOKS_BY_LIST))
 
@@ -76,11 +86,19 @@ class _Wait:
     def id(self) -> str:
         return self.watch.flow_instance_id
 
+    @property
+    def is_late(self) -> bool:
+        return time() >= self.deadline
+
+    @property
+    def pause(self) -> float:
+        """Seconds to the next look: the interval, or the deadline; a little less, so that looks spread."""
+        return min(self.poll_interval * random.uniform(0.9, 1.0), max(self.deadline - time(), 0.0))
+
     def saw(self, instance: FlowInstance) -> None:
         """A look at it brought this."""
-        if self.result.done():
+        if not self._told(self.watch.saw, instance):
             return
-        self.context.run(self.watch.saw, instance, time())
         if instance.status.ended:
             self.result.set_result(instance)
         else:
@@ -88,19 +106,18 @@ class _Wait:
 
     def missed(self, error: EnosError) -> None:
         """A look at it failed."""
-        if self.result.done():
-            return
-        try:
-            self.context.run(self.watch.missed, error, time())
-        except EnosError as fatal:
-            self.result.set_exception(fatal)
-        else:
+        if self._told(self.watch.missed, error):
             self._check_deadline("unknown")
 
-    @property
-    def pause(self) -> float:
-        """Seconds to the next look: the interval, or the deadline; a little less, so that looks spread."""
-        return min(self.poll_interval * random.uniform(0.9, 1.0), max(self.deadline - time(), 0.0))
+    def still_running(self) -> None:
+        """The list of those that ended does not have it."""
+        if not self.result.done():
+            self._check_deadline("still running")
+
+    def fail(self, error: Exception) -> None:
+        """Ends the wait."""
+        if not self.result.done():
+            self.result.set_exception(error)
 
     def may_be_listed(self, now: float) -> bool:
         """Whether to find out if the list shows it."""
@@ -111,13 +128,19 @@ class _Wait:
         self.looks_by_list = (self.looks_by_list + 1) % _LOOKS_BY_LIST
         return self.looks_by_list != 0
 
-    def still_running(self) -> None:
-        """The list of those that ended does not have it."""
-        if not self.result.done():
-            self._check_deadline("still running")
+    def _told(self, what: Callable[[Any, float], None], about: Any) -> bool:
+        """Tells the watch; False where the wait is over, or is now."""
+        if self.result.done():
+            return False
+        try:
+            self.context.run(what, about, time())
+        except Exception as error:  # noqa: BLE001 - what cannot be waited through, or a fault of ours: this wait's alone
+            self.result.set_exception(error)
+            return False
+        return True
 
     def _check_deadline(self, status: str) -> None:
-        if time() >= self.deadline:
+        if self.is_late:
             self.result.set_exception(out_of_time(self.id, status))
 
 
@@ -132,12 +155,14 @@ class Poller:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._looks: set[asyncio.Task[None]] = set()
-        self._listing = False
         self._limit = asyncio.Semaphore(_CONCURRENT)
-        self._pages: dict[int, int] = {}
+        self._listing = False
         self._list_from = 0.0
+        self._too_long_until: dict[int, float] = {}
+        self._failures = 0
         self._pause = 0.0
         self._quiet_until = 0.0
+        self._why_quiet: EnosError | None = None
 
     async def wait(self, watch: Watch, *, poll_interval: float, deadline: float) -> FlowInstance:
         """The instance, once it has ended. Raises ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time."""
@@ -174,11 +199,12 @@ class Poller:
         while True:
             await self._changed.wait()
             # Those who come together are looked at together.
-            await asyncio.sleep(max(_GATHER, self._quiet_until - self._now()))
-            if self._now() < self._quiet_until:
-                continue
+            await asyncio.sleep(_GATHER)
             self._changed.clear()
-            if due := {wait for wait in self._due if not wait.asking}:
+            due = {wait for wait in self._due if not wait.asking}
+            if self._is_quiet:
+                await _for_each(due, self._turn_away)
+            elif due:
                 await _for_each(due, self._begin)
                 look = asyncio.create_task(self._look(due))
                 self._looks.add(look)
@@ -186,15 +212,15 @@ class Poller:
 
     def _begin(self, wait: _Wait) -> None:
         wait.asking = True
-        self._set_timer(wait)
+        self._set_timer(wait, wait.pause)
 
-    def _set_timer(self, wait: _Wait) -> None:
+    def _set_timer(self, wait: _Wait, pause: float) -> None:
         """Makes it due again in a while, and not before."""
         self._due.discard(wait)
         if wait.timer is not None:
             wait.timer.cancel()
         if wait in self._waits:
-            wait.timer = asyncio.get_running_loop().call_later(wait.pause, self._make_due, wait)
+            wait.timer = asyncio.get_running_loop().call_later(pause, self._make_due, wait)
 
     def _make_due(self, wait: _Wait) -> None:
         self._due.add(wait)
@@ -208,21 +234,20 @@ class Poller:
 
     async def _look(self, due: set[_Wait]) -> None:
         try:
-            singly = due if self._now() < self._list_from else await self._look_by_list(due)
-            await asyncio.gather(*(self._get(wait) for wait in singly))
+            singly = await self._look_by_list(due) if self._now() >= self._list_from else due
+            for wait in due - singly:
+                self._looked(wait)
+            # Whoever was left out the last time comes first.
+            await asyncio.gather(*(self._get(wait) for wait in sorted(singly, key=lambda wait: wait.asked)))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end the waits, not let them hang
             for wait in due:
-                if not wait.result.done():
-                    wait.result.set_exception(error)
-        finally:
-            for wait in due:
-                self._looked(wait)
+                wait.fail(error)
 
     async def _look_by_list(self, due: set[_Wait]) -> set[_Wait]:
-        """Looks at as many as the list covers; gives those that are still to be asked for singly."""
+        """Looks at as many as the list covers; gives those that are to be asked for singly."""
         if self._listing:
             # Those whom the list covers are answered by the one that is under way, or when they are due again.
-            return {wait for wait in due if wait.type is None}
+            return {wait for wait in due if wait.type is None or wait.is_late}
         self._listing = True
         try:
             new = {wait for wait in self._waits if wait.may_be_listed(self._now())}
@@ -230,16 +255,12 @@ class Poller:
                 due = due - await self._cover(new)
             for type in calls.ALL_FLOW_TYPES:
                 covered = {wait for wait in self._waits if wait.type == type}
-                if len(covered) >= _MANY and covered & due and self._pages.get(type, 1) < len(covered):
-                    due = due - await self._look_at_ended(type, covered)
-        except (EnosRateLimitError, EnosServerError, EnosTransportError) as error:
-            self._back_off(error)
-            for wait in due:
-                wait.missed(error)
-            return set()
+                if len(covered) >= _MANY and covered & due and self._now() >= self._too_long_until.get(type, 0.0):
+                    due = due - covered | await self._look_at_ended(type, covered, due & covered)
         except EnosError as error:
             _log.warning("Cannot list flow instances, asking for each singly: %s", error)
-            self._list_from = self._now() + _LIST_AGAIN
+            self._back_off(error)
+            self._list_from = self._now() + (_LIST_SOON if isinstance(error, _PASSING) else _LIST_AGAIN)
         finally:
             self._listing = False
         return due
@@ -247,47 +268,62 @@ class Poller:
     async def _cover(self, new: set[_Wait]) -> set[_Wait]:
         """Finds out which of these the list shows, and under which type; gives those it has looked at."""
         missing, looked_at = set(new), set[_Wait]()
+        by_id: dict[str, list[_Wait]] = defaultdict(list)
+        for wait in new:
+            by_id[wait.id].append(wait)
+
+        def see(type: int, page: list[FlowInstance]) -> bool:
+            for instance in page:
+                for wait in by_id.get(instance.flow_instance_id, ()):
+                    wait.type = type
+                    missing.discard(wait)
+                    if not instance.status.ended:
+                        self._set_timer(wait, wait.pause)
+                        wait.saw(instance)
+                        looked_at.add(wait)
+            return bool(missing)
+
         for type in calls.ALL_FLOW_TYPES:
-            by_id: dict[str, list[_Wait]] = defaultdict(list)
-            for wait in missing:
-                by_id[wait.id].append(wait)
-            async for page in self._list(type, missing):
-                for instance in page:
-                    for wait in by_id.get(instance.flow_instance_id, ()):
-                        wait.type = type
-                        missing.discard(wait)
-                        if not instance.status.ended:
-                            self._set_timer(wait)
-                            wait.saw(instance)
-                            looked_at.add(wait)
-            if not missing:
-                break
+            if missing:
+                await self._list(type, missing, (), partial(see, type))
         for wait in missing:
             wait.unlisted_until = self._now() + _LIST_AGAIN
         return looked_at
 
-    async def _look_at_ended(self, type: int, covered: set[_Wait]) -> set[_Wait]:
-        """Asks which of these have ended; gives those that the list has answered for."""
+    async def _look_at_ended(self, type: int, covered: set[_Wait], due: set[_Wait]) -> set[_Wait]:
+        """Asks which of the covered ones have ended; gives those that are to be asked for singly."""
         ended: set[str] = set()
-        pages = 0
-        async for page in self._list(type, covered, _ENDED):
+
+        def see(page: list[FlowInstance]) -> bool:
             ended.update(instance.flow_instance_id for instance in page)
-            pages += 1
-        self._pages[type] = pages
+            return True
+
+        if not await self._list(type, covered, _ENDED, see):
+            self._too_long_until[type] = self._now() + _LIST_AGAIN
+            return due
         running = {wait for wait in covered if wait.id not in ended and wait.trusts_list()}
 
-        def see(wait: _Wait) -> None:
-            self._set_timer(wait)
+        def runs_on(wait: _Wait) -> None:
+            self._set_timer(wait, wait.pause)
             wait.still_running()
 
-        await _for_each(running, see)
-        await asyncio.gather(*(self._get(wait) for wait in covered - running))
-        return covered
+        await _for_each(running, runs_on)
+        others = {wait for wait in covered - running if wait in due or not wait.asking}
+        for wait in others - due:
+            self._begin(wait)
+        return others
 
     async def _list(
-        self, type: int, waits: Iterable[_Wait], status: tuple[FlowStatus, ...] = ()
-    ) -> AsyncIterator[list[FlowInstance]]:
-        """The instances in the window of these, page by page: thousands are not held at once."""
+        self,
+        type: int,
+        waits: Collection[_Wait],
+        status: tuple[FlowStatus, ...],
+        see: Callable[[list[FlowInstance]], bool],
+    ) -> bool:
+        """Shows the instances in the window of these to ``see``, a page at a time, as long as that wants more.
+
+        False where it was given up, since asking for each, so many at a time, takes no longer.
+        """
         minutes = [wait.minute for wait in waits if wait.minute is not None]
         pager = Pager(
             lambda page_no: calls.list_flow_instances(
@@ -299,36 +335,65 @@ class Poller:
                 status=status,
             )
         )
-        while not pager.done:
+        for _ in range(max(_FEWEST_PAGES, len(waits) // _CONCURRENT)):
+            if self._is_quiet and self._why_quiet is not None:
+                raise self._why_quiet
             try:
                 page = await self._client.call(pager.call)
             except EnosApiError as error:
                 pager.refused(error)
-            else:
-                yield pager.take(page)
-        self._pause = 0.0
+                continue
+            self._note_answer()
+            if not see(pager.take(page)) or pager.done:
+                return True
+        return False
 
     async def _get(self, wait: _Wait) -> None:
         try:
             async with self._limit:
-                if not wait.result.done() and self._now() >= self._quiet_until:
-                    wait.saw(await self._client.call(calls.get_flow_instance(wait.id)))
-                    self._pause = 0.0
+                if wait.result.done():
+                    return
+                if self._is_quiet:
+                    self._turn_away(wait)
+                    return
+                wait.asked = self._now()
+                instance = await self._client.call(calls.get_flow_instance(wait.id))
         except EnosError as error:
             self._back_off(error)
             wait.missed(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is this wait's alone
+            wait.fail(error)
+        else:
+            self._note_answer()
+            wait.saw(instance)
         finally:
             self._looked(wait)
 
+    @property
+    def _is_quiet(self) -> bool:
+        return self._now() < self._quiet_until
+
+    def _turn_away(self, wait: _Wait) -> None:
+        """The gateway is left alone: a look that failed; the next one is when it is left alone no more."""
+        left = max(self._quiet_until - self._now(), 0.0) * random.uniform(1.0, 1.2)
+        self._set_timer(wait, min(left, wait.pause))
+        if self._why_quiet is not None:
+            wait.missed(self._why_quiet)
+
+    def _note_answer(self) -> None:
+        self._failures = 0
+        self._pause = 0.0
+
     def _back_off(self, error: EnosError) -> None:
-        """Has the gateway left alone for a while if that is what it asks for."""
+        """Has the gateway left alone for a while if that is what it asks for, or if it does not answer."""
         busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)
-        now = self._now()
-        if not busy or now < self._quiet_until:
+        self._failures += isinstance(error, _PASSING)
+        if self._is_quiet or not (busy or self._failures >= _CONCURRENT):
             return
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
         asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
-        self._quiet_until = now + min(asked or self._pause, _LONGEST_PAUSE) * random.uniform(1.0, 1.2)
+        self._quiet_until = self._now() + min(asked or self._pause, _LONGEST_PAUSE) * random.uniform(1.0, 1.2)
+        self._why_quiet = error
 
     @staticmethod
     def _now() -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from airflow_provider_enos.protocol import arguments, calls, trigger_time as tim
 from airflow_provider_enos.protocol.exchange import AT_ONCE
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, attempt_of, start
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, read_ended, wait
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -86,13 +86,16 @@ class _TriggerOperator(BaseOperator):
         with airflow_errors():
             return self._start_and_wait(context)
 
-    def execute_complete(self, context: Context, event: Any, taken_over: bool = False) -> str:
-        """Goes on once the trigger has fired: the end is the same as without deferral."""
+    def execute_complete(
+        self, context: Context, event: Any, taken_over: bool = False, deadline: float | None = None
+    ) -> str:
+        """Goes on once the trigger has fired: as without deferral, from what it has met or seen the end of."""
         with airflow_errors():
             event = InstanceEvent.of(event)
             hook = self._hook()
             self._flow_instance_id = event.flow_instance_id
-            instance = self._awaited(hook, event.flow_instance_id, lambda watch: self._ended(hook, watch, event.error))
+            deadline = time() + self.timeout if deadline is None else deadline
+            instance = self._awaited(hook, event.flow_instance_id, deadline, event.error)
             return self._end(context, hook, instance, taken_over)
 
     def on_kill(self) -> None:
@@ -101,10 +104,8 @@ class _TriggerOperator(BaseOperator):
         It runs in a signal handler that may have interrupted anything, so it uses nothing that ``execute`` uses. The
         cancel is sent once, or once more with a new token.
         """
-        if not self.cancel_on_kill:
-            return
         self._killed = True
-        if self._flow_instance_id is not None:
+        if self.cancel_on_kill and self._flow_instance_id is not None:
             self._cancel_killed(self._flow_instance_id)
 
     def _start_and_wait(self, context: Context) -> str:
@@ -115,8 +116,7 @@ class _TriggerOperator(BaseOperator):
             return flow_instance_id
         if self.deferrable:
             self._defer(flow_instance_id, deadline, taken_over)
-        hook.client.while_sleeping = self._check_still_wanted
-        instance = self._awaited(hook, flow_instance_id, lambda watch: self._wait(hook, watch, deadline))
+        instance = self._awaited(hook, flow_instance_id, deadline)
         return self._end(context, hook, instance, taken_over)
 
     def _target(self) -> Target:
@@ -158,7 +158,7 @@ class _TriggerOperator(BaseOperator):
             )
         )
         self._flow_instance_id = flow_instance_id
-        if self._killed:
+        if self._killed and self.cancel_on_kill:
             # The kill came while the id was not known yet.
             self._cancel_killed(flow_instance_id)
             raise EnosFlowCancelledError(
@@ -213,25 +213,23 @@ class _TriggerOperator(BaseOperator):
             user_id=self.user_id,
         )
         # No timeout of Airflow's: it would end the task without a word to EnOS. The deadline is the trigger's.
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"taken_over": taken_over})
+        self.defer(
+            trigger=trigger, method_name="execute_complete", kwargs={"taken_over": taken_over, "deadline": deadline}
+        )
 
-    def _wait(self, hook: EnosHook, watch: Watch, deadline: float) -> FlowInstance:
-        return hook.client.run(wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time))
-
-    def _ended(self, hook: EnosHook, watch: Watch, error: EnosError | None) -> FlowInstance:
-        """The instance that the trigger has seen the end of; raises what it has met instead."""
-        if error is not None:
-            raise error
-        return hook.client.run(read_ended(watch, poll_interval=self.poll_interval, clock=time))
-
-    def _awaited(self, hook: EnosHook, flow_instance_id: str, wait: Callable[[Watch], FlowInstance]) -> FlowInstance:
-        """The ended instance that ``wait`` gives; one that is late is cancelled."""
+    def _awaited(
+        self, hook: EnosHook, flow_instance_id: str, deadline: float, error: EnosError | None = None
+    ) -> FlowInstance:
+        """The instance once it has ended; one that is late is cancelled. ``error``: what the trigger met instead."""
         link = hook.settings.link(flow_instance_id)
         watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link, known=True)
+        hook.client.while_sleeping = self._check_still_wanted
         try:
-            return wait(watch)
-        except EnosFlowTimeoutError as error:
-            raise (hook.client.run(cancel_late(error)) if self.cancel_on_timeout else error) from None
+            if error is not None:
+                raise error
+            return hook.client.run(wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time))
+        except EnosFlowTimeoutError as late:
+            raise (hook.client.run(cancel_late(late)) if self.cancel_on_timeout else late) from None
 
     def _end(self, context: Context, hook: EnosHook, instance: FlowInstance, taken_over: bool) -> str:
         """Ends as the instance has ended."""

@@ -121,6 +121,7 @@ class Attempt:
     :param has_record: whether intents are recorded at all; if so, a retry without one sent nothing.
     :param intent: what was recorded for this lineage.
     :param try_number: Airflow's number of this try.
+    :param tries_before: how many tries of this lineage came before it: without a record, no more minutes can be ours.
     """
 
     trigger_time: int
@@ -130,6 +131,7 @@ class Attempt:
     has_record: bool = False
     intent: Intent | None = None
     try_number: int = 0
+    tries_before: int = MOST_MINUTES
 
 
 def lineage_base(*, try_number: int, max_tries: int, retries: int) -> int:
@@ -163,8 +165,11 @@ def attempt_of(
     if intent is None or intent.lineage != max_tries:
         # Conflicts may have led the lineage before this one further than its tries.
         base = tries if intent is None else max(tries, intent.index + 1)
-        return Attempt(trigger_time(now), max_tries, base, fresh, has_record, None, try_number)
-    return Attempt(trigger_time(intent.trigger_time), max_tries, intent.base, fresh, has_record, intent, try_number)
+        time, intent = trigger_time(now), None
+    else:
+        time, base = trigger_time(intent.trigger_time), intent.base
+    before = max(try_number - tries - 1, 0)
+    return Attempt(time, max_tries, base, fresh, has_record, intent, try_number, before)
 
 
 def start(
@@ -238,7 +243,7 @@ class _Starter:
                 return self._take_over_from_earlier(time, found, "started")
             self._log.info("%s ended with status %s: starting another", found.flow_instance_id, str(found.status))
             index += 1
-            if intent:
+            if intent or self._attempt.base + self._attempt.tries_before <= index:
                 return (yield from self.start(index))
             # An even earlier retry may have started one for the next minute.
             time = yield from self._time(index)

@@ -165,15 +165,6 @@ def wait(watch: Watch, *, poll_interval: float, deadline: float, clock: Callable
         yield Sleep(min(poll_interval, left))
 
 
-def read_ended(watch: Watch, *, poll_interval: float, clock: Callable[[], float]) -> Procedure[FlowInstance]:
-    """The instance that somebody else has seen the end of, through errors that are to be waited through."""
-    while True:
-        instance = yield from look(watch, clock=clock)
-        if instance is not None:
-            return instance
-        yield Sleep(poll_interval)
-
-
 def look(watch: Watch, *, clock: Callable[[], float]) -> Procedure[FlowInstance | None]:
     """One poll: the instance, or None where an error is to be waited through."""
     try:

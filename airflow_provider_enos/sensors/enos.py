@@ -22,7 +22,7 @@ from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airfl
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, look, read_ended
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, look, wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -148,12 +148,14 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         """Goes on once the trigger has fired: the end is the same as without deferral."""
         with self._sensor_errors():
             event = InstanceEvent.of(event)
-            if isinstance(event.error, EnosFlowTimeoutError):
-                raise AirflowSensorTimeout(f"Sensor has timed out: {event.error}")
-            if event.error is not None:
-                raise event.error
-            watch = self._watch_of(event.flow_instance_id)
-            return self._end(self._hook.client.run(read_ended(watch, poll_interval=self.poke_interval, clock=time)))
+            try:
+                if event.error is not None:
+                    raise event.error
+                watch, deadline = self._watch_of(event.flow_instance_id), time() + self.timeout
+                ended = wait(watch, poll_interval=self.poke_interval, deadline=deadline, clock=time)
+                return self._end(self._hook.client.run(ended))
+            except EnosFlowTimeoutError as error:
+                raise AirflowSensorTimeout(f"Sensor has timed out: {error}") from error
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Looks at the instance once."""

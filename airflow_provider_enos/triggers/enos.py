@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_enos.errors import EnosError
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["EnosFlowInstanceTrigger"]
 
 _CANCEL_TIMEOUT = 10.0
-_FIRST_LOOK = 5.0
-"""Seconds, at the most, until the first look.
+_SETTLED = 6.0
+"""Seconds before which a task that a worker has deferred is not resumed.
 
 Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has been
 resumed by then (issue 72716 of apache/airflow).
 """
+_LONGEST_PAUSE = 30.0
 
 
 class EnosFlowInstanceTrigger(BaseTrigger):
@@ -108,7 +110,10 @@ class EnosFlowInstanceTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and fires the one event."""
         try:
-            yield await self._event()
+            settled = time() + (0.0 if self.deadline is None else _SETTLED)
+            event = await self._event()
+            await asyncio.sleep(settled - time())
+            yield event
         except asyncio.CancelledError:
             # Before 3.3 Airflow has no on_kill for triggers: what the task has become tells a kill from a restart.
             if not hasattr(BaseTrigger, "on_kill") and not await is_still_deferred(self.task_instance, self.log):
@@ -157,7 +162,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         from airflow_provider_enos.client.poller import shared_poller
 
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
-        settings = self._settings = await self._read_settings()
+        settings = self._settings = await self._read_settings_patiently()
         watch = Watch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
@@ -165,8 +170,6 @@ class EnosFlowInstanceTrigger(BaseTrigger):
             link=settings.link(flow_instance_id),
             known=self.known,
         )
-        if self.deadline is not None:
-            await asyncio.sleep(min(self.poll_interval, _FIRST_LOOK))
         async with shared_poller(settings) as poller:
             return await poller.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())
 
@@ -176,6 +179,20 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         # From the start of the task, so that another triggerer, later, comes to the same.
         started = getattr(self.task_instance, "start_date", None)
         return (started.timestamp() if started else time()) + (self.timeout or 0.0)
+
+    async def _read_settings_patiently(self) -> Settings:
+        """Through what Airflow may meet when it looks for the connection, for as long as EnOS may be out of reach."""
+        until = time() + self.poll_error_tolerance
+        while True:
+            try:
+                return await self._read_settings()
+            except (EnosError, AirflowNotFoundException):
+                raise
+            except Exception as error:
+                if time() >= until:
+                    raise
+                self.log.warning("Airflow cannot read the connection %s, trying again: %s", self.enos_conn_id, error)
+            await asyncio.sleep(min(self.poll_interval, _LONGEST_PAUSE))
 
     async def _read_settings(self) -> Settings:
         return await async_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)

@@ -362,3 +362,140 @@ def test_a_fault_of_ours_ends_the_waits_instead_of_hanging_them(
     monkeypatch.setattr(Poller, "_get", broken)
     with pytest.raises(ZeroDivisionError):
         run(found, lambda poller: wait_in(poller, ids[0]))
+
+
+@pytest.mark.parametrize("kind", ["http_502", "http_500", "dropped", "http_404"])
+def test_a_list_that_fails_ends_no_wait(sim: EnosSimulator, found: Settings, kind: str) -> None:
+    """Being right never depends on the list: as long as single instances can be asked for, they are."""
+    ids = trigger(sim, 30)
+    sim.fault(kind, on="flowInstances/search", times=None)
+
+    async def work(poller: Poller) -> list[FlowInstance]:
+        waits = [asyncio.create_task(wait_in(poller, one, tolerance=0.5)) for one in ids]
+        await asyncio.sleep(1)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        return await asyncio.gather(*waits)
+
+    assert {one.status.name for one in run(found, work)} == {"SUCCESS"}
+    assert looks(sim)["search"] < 10
+
+
+@pytest.mark.parametrize("kind", ["http_429", "http_503", "http_502", "dropped"])
+def test_a_gateway_that_is_left_alone_keeps_nobody_past_the_deadline(
+    sim: EnosSimulator, found: Settings, kind: str
+) -> None:
+    """Nor past the tolerance: whoever is not asked for counts that as a look that failed."""
+    ids = trigger(sim, 60)
+    sim.fault(kind, on="flowInstances/get", times=None)
+    sim.fault(kind, on="flowInstances/search", times=None)
+
+    async def work(poller: Poller) -> tuple[list[Any], float]:
+        begun = time.monotonic()
+        waits = [wait_in(poller, one, deadline=1.5, tolerance=60 if n % 2 else 1.0) for n, one in enumerate(ids)]
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        return ends, time.monotonic() - begun
+
+    ends, took = run(found, work)
+    assert [type(end) for end in ends] == [EnosPollLostError, EnosFlowTimeoutError] * 30
+    assert took < 2.5
+    assert sum(looks(sim).values()) < 100, "it is left alone"
+
+
+def test_a_slow_answer_for_one_that_has_ended_holds_up_nobody_whom_the_list_covers(
+    sim: EnosSimulator, found: Settings
+) -> None:
+    ids = trigger(sim, 40)
+
+    async def work(poller: Poller) -> None:
+        waits = {one: asyncio.create_task(wait_in(poller, one)) for one in ids}
+        late = asyncio.create_task(wait_in(poller, ids[39], deadline=1.5))
+        await asyncio.sleep(0.7)
+        sim.fault("slow", on="flowInstances/get", seconds=4, times=1)
+        sim.finish(ids[0], "SUCCESS")
+        await asyncio.sleep(0.4)
+        for one in ids[1:39]:
+            sim.finish(one, "SUCCESS")
+        begun = time.monotonic()
+        await asyncio.gather(*(waits[one] for one in ids[1:39]))
+        with pytest.raises(EnosFlowTimeoutError):
+            await late
+        assert time.monotonic() - begun < 2
+        sim.finish(ids[39], "SUCCESS")
+        await asyncio.gather(*waits.values())
+
+    run(found, work)
+
+
+def busy_tenant(sim: EnosSimulator, minutes: int) -> None:
+    """Many flows of others, whose instances fill the window."""
+    for flow_id in range(6000, 6060):
+        sim.add_flow(flow_id, name="other", tasks=[1], progress="at_once")
+        for minute in range(minutes):
+            sim.trigger(flow_id, 1, TIME + minute * 60_000)
+
+
+def test_a_list_that_takes_too_many_pages_is_done_without(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 25)
+    busy_tenant(sim, 25)
+    sim.fault("slow", on="flowInstances/search", seconds=0.2, times=None)
+
+    async def work(poller: Poller) -> float:
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids]
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(*waits)
+        return time.monotonic() - begun
+
+    assert run(found, work) < 5
+    assert looks(sim)["search"] <= 3 * poller_module._FEWEST_PAGES
+
+
+def test_a_list_that_was_too_long_is_tried_again(
+    sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wait of long ago has made it so; when it has left, the list pays again."""
+    monkeypatch.setattr(poller_module, "_LIST_AGAIN", 1.0)
+    ids = trigger(sim, 30)
+    busy_tenant(sim, 30)
+    for flow_id in range(6000, 6060):
+        for minute in range(30):
+            sim.finish(f"{flow_id}-{time.strftime('%Y%m%d%H%M', time.gmtime(TIME / 1000 + minute * 60))}00", "SUCCESS")
+
+    async def work(poller: Poller) -> tuple[int, int]:
+        waits = [asyncio.create_task(wait_in(poller, one, deadline=60)) for one in ids]
+        await asyncio.sleep(1.5)
+        before = looks(sim)["search"]
+        await asyncio.sleep(1.5)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        return before, looks(sim)["search"]
+
+    before, after = run(found, work)
+    assert after > before
+
+
+def test_a_fault_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 30)
+
+    class Broken(Log):
+        def info(self, message: str, *arguments: Any, **_: Any) -> None:
+            raise ZeroDivisionError("a fault of ours")
+
+    async def work(poller: Poller) -> list[Any]:
+        broken = Watch(ids[0], tolerance=5, log=Broken())
+        waits = [
+            asyncio.create_task(poller.wait(broken, poll_interval=0.1, deadline=time.time() + 10)),
+            *(asyncio.create_task(wait_in(poller, one)) for one in ids[1:]),
+        ]
+        await asyncio.sleep(0.5)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        return await asyncio.gather(*waits, return_exceptions=True)
+
+    first, *others = run(found, work)
+    assert isinstance(first, ZeroDivisionError)
+    assert {one.status.name for one in others} == {"SUCCESS"}

@@ -763,6 +763,43 @@ def test_an_instance_of_its_own_that_is_cancelled_is_the_end(
     assert started(sim) == ["4002-20200706062600"]
 
 
+@pytest.mark.parametrize("fault", ["unknown_status", "http_502"])
+def test_an_instance_that_turns_out_not_to_have_ended_is_waited_for(
+    task: MakeTask, sim: EnosSimulator, fault: str
+) -> None:
+    """The trigger has seen its end; meanwhile it was run again in EnOS, or one of EnOS's servers lags behind."""
+    one = task()
+    one.run()
+    sim.fault(fault, on="flowInstances/get", times=3)
+    event = {"flow_instance_id": INSTANCE, "status": "ended", "error": None}
+    assert one.resume("execute_complete", event, {}) == INSTANCE
+
+
+def test_a_killed_task_sends_nothing_also_where_it_would_not_cancel(task: MakeTask, sim: EnosSimulator) -> None:
+    one = task(cancel_on_kill=False)
+    sim.fault("slow", on="token/get", seconds=0.3)
+    with (
+        killed_at(sim, one, at("received", "token/get")),
+        pytest.raises(errors.EnosTriggerError, match="the task was killed before the flow was started"),
+    ):
+        one.run()
+    assert sim.instances == []
+
+
+def test_without_a_store_a_retry_takes_over_nothing_that_no_try_before_it_can_have_started(
+    task: MakeTask, sim: EnosSimulator
+) -> None:
+    """The first retry looks at the minute of the first try alone: the next minute may be another run's."""
+    one = task(flow_id=4001, from_task_id=40011)
+    with pytest.raises(errors.EnosFlowFailedError):
+        one.run()
+    sim.trigger(4001, 40011, TRIGGER_TIME + 60_000)
+    sim.finish("4001-20200706062700", "SUCCESS")
+    with pytest.raises(errors.EnosFlowFailedError):
+        one.retry()
+    assert started(sim) == ["4001-20200706062600", "4001-20200706062700", "4001-20200706062800"]
+
+
 def test_a_kill_leaves_the_instance_alone_if_told_so(task: MakeTask, sim: EnosSimulator) -> None:
     one = task(cancel_on_kill=False)
     with killed_at(sim, one, at("replied", "flows/triggerFromTask")):

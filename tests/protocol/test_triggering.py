@@ -521,6 +521,16 @@ def test_retry_after_a_bad_end_looks_at_the_next_minute_first(run: Any, status: 
     assert played.operations == [LOOK, ZONE_CALL, LOOK]
 
 
+def test_retry_looks_at_no_more_minutes_than_there_were_tries(run: Any) -> None:
+    """What the next minute holds can be nobody's of this task: another run's, whose success is not ours."""
+    played = run(
+        [instance(0, "FAIL"), ZONE, CONFLICT, THE_FLOW, instance(1, "SUCCESS"), name(2)], **retry(tries_before=1)
+    )
+    assert played.value == name(2)
+    played = run([instance(0, "FAIL"), ZONE, instance(1)], **retry(tries_before=2))
+    assert played.value == name(1)
+
+
 def test_retry_after_several_bad_ends(run: Any) -> None:
     played = run([instance(0, "FAIL"), ZONE, instance(1, "CANCEL"), *NOWHERE, name(2)], **retry())
     assert played.value == name(2)
@@ -862,14 +872,14 @@ def attempt(intent: Intent | None = None, **changes: Any) -> Attempt:
 def test_attempt_of_a_retry() -> None:
     """ "now" is what it was at the first try."""
     intent = Intent(2, 0, TIME - 5, FIRST, None, 0)
-    assert attempt(intent) == Attempt(TIME - 5, 2, 0, False, True, intent, 2)
-    assert attempt(has_record=False) == Attempt(TIME, 2, 0, False, False, None, 2)
+    assert attempt(intent) == Attempt(TIME - 5, 2, 0, False, True, intent, 2, 1)
+    assert attempt(has_record=False) == Attempt(TIME, 2, 0, False, False, None, 2, 1)
 
 
 def test_attempt_after_a_clear() -> None:
     """The record of the lineage before it is not its own."""
-    assert attempt(Intent(2, 0, TIME - 5, FIRST), max_tries=3) == Attempt(TIME, 3, 1, True, True, None, 2)
-    assert attempt(max_tries=3, has_record=False) == Attempt(TIME, 3, 1, True, False, None, 2)
+    assert attempt(Intent(2, 0, TIME - 5, FIRST), max_tries=3) == Attempt(TIME, 3, 1, True, True, None, 2, 0)
+    assert attempt(max_tries=3, has_record=False) == Attempt(TIME, 3, 1, True, False, None, 2, 0)
 
 
 @pytest.mark.parametrize(("index", "base"), [(0, 1), (1, 2), (5, 6)])

@@ -24,7 +24,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
-from airflow_provider_enos.protocol.waiting import Watch, cancel_late, conclude, look, read_ended, wait
+from airflow_provider_enos.protocol.waiting import Watch, cancel_late, conclude, look, wait
 
 ID = "3377-20200706062600"
 LINK = "https://console.example/3377-20200706062600"
@@ -317,17 +317,6 @@ def test_first_look_that_does_not_find_it(play: Any, log: Any, clock: Any, error
     played = play(wait(others, **wait_for), [error], clock)
     assert type(played.error) is type(error)
     assert played.pauses == []
-
-
-def test_end_that_somebody_else_saw_is_read(watch: Watch, play: Any, clock: Any) -> None:
-    """Through errors, for no longer than is tolerated; and taken as it is."""
-    steps = read_ended(watch, poll_interval=30, clock=clock)
-    played = play(steps, [LOST, LOST, instance("SUCCESS")], clock)
-    assert played.value.status is FlowStatus.SUCCESS
-    assert played.pauses == [30, 30]
-    played = play(read_ended(watch, poll_interval=30, clock=clock), lambda call: LOST, clock)
-    assert isinstance(played.error, EnosPollLostError)
-    assert sum(played.pauses) == 600
 
 
 def test_faults_for_too_long(watch: Watch, play: Any, clock: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,9 @@ def test_a_catch_up_starts_one_instance_for_each_day(tmp_path: Path) -> None:
 
         until(lambda: simulator.instances(8301), 90, "the first instance")
         until(lambda: succeeded() == DAYS, 900, f"{DAYS} runs", succeeded, pause=2)
-        first = datetime(2025, 1, 2, tzinfo=UTC)
-        days = [f"8301-{first + timedelta(days=day):%Y%m%d%H%M%S}" for day in range(DAYS)]
-        assert sorted(one["id"] for one in simulator.instances(8301)) == days
+        pages = [stack.call("GET", f"dags/daily/dagRuns?limit=100&offset={start}") for start in range(0, DAYS, 100)]
+        ends = {datetime.fromisoformat(run["data_interval_end"]) for page in pages for run in page["dag_runs"]}
+        assert {end - min(ends) for end in ends} == {timedelta(days=day) for day in range(DAYS)}
+        expected = sorted(f"8301-{end:%Y%m%d%H%M%S}" for end in ends)
+        assert sorted(one["id"] for one in simulator.instances(8301)) == expected
         assert simulator.state["counts"]["flows/triggerFromTask"] == DAYS

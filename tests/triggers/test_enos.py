@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import XCom
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, XCom
 from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_enos import errors
@@ -200,16 +200,43 @@ def test_an_event_that_it_does_not_send_is_refused(payload: Any) -> None:
         InstanceEvent.of(payload)
 
 
-@pytest.mark.parametrize(("poll_interval", "least"), [(30, 0.4), (0.01, 0)])
+@pytest.mark.parametrize("deferred", [True, False])
 def test_a_task_is_not_resumed_as_soon_as_it_is_deferred(
-    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, poll_interval: float, least: float
+    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, deferred: bool
 ) -> None:
     """Airflow 3.3 would take the end of the process that deferred it for the end of the one that goes on."""
-    monkeypatch.setattr(enos, "_FIRST_LOOK", 0.4)
+    monkeypatch.setattr(enos, "_SETTLED", 0.4)
     sim.progress = "at_once"
+    arguments = {} if deferred else {"deadline": None, "timeout": 10}
     begun = time.monotonic()
-    assert len(events(trigger(poll_interval=poll_interval))) == 1
-    assert least <= time.monotonic() - begun < least + 1
+    assert len(events(trigger(**arguments))) == 1
+    assert (time.monotonic() - begun >= 0.4) is deferred
+
+
+def test_a_connection_that_cannot_be_read_for_a_while_is_waited_for(
+    trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the API server restarts together with the triggerer."""
+    read, failures = enos.async_settings, [OSError("the API server is away")] * 3
+
+    async def flaky(*arguments: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await read(*arguments, **more)
+
+    monkeypatch.setattr(enos, "async_settings", flaky)
+    assert events(trigger()) == [{"flow_instance_id": INSTANCE, "status": "ended", "error": None}]
+    failures[:] = [OSError("away")] * 99
+    with pytest.raises(OSError, match="away"):
+        events(trigger(poll_error_tolerance=0.1))
+
+
+def test_a_connection_that_is_not_there_is_not_waited_for(
+    trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_ENOS_DEFAULT")
+    with pytest.raises(AirflowNotFoundException):
+        events(trigger())
 
 
 @pytest.fixture
