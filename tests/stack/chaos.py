@@ -98,7 +98,7 @@ class Findings:
 
     @property
     def bad(self) -> int:
-        return self.duplicates + self.lost
+        return self.duplicates + self.lost + self.failed_by_airflow
 
 
 class Scene:
