@@ -81,6 +81,7 @@ def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str,
     try:
         install(folder, airflow, python)
     except subprocess.CalledProcessError as error:
+        print(error, flush=True)
         return f"{name}: not installed, exit code {error.returncode}", False
     report = folder / "report.xml"
     report.unlink(missing_ok=True)

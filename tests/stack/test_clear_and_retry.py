@@ -85,6 +85,8 @@ def test_a_clear_starts_another_and_its_retry_takes_over_that_one(airflow: Airfl
     wait_until_it_waits(run, simulator, first)
     end(simulator, first, "SUCCESS")
     run.wait_for("success")
+    # What is cleared before Airflow has ended the run may be left lying when it does.
+    run.wait_for_run("success")
     run.clear()
     wait_until_it_waits(run, simulator, first, second)
     assert run.task["try_number"] == 2

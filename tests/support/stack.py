@@ -222,6 +222,11 @@ class Run:
         until(lambda: self.task["state"] in states, seconds, f"{self._dag_id}: {states}", lambda: self.task["state"])
         return self.task
 
+    def wait_for_run(self, state: str, seconds: float = 60) -> None:
+        """Waits for the run itself: Airflow ends it a moment after its last task."""
+        path = f"dags/{self._dag_id}/dagRuns/{self._run_id}"
+        until(lambda: self._stack.call("GET", path)["state"] == state, seconds, f"run of {self._dag_id}: {state}")
+
     def kill(self, *, supervisor: bool = False) -> None:
         """Ends the running task's process, and the one that supervises it, as a machine that breaks down does."""
         pid = self.task["pid"]
