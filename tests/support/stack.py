@@ -224,7 +224,7 @@ class Run:
 
     def wait_for_run(self, state: str, seconds: float = 60) -> None:
         """Waits for the run itself: Airflow ends it a moment after its last task."""
-        path = f"dags/{self._dag_id}/dagRuns/{self._run_id}"
+        path = f"dags/{self._dag_id}/dagRuns/{self.run_id}"
         until(lambda: self._stack.call("GET", path)["state"] == state, seconds, f"run of {self._dag_id}: {state}")
 
     def kill(self, *, supervisor: bool = False) -> None:
