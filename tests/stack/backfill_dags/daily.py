@@ -15,5 +15,7 @@ with DAG(
     catchup=True,
     max_active_runs=200,
     max_active_tasks=200,
+    # With 200 tasks that want to start at once Airflow itself may lose one before it runs.
+    default_args={"retries": 3, "retry_delay": pendulum.duration(seconds=1)},
 ):
     EnosTriggerFlowFromTaskOperator(task_id="task", flow_id=8301, from_task_id=83010, wait_for_completion=False)
