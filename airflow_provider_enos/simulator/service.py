@@ -256,7 +256,8 @@ def _get_task_instance_log(ask: Ask) -> object:
         if newer_texts:
             raise ServiceRefused(62102, NO_LOG_OR_NO_TASK)
         raise ServiceRefused(62109, "No log found")
-    text = _log(ask.world.flow_of(instance), node, instance.started_at)
+    share = ask.world.share_of(node.task_instance_id) if ask.config.log_grows else 1.0
+    text = _log(ask.world.flow_of(instance), node, instance.started_at, share)
     return {"log": text[:length] if ask.config.log_keeps == "head" else text[max(len(text) - length, 0) :]}
 
 
@@ -552,14 +553,15 @@ def _task_data(config: Config, flow: Flow, instance: Instance, node: Node) -> di
     }
 
 
-def _log(flow: Flow, node: Node, started_at: int) -> str:
+def _log(flow: Flow, node: Node, started_at: int, share: float) -> str:
     ruler = "=" * 60
     started = _java_date(datetime.fromtimestamp(started_at / 1000, UTC))
     head = (
         f"run  num:\t1\ninstance:\t{node.task_instance_id}\ncmdline:\t{_command(node)}\n"
         f"submitter:\tdata_simulator\ncurrent time:\t{started}"
     )
-    return f"{ruler}\n{head}\n{ruler}\n{flow.logs.get(node.task_id, node.name + ' done')}\n"
+    lines = f"{flow.logs.get(node.task_id, node.name + ' done')}\n".splitlines(keepends=True)
+    return f"{ruler}\n{head}\n{ruler}\n{''.join(lines[: int(share * len(lines))])}"
 
 
 def _command(node: Node) -> str:
