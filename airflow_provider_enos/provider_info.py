@@ -82,5 +82,6 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": name, "python-modules": ["airflow_provider_enos.hooks.enos"]}],
         "operators": [{"integration-name": name, "python-modules": ["airflow_provider_enos.operators.enos"]}],
         "triggers": [{"integration-name": name, "python-modules": ["airflow_provider_enos.triggers.enos"]}],
+        "extra-links": ["airflow_provider_enos.links.enos.EnosFlowInstanceLink"],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_provider_enos.sensors.enos"]}],
     }

@@ -18,8 +18,16 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_enos.errors import EnosError, EnosFlowTimeoutError
-from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable, end_as
+from airflow_provider_enos.hooks.boundary import (
+    InstanceEvent,
+    TaskState,
+    airflow_errors,
+    default_deferrable,
+    end_as,
+    stream_of,
+)
 from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, look, wait
@@ -56,7 +64,8 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         defers from a worker. ``flow_instance_id`` may be another task's output; in a template of your own give
         ``xcom_pull`` its ``map_indexes``, without which Airflow's triggerer cannot carry it out.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
-    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
+    :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
+        ended badly; ``"all"``, as they grow (in ``reschedule`` mode on Airflow before 3.3 at the end); ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
@@ -71,6 +80,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("flow_instance_id", "enos_conn_id", "org_id", "user_id")
+    operator_extra_links = (EnosFlowInstanceLink(),)
     ui_color = "#d9f2ee"
 
     def __init__(
@@ -98,6 +108,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         if start_from_trigger:
             self._start_from_trigger()
         self._watch: Watch | None = None
+        self._has_link = False
 
     def _start_from_trigger(self) -> None:
         """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
@@ -115,6 +126,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
                 # Logs of nodes that went well are copied by the task itself.
                 "ends_task": self.task_logs != "all",
                 "do_xcom_push": self.do_xcom_push,
+                "push_link": True,
                 **self._trigger_arguments,
             },
             next_method="execute_complete",
@@ -131,6 +143,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
             "poll_error_tolerance": self.poll_error_tolerance,
             # It did not start the instance, so it does not end it.
             "cancel_on_kill": False,
+            "show_logs": self.task_logs == "all",
             "org_id": self.org_id,
             "user_id": self.user_id,
         }
@@ -141,7 +154,7 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
             self.log.info("Airflow cannot start this in the triggerer (before 3.3, or mapped): deferring from a worker")
         if self.deferrable:
             with self._sensor_errors():
-                self._defer(arguments.instance(self.flow_instance_id, "flow_instance_id"))
+                self._defer(arguments.instance(self.flow_instance_id, "flow_instance_id"), context)
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: Any) -> str:
@@ -152,6 +165,8 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
                 if event.error is not None:
                     raise event.error
                 watch, deadline = self._watch_of(event.flow_instance_id), time() + self.timeout
+                if watch.stream is not None:
+                    watch.stream.remember(event.logs)
                 ended = wait(watch, poll_interval=self.poke_interval, deadline=deadline, clock=time)
                 return self._end(self._hook.client.run(ended))
             except EnosFlowTimeoutError as error:
@@ -161,6 +176,9 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         """Looks at the instance once."""
         with self._sensor_errors():
             watch = self._watch_of(arguments.instance(self.flow_instance_id, "flow_instance_id"))
+            if not self._has_link:
+                push_link(context["ti"], self._hook.settings.link(watch.flow_instance_id))
+                self._has_link = True
             instance = self._look_again(watch, context) if self.reschedule else self._look(watch)
             if instance is None or not instance.status.ended:
                 return PokeReturnValue(is_done=False)
@@ -184,18 +202,39 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
     def _watch_of(self, flow_instance_id: str) -> Watch:
         if self._watch is None:
             link = self._hook.settings.link(flow_instance_id)
-            self._watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link)
+            self._watch = Watch(
+                flow_instance_id,
+                tolerance=self.poll_error_tolerance,
+                log=self.log,
+                link=link,
+                stream=stream_of(self.task_logs, self.log),
+            )
         return self._watch
 
-    def _defer(self, flow_instance_id: str) -> None:
+    def _defer(self, flow_instance_id: str, context: Context) -> None:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
-        trigger = EnosFlowInstanceTrigger(flow_instance_id, deadline=time() + self.timeout, **self._trigger_arguments)
+        trigger = EnosFlowInstanceTrigger(
+            flow_instance_id,
+            deadline=time() + self.timeout,
+            push_link=not self._link(flow_instance_id, context),
+            **self._trigger_arguments,
+        )
         self.defer(trigger=trigger, method_name="execute_complete")
+
+    def _link(self, flow_instance_id: str, context: Context) -> bool:
+        """Gives the task its link, if the connection can be read at this moment; else that is the trigger's."""
+        try:
+            push_link(context["ti"], self._hook.settings.link(flow_instance_id))
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises: the trigger is more patient, and says why
+            self.log.debug("The link is left to the triggerer: %s", error)
+            return False
+        return True
 
     def _end(self, instance: FlowInstance) -> str:
         """Ends as the instance has ended."""
-        end_as(instance, self._hook, task_logs=self.task_logs, log=self.log)
+        stream = self._watch.stream if self._watch else None
+        end_as(instance, self._hook, task_logs=self.task_logs, log=self.log, stream=stream)
         return instance.flow_instance_id
 
     def _look(self, watch: Watch) -> FlowInstance | None:
@@ -208,6 +247,9 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         before = state.load()
         if isinstance(before, dict) and before.get("try_number") == ti.try_number:
             watch.remember(before)
+        if not state.kept:
+            # Each look would show the logs from their beginning.
+            watch.stream = None
         instance = self._look(watch)
         after = {**watch.memory, "try_number": ti.try_number}
         if after != before:

@@ -58,6 +58,8 @@ def test_what_is_stored_of_it() -> None:
         "known": False,
         "ends_task": False,
         "do_xcom_push": True,
+        "show_logs": False,
+        "push_link": False,
         "org_id": "o",
         "user_id": "u",
     }
