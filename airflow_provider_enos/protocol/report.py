@@ -41,14 +41,14 @@ _COLUMNS = ("node", "task instance", "status", "start", "end")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?")
 _RULER = re.compile(r"[\W_]*")
 _LONGEST_HEAD = 12
-_LOOKED_AT = 200
+_LOOKED_AT, _LOOKED_INTO = 200, 1_000
 _TRACEBACK = "Traceback (most recent call last)"
 _CLASS = re.compile(r"\w(Error|Exception)\b")
 _ERROR = re.compile(r"\b(error|exception|fatal|critical|severe|panic|failed|failure|caused by)\b|错误|异常|失败", re.I)
 _NO_ERROR = re.compile(r"\b(no|0|zero|without)\s+(errors?|exceptions?|failures?|failed)\b", re.I)
 _FRAME = re.compile(r"\s*(at |File \"|\.\.\. \d+ more|[~^]+$)")
 _LAST_WORDS = re.compile(
-    r"\bexit(ed|ing|s)?\b.*\b(code|status)\b|\bexit(ed)?\W*-?\d+\s*$|\breturn code\b|\bend of (the )?(log|output)\b"
+    r"\bexit(ed|ing|s)?\b.{0,60}\b(code|status)\b|\bexit(ed)?\W*-?\d+\s*$|\breturn code\b|\bend of (the )?(log|output)\b"
     r"|^\W*(end|done|finished)\W*$",
     re.I,
 )
@@ -133,7 +133,8 @@ def last_meaningful_line(text: str, length: int = _FIRST_LINE) -> str:
     """
     last = telling = error = ""
     in_traceback = False
-    for line in map(clean, _without_head(text.splitlines())[-_LOOKED_AT:]):
+    for whole_line in _without_head(text.splitlines())[-_LOOKED_AT:]:
+        line = clean(whole_line[:_LOOKED_INTO])
         if _RULER.fullmatch(line):
             continue
         ends_traceback = in_traceback and not line.startswith(" ")
