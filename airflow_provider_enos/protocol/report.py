@@ -34,7 +34,7 @@ _FAULTS = 3
 _SHOWN_LINES, _SHOWN_LENGTH = 40, 8_000
 _NODES_IN_MESSAGE = 3
 _FIRST_LINE, _OTHER_LINE, _NAME = 300, 100, 120
-_LONGEST_MESSAGE, _LONGEST_LINK = 1_600, 1_000
+_LONGEST_MESSAGE, _LONGEST_LINK = 1_600, 2_000
 _NOT_BEGUN = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
 _COLUMNS = ("node", "task instance", "status", "start", "end")
 
@@ -48,8 +48,8 @@ _ERROR = re.compile(r"\b(error|exception|fatal|critical|severe|panic|failed|fail
 _NO_ERROR = re.compile(r"\b(no|0|zero|without)\s+(errors?|exceptions?|failures?|failed)\b", re.I)
 _FRAME = re.compile(r"\s*(at |File \"|\.\.\. \d+ more|[~^]+$)")
 _LAST_WORDS = re.compile(
-    r"\bexit(ed|ing|s)?\b.{0,60}\b(code|status)\b|\bexit(ed)?\W*-?\d+\s*$|\breturn code\b|\bend of (the )?(log|output)\b"
-    r"|^\W*(end|done|finished)\W*$",
+    r"\bexit(ed|ing|s)?\b.{0,60}\b(code|status)\b|\bexit(ed)?\W*-?\d+\s*$|\breturn code\b"
+    r"|\bend of (the )?(log|output)\b|^\W*(end|done|finished)\W*$",
     re.I,
 )
 

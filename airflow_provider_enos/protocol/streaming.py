@@ -56,6 +56,8 @@ class _Place:
     """Whether it was said that EnOS does not give all of it."""
     looks_after_end: int = 0
     """How many there were since the node had ended, from the last one on that brought something."""
+    asked: int = 0
+    """The number of the look at which it was last asked for."""
 
     def find(self, text: str) -> int | None:
         """Where in ``text`` what has not been shown begins; None where the place is not known again."""
@@ -91,14 +93,13 @@ def _sum(text: str, offset: int, reach: int) -> int:
 class LogStream:
     """What of the logs of an instance's nodes has been shown, by whoever waits for it."""
 
-    __slots__ = ("_looks", "_places", "_said_fault", "_turns", "log")
+    __slots__ = ("_looks", "_places", "_said_fault", "log")
 
     def __init__(self, log: Log) -> None:
         self.log = log
         self._places: dict[str, _Place] = {}
         self._said_fault = False
         self._looks = 0
-        self._turns: dict[str, int] = {}
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -109,8 +110,9 @@ class LogStream:
     def remember(self, memory: object) -> None:
         """Takes up where another stream of the same instance was; anything else is passed over."""
         for node, numbers in memory.items() if isinstance(memory, Mapping) else ():
-            if isinstance(numbers, list) and len(numbers) == 5 and all(type(number) is int for number in numbers):
-                self._places[str(node)] = _Place(*(max(number, 0) for number in numbers))
+            if isinstance(numbers, list) and len(numbers) == 6 and all(type(number) is int for number in numbers):
+                place = self._places[str(node)] = _Place(*(max(number, 0) for number in numbers))
+                self._looks = max(self._looks, place.asked)
 
     def follow(self, instance: FlowInstance) -> Procedure[EnosError | None]:
         """One look: shows what has come in the logs of nodes that run or have just ended.
@@ -119,10 +121,11 @@ class LogStream:
         """
         self._looks += 1
         due = [node for node in instance.nodes if self._is_due(node)]
-        # Where there are too many, whoever was left out the last time comes first.
-        due.sort(key=lambda node: self._turns.get(node.task_instance_id, 0))
+        if len(due) > _LOGS_A_LOOK:
+            # Whoever was left out the last time comes first.
+            due.sort(key=lambda node: self._place_of(node).asked)
         for node in due[:_LOGS_A_LOOK]:
-            self._turns[node.task_instance_id] = self._looks
+            self._place_of(node).asked = self._looks
             try:
                 text: str = yield calls.get_task_instance_log(node.task_instance_id, LOG_LENGTH)
             except EnosNotFoundError:
@@ -143,8 +146,8 @@ class LogStream:
         faults = 0
         for node in instance.nodes:
             failed = node.status is not None and node.status.outcome is Outcome.FAILED
-            place = self._places.get(node.task_instance_id)
-            if not node.task_instance_id or node.status in _NO_LOG or (place and place.is_done and not failed):
+            place = self._place_of(node)
+            if not node.task_instance_id or node.status in _NO_LOG or (place.is_done and not failed):
                 continue
             if faults == _FAULTS:
                 self.log.warning("The logs of the other nodes are not asked for any more")
@@ -154,13 +157,13 @@ class LogStream:
                 faults = 0
             except EnosError as error:
                 faults += not isinstance(error, EnosNotFoundError)
-                if place is None or not place.shown:
+                if not place.shown:
                     self._print(node, [no_log(error)])
                 text = no_log(error)
             else:
                 if text.strip():
                     self._show(node, text, is_whole=True)
-                elif place is None or not place.shown:
+                elif not place.shown:
                     self._print(node, [EMPTY_LOG])
                 text = text if text.strip() else EMPTY_LOG
             if failed:
@@ -168,16 +171,18 @@ class LogStream:
         return texts
 
     def _is_due(self, node: FlowInstanceNode) -> bool:
-        place = self._places.get(node.task_instance_id)
         if not node.task_instance_id or node.status is None or node.status is FlowStatus.SKIP:
             return False
         if node.status in _WORKING:
-            return place is None or place.shown < _LENGTH_A_LOG
-        return node.status.ended and not (place and place.is_done)
+            return self._place_of(node).shown < _LENGTH_A_LOG
+        return node.status.ended and not self._place_of(node).is_done
+
+    def _place_of(self, node: FlowInstanceNode) -> _Place:
+        return self._places.setdefault(node.task_instance_id, _Place())
 
     def _show(self, node: FlowInstanceNode, text: str, *, is_whole: bool) -> None:
         """Shows what is new. Unless it ``is_whole``, its last line may go on, and is left for later."""
-        place = self._places.setdefault(node.task_instance_id, _Place())
+        place = self._place_of(node)
         if not _has_ended(node):
             place.looks_after_end = 0
         start = place.find(text)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator

@@ -268,7 +268,13 @@ def test_the_message_is_one_line_and_bounded(name: str, log: str, failed: int, w
 
 # The line that says why
 
-HEAD = "=====\nrun  num:\t1\ninstance:\t1-1\ncmdline:\tpython error.py\ncurrent time:\tThu Aug 08 03:22:38 UTC 2019\n=====\n"
+HEAD = """=====
+run  num:\t1
+instance:\t1-1
+cmdline:\tpython error.py
+current time:\tThu Aug 08 03:22:38 UTC 2019
+=====
+"""
 PYTHON = """Traceback (most recent call last):
   File "load.py", line 12, in <module>
     load()
