@@ -60,6 +60,8 @@ _LOOKS_BY_LIST = 80
 _LIST_SOON, _LIST_AGAIN = 60.0, 600.0
 """Seconds until a list is tried again that met a passing error; that was refused, too long, or without an instance."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LOG_PAUSE = 30.0
+"""Seconds for which no logs are read once one could not be."""
 _ENDED = tuple(status for status in FlowStatus if status.ended)
 _PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
@@ -165,6 +167,7 @@ class Poller:
         self._looks: set[asyncio.Task[None]] = set()
         self._limit = asyncio.Semaphore(_CONCURRENT)
         self._log_limit = asyncio.Semaphore(_CONCURRENT_LOGS)
+        self._logs_from = 0.0
         self._listing = False
         self._list_from = 0.0
         self._too_long_until: dict[int, float] = {}
@@ -389,7 +392,9 @@ class Poller:
 
         async def follow() -> EnosError | None:
             async with asyncio.timeout(_LONGEST_LOGS), self._log_limit:
-                return None if self._is_quiet else await self._client.run(stream.follow(instance))
+                if self._is_quiet or self._now() < self._logs_from:
+                    return None
+                return await self._client.run(stream.follow(instance))
 
         wait.logs = asyncio.create_task(follow(), context=wait.context.copy())
         try:
@@ -402,7 +407,9 @@ class Poller:
         if isinstance(fault, Exception) and not isinstance(fault, TimeoutError):
             wait.fail(fault)
         elif fault is None and (error := wait.logs.result()) is not None:
-            self._back_off(error)
+            # Not the looks, which have quotas and faults of their own: logs keep nobody from being right.
+            asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
+            self._logs_from = self._now() + min(asked or _LOG_PAUSE, _LONGEST_PAUSE)
 
     @property
     def _is_quiet(self) -> bool:
