@@ -42,7 +42,8 @@ class Service:
         try:
             if found is None:
                 raise ServiceRefused(62102, "Invalid request parameter: action")
-            data = found.run(self._ask(found, request, query))
+            with self._world.lock:
+                data = found.run(self._ask(found, request, query))
         except ServiceRefused as refused:
             return envelope(self._config, refused.code, refused.message, None)
         return envelope(self._config, 0, "OK", data)

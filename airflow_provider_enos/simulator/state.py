@@ -201,7 +201,8 @@ class World:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held during a call, and by who needs several calls to be one."""
         self._lines: dict[int, _Line] = {}
         self._runs: dict[str, Run] = {}
         self._tasks: dict[str, tuple[Run, int]] = {}
@@ -213,7 +214,7 @@ class World:
         """Adds flows, or puts them in the place of those with their ids; instances that exist keep the old
         ones. All or none: raises ValueError where one lies in or relies on what there is not.
         """
-        with self._lock:
+        with self.lock:
             there = self._lines.keys() | {flow.flow_id for flow in flows}
             for flow in flows:
                 self._check_surroundings(flow, there)
@@ -222,20 +223,20 @@ class World:
 
     def flow(self, flow_id: int) -> Flow | None:
         """The flow, or None."""
-        with self._lock:
+        with self.lock:
             line = self._lines.get(flow_id)
             return line.flow if line else None
 
     def flows(self) -> list[Flow]:
         """All flows, and the copies of them that are being edited."""
-        with self._lock:
+        with self.lock:
             return [line.flow for line in self._lines.values()]
 
     def change_flow(self, flow_id: int, **changes: Any) -> None:
         """Changes what is stored of a flow. Raises KeyError for no such flow, ValueError for a change that makes no
         sense.
         """
-        with self._lock:
+        with self.lock:
             changed = replace(self._lines[flow_id].flow, **changes)
             self._check_surroundings(changed, self._lines.keys())
             self._put_flow(changed)
@@ -245,7 +246,7 @@ class World:
 
         The flow id is the wanted one, if it is free.
         """
-        with self._lock:
+        with self.lock:
             taken = self._lines.keys()
             flow_id = self._highest_flow + 1 if wanted is None or wanted in taken else wanted
             flow = make(flow_id, self._highest_task + 1)
@@ -256,7 +257,7 @@ class World:
         """Removes a flow, its instances and its copies. Raises ReliedOn, StillRunning, and KeyError for no such
         flow.
         """
-        with self._lock:
+        with self.lock:
             line = self._lines[flow_id]
             if any(link.flow_id == flow_id for other in self._others(flow_id) for link in other.links):
                 raise ReliedOn(flow_id)
@@ -268,6 +269,14 @@ class World:
             self._runs = {kept: run for kept, run in self._runs.items() if run.flow.flow_id not in gone}
             self._tasks = {kept: (run, task) for kept, (run, task) in self._tasks.items() if run.id in self._runs}
 
+    def name_is_taken(self, name: str, but_by: int | None = None) -> bool:
+        """Whether another flow has that name."""
+        return any(flow.name == name and flow.copy_of is None and flow.flow_id != but_by for flow in self.flows())
+
+    def task_ids(self) -> set[int]:
+        """The tasks of all flows."""
+        return {task for flow in self.flows() for task in flow.tasks}
+
     def linked_tasks(self, flow_id: int) -> set[int]:
         """The tasks of a flow that other flows rely on."""
         links = [link for other in self._others(flow_id) for link in other.links]
@@ -275,12 +284,12 @@ class World:
 
     def directories(self) -> list[Directory]:
         """All directories, in the order in which they were made; the first is the root."""
-        with self._lock:
+        with self.lock:
             return list(self._directories.values())
 
     def add_directory(self, title: str, parent: str = ROOT, id: str | None = None) -> Directory:
         """Makes a directory. Raises KeyError for no such parent, SameName."""
-        with self._lock:
+        with self.lock:
             self._directories[parent]
             if any(one.parent == parent and one.title == title for one in self._directories.values()):
                 raise SameName(f"there is a directory {title!r} in that place")
@@ -292,7 +301,7 @@ class World:
         """What the schedule of a flow does at a time. None where it starts nothing: it is off, or does not hold yet, or
         the flow has none. Raises Conflict, and KeyError for no such flow.
         """
-        with self._lock:
+        with self.lock:
             flow = self._lines[flow_id].flow
             day = datetime.fromtimestamp(trigger_time / 1000, self._config.zone)
             if flow.type != PERIODIC or not flow.active or f"{day:%Y-%m-%d}" < flow.start_time:
@@ -311,7 +320,7 @@ class World:
         """Makes an instance. Raises Conflict where the minute rule forbids it, KeyError for no such flow or
         task.
         """
-        with self._lock:
+        with self.lock:
             line = self._lines[flow_id]
             flow = line.flow
             if from_task_id is not None and from_task_id not in flow.tasks:
@@ -334,7 +343,7 @@ class World:
 
     def put(self, run: Run) -> None:
         """Takes in an instance that was made before, of this flow or one that had its id."""
-        with self._lock:
+        with self.lock:
             line = self._lines[run.flow.flow_id]
             line.minutes.add(_minute(run.trigger_time))
             line.last_triggered = max(run.created_at, line.last_triggered or 0)
@@ -347,7 +356,7 @@ class World:
 
     def runs(self) -> list[Run]:
         """All instances as they are kept, in order of arrival, brought up to the present."""
-        with self._lock:
+        with self.lock:
             for run in self._runs.values():
                 self._bring_up(run)
             return [
@@ -356,13 +365,13 @@ class World:
 
     def instance(self, instance_id: str) -> Instance | None:
         """The instance as it is, without counting as a poll; None where there is none."""
-        with self._lock:
+        with self.lock:
             run = self._runs.get(instance_id)
             return self._picture(run) if run else None
 
     def instances(self, flow_id: int | None = None) -> list[Instance]:
         """All instances (of a flow), in order of arrival, without counting as a poll."""
-        with self._lock:
+        with self.lock:
             runs = [run for run in self._runs.values() if flow_id in (None, run.flow.flow_id)]
             return [self._picture(run) for run in runs]
 
@@ -372,7 +381,7 @@ class World:
         Polling one that waits for its turn moves on the one that runs: else a flow that somebody else
         triggered would never make room.
         """
-        with self._lock:
+        with self.lock:
             run = self._runs.get(instance_id)
             if run is None:
                 return None
@@ -391,7 +400,7 @@ class World:
         Being asked for is a poll like any other, else a client that follows many instances by lists would
         wait for ever. ``sorters`` are keys, and whether each descends.
         """
-        with self._lock:
+        with self.lock:
             found: list[Run] = []
             for run in filter(asked_for, list(self._runs.values())):
                 self._poll(run)
@@ -403,12 +412,12 @@ class World:
 
     def flow_of(self, instance: Instance) -> Flow:
         """The flow as it was when the instance was made."""
-        with self._lock:
+        with self.lock:
             return self._runs[instance.id].flow
 
     def task(self, task_instance_id: str) -> tuple[Instance, Node] | None:
         """The node of that task instance id, with its instance; None where there is none."""
-        with self._lock:
+        with self.lock:
             if task_instance_id not in self._tasks:
                 return None
             run, task_id = self._tasks[task_instance_id]
@@ -420,7 +429,7 @@ class World:
 
         False where there is none.
         """
-        with self._lock:
+        with self.lock:
             run = self._runs.get(instance_id)
             if run is None:
                 return False
@@ -436,7 +445,7 @@ class World:
         thing.
         """
         known_end(status)
-        with self._lock:
+        with self.lock:
             run = self._runs[instance_id]
             if failed_task is not None and failed_task not in run.nodes:
                 raise KeyError(failed_task)
@@ -448,7 +457,7 @@ class World:
         """Fixes what one node shows, whatever the progress. Raises ValueError, KeyError."""
         if status not in STATUS_CODES:
             raise ValueError(f"a status is one of {', '.join(STATUS_CODES)}, not {status!r}")
-        with self._lock:
+        with self.lock:
             run = self._runs[instance_id]
             if task_id not in run.nodes:
                 raise KeyError(task_id)

@@ -23,7 +23,7 @@ Decided where the documentation is silent:
 - A flow with a running instance cannot be deleted (the console's rule): 62104. So it is with one that others rely on.
 - A trigger works whether or not the schedule of the flow is on.
 - A temporary copy, made by Load Flow For Edit, is in no list and cannot be triggered. Saving it changes the flow that
-  it was made of, whose type it leaves, and the copy is gone.
+  it was made of, and the copy is gone. A type 2 that is saved leaves the flow's type as it is.
 - No two flows have the same name, since links between exported flows go by names.
 - Save Flow may add nodes, which are not another flow's, and drop such as no other flow relies on.
 - An imported flow belongs to the owners that its struct names, of whom the user has to be one (62103), or to the user

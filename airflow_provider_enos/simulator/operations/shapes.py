@@ -46,7 +46,7 @@ def instance_data(ask: Ask, instance: Instance, *, listed: bool = False) -> dict
         "endTime": time_text(config, instance.ended_at),
         "timestamp": f"{time_text(config, instance.created_at)}.0",
         "virtual": False,
-        "owner": _owner(config, flow),
+        "owner": owner_name(config, flow),
         "alertMode": flow.alert_mode,
         "calDt": f"{business_day:%Y-%m-%d}",
         "hasEditPri": is_owner(config, flow),
@@ -61,8 +61,8 @@ def flow_data(ask: Ask, flow: Flow) -> dict[str, object]:
         "flowId": id_as_set(config, flow.flow_id),
         "flowName": flow.name,
         "active": int(flow.active),
-        "creator": flow.creator or _owner(config, flow),
-        "updateUser": flow.updated_by or _owner(config, flow),
+        "creator": flow.creator or owner_name(config, flow),
+        "updateUser": flow.updated_by or owner_name(config, flow),
         "createTime": f"{time_text(config, flow.created_at)}.0",
         "updateTime": f"{time_text(config, flow.updated_at)}.0",
         "freq": flow.freq,
@@ -121,7 +121,7 @@ def _graph_head(config: Config, flow: Flow) -> dict[str, object]:
     edges: list[tuple[str, Edge | LinkEdge]] = [(f"t_{edge.source}", edge) for edge in flow.relations]
     edges += [(f"f_{linked[edge.link_id]}", edge) for edge in flow.link_edges]
     return {
-        "creator": flow.creator or _owner(config, flow),
+        "creator": flow.creator or owner_name(config, flow),
         "freq": flow.freq,
         "alertMode": flow.alert_mode,
         "owners": owners_text(config, flow),
@@ -277,7 +277,8 @@ def no_instance(config: Config) -> object:
     return None if config.unknown_instance == "null" else []
 
 
-def _owner(config: Config, flow: Flow) -> str:
+def owner_name(config: Config, flow: Flow) -> str:
+    """The first owner of a flow."""
     return next(iter(flow.owners(config.user_id)), "")
 
 
