@@ -76,7 +76,7 @@ def _flow_in(content: dict[str, Any]) -> Flow:
 def _run_out(run: Run, current: Flow) -> dict[str, Any]:
     return {
         "id": run.id,
-        "flow": run.flow.flow_id if run.flow is current else _flow_out(run.flow),
+        "flow": run.flow.flow_id if run.flow == current else _flow_out(run.flow),
         "trigger_time": run.trigger_time,
         "created_at": run.created_at,
         "started_at": run.started_at,
