@@ -644,6 +644,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "edit_copy": ("temporary", "same"),
     "task_types_as": ("str", "int"),
     "import_needs_desc": (False, True),
+    "paused_trigger": ("accepted", "refused"),
 }
 NOT_FOR_THE_HOOK = {"id_style"}
 """A hook gives the id that EnOS gives; who predicts ids is the operator."""
