@@ -983,6 +983,35 @@ def test_requests_and_tokens_show_nothing_of_themselves(hook: EnosHook, sim: Eno
         assert name not in text
 
 
+READS: dict[str, Any] = {
+    "export": lambda: calls.export_flow(4011),
+    "get": lambda: calls.get_flow(4011),
+    "getMyFlow": lambda: calls.get_my_flow(),
+    "listWorkFlowDirs": lambda: calls.list_workflow_directories(),
+    "search": lambda: calls.search_flows(page_no=1, page_size=50),
+    "search from 0": lambda: calls.search_flows(page_no=0, page_size=50),
+    "export of no flow": lambda: calls.export_flow(1),
+    "loadForEdit of no flow": lambda: calls.load_flow_for_edit(1),
+    "delete of what others rely on": lambda: calls.delete_flow(3377),
+    "create in no directory": lambda: calls.create_directory("none", "new"),
+}
+
+
+@pytest.mark.parametrize("make", READS.values(), ids=READS)
+def test_both_ways_of_calling_agree(
+    sim: EnosSimulator, hook: EnosHook, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_ASYNC", sim.connection_uri)
+
+    def outcome(ask: Callable[[], object]) -> tuple[object, ...]:
+        try:
+            return (ask(),)
+        except errors.EnosError as error:
+            return type(error), str(error)
+
+    assert outcome(lambda: hook.run(make())) == outcome(lambda: asyncio.run(EnosHook("enos_async").arun(make())))
+
+
 def test_any_call_without_blocking_the_event_loop(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ENOS_ASYNC", sim.connection_uri)
     assert asyncio.run(EnosHook("enos_async").arun(calls.get_time_zone())) == "GMT+8"
