@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,6 +228,7 @@ def test_load_for_edit_makes_a_copy(sim: EnosSimulator, client: Any) -> None:
     assert copy != 4010
     assert get(client, copy)["type"] == 2
     assert str(copy) not in {flow["flowId"] for flow in client.call("flows/getMyFlow").json["data"]}
+    assert str(copy) not in str(client.call("directories/listWorkFlowDirs").json)
     assert client.trigger(flowId=copy, taskId=40101).json["code"] == 62102
     assert save(client, body_of(loaded, name="edited"))["data"] == {"flowId": 4010}
     edited = get(client, 4010)
@@ -240,19 +242,26 @@ def test_load_for_edit_under_the_same_id(sim: EnosSimulator, client: Any) -> Non
     loaded = client.call("flows/loadForEdit", flowId="4010").json["data"]
     assert loaded["flowId"] == 4010
     assert [flow.copy_of for flow in sim.flows if flow.type == 2] == [4010]
-    assert save(client, body_of(loaded, name="edited"))["data"] == {"flowId": 4010}
+    assert save(client, body_of(loaded, desc="edited"))["data"] == {"flowId": 4010}
     edited = get(client, 4010)
-    assert (edited["flowName"], edited["type"]) == ("edited", 1)
+    assert (edited["desc"], edited["type"]) == ("edited", 1)
 
 
-def test_copies(sim: EnosSimulator, client: Any) -> None:
+def test_copies(sim: EnosSimulator, client: Any, tmp_path: Path) -> None:
     """Anybody may load a flow for edit; copies hold nothing up, and go with their flow."""
     loaded = client.call("flows/loadForEdit", flowId="4008").json["data"]
     assert save(client, body_of(loaded))["code"] == 62103
     of_one = [client.call("flows/loadForEdit", flowId="4011").json["data"]["flowId"] for _ in range(2)]
     again = client.call("flows/loadForEdit", flowId=str(of_one[0])).json["data"]["flowId"]
     assert len({*of_one, again}) == 3
+    assert save(client, body_of(get(client, 4011), flows=[], relations=[]))["code"] == 0
+    assert client.call("flows/delete", flowId="3377").json["code"] == 0
+    outdated = client.call("flows/loadForEdit", flowId=str(again)).json["data"]
+    assert json.loads(outdated["graph"])["flows"][0]["flowName"] == ""
+    assert save(client, body_of(outdated))["code"] == 62102, "it relies on what there is no more"
+    sim.save(tmp_path / "state.json")
+    sim.load(tmp_path / "state.json")
+    client.token = ""
     assert client.call("flows/delete", flowId="4011").json["code"] == 0
     assert [flow.copy_of for flow in sim.flows if flow.copy_of] == [4008]
-    assert client.call("flows/delete", flowId="3377").json["code"] == 0
     assert client.call("flows/loadForEdit", flowId="1").json["code"] == 62102

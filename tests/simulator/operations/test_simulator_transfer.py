@@ -194,6 +194,7 @@ def without(name: str) -> dict[str, Any]:
         ({"flowJson": everything() | {"cron": "daily"}}, UNFIT),
         ({"flowJson": everything() | {"startTime": "soon"}}, UNFIT),
         ({"flowJson": everything() | {"alertMode": 9}}, UNFIT),
+        ({"flowJson": everything() | {"syncType": 2}}, UNFIT),
         ({"flowJson": everything() | {"parameters": "[7]"}}, UNFIT),
         ({"flowJson": everything() | {"parameters": "no JSON"}}, UNFIT),
         ({"flowJson": plain(tasks=[{"name": "one"}, {"name": "one"}])}, UNFIT),
@@ -201,6 +202,7 @@ def without(name: str) -> dict[str, Any]:
         ({"flowJson": everything() | {"tasks": []}}, UNFIT),
         ({"flowJson": everything() | {"flowLinks": []}}, UNFIT),
         ({"flowJson": plain(flowLinks=[{"linkId": "l1", "sourceFlowName": "nowhere"}])}, UNFIT),
+        ({"flowJson": plain(flowLinks=[{"linkId": "l1", "sourceFlowName": "slow"}] * 2)}, UNFIT),
         (
             {"flowJson": plain(taskLinks=[{"linkId": "l2", "sourceFlowName": "slow", "sourceTaskName": "nothing"}])},
             UNFIT,
