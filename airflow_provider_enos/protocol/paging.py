@@ -15,7 +15,7 @@ from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
 
 PAGE_SIZE = 50
 """What the documentation recommends at the most."""
-_FAULTS = (replies.INTERNAL, 500)
+PAGE_FAULTS = (replies.INTERNAL, 500)
 """What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with instances."""
 
 
@@ -36,7 +36,7 @@ class Pager:
 
     def refused(self, error: EnosApiError) -> None:
         """The page was refused: pages start at 1, or the error stands."""
-        if self._page_no != 0 or not (isinstance(error, EnosRequestError) or error.code in _FAULTS):
+        if self._page_no != 0 or not (isinstance(error, EnosRequestError) or error.code in PAGE_FAULTS):
             raise error
         self._page_no = 1
 
