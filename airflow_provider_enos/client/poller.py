@@ -34,6 +34,7 @@ from airflow_provider_enos.errors import (
     EnosApiError,
     EnosError,
     EnosRateLimitError,
+    EnosRequestError,
     EnosServerError,
     EnosTransportError,
 )
@@ -204,6 +205,9 @@ class Poller:
                 raise copy(self._why_quiet)
             try:
                 result = await self._client.call(call)
+            except EnosRequestError:
+                self._note_answer()
+                raise
             except EnosError as error:
                 # What a page 0 that does not exist is answered with says nothing of how the gateway is.
                 if not (isinstance(error, EnosApiError) and error.code in PAGE_FAULTS):
@@ -413,8 +417,10 @@ class Poller:
 
     def _back_off(self, error: EnosError) -> None:
         """Has the gateway left alone for a while if that is what it asks for, or if it does not answer."""
+        if not isinstance(error, _PASSING):
+            return
         busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)
-        self._failures += isinstance(error, _PASSING)
+        self._failures += 1
         if self._is_quiet or not (busy or self._failures >= _CONCURRENT):
             return
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)

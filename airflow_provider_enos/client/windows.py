@@ -33,8 +33,8 @@ _FRESH = 0.1
 """As a part of the poll interval: how old that list may be. A change is seen so much later at the most."""
 _GATHER = 0.02
 """Seconds to wait for others once somebody asks for the list."""
-_OWN_LOOK = 80
-"""After so many looks at the common list a wait looks at its own."""
+_OWN_LOOK, _OWN_LOOK_UNSHOWN = 80, 10
+"""After so many looks at the common list a wait looks at its own; if that has not shown the flow yet."""
 _WAITS_A_PAGE, _FEWEST_PAGES = 8, 4
 """A list of more pages than this does not pay: so many waits could have listed their own in that time."""
 _SOON, _AGAIN = 60.0, 600.0
@@ -88,6 +88,8 @@ class _Wait:
     poll_interval: float
     outside: set[str] = field(default_factory=set)
     """Instances of the flow that the common list shows and that are not in the window."""
+    is_shown: bool = False
+    """Whether the common list has shown the flow."""
     looks: int = field(default_factory=lambda: random.randrange(_OWN_LOOK))
 
     @property
@@ -96,11 +98,13 @@ class _Wait:
 
     def may_share(self) -> bool:
         """Whether the common list could tell this time that nothing has changed."""
-        self.looks = (self.looks + 1) % _OWN_LOOK
-        return self.watch.listed is not None and self.looks != 0
+        self.looks += 1
+        own_look = _OWN_LOOK if self.is_shown else _OWN_LOOK_UNSHOWN
+        return self.watch.listed is not None and self.looks % own_look != 0
 
     def has_news(self, statuses: Statuses) -> bool:
         """Whether the common list shows anything else than the last own look, in or perhaps in the window."""
+        self.is_shown |= bool(statuses)
         return self._inside(statuses) != self.watch.listed
 
     def looked(self, statuses: Statuses) -> None:
