@@ -106,8 +106,8 @@ def test_every_module_can_be_imported() -> None:
 PUBLIC = {
     "hooks.enos": ["EnosHook"],
     "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"],
-    "sensors.enos": ["EnosFlowInstanceSensor"],
-    "triggers.enos": ["EnosFlowInstanceTrigger"],
+    "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
+    "triggers.enos": ["EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
 }
 
