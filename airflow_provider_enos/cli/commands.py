@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from time import time
 from typing import Any
 
@@ -25,6 +25,8 @@ from airflow_provider_enos.protocol.models import (
     FlowInstance,
     FlowInstanceNode,
     FlowStatus,
+    FlowSummary,
+    MyFlow,
     Outcome,
     TaskInstance,
 )
@@ -65,6 +67,22 @@ def check(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
 
 
 @command
+def flows(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
+    """Lists flows."""
+    found: list[MyFlow | FlowSummary] = []
+    for one in hook.get_my_flow(arguments.text) if arguments.mine else hook.search_flows(arguments.text):
+        found.append(one)
+        terminal.progress(f"{len(found)} flows")
+    rows = [asdict(one) for one in found]
+    if terminal.as_json:
+        terminal.json(rows)
+    else:
+        columns = [field.name for field in fields(MyFlow if arguments.mine else FlowSummary)]
+        terminal.table(columns, [list(row.values()) for row in rows])
+    return 0
+
+
+@command
 def flow(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
     """Shows a flow and its nodes."""
     found = hook.get_flow(arguments.flow_id)
@@ -83,8 +101,8 @@ def flow(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
         }
     )
     terminal.line("")
-    rows = [(node.task_id, node.task_name, node.node_id) for node in found.nodes]
-    terminal.table(("task_id", "task_name", "node_id"), rows)
+    rows = [(node.task_id, node.task_name, _before(found, node.node_id)) for node in found.nodes]
+    terminal.table(("task_id", "task_name", "runs after"), rows)
     return 0
 
 
@@ -180,6 +198,12 @@ def cancel(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
     else:
         terminal.line(f"{flow_instance_id} {found.status}")
     return 0
+
+
+def _before(flow: Flow, node_id: str) -> str:
+    """What a node waits for, by name where it has one: task nodes, and other flows."""
+    names = {node.node_id: str(node) for node in flow.nodes} | {other.node_id: str(other) for other in flow.flows}
+    return ", ".join(names.get(edge.source, edge.source) for edge in flow.relations if edge.target == node_id)
 
 
 def _what(step: Step) -> str:

@@ -189,6 +189,14 @@ COMMANDS = (
         description="Test the connection: address, TLS, clock, token, user, rights. Exits with 1 at a failure.",
     ),
     Command(
+        "flows",
+        "List flows and their ids",
+        (
+            _option("text", type=_text, nargs="?", default="", help="Only those whose id or name is like it"),
+            _option("-m", "--mine", action="store_true", help="Only the user's own, and whether it may edit them"),
+        ),
+    ),
+    Command(
         "flow",
         "Show a flow and its task nodes, whose ids are what from_task_id takes",
         (_FLOW_ID,),

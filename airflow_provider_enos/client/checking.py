@@ -19,6 +19,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.exchange import Retry
 from airflow_provider_enos.protocol.messages import Call, T
+from airflow_provider_enos.protocol.models import MyFlow
 from airflow_provider_enos.protocol.trigger_time import MINUTE
 
 State = Literal["ok", "note", "failed"]
@@ -119,3 +120,15 @@ def _user(settings: Settings, client: SyncClient, now: int) -> Iterator[Step]:
         yield failed("user", listed)
         return
     yield Step("user", "ok", f"user {settings.user_id} of organisation {settings.org_id} is let in")
+    yield _rights(_tried(client, calls.get_my_flow()))
+
+
+def _rights(flows: tuple[MyFlow, ...] | EnosError) -> Step:
+    """Never a failure: what a trigger needs is to own its flow, and that EnOS does not tell beforehand."""
+    if isinstance(flows, EnosError):
+        return Step("rights", "note", f"Which flows the user may edit cannot be told. {flows}")
+    editable = sum(flow.editable for flow in flows)
+    if not editable:
+        said = f"Of {len(flows)} flows that the user can see it may edit none; EnOS triggers a flow only for its owner."
+        return Step("rights", "note", said)
+    return Step("rights", "ok", f"may edit {editable} of {len(flows)} flows; EnOS triggers a flow only for its owner")

@@ -40,13 +40,14 @@ def error_line(ran: Any) -> str:
 def test_check_shows_each_step(enos: Run, sim: EnosSimulator) -> None:
     ran = enos("check")
     assert ran.code == 0
-    assert [row[:2] for row in ran.rows][:6] == [
+    assert [row[:2] for row in ran.rows] == [
         ["connection", "ok"],
         ["address", "ok"],
         ["TLS", "ok"],
         ["clock", "ok"],
         ["token", "ok"],
         ["user", "ok"],
+        ["rights", "ok"],
     ]
     assert sim.instances == []
     assert (ran.err, sim.secret_key in ran.out) == ("", False)
@@ -67,14 +68,33 @@ def test_check_of_a_connection_that_is_not_there(run: Run) -> None:
     assert "AIRFLOW_CONN_ENOS_NOWHERE" in ran.rows[0][2]
 
 
-# ---- flow -----------------------------------------------------------------------------------------------------------
+# ---- flows, flow ----------------------------------------------------------------------------------------------------
+
+
+def test_flows(enos: Run, sim: EnosSimulator) -> None:
+    for number in range(120):
+        sim.add_flow(6000 + number, name=f"one_of_many_{number}", tasks={1: "a"})
+    ran = enos("flows", "one_of_many")
+    assert (ran.code, len(ran.rows)) == (0, 120)
+    assert enos("flows", "meter_readings_daily").rows == [["3377", "meter_readings_daily"]]
+    assert enos("flows", "meter_readings_daily", "-o", "json").json == [
+        {"flow_id": 3377, "flow_name": "meter_readings_daily"}
+    ]
+    assert enos("flows", "no such flow", "-o", "json").json == []
+    assert {"4008", "3377"} <= {row[0] for row in enos("flows").rows}
+
+
+def test_my_flows(enos: Run) -> None:
+    (mine,) = enos("flows", "3377", "--mine", "-o", "json").json
+    assert mine == {"flow_id": 3377, "flow_name": "meter_readings_daily", "editable": True, "cycle": "D"}
+    assert enos("flows", "3377", "--mine").rows == [["3377", "meter_readings_daily", "True", "D"]]
 
 
 def test_flow_shows_its_nodes_with_their_ids(enos: Run) -> None:
     ran = enos("flow", 3377)
     assert ran.code == 0
     assert ran.out.startswith("flow      3377 meter_readings_daily\n")
-    assert ran.rows[1][:3] == ["108580", "clean", "t_108580"]
+    assert ran.rows[:2] == [["108579", "ingest", ""], ["108580", "clean", "108579 (ingest)"]]
     assert [node["task_id"] for node in enos("flow", 3377, "-o", "json").json["nodes"]] == [
         108579,
         108580,
@@ -101,7 +121,14 @@ def test_names_from_enos_cannot_write_on_the_terminal(enos: Run, sim: EnosSimula
     instance = enos("trigger", 5001, "--trigger-time", TIME, *WAIT)
     assert instance.out == "5001-20200706062600\n"
     everything = instance.err
-    for command in (("flow", 5001), ("instances", "--from", TIME), ("instance", "5001-20200706062600")):
+    commands: list[tuple[object, ...]] = [
+        ("flow", 5001),
+        ("flows", "5001"),
+        ("flows", "5001", "--mine"),
+        ("instances", "--from", TIME),
+        ("instance", "5001-20200706062600"),
+    ]
+    for command in commands:
         ran = enos(*command)
         assert ran.code == 0
         assert "[31m[bold]red[/nope] 2J second" in ran.out
