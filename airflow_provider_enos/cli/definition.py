@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
+__all__ = ["get_enos_cli_commands"]
+
 T = TypeVar("T")
 
 AIRFLOW_PROGRAM = "airflow enos"
