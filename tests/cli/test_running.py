@@ -9,6 +9,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,9 @@ def stored_connection(sim: EnosSimulator) -> Iterator[str]:
     from airflow.models import Connection
     from airflow.models.base import Base
 
-    Base.metadata.create_all(settings.engine)
+    # In Airflow 2 some others refer to tables of its web server.
+    tables = None if find_spec("airflow.sdk") else [Connection.__table__]
+    Base.metadata.create_all(settings.engine, tables=tables)
     conn_id = "enos_stored"
     with settings.Session() as session:
         session.add(Connection(conn_id=conn_id, uri=sim.connection_uri))  # noqa: AIR311
