@@ -113,8 +113,8 @@ PUBLIC = {
         "EnosTriggerFlowFromTaskOperator",
         "EnosTriggerFlowOperator",
     ],
-    "sensors.enos": ["EnosFlowInstanceSensor"],
-    "triggers.enos": ["EnosFlowInstanceTrigger"],
+    "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
+    "triggers.enos": ["EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
 }
 
