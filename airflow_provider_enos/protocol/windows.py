@@ -28,7 +28,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, Outcome
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_instances
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of, minute_of_id, moment, to_iso
 from airflow_provider_enos.protocol.waiting import Log
 
@@ -370,7 +370,7 @@ def find(wanted: Wanted) -> Procedure[list[FlowInstance]]:
     """The instances that count, in order of their trigger times."""
     found: dict[str, FlowInstance] = {}
     for type in wanted.rules.types:
-        listed = yield from all_instances(partial(_page, type, wanted.window, str(wanted.flow_id)))
+        listed = yield from all_entries(partial(_page, type, wanted.window, str(wanted.flow_id)))
         found.update((one.flow_instance_id, one) for one in listed if wanted.counts(one))
     # As texts: whatever their zone is, it is the same for all.
     return sorted(found.values(), key=lambda one: (one.trigger_time or "", one.flow_instance_id))
