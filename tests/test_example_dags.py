@@ -104,12 +104,12 @@ def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
     sim.add_flow(3377, tasks={108580: "clean"}, cycle="D", type=1)
     sim.add_flow(3388, tasks={108590: "collect"}, cycle="H", type=1)
     midnight = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
-    daily = sim.trigger(3377, trigger_time=midnight, type=1).id
-    hourly = [sim.trigger(3388, trigger_time=midnight - hour * 3_600_000, type=1).id for hour in range(24)]
+    daily = sim.run_schedule(3377, midnight)
+    hourly = [sim.run_schedule(3388, midnight - hour * 3_600_000) for hour in range(24)]
+    assert daily
     result = run("enos_wait_for_schedule")
     assert result["tasks"] == {"daily": "success", "hourly": "success", "report": "success"}
-    assert result["xcom"]["report"]["daily"] == [daily]
-    assert set(result["xcom"]["report"]["hourly"]) <= set(hourly)
+    assert result["xcom"]["report"] == {"daily": [daily.id], "hourly": [hourly[0] and hourly[0].id]}
     assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
 
 

@@ -26,11 +26,12 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
-from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol import replies, windows
 from airflow_provider_enos.protocol.cancelling import OnEnded
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol.windows import Instances
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
 
 try:
@@ -135,9 +136,36 @@ def test_the_cancel_operator_takes_what_is_said() -> None:
         EnosCancelFlowInstanceOperator(task_id="task", flow_instance_id="3377-20200706062600", on_ended=choice)
 
 
-def test_the_sensor_takes_what_is_said() -> None:
-    parameters = set(inspect.signature(EnosFlowInstanceSensor.__init__).parameters)
-    assert {"flow_instance_id", "poll_error_tolerance", "task_logs", "enos_conn_id", "org_id", "user_id"} <= parameters
+def test_the_sensors_take_what_is_said() -> None:
+    said = {
+        "poll_error_tolerance",
+        "task_logs",
+        "enos_conn_id",
+        "org_id",
+        "user_id",
+        "start_from_trigger",
+        "deferrable",
+    }
+    for sensor, what in ((EnosFlowInstanceSensor, "flow_instance_id"), (EnosFlowSensor, "flow_id")):
+        parameters = {name for cls in sensor.__mro__[:2] for name in inspect.signature(cls.__init__).parameters}
+        assert {what, *said} <= parameters
+
+
+def test_the_arguments_of_the_flow_sensor() -> None:
+    parameters = dict(inspect.signature(EnosFlowSensor.__init__).parameters)
+    for elsewhere in ("self", "kwargs", "start_from_trigger"):
+        del parameters[elsewhere]
+    rows = {name: row for row in table("argument of `EnosFlowSensor`") for name in re.findall(r"`(\w+)`", row[0])}
+    assert rows.keys() == parameters.keys()
+    for name, row in rows.items():
+        if row[1].startswith("`"):
+            assert ast.literal_eval(row[1].strip("`")) == parameters[name].default
+    templates = {name for name, row in rows.items() if "template" in row[2]}
+    assert templates == set(EnosFlowSensor.template_fields) - {"enos_conn_id", "org_id", "user_id"}
+    for name, bound in (("window_start", "start"), ("window_end", "end")):
+        assert f"data_interval_{bound} " in parameters[name].default
+    assert get_args(Instances) == tuple(re.findall(r"`\"(\w+)\"`", rows["instances"][2]))
+    assert (windows.PERIODIC, parameters["window_shift"].default) == (1, timedelta())
 
 
 @pytest.mark.parametrize("row", table("what happens"), ids=lambda row: row[0][:40])
