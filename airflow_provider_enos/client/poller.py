@@ -37,6 +37,7 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.exchange import Retry
+from airflow_provider_enos.protocol.messages import Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
@@ -185,6 +186,22 @@ class Poller:
             self._due.discard(wait)
             if wait.timer is not None:
                 wait.timer.cancel()
+
+    async def run(self, procedure: Procedure[T]) -> T:
+        """The result of calls that belong together. Counts as one of those that ask at a time.
+
+        Raises at once while the gateway is left alone.
+        """
+        async with self._limit:
+            if self._is_quiet and self._why_quiet is not None:
+                raise self._why_quiet
+            try:
+                result = await self._client.run(procedure)
+            except EnosError as error:
+                self._back_off(error)
+                raise
+            self._note_answer()
+            return result
 
     async def close(self) -> None:
         """Ends the loop and the session."""

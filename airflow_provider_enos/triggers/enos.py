@@ -15,11 +15,12 @@ from airflow_provider_enos.hooks.boundary import InstanceEvent, async_settings, 
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.waiting import Watch
+from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
 
-__all__ = ["EnosFlowInstanceTrigger"]
+__all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger"]
 
 _CANCEL_TIMEOUT = 10.0
 _SETTLED = 6.0
