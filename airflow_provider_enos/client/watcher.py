@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
@@ -69,12 +69,11 @@ class Watched:
         self.new &= self.flows
 
     async def more(self, seconds: float | None = None) -> None:
-        """Waits for another one to come, or for so many seconds."""
-        try:
+        """Waits for somebody who has not been shown anything, or for so many seconds."""
+        if not self.new:
+            self._more.clear()
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._more.wait(), seconds)
-        except TimeoutError:
-            return
-        self._more.clear()
 
 
 _streams: dict[tuple[asyncio.AbstractEventLoop, Hashable], tuple[Watched, int]] = {}

@@ -16,8 +16,8 @@ from typing import Any
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
 from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Procedure
-from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
+from airflow_provider_enos.protocol.messages import Call, Procedure
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_instances
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.waiting import Log
@@ -67,19 +67,21 @@ def instances_in(window: Window, flow_id: int | None = None) -> Procedure[list[F
     """The instances with a trigger time in the window, of all flows or of one, whatever their status and type."""
     found: dict[str, FlowInstance] = {}
     for type in calls.ALL_FLOW_TYPES:
-        listed = yield from all_instances(
-            partial(
-                calls.list_flow_instances,
-                type=type,
-                from_trigger_time=window.since,
-                to_trigger_time=window.until,
-                page_size=PAGE_SIZE,
-                # It is part of the ids of its instances.
-                expression="" if flow_id is None else str(flow_id),
-            )
-        )
+        # The id of the flow is a part of the ids of its instances.
+        listed = yield from all_instances(partial(_page, window, type, "" if flow_id is None else str(flow_id)))
         found.update((instance.flow_instance_id, instance) for instance in listed)
     return list(found.values())
+
+
+def _page(window: Window, type: int, expression: str, page_no: int) -> Call[FlowInstancePage]:
+    return calls.list_flow_instances(
+        type=type,
+        from_trigger_time=window.since,
+        to_trigger_time=window.until,
+        page_no=page_no,
+        page_size=PAGE_SIZE,
+        expression=expression,
+    )
 
 
 def by_flow(instances: Iterable[FlowInstance]) -> dict[int, list[FlowInstance]]:
@@ -185,7 +187,7 @@ def news(
         if before is None:
             if not end.status.ended:
                 continue
-            if stamp is None or stamp >= there_before:
+            if (stamp or 0) >= there_before:
                 new.append(instance)
         elif not end.status.ended:
             end = End(end.status, before.end_time)
