@@ -107,7 +107,7 @@ PUBLIC = {
     "hooks.enos": ["EnosHook"],
     "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"],
     "sensors.enos": ["EnosFlowInstanceSensor"],
-    "triggers.enos": ["EnosFlowInstanceTrigger"],
+    "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -153,6 +153,14 @@ class Memory:
     def is_full(self) -> bool:
         """Whether less is looked at than the window has, since there is too much to remember."""
         return self.hidden_before > self.since
+
+    def without(self, instance: FlowInstance, earlier: Memory) -> Memory:
+        """This, as if the instance had not been seen since the ``earlier`` one."""
+        id = excerpt(instance.flow_instance_id)
+        kept = {other: end for other, end in self.ends.items() if other != id}
+        if id in earlier.ends:
+            kept[id] = earlier.ends[id]
+        return replace(self, ends=kept)
 
     def with_those_of(self, other: Memory | None) -> Memory:
         """This, and what only the other remembers."""

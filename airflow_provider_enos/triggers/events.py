@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable,
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
@@ -30,6 +30,8 @@ except ImportError:  # Airflow 2, which has nothing that it could be given to
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 60.0
+_APART = 5.0
+"""Seconds that Airflow's scheduler is given to start a run for an event, before another one comes."""
 
 
 class EnosFlowEventTrigger(BaseEventTrigger):
@@ -44,7 +46,9 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
     The payload of the event, in ``triggering_asset_events`` of the DAG run under ``extra["payload"]``, is a dict of
     ``flow_instance_id``, ``flow_id``, ``flow_name``, ``status``, ``trigger_time``, ``start_time``, ``end_time`` and
-    ``business_date``: texts as EnOS sends them, the times without a zone. Airflow may give several events to one run.
+    ``business_date``: texts as EnOS sends them, the times without a zone. Airflow gives several events to one run when
+    they come together; the last one of several is told at the next look, since Airflow lets it wait otherwise. So give
+    each flow an asset of its own, and a DAG that is to run for several flows several assets: ``schedule=(a | b)``.
 
     What has ended by the first look is not told. An end is told once, and again only if the instance is run again in
     EnOS: seen running in between, with another status, or succeeded at another time.
@@ -223,6 +227,7 @@ class _FlowEvents:
         self._saved: Memory | None = None
         self._is_loaded = False
         self._is_full = False
+        self._told_at = float("-inf")
 
     async def ended(self, look: Look) -> list[FlowInstance]:
         """The instances whose ends are events now."""
@@ -235,15 +240,42 @@ class _FlowEvents:
             if not await self._load():
                 return []
             new, memory = news(self._memory, instances, look.window)
-        if self._memory is None and memory is not None:
-            self._log.info("Watching flow %s; %d ended instances are there already", self._flow_id, len(memory.ends))
-        self._memory = memory
-        if memory is not None:
-            self._note_full(memory)
-            if memory != self._saved:
-                look.when_told.append(partial(self._save, memory))
         wanted = [instance for instance in new if instance.status.name in self._statuses]
+        if memory is not None:
+            memory = self._hold_back(wanted, memory)
+            self._remember(memory, look)
         return list(await asyncio.gather(*(self._whole(look, instance) for instance in wanted)))
+
+    def _hold_back(self, wanted: list[FlowInstance], memory: Memory) -> Memory:
+        """Leaves to a later look what Airflow would not hand over now; gives the memory without it.
+
+        Airflow starts a run for the first of several events that come together; the others wait for the next event,
+        whenever that is. So the last one of several comes alone, when Airflow has dealt with those before it.
+        """
+        if self._memory is None or not wanted:
+            return memory
+        now = monotonic()
+        is_early = now - self._told_at < _APART
+        held = wanted[:] if is_early else wanted[1:][-1:]
+        for instance in held:
+            memory = memory.without(instance, self._memory)
+            wanted.remove(instance)
+        self._told_at = self._told_at if is_early else now
+        return memory
+
+    def _remember(self, memory: Memory, look: Look) -> None:
+        if self._memory is None:
+            self._log.info("Watching flow %s; %d ended instances are there already", self._flow_id, len(memory.ends))
+        if memory.is_full and not self._is_full:
+            self._log.warning(
+                "Flow %s has more instances than can be remembered: only the latest %d are watched, by trigger time",
+                self._flow_id,
+                len(memory.ends),
+            )
+        self._is_full = memory.is_full
+        self._memory = memory
+        if memory != self._saved:
+            look.when_told.append(partial(self._save, memory))
 
     async def _whole(self, look: Look, instance: FlowInstance) -> FlowInstance:
         """The instance with what the list leaves out of it, if that can be had."""
@@ -256,15 +288,6 @@ class _FlowEvents:
             self._log.warning("Cannot read %s, so its event has no business date: %s", instance.flow_instance_id, error)
             return instance
         return read if read.status == instance.status else instance
-
-    def _note_full(self, memory: Memory) -> None:
-        if memory.is_full and not self._is_full:
-            self._log.warning(
-                "Flow %s has more instances than can be remembered: only the latest %d are watched, by trigger time",
-                self._flow_id,
-                len(memory.ends),
-            )
-        self._is_full = memory.is_full
 
     async def _load(self) -> bool:
         """Takes up what is kept; False where it cannot be told, and so nothing can be told of."""

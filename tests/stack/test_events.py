@@ -49,19 +49,22 @@ def ended(sim: EnosSimulator, flow_id: int, status: str, hours_ago: int) -> str:
     return instance.id
 
 
+def of_asset(stack: Stack, asset: str, query: str) -> list[Any]:
+    """What Airflow's database has for it. (Its API fails on events whose run has not begun.)"""
+    with closing(sqlite3.connect(f"file:{stack.database}?mode=ro", uri=True, timeout=10)) as database:
+        return [json.loads(value) for (value,) in database.execute(query, (asset,))]
+
+
 def kept(stack: Stack, asset: str) -> list[str]:
     """The instances whose ends are noted in Airflow as told."""
-    with closing(sqlite3.connect(f"file:{stack.database}?mode=ro", uri=True, timeout=10)) as database:
-        rows = database.execute(
-            "select value from asset_state_store join asset on asset.id = asset_id where name = ?", (asset,)
-        ).fetchall()
-    return [id for (value,) in rows for id in json.loads(value)["ends"]]
+    query = "select value from asset_state_store join asset on asset.id = asset_id where name = ?"
+    return [id for value in of_asset(stack, asset, query) for id in value["ends"]]
 
 
 def told(stack: Stack, asset: str) -> list[dict[str, Any]]:
     """The payloads of the asset's events."""
-    events = stack.call("GET", "assets/events?limit=100")["asset_events"]
-    return [event["extra"]["payload"] for event in events if event["name"] == asset]
+    query = "select asset_event.extra from asset_event join asset on asset.id = asset_id where name = ?"
+    return [extra["payload"] for extra in of_asset(stack, asset, query)]
 
 
 def handed_over(stack: Stack, dag_id: str) -> list[dict[str, Any]]:
