@@ -625,7 +625,7 @@ def test_a_trigger_whose_events_are_not_stored_holds_up_no_other(
         while not airflow.tasks[0].done():
             assert time.monotonic() < until
             await asyncio.sleep(0.05)
-        with pytest.raises(Exception, match="within 0.5s"):
+        with pytest.raises(Exception, match=r"within 0\.5s"):
             airflow.tasks.pop(0).result()
         airflow.stores_events = True
         other = ended(hours=1, flow_id=OTHER)

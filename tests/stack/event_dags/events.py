@@ -14,14 +14,15 @@ def ended(name: str, flow_id: int, **arguments: Any) -> Asset:
     return Asset(name, watchers=[AssetWatcher(name=name, trigger=trigger)])
 
 
-any_end = ended("any_end", 8101)
-failure = ended("failure", 8102, statuses=["FAIL"])
-
-for dag_id, asset in {"on_end": any_end, "on_failure": failure}.items():
+def run_for(dag_id: str, asset: Asset) -> None:
     with DAG(dag_id, schedule=asset):
 
         @task(task_id="task")
         def payloads(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
-            return [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
+            return [event.extra["payload"] for event in triggering_asset_events[asset]]
 
         payloads()
+
+
+run_for("on_end", ended("any_end", 8101))
+run_for("on_failure", ended("failure", 8102, statuses=["FAIL"]))
