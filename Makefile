@@ -6,6 +6,9 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
+# Processes that run tests. Many tests wait, so a few more than there are processors.
+WORKERS ?= 4
+IN_PARALLEL := -n $(WORKERS) --dist loadgroup
 ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
@@ -41,7 +44,7 @@ demo: .venv/installed
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	@$(BIN)/pytest $(PYTEST_OPTIONS)
+	@$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
 	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
@@ -50,7 +53,7 @@ chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
 
 matrix: .venv/installed
-	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(PYTEST_OPTIONS)
+	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 pins: .venv/installed
 	@$(BIN)/python scripts/matrix.py --renew --python $(MATRIX_PYTHON) $(AIRFLOW)

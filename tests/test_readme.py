@@ -12,6 +12,7 @@ import sys
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,10 +21,12 @@ from airflow_provider_enos.client import settings
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
+    EnosCancelFlowInstanceOperator,
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
 from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol.cancelling import OnEnded
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
@@ -64,13 +67,16 @@ def test_the_simulator_snippet_runs() -> None:
 def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pytest.CaptureFixture[str]) -> None:
     exec(SNIPPETS[3], {})
     assert "108580 clean" in capsys.readouterr().out
-    section = README[README.index("## Hook") : README.index("```python", README.index("## Hook"))]
-    named = set(re.findall(r"`(?:await )?([a-z_]+)`", section))
-    assert named == {name for name in vars(EnosHook) if re.match("(trigger|update|get|list|cancel|a?run)", name)} - {
-        "get_conn",
-        "get_ui_field_behaviour",
-        "get_connection_form_widgets",
-    }
+    rows = {row[0].strip("`").partition("(")[0]: row for row in table("method")}
+    assert len(rows) == 22
+    of_airflow = {"get_conn", "get_ui_field_behaviour", "get_connection_form_widgets", "test_connection"}
+    methods = {name for name, value in vars(EnosHook).items() if inspect.isroutine(value) and "_" in name.strip("_")}
+    assert rows.keys() == {name for name in methods if not name.startswith("_")} - of_airflow
+    for name, (call, page, *_) in rows.items():
+        method = getattr(EnosHook, name)
+        taken = [one for one in inspect.signature(method).parameters if one != "self"]
+        assert re.findall(r"\w+", call.partition("(")[2]) == taken
+        assert re.match(rf"{page}[.:;, ]", method.__doc__)
 
 
 def test_the_connection_fields() -> None:
@@ -85,7 +91,7 @@ def test_the_connection_fields() -> None:
 def test_the_arguments_of_the_operator() -> None:
     parameters = {
         name: parameter
-        for cls in (EnosTriggerFlowFromTaskOperator.__base__, EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator)
+        for cls in {*EnosTriggerFlowFromTaskOperator.__mro__[:3], EnosTriggerFlowOperator}
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
         if name not in ("self", "kwargs")
     }
@@ -107,6 +113,12 @@ def test_the_arguments_of_the_operator() -> None:
     assert parameters["trigger_time"].default == DEFAULT_TRIGGER_TIME
     templates = {name for row in rows if "template" in row[2] for name in re.findall(r"`(\w+)`", row[0])}
     assert templates == {*EnosTriggerFlowFromTaskOperator.template_fields, *EnosTriggerFlowOperator.template_fields}
+
+
+def test_the_cancel_operator_takes_what_is_said() -> None:
+    assert set(re.findall(r'`(?:on_ended=)?"(\w+)"`', README)) >= {"skip", "succeed"}
+    for choice in get_args(OnEnded):
+        EnosCancelFlowInstanceOperator(task_id="task", flow_instance_id="3377-20200706062600", on_ended=choice)
 
 
 def test_the_sensor_takes_what_is_said() -> None:
