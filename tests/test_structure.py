@@ -113,8 +113,8 @@ PUBLIC = {
         "EnosTriggerFlowFromTaskOperator",
         "EnosTriggerFlowOperator",
     ],
-    "sensors.enos": ["EnosFlowInstanceSensor"],
-    "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger"],
+    "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
+    "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
 }
 

@@ -18,7 +18,7 @@ from airflow_provider_enos.errors import EnosConfigError, EnosError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Call, Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_instances
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.waiting import Log
 
@@ -68,7 +68,7 @@ def instances_in(window: Window, flow_id: int | None = None) -> Procedure[list[F
     found: dict[str, FlowInstance] = {}
     for type in calls.ALL_FLOW_TYPES:
         # The id of the flow is a part of the ids of its instances.
-        listed = yield from all_instances(partial(_page, window, type, "" if flow_id is None else str(flow_id)))
+        listed = yield from all_entries(partial(_page, window, type, "" if flow_id is None else str(flow_id)))
         found.update((instance.flow_instance_id, instance) for instance in listed)
     return list(found.values())
 
