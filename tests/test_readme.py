@@ -33,6 +33,7 @@ from airflow_provider_enos.protocol.windows import Instances
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -66,7 +67,7 @@ def test_the_simulator_snippet_runs() -> None:
 
 
 def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(SNIPPETS[2], {})
+    exec(SNIPPETS[3], {})
     assert "108580 clean" in capsys.readouterr().out
     rows = {row[0].strip("`").partition("(")[0]: row for row in table("method")}
     assert len(rows) == 22
@@ -174,6 +175,29 @@ def test_what_happens_is_held_by_a_test(row: list[str]) -> None:
     assert f"\ndef {name}(" in (PROJECT / "tests" / file).read_text()
     for error in re.findall(r"`(Enos\w+Error)`", row[1]):
         assert issubclass(getattr(errors, error), errors.EnosError)
+
+
+@pytest.mark.skipif(not find_spec("airflow.sdk"), reason="Airflow 2 has no asset watchers")
+def test_the_dag_that_events_start(tmp_path: Path) -> None:
+    (snippet,) = (one for one in SNIPPETS if "EnosFlowEventTrigger" in one)
+    (tmp_path / "report.py").write_text(snippet)
+    bag = DagBag(tmp_path)
+    assert bag.import_errors == {}
+    (watcher,) = bag.dags["report"].timetable.asset_condition.watchers
+    assert watcher.trigger.serialize() == EnosFlowEventTrigger(3377, statuses=["SUCCESS"]).serialize()
+
+
+def test_the_arguments_of_events() -> None:
+    section = README.split("\n## Events\n")[1].split("\n## ")[0]
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in section.splitlines() if line.startswith("| `")]
+    named = {name for first, *_ in rows for name in re.findall(r"`(\w+)`", first)}
+    parameters = inspect.signature(EnosFlowEventTrigger).parameters
+    assert named == set(parameters)
+    said = {re.findall(r"`(\w+)`", first)[0]: (default, meaning) for first, default, meaning in rows}
+    assert said["poll_interval"][0] == f"{parameters['poll_interval'].default:g} s"
+    assert said["lookback"][0] == f"{parameters['lookback'].default.days} days"
+    assert said["poll_error_tolerance"][0] == f"{parameters['poll_error_tolerance'].default.total_seconds() / 60:g} min"
+    assert set(said["statuses"][1].split(", ")) == {status.name for status in FlowStatus if status.ended}
 
 
 def test_what_each_status_does() -> None:

@@ -117,7 +117,7 @@ PUBLIC = {
         "EnosTriggerFlowOperator",
     ],
     "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
-    "triggers.enos": ["EnosFlowInstanceTrigger", "EnosFlowTrigger"],
+    "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
 }
 
