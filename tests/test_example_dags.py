@@ -32,16 +32,6 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow home with an empty database."""
-    home = tmp_path_factory.mktemp("airflow")
-    subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], env=environment(home), check=True, capture_output=True
-    )
-    return home
-
-
 @pytest.fixture
 def run(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> Run:
     """Runs an example DAG; gives the states of run and tasks, their XComs, and what was printed."""

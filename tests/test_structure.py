@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "sensors": {"protocol", "client", "hooks", "triggers", "sensors"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
+    "testing": {"client", "triggers", "simulator", "testing"},
 }
 OUTSIDE = {
     "protocol": set[str](),
@@ -37,6 +38,8 @@ OUTSIDE = {
     "sensors": {"airflow"},
     "triggers": {"airflow"},
     "simulator": set[str](),
+    # No dependency: whoever imports it has it.
+    "testing": {"pytest"},
 }
 
 
@@ -109,6 +112,7 @@ PUBLIC = {
     "sensors.enos": ["EnosFlowInstanceSensor"],
     "triggers.enos": ["EnosFlowInstanceTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
+    "testing.pytest_plugin": ["enos_simulator"],
 }
 
 
