@@ -88,5 +88,20 @@ def test_how_instances_end(run: Run, sim: EnosSimulator) -> None:
     assert "ended with status CANCEL" in result["printed"]
 
 
+def test_whole_flows(run: Run, sim: EnosSimulator) -> None:
+    """Parameters are those of the run; mapped tasks of one flow get a minute each."""
+    result = run("enos_whole_flows")
+    assert result["state"] == "success"
+    recomputed, north, south = sim.instances
+    assert recomputed.id == "3377-20200706062600"
+    assert [instance.parameters for instance in (recomputed, north, south)] == [
+        {"site": "all", "requested_by": "enos_whole_flows"},
+        {"region": "north"},
+        {"region": "south"},
+    ]
+    assert len({recomputed.id, north.id, south.id}) == 3
+
+
 def test_every_example_is_run_here() -> None:
-    assert NAMES == ["enos_how_instances_end", "enos_trigger_and_wait", "enos_trigger_then_sense"]
+    tested = {"enos_" + name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert set(NAMES) <= tested
