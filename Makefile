@@ -6,6 +6,9 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
+# Processes that run tests. Many tests wait, so a few more than there are processors.
+WORKERS ?= 4
+PYTEST = pytest -n $(WORKERS) --dist loadgroup
 ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
@@ -42,7 +45,7 @@ demo: .venv/installed
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	@$(BIN)/pytest $(PYTEST_OPTIONS)
+	@$(BIN)/$(PYTEST) $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
 	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)

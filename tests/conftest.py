@@ -27,6 +27,19 @@ from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
 
+_WHOLE_AIRFLOW = ("stack", "browser")
+"""Folders of tests that start an Airflow of many processes."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These come first, for they take the longest, and one after the other, for they fill the machine."""
+    whole = [item for item in items if item.path.parent.name in _WHOLE_AIRFLOW]
+    for item in whole:
+        item.add_marker(pytest.mark.xdist_group("whole airflow"))
+    items.sort(key=lambda item: item.path.parent.name not in _WHOLE_AIRFLOW)
+
+
 @pytest.fixture(autouse=True)
 def no_shared_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
     """A free port may be one that an earlier simulator had; its token must not come along."""

@@ -12,6 +12,7 @@ import sys
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -20,10 +21,12 @@ from airflow_provider_enos.client import settings
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
+    EnosCancelFlowInstanceOperator,
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
 from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol.cancelling import OnEnded
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
@@ -84,7 +87,7 @@ def test_the_connection_fields() -> None:
 def test_the_arguments_of_the_operator() -> None:
     parameters = {
         name: parameter
-        for cls in (EnosTriggerFlowFromTaskOperator.__base__, EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator)
+        for cls in {*EnosTriggerFlowFromTaskOperator.__mro__[:3], EnosTriggerFlowOperator}
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
         if name not in ("self", "kwargs")
     }
@@ -106,6 +109,12 @@ def test_the_arguments_of_the_operator() -> None:
     assert parameters["trigger_time"].default == DEFAULT_TRIGGER_TIME
     templates = {name for row in rows if "template" in row[2] for name in re.findall(r"`(\w+)`", row[0])}
     assert templates == {*EnosTriggerFlowFromTaskOperator.template_fields, *EnosTriggerFlowOperator.template_fields}
+
+
+def test_the_cancel_operator_takes_what_is_said() -> None:
+    assert set(re.findall(r'`(?:on_ended=)?"(\w+)"`', README)) >= {"skip", "succeed"}
+    for choice in get_args(OnEnded):
+        EnosCancelFlowInstanceOperator(task_id="task", flow_instance_id="3377-20200706062600", on_ended=choice)
 
 
 def test_the_sensor_takes_what_is_said() -> None:

@@ -108,7 +108,14 @@ def test_every_module_can_be_imported() -> None:
 
 PUBLIC = {
     "hooks.enos": ["EnosHook"],
-    "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"],
+    "operators.enos": [
+        "DEFAULT_TRIGGER_TIME",
+        "EnosCancelFlowInstanceOperator",
+        "EnosDisableFlowOperator",
+        "EnosEnableFlowOperator",
+        "EnosTriggerFlowFromTaskOperator",
+        "EnosTriggerFlowOperator",
+    ],
     "sensors.enos": ["EnosFlowInstanceSensor"],
     "triggers.enos": ["EnosFlowInstanceTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
