@@ -26,7 +26,6 @@ from worker import StateStore  # noqa: E402
 from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
-
 _WHOLE_AIRFLOW = ("stack", "browser")
 """Folders of tests that start an Airflow of many processes."""
 

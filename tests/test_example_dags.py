@@ -102,6 +102,25 @@ def test_whole_flows(run: Run, sim: EnosSimulator) -> None:
     assert len({recomputed.id, north.id, south.id}) == 3
 
 
+def test_cancel_and_pause(run: Run, sim: EnosSimulator) -> None:
+    """The instance is cancelled, and the schedule on again."""
+    result = run("enos_cancel_and_pause")
+    (instance,) = sim.instances
+    assert result["state"] == "success"
+    assert result["xcom"]["cancel"] == result["xcom"]["start"] == instance.id
+    assert instance.status == "CANCEL"
+    assert (sim.count("flows/disable"), sim.count("flows/enable")) == (1, 1)
+
+
+def test_look_around(run: Run, sim: EnosSimulator) -> None:
+    """The hook finds the nodes of a flow, and the instances that have failed."""
+    ids = [sim.trigger(flow_id, trigger_time=sim.now_ms() - 3_600_000).id for flow_id in (3377, 4001)]
+    sim.finish(ids[1], "FAIL")
+    result = run("enos_look_around")
+    assert result["xcom"]["nodes"]["clean"] == "108580"
+    assert result["xcom"]["failed_since_yesterday"] == ids[1:]
+
+
 def test_every_example_is_run_here() -> None:
     tested = {"enos_" + name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert set(NAMES) <= tested
