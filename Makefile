@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 # Processes that run tests. Many tests wait, so a few more than there are processors.
 WORKERS ?= 4
-PYTEST = pytest -n $(WORKERS) --dist loadgroup
+IN_PARALLEL := -n $(WORKERS) --dist loadgroup
 ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
@@ -45,7 +45,7 @@ demo: .venv/installed
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	@$(BIN)/$(PYTEST) $(PYTEST_OPTIONS)
+	@$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
 	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
@@ -54,7 +54,7 @@ chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
 
 matrix: .venv/installed
-	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(PYTEST_OPTIONS)
+	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 pins: .venv/installed
 	@$(BIN)/python scripts/matrix.py --renew --python $(MATRIX_PYTHON) $(AIRFLOW)
