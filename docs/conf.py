@@ -26,6 +26,8 @@ nitpick_ignore_regex = [
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+add_module_names = False
+toc_object_entries = False
 
 html_theme = "alabaster"
 html_title = "airflow-provider-enos"

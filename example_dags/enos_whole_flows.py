@@ -26,7 +26,7 @@ with DAG(
         task_id="recompute_day",
         flow_id=3377,
         parameters={"site": "all", "requested_by": "{{ dag.dag_id }}"},
-        # The day after the day to compute: EnOS computes the day before its trigger time.
+        # EnOS computes the day before: 5 July.
         trigger_time="2020-07-06T06:26:59+00:00",
         on_conflict="attach",
     )

@@ -66,13 +66,16 @@ def test_the_simulator_snippet_runs() -> None:
 def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pytest.CaptureFixture[str]) -> None:
     exec(SNIPPETS[2], {})
     assert "108580 clean" in capsys.readouterr().out
-    section = README[README.index("## Hook") : README.index("```python", README.index("## Hook"))]
-    named = set(re.findall(r"`(?:await )?([a-z_]+)`", section))
-    assert named == {name for name in vars(EnosHook) if re.match("(trigger|update|get|list|cancel|a?run)", name)} - {
-        "get_conn",
-        "get_ui_field_behaviour",
-        "get_connection_form_widgets",
-    }
+    rows = {row[0].strip("`").partition("(")[0]: row for row in table("method")}
+    assert len(rows) == 22
+    of_airflow = {"get_conn", "get_ui_field_behaviour", "get_connection_form_widgets", "test_connection"}
+    methods = {name for name, value in vars(EnosHook).items() if inspect.isroutine(value) and "_" in name.strip("_")}
+    assert rows.keys() == {name for name in methods if not name.startswith("_")} - of_airflow
+    for name, (call, page, *_) in rows.items():
+        method = getattr(EnosHook, name)
+        taken = [one for one in inspect.signature(method).parameters if one != "self"]
+        assert re.findall(r"\w+", call.partition("(")[2]) == taken
+        assert re.match(rf"{page}[.:;, ]", method.__doc__)
 
 
 def test_the_connection_fields() -> None:

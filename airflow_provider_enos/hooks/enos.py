@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from time import time
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import (
         Directory,
         FlowInstance,
+        FlowPage,
         FlowSummary,
         MyFlow,
         TaskInstance,
@@ -171,14 +172,14 @@ class EnosHook(BaseHook):
         """
         arguments.text(expression, "expression")
         _check_page_size(page_size, PAGE_SIZE)
-        return self._all_pages(
-            [
-                Pager(
-                    lambda page_no: calls.search_flows(page_no=page_no, page_size=page_size, expression=expression),
-                    page_size,
-                )
-            ]
-        )
+
+        def sorted_by(field: str) -> Callable[[int], Call[FlowPage]]:
+            return lambda page_no: calls.search_flows(
+                page_no=page_no, page_size=page_size, expression=expression, sort_by=field
+            )
+
+        first, other = calls.SORT_FIELDS
+        return self._all_pages([Pager(sorted_by(first), page_size, or_else=sorted_by(other))])
 
     def export_flow(self, flow_id: int | str) -> FlowExport:
         """Export Flow: all that Import Flow needs to make the flow again; ``.document()`` of it is JSON for a file."""
@@ -199,7 +200,7 @@ class EnosHook(BaseHook):
         :param dir_id: the directory to put it into: the ``key`` of one that List Workflow Directories gives.
         :param flow_json: what ``export_flow`` gave, or its document.
         :param flow_id: the id that it should have. EnOS gives it another one if this is taken.
-        :param desc: a description.
+        :param desc: its description; that of the export if it is empty.
         """
         name, directory = arguments.name(flow_name, "flow_name"), arguments.name(dir_id, "dir_id")
         wanted = None if flow_id is None else arguments.number(flow_id, "flow_id")

@@ -166,6 +166,7 @@ class SwitchValues(TypedDict, total=False):
     directory_type_as: str
     edit_copy: str
     task_types_as: str
+    paused_trigger: str
     import_needs_desc: bool
 
 
@@ -217,6 +218,9 @@ class Config:
         one_of("temporary", "same"),
     )
     task_types_as = Switch("str", "types of exported tasks as text or as numbers", one_of("str", "int"))
+    paused_trigger = Switch(
+        "accepted", "what becomes of a trigger of a periodic flow that is disabled", one_of("accepted", "refused")
+    )
     import_needs_desc = Switch(False, "whether Import Flow demands a desc", one_of(True, False))
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)

@@ -472,7 +472,8 @@ class World:
 
     def _check_surroundings(self, flow: Flow, flow_ids: Collection[int]) -> None:
         missing = {link.flow_id for link in flow.links} - set(flow_ids)
-        if missing:
+        # A copy does not keep what it relied on from being deleted.
+        if missing and flow.copy_of is None:
             raise ValueError(f"there is no flow {missing.pop()} for flow {flow.flow_id} to rely on")
         if flow.directory not in self._directories:
             raise ValueError(f"there is no directory {flow.directory!r} for flow {flow.flow_id}")
