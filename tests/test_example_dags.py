@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,20 @@ def test_look_around(run: Run, sim: EnosSimulator) -> None:
     result = run("enos_look_around")
     assert result["xcom"]["nodes"]["clean"] == "108580"
     assert result["xcom"]["failed_since_yesterday"] == ids[1:]
+
+
+def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
+    """Two flows that EnOS runs by its own schedule, daily and hourly."""
+    sim.add_flow(3377, tasks={108580: "clean"}, cycle="D", type=1)
+    sim.add_flow(3388, tasks={108590: "collect"}, cycle="H", type=1)
+    midnight = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+    daily = sim.trigger(3377, trigger_time=midnight, type=1).id
+    hourly = [sim.trigger(3388, trigger_time=midnight - hour * 3_600_000, type=1).id for hour in range(24)]
+    result = run("enos_wait_for_schedule")
+    assert result["tasks"] == {"daily": "success", "hourly": "success", "report": "success"}
+    assert result["xcom"]["report"]["daily"] == [daily]
+    assert set(result["xcom"]["report"]["hourly"]) <= set(hourly)
+    assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
 
 
 def test_every_example_is_run_here() -> None:

@@ -116,8 +116,8 @@ PUBLIC = {
         "EnosTriggerFlowFromTaskOperator",
         "EnosTriggerFlowOperator",
     ],
-    "sensors.enos": ["EnosFlowInstanceSensor"],
-    "triggers.enos": ["EnosFlowInstanceTrigger"],
+    "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
+    "triggers.enos": ["EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
     "testing.pytest_plugin": ["enos_simulator"],
 }

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.waiting import conclude
+from airflow_provider_enos.protocol.windows import Window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -68,7 +69,39 @@ class InstanceEvent:
                     return cls(flow_instance_id)
                 if payload.get("status") == "error":
                     return cls(flow_instance_id, from_json(error))
-        raise EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
+        raise _unknown(payload)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEvent:
+    """The same of a wait for a window of trigger times; ``window`` is None where ``error`` came before it was known."""
+
+    window: Window | None
+    error: EnosError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload of the trigger's event."""
+        window = None if self.window is None else [self.window.first, self.window.end]
+        error = None if self.error is None else to_json(self.error)
+        return {"window": window, "status": "error" if error else "ended", "error": error}
+
+    @classmethod
+    def of(cls, payload: object) -> WindowEvent:
+        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        if isinstance(payload, dict):
+            window: Window | None = None
+            match payload.get("window"):
+                case [int(first), int(end)] if first < end:
+                    window = Window(first, end)
+            if payload.get("status") == "ended" and payload.get("error") is None and window is not None:
+                return cls(window)
+            if payload.get("status") == "error":
+                return cls(window, from_json(payload.get("error")))
+        raise _unknown(payload)
+
+
+def _unknown(payload: object) -> EnosEventError:
+    return EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
 
 
 async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:
@@ -80,7 +113,7 @@ async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | Non
     return settings.read(await get_async_connection(conn_id), org_id=org_id, user_id=user_id)
 
 
-async def push_xcom(task_instance: Any, value: str) -> None:
+async def push_xcom(task_instance: Any, value: str | list[str]) -> None:
     """Makes ``value`` what the task returns, from the triggerer: as a worker pushes it.
 
     Not in the event that ends the task: what that carries Airflow 3.3 encodes once more, so that others pull it quoted.

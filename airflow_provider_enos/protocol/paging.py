@@ -19,7 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 PAGE_SIZE = 50
 """What the documentation recommends at the most."""
-_FAULTS = (replies.INTERNAL, 500)
+PAGE_FAULTS = (replies.INTERNAL, 500)
 """What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with entries."""
 
 
@@ -62,7 +62,7 @@ class Pager(Generic[T]):
 
     def refused(self, error: EnosApiError) -> None:
         """The page was refused: pages start at 1, or it is to be asked for in another way, or the error stands."""
-        if self._page_no == 0 and (isinstance(error, EnosRequestError) or error.code in _FAULTS):
+        if self._page_no == 0 and (isinstance(error, EnosRequestError) or error.code in PAGE_FAULTS):
             self._page_no = 1
         elif self._or_else is not None and error.code == replies.INVALID:
             self._call_for, self._or_else = self._or_else, None
