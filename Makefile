@@ -6,6 +6,9 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
+# Processes that run tests. Many tests wait, so a few more than there are processors.
+WORKERS ?= 4
+IN_PARALLEL := -n $(WORKERS) --dist loadgroup
 ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
@@ -14,7 +17,7 @@ EXAMPLES ?= 5000
 AIRFLOW ?=
 MATRIX_PYTHON ?= 3.11
 
-.PHONY: help demo test nightly chaos matrix pins check format bench build clean
+.PHONY: help demo test nightly chaos matrix pins check docs format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
@@ -23,7 +26,8 @@ help:
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 3.0.6' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
-	@echo "make check   lint and types"
+	@echo "make check   lint, types and documentation"
+	@echo "make docs    the documentation, in build/docs"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
 	@echo "make build   wheel and sdist in dist/"
@@ -41,7 +45,7 @@ demo: .venv/installed
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	@$(BIN)/pytest $(PYTEST_OPTIONS)
+	@$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
 	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
@@ -50,7 +54,7 @@ chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
 
 matrix: .venv/installed
-	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(PYTEST_OPTIONS)
+	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 pins: .venv/installed
 	@$(BIN)/python scripts/matrix.py --renew --python $(MATRIX_PYTHON) $(AIRFLOW)
@@ -59,6 +63,11 @@ check: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory docs
+
+# Without a network. A warning, such as a link that leads nowhere, fails it.
+docs: .venv/installed
+	@$(BIN)/python -m sphinx -q -W --keep-going -n -E -b dirhtml docs build/docs
 
 format: .venv/installed
 	@$(BIN)/ruff check --fix .
@@ -72,4 +81,4 @@ build: .venv/installed
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf .venv .matrix .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,17 +6,13 @@ of the error, the same XCom.
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred, XCom
-from airflow.triggers.base import BaseTaskEndEvent
-from worker import Log, StateStore, TaskInstance
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from ends import End, rescheduled, started_from_trigger, waited
+from worker import Log, TaskInstance
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
@@ -27,68 +23,6 @@ from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 TIME = 1594016819108
 FLOW, NODE, FAILING = 7001, 70011, 70012
 INSTANCE = f"{FLOW}-20200706062600"
-
-
-@dataclass(frozen=True)
-class End:
-    """How a task has ended."""
-
-    error: type[BaseException] | None
-    message: str
-    xcom: str | None
-
-
-def waited(operator: Any) -> End:
-    """The end of a task, deferred or not: each part of it in an operator of its own, as in another process."""
-    ti = TaskInstance()
-    context: Any = {"ti": ti, "task_state_store": StateStore()}
-    try:
-        try:
-            result = operator().execute(context)
-        except TaskDeferred as deferral:
-            if deferral.timeout is not None:
-                raise  # Airflow would end the task without asking us
-            event = asyncio.run(anext(deferral.trigger.run()))
-            resumed = getattr(operator(), deferral.method_name)
-            result = resumed(context, json.loads(json.dumps(event.payload)))
-    except Exception as error:
-        return End(type(error), str(error), ti.xcom.get("return_value"))
-    return End(None, "", result)
-
-
-def rescheduled(operator: Any) -> End:
-    """A sensor that is rescheduled: each look in an operator of its own."""
-    context: Any = {"ti": TaskInstance(), "task_state_store": StateStore()}
-    try:
-        while not (found := operator().poke(context)):
-            pass
-    except Exception as error:
-        return End(type(error), str(error), None)
-    return End(None, "", found.xcom_value)
-
-
-def started_from_trigger(operator: Any) -> End:
-    """A sensor that starts in the triggerer, and ends there or is resumed. Before Airflow 3.3 it defers."""
-    task = operator()
-    if not task.start_from_trigger:
-        return waited(operator)
-    arguments = json.loads(json.dumps(task.start_trigger_args.trigger_kwargs))
-    trigger = EnosFlowInstanceTrigger(**arguments)
-    pushed: dict[str, Any] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))
-        trigger._task_instance = SimpleNamespace(dag_id="d", task_id="task", run_id="r", map_index=-1, start_date=None)
-        event = asyncio.run(anext(trigger.run()))
-    if isinstance(event, BaseTaskEndEvent):
-        skipped = str(event.task_instance_state) == "skipped"
-        message = f"flow instance {INSTANCE} was skipped in EnOS" if skipped else ""
-        return End(AirflowSkipException if skipped else None, message, pushed.get("return_value"))
-    try:
-        context: Any = {"ti": TaskInstance()}
-        result = getattr(operator(), task.start_trigger_args.next_method)(context, event.payload)
-    except Exception as error:
-        return End(type(error), str(error), None)
-    return End(None, "", result)
 
 
 def operator(log: Log | None = None, **arguments: Any) -> Callable[[], Any]:
@@ -109,7 +43,7 @@ WAYS: dict[str, Callable[[], End]] = {
     "sensor poke": lambda: waited(sensor(deferrable=False)),
     "sensor reschedule": lambda: rescheduled(sensor(mode="reschedule", deferrable=False)),
     "sensor deferred": lambda: waited(sensor(deferrable=True)),
-    "sensor from trigger": lambda: started_from_trigger(sensor(start_from_trigger=True)),
+    "sensor from trigger": lambda: started_from_trigger(sensor(start_from_trigger=True), STATUSES["SKIP"][1]),
 }
 STATUSES = {
     "SUCCESS": (None, ""),
@@ -164,7 +98,9 @@ LOGGED: dict[str, Callable[[Log], End]] = {
     "sensor poke": lambda log: waited(sensor(log, deferrable=False, task_logs="all")),
     "sensor reschedule": lambda log: rescheduled(sensor(log, mode="reschedule", deferrable=False, task_logs="all")),
     "sensor deferred": lambda log: waited(sensor(log, deferrable=True, task_logs="all")),
-    "sensor from trigger": lambda log: started_from_trigger(sensor(log, start_from_trigger=True, task_logs="all")),
+    "sensor from trigger": lambda log: started_from_trigger(
+        sensor(log, start_from_trigger=True, task_logs="all"), STATUSES["SKIP"][1]
+    ),
 }
 
 

@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
@@ -28,17 +29,20 @@ from typing import Any
 
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.settings import Settings
+from airflow_provider_enos.client.windows import WindowPoller
 from airflow_provider_enos.errors import (
     EnosApiError,
     EnosError,
     EnosRateLimitError,
+    EnosRequestError,
     EnosServerError,
     EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.exchange import Retry
+from airflow_provider_enos.protocol.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
+from airflow_provider_enos.protocol.paging import PAGE_FAULTS, PAGE_SIZE, Pager
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
 from airflow_provider_enos.protocol.waiting import Watch, out_of_time
 
@@ -64,6 +68,14 @@ _LOG_PAUSE = 30.0
 """Seconds for which no logs are read once one could not be."""
 _ENDED = tuple(status for status in FlowStatus if status.ended)
 _PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
+
+
+def spread(poll_interval: float) -> float:
+    """Seconds from one look to the next: a little less than the interval, so that looks spread.
+
+    Tests put something shorter here.
+    """
+    return poll_interval * random.uniform(0.9, 1.0)
 
 
 @dataclass(eq=False, slots=True)
@@ -100,8 +112,8 @@ class _Wait:
 
     @property
     def pause(self) -> float:
-        """Seconds to the next look: the interval, or the deadline; a little less, so that looks spread."""
-        return min(self.poll_interval * random.uniform(0.9, 1.0), max(self.deadline - time(), 0.0))
+        """Seconds to the next look: the interval, or what is left until the deadline."""
+        return min(spread(self.poll_interval), max(self.deadline - time(), 0.0))
 
     def saw(self, instance: FlowInstance) -> None:
         """A look at it brought this."""
@@ -160,6 +172,8 @@ class Poller:
     def __init__(self, settings: Settings) -> None:
         # A failed look is no drama: the next one comes. So nothing is repeated within one.
         self._client = AsyncClient(settings, retry=Retry(attempts=1))
+        self.windows = WindowPoller(self.run)
+        """Those who wait for windows of trigger times rather than for an instance."""
         self._waits: set[_Wait] = set()
         self._due: set[_Wait] = set()
         self._changed = asyncio.Event()
@@ -200,8 +214,33 @@ class Poller:
             if wait.logs is not None:
                 wait.logs.cancel()
 
+    async def run(self, procedure: Procedure[T]) -> T:
+        """The result of several calls that belong together, within the limits of all who wait for this gateway.
+
+        No call is repeated. While the gateway is left alone, each fails with the error that is the reason.
+        """
+        return await self._client.run(procedure, call=self._call)
+
+    async def _call(self, call: Call[T]) -> T:
+        async with self._limit:
+            if self._is_quiet and self._why_quiet is not None:
+                raise copy(self._why_quiet)
+            try:
+                result = await self._client.call(call)
+            except EnosRequestError:
+                self._note_answer()
+                raise
+            except EnosError as error:
+                # What a page 0 that does not exist is answered with says nothing of how the gateway is.
+                if not (isinstance(error, EnosApiError) and error.code in PAGE_FAULTS):
+                    self._back_off(error)
+                raise
+        self._note_answer()
+        return result
+
     async def close(self) -> None:
         """Ends the loop and the session."""
+        await self.windows.close()
         tasks = [*self._looks, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
@@ -428,8 +467,10 @@ class Poller:
 
     def _back_off(self, error: EnosError) -> None:
         """Has the gateway left alone for a while if that is what it asks for, or if it does not answer."""
+        if not isinstance(error, _PASSING):
+            return
         busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)
-        self._failures += isinstance(error, _PASSING)
+        self._failures += 1
         if self._is_quiet or not (busy or self._failures >= _CONCURRENT):
             return
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)

@@ -13,6 +13,7 @@ from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, t
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import conclude
+from airflow_provider_enos.protocol.windows import Window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -92,7 +93,39 @@ class InstanceEvent:
                     return cls(flow_instance_id, logs=logs)
                 if payload.get("status") == "error":
                     return cls(flow_instance_id, from_json(error), logs)
-        raise EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
+        raise _unknown(payload)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEvent:
+    """The same of a wait for a window of trigger times; ``window`` is None where ``error`` came before it was known."""
+
+    window: Window | None
+    error: EnosError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload of the trigger's event."""
+        window = None if self.window is None else [self.window.first, self.window.end]
+        error = None if self.error is None else to_json(self.error)
+        return {"window": window, "status": "error" if error else "ended", "error": error}
+
+    @classmethod
+    def of(cls, payload: object) -> WindowEvent:
+        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        if isinstance(payload, dict):
+            window: Window | None = None
+            match payload.get("window"):
+                case [int(first), int(end)] if first < end:
+                    window = Window(first, end)
+            if payload.get("status") == "ended" and payload.get("error") is None and window is not None:
+                return cls(window)
+            if payload.get("status") == "error":
+                return cls(window, from_json(payload.get("error")))
+        raise _unknown(payload)
+
+
+def _unknown(payload: object) -> EnosEventError:
+    return EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
 
 
 async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:
@@ -104,7 +137,7 @@ async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | Non
     return settings.read(await get_async_connection(conn_id), org_id=org_id, user_id=user_id)
 
 
-async def push_xcom(task_instance: Any, value: str, key: str = "return_value") -> None:
+async def push_xcom(task_instance: Any, value: str | list[str], key: str = "return_value") -> None:
     """Makes ``value`` what the task returns, or what it has under ``key``, from the triggerer: as a worker pushes it.
 
     Not in the event that ends the task: what that carries Airflow 3.3 encodes once more, so that others pull it quoted.
@@ -213,3 +246,54 @@ class TaskState:
         if not self._warned:
             self._log.warning("Airflow's task state store fails, going on without it: %s", error)
         self._warned = True
+
+
+class AssetState:
+    """One value kept with each asset that a trigger watches for, where Airflow can keep it (3.3 and later).
+
+    It says so when the store begins to fail, and when it works again.
+    """
+
+    def __init__(self, store: Any, key: str, log: Log) -> None:
+        self._store = store
+        self._key = key
+        self._log = log
+        self._fails = False
+
+    async def load(self) -> list[Any] | None:
+        """The values that are there: none, or one for each asset. None where the store fails."""
+        try:
+            values = [await store.aget(self._key) for store in self._stores()]
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._failed(error)
+            return None
+        self._worked()
+        return [value for value in values if value is not None]
+
+    async def save(self, value: Any) -> bool:
+        """Keeps the value, a JSON structure; False where it cannot be kept."""
+        try:
+            for store in self._stores():
+                await store.aset(self._key, value)
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._failed(error)
+            return False
+        self._worked()
+        return True
+
+    def _stores(self) -> list[Any]:
+        """That of each asset: triggers with the same arguments are one to Airflow, whichever assets they are for."""
+        if self._store is None:
+            return []
+        of_assets = [*getattr(self._store, "_by_name", {}).values(), *getattr(self._store, "_by_uri", {}).values()]
+        return of_assets or [self._store]
+
+    def _failed(self, error: Exception) -> None:
+        if not self._fails:
+            self._log.warning("Airflow's asset state store fails, trying again: %s", error)
+        self._fails = True
+
+    def _worked(self) -> None:
+        if self._fails:
+            self._log.info("Airflow's asset state store works again")
+        self._fails = False

@@ -161,11 +161,23 @@ class Watch:
         self._log.info("Node %s: %s -> %s", excerpt(str(node), 120), str(before), str(node.status))
 
 
-def wait(watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]) -> Procedure[FlowInstance]:
+def has_ended(instance: FlowInstance) -> bool:
+    """Whether its status is an end."""
+    return instance.status.ended
+
+
+def wait(
+    watch: Watch,
+    *,
+    poll_interval: float,
+    deadline: float,
+    clock: Callable[[], float],
+    until: Callable[[FlowInstance], bool] = has_ended,
+) -> Procedure[FlowInstance]:
     """Polls until the instance has ended, and gives it. Raises ``EnosFlowTimeoutError`` at the ``deadline``."""
     while True:
         instance = yield from look(watch, clock=clock)
-        if instance is not None and instance.status.ended:
+        if instance is not None and until(instance):
             return instance
         left = deadline - clock()
         if left <= 0:
@@ -193,16 +205,6 @@ def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:
         flow_instance_id=flow_instance_id,
         status=status,
     )
-
-
-def cancel_late(error: EnosFlowTimeoutError) -> Procedure[EnosFlowTimeoutError]:
-    """Cancels the instance that did not end in time; gives the error that says so."""
-    said = "it was asked to be cancelled"
-    try:
-        yield calls.cancel_flow_instance(error.flow_instance_id)
-    except EnosError as failure:
-        said = f"it may still run, since cancelling it failed: {failure}"
-    return EnosFlowTimeoutError(f"{error}; {said}", flow_instance_id=error.flow_instance_id, status=error.status)
 
 
 def conclude(

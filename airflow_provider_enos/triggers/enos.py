@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,36 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.hooks.boundary import InstanceEvent, async_settings, is_still_deferred, push_xcom
+from airflow_provider_enos.hooks.boundary import (
+    InstanceEvent,
+    WindowEvent,
+    async_settings,
+    is_still_deferred,
+    push_xcom,
+)
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import Watch
+from airflow_provider_enos.protocol.windows import (
+    DEFAULT_ALLOWED,
+    DEFAULT_FAILED,
+    DEFAULT_SKIPPED,
+    PERIODIC,
+    FlowWatch,
+    Instances,
+    Rules,
+    Verdict,
+    Wanted,
+    Window,
+)
+from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
 
-__all__ = ["EnosFlowInstanceTrigger"]
+__all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
 
 _CANCEL_TIMEOUT = 10.0
 _SETTLED = 6.0
@@ -33,7 +52,70 @@ resumed by then (issue 72716 of apache/airflow).
 _LONGEST_PAUSE = 30.0
 
 
-class EnosFlowInstanceTrigger(BaseTrigger):
+class _WaitingTrigger(BaseTrigger):
+    """What the triggers that resume or end a task have in common: how they wait; not for what."""
+
+    enos_conn_id: str
+    poll_interval: float
+    deadline: float | None
+    poll_error_tolerance: float
+    timeout: float | None
+    ends_task: bool
+    do_xcom_push: bool
+    org_id: str | None
+    user_id: str | None
+
+    async def _event(self) -> TriggerEvent:
+        """Waits; gives the event that says how that ended."""
+        raise NotImplementedError
+
+    async def _settled_event(self) -> TriggerEvent:
+        """The same, not before the task may be resumed."""
+        settled = time() + (0.0 if self.deadline is None else _SETTLED)
+        event = await self._event()
+        await asyncio.sleep(settled - time())
+        return event
+
+    async def _end_of_task(self, outcome: Outcome, xcom: str | list[str]) -> TriggerEvent | None:
+        """The event that ends the task, if it may and can be ended here."""
+        if not self.ends_task or outcome not in (Outcome.SUCCEEDED, Outcome.SKIPPED):
+            return None
+        if outcome is Outcome.SKIPPED:
+            return TaskSkippedEvent()
+        try:
+            if self.do_xcom_push:
+                await push_xcom(self.task_instance, xcom)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises
+            self.log.warning("Cannot store the id from the triggerer, leaving it to a worker: %s", error)
+            return None
+        return TaskSuccessEvent()
+
+    def _deadline(self) -> float:
+        if self.deadline is not None:
+            return self.deadline
+        # From the start of the task, so that another triggerer, later, comes to the same.
+        started = getattr(self.task_instance, "start_date", None)
+        return (started.timestamp() if started else time()) + (self.timeout or 0.0)
+
+    async def _read_settings_patiently(self) -> Settings:
+        """Through what Airflow may meet when it looks for the connection, for as long as EnOS may be out of reach."""
+        until = time() + self.poll_error_tolerance
+        while True:
+            try:
+                return await self._read_settings()
+            except (EnosError, AirflowNotFoundException):
+                raise
+            except Exception as error:
+                if time() >= until:
+                    raise
+                self.log.warning("Airflow cannot read the connection %s, trying again: %s", self.enos_conn_id, error)
+            await asyncio.sleep(min(self.poll_interval, _LONGEST_PAUSE))
+
+    async def _read_settings(self) -> Settings:
+        return await async_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+
+
+class EnosFlowInstanceTrigger(_WaitingTrigger):
     """Fires one event when a flow instance has ended, or when waiting for it cannot go on.
 
     All triggers of a gateway and tenant that run in one triggerer share one poller: see ``client.poller``. The event
@@ -122,10 +204,7 @@ class EnosFlowInstanceTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Waits, and fires the one event."""
         try:
-            settled = time() + (0.0 if self.deadline is None else _SETTLED)
-            event = await self._event()
-            await asyncio.sleep(settled - time())
-            yield event
+            yield await self._settled_event()
         except asyncio.CancelledError:
             # Before 3.3 Airflow has no on_kill for triggers: what the task has become tells a kill from a restart.
             if not hasattr(BaseTrigger, "on_kill") and not await is_still_deferred(self.task_instance, self.log):
@@ -152,27 +231,13 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         try:
             instance = await self._ended_instance()
         except EnosError as error:
-            return self._resume(error)
-        return await self._end_of_task(instance) or self._resume()
+            return self._resumption(error)
+        ended = await self._end_of_task(instance.status.outcome, instance.flow_instance_id)
+        return ended or self._resumption()
 
-    def _resume(self, error: EnosError | None = None) -> TriggerEvent:
+    def _resumption(self, error: EnosError | None = None) -> TriggerEvent:
         logs = self._stream.memory if self._stream else None
-        return TriggerEvent(InstanceEvent(self.flow_instance_id, error, logs).to_json())  # type: ignore[no-untyped-call]
-
-    async def _end_of_task(self, instance: FlowInstance) -> TriggerEvent | None:
-        """The event that ends the task, if it may and can be ended here."""
-        outcome = instance.status.outcome
-        if not self.ends_task or outcome not in (Outcome.SUCCEEDED, Outcome.SKIPPED):
-            return None
-        if outcome is Outcome.SKIPPED:
-            return TaskSkippedEvent()
-        try:
-            if self.do_xcom_push:
-                await push_xcom(self.task_instance, instance.flow_instance_id)
-        except Exception as error:  # noqa: BLE001 - whatever Airflow raises
-            self.log.warning("Cannot store the id from the triggerer, leaving it to a worker: %s", error)
-            return None
-        return TaskSuccessEvent()
+        return _resume(InstanceEvent(self.flow_instance_id, error, logs))
 
     async def _ended_instance(self) -> FlowInstance:
         from airflow_provider_enos.client.poller import shared_poller
@@ -201,26 +266,135 @@ class EnosFlowInstanceTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001 - whatever Airflow raises; it is not worth failing for
             self.log.warning("Cannot store the link to the instance: %s", error)
 
-    def _deadline(self) -> float:
-        if self.deadline is not None:
-            return self.deadline
-        # From the start of the task, so that another triggerer, later, comes to the same.
-        started = getattr(self.task_instance, "start_date", None)
-        return (started.timestamp() if started else time()) + (self.timeout or 0.0)
 
-    async def _read_settings_patiently(self) -> Settings:
-        """Through what Airflow may meet when it looks for the connection, for as long as EnOS may be out of reach."""
-        until = time() + self.poll_error_tolerance
-        while True:
-            try:
-                return await self._read_settings()
-            except (EnosError, AirflowNotFoundException):
-                raise
-            except Exception as error:
-                if time() >= until:
-                    raise
-                self.log.warning("Airflow cannot read the connection %s, trying again: %s", self.enos_conn_id, error)
-            await asyncio.sleep(min(self.poll_interval, _LONGEST_PAUSE))
+class EnosFlowTrigger(_WaitingTrigger):
+    """Fires one event when the instances of a flow in a window of trigger times have ended, or when waiting for them
+    cannot go on.
 
-    async def _read_settings(self) -> Settings:
-        return await async_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+    As ``EnosFlowInstanceTrigger``: all waits of a gateway share one poller, the event says only that the wait is over,
+    and the resumed task looks itself and decides. Nothing is ever cancelled: the task did not start what it waits for.
+
+    :param flow_id: the flow.
+    :param window_start: the window begins after this minute; what ``EnosFlowSensor`` takes, but for a datetime its
+        text.
+    :param window_end: the window ends with this minute.
+    :param enos_conn_id: the Airflow connection, of type ``enos``; it is read once.
+    :param poll_interval: seconds between two looks.
+    :param deadline: when to give up, in epoch seconds; None where ``timeout`` says it.
+    :param window_shift: how many seconds earlier the window lies.
+    :param allowed_statuses: names; as ``EnosFlowSensor`` has it, and so are the next ones.
+    :param failed_statuses: names.
+    :param skipped_statuses: names.
+    :param instances: ``"all"``, ``"any"``, ``"latest"``.
+    :param expected_instances: how many there must be.
+    :param types: the types under which EnOS lists them.
+    :param scheduled_only: whether those do not count that were triggered by hand or through the API.
+    :param check_existence: whether to fail at once if there is no such flow.
+    :param poll_error_tolerance: for how many seconds EnOS may be out of reach.
+    :param timeout: in place of a deadline, for a task that starts in the triggerer: seconds from its start.
+    :param ends_task: whether to end the task at once when it is to succeed or be skipped, rather than resume it in a
+        worker.
+    :param do_xcom_push: whether the ids are then what the task returns.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's.
+    """
+
+    def __init__(
+        self,
+        flow_id: int | str,
+        window_start: int | str,
+        window_end: int | str,
+        enos_conn_id: str,
+        poll_interval: float,
+        deadline: float | None,
+        *,
+        window_shift: float = 0.0,
+        allowed_statuses: Iterable[str] = DEFAULT_ALLOWED,
+        failed_statuses: Iterable[str] = DEFAULT_FAILED,
+        skipped_statuses: Iterable[str] = DEFAULT_SKIPPED,
+        instances: Instances = "all",
+        expected_instances: int = 1,
+        types: Iterable[int] = (PERIODIC,),
+        scheduled_only: bool = True,
+        check_existence: bool = True,
+        poll_error_tolerance: float = 600.0,
+        timeout: float | None = None,
+        ends_task: bool = False,
+        do_xcom_push: bool = True,
+        org_id: str | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flow_id = flow_id
+        self.window_start = window_start
+        self.window_end = window_end
+        self.enos_conn_id = enos_conn_id
+        self.poll_interval = poll_interval
+        self.deadline = deadline
+        self.window_shift = window_shift
+        self.rules = Rules.of(
+            allowed_statuses=allowed_statuses,
+            failed_statuses=failed_statuses,
+            skipped_statuses=skipped_statuses,
+            instances=instances,
+            expected_instances=expected_instances,
+            types=types,
+            scheduled_only=scheduled_only,
+        )
+        self.check_existence = check_existence
+        self.poll_error_tolerance = poll_error_tolerance
+        self.timeout = timeout
+        self.ends_task = ends_task
+        self.do_xcom_push = do_xcom_push
+        self.org_id = org_id
+        self.user_id = user_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Scalars and lists of them only, and nothing secret: they are stored in Airflow's database."""
+        return (
+            "airflow_provider_enos.triggers.enos.EnosFlowTrigger",
+            {
+                "flow_id": self.flow_id,
+                "window_start": self.window_start,
+                "window_end": self.window_end,
+                "enos_conn_id": self.enos_conn_id,
+                "poll_interval": self.poll_interval,
+                "deadline": self.deadline,
+                "window_shift": self.window_shift,
+                **self.rules.to_arguments(),
+                "check_existence": self.check_existence,
+                "poll_error_tolerance": self.poll_error_tolerance,
+                "timeout": self.timeout,
+                "ends_task": self.ends_task,
+                "do_xcom_push": self.do_xcom_push,
+                "org_id": self.org_id,
+                "user_id": self.user_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Waits, and fires the one event."""
+        yield await self._settled_event()
+
+    async def _event(self) -> TriggerEvent:
+        window: Window | None = None
+        try:
+            window = Window.between(self.window_start, self.window_end, shift=self.window_shift)
+            verdict = await self._verdict(Wanted(arguments.number(self.flow_id, "flow_id"), window, self.rules))
+        except EnosError as error:
+            return _resume(WindowEvent(window, error))
+        return await self._end_of_task(verdict.outcome, verdict.ids) or _resume(WindowEvent(window))
+
+    async def _verdict(self, wanted: Wanted) -> Verdict:
+        from airflow_provider_enos.client.poller import shared_poller
+
+        settings = await self._read_settings_patiently()
+        watch = FlowWatch(
+            wanted, tolerance=self.poll_error_tolerance, log=self.log, check_existence=self.check_existence
+        )
+        async with shared_poller(settings) as poller:
+            return await poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())
+
+
+def _resume(event: InstanceEvent | WindowEvent) -> TriggerEvent:
+    return TriggerEvent(event.to_json())  # type: ignore[no-untyped-call]

@@ -18,8 +18,10 @@ from airflow_provider_enos.errors import (
     EnosAuthError,
     EnosFlowTimeoutError,
     EnosPollLostError,
+    EnosRateLimitError,
     EnosRequestError,
 )
+from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import Watch
@@ -589,3 +591,26 @@ def test_logs_belong_to_the_log_of_whoever_waits(sim: EnosSimulator, found: Sett
 
     run(found, work)
     assert {line.rpartition("-")[2][:14]: owner for line, owner in seen.items()} == {one[5:]: one for one in ids}
+
+
+def test_calls_that_belong_together_are_turned_away_while_the_gateway_is_left_alone(
+    sim: EnosSimulator, found: Settings
+) -> None:
+    sim.fault("http_429", on="flowInstances/get", times=1, retry_after=30)
+    (id,) = trigger(sim, 1)
+
+    def look() -> Any:
+        return (yield calls.get_flow_instance(id))
+
+    async def work(poller: Poller) -> None:
+        for _ in range(2):
+            with pytest.raises(EnosRateLimitError):
+                await poller.run(look())
+        assert sim.count("flowInstances/get") == 1
+
+    run(found, work)
+
+    async def later(poller: Poller) -> None:
+        assert (await poller.run(look())).flow_instance_id == id
+
+    run(found, later)

@@ -13,9 +13,13 @@ from worker import StateStore, TaskInstance, execute
 
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.links.enos import LINK_KEY, EnosFlowInstanceLink, push_link
-from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator
+from airflow_provider_enos.operators.enos import (
+    EnosCancelFlowInstanceOperator,
+    EnosTriggerFlowFromTaskOperator,
+    EnosTriggerFlowOperator,
+)
 from airflow_provider_enos.provider_info import get_provider_info
-from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
 
 TIME = 1594016819108
@@ -59,7 +63,13 @@ def test_where_it_is_kept() -> None:
     """Airflow 3 looks there by itself; all that have it declare it, and the provider names it to Airflow 2."""
     link = EnosFlowInstanceLink()
     assert (link.name, link.xcom_key) == ("EnOS flow instance", "_link_EnosFlowInstanceLink")
-    for operator in (EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator, EnosFlowInstanceSensor):
+    for operator in (
+        EnosTriggerFlowFromTaskOperator,
+        EnosTriggerFlowOperator,
+        EnosCancelFlowInstanceOperator,
+        EnosFlowInstanceSensor,
+        EnosFlowSensor,
+    ):
         assert [type(one) for one in operator.operator_extra_links] == [EnosFlowInstanceLink]
     path = f"{EnosFlowInstanceLink.__module__}.{EnosFlowInstanceLink.__name__}"
     assert path in get_provider_info()["extra-links"]
@@ -131,6 +141,30 @@ def test_a_rescheduled_sensor_stores_it(console_url: UseConsole, sim: EnosSimula
     context: Any = {"ti": ti, "task_state_store": StateStore()}
     assert not sensor(mode="reschedule").poke(context)
     assert ti.xcom == {LINK_KEY: URL}
+
+
+def test_a_sensor_of_a_schedule_leads_to_the_instance_that_it_found(
+    console_url: UseConsole, sim: EnosSimulator
+) -> None:
+    sim.add_flow(7001, tasks={70011: "a"}, progress="at_once", type=1)
+    sim.trigger(7001, None, TIME)
+    ti = TaskInstance()
+    run(
+        EnosFlowSensor(
+            task_id="t", flow_id=7001, window_start=TIME - 60_000, window_end=TIME, types=0, scheduled_only=False,
+            poke_interval=0.01, deferrable=False,
+        ),
+        ti,
+    )  # fmt: skip
+    assert ti.xcom[LINK_KEY] == "https://console.example/flows/7001?id=7001-20200706062600"
+
+
+def test_a_cancel_has_the_link_too(console_url: UseConsole, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    sim.trigger(3377, None, TIME)
+    ti = TaskInstance()
+    run(EnosCancelFlowInstanceOperator(task_id="t", flow_instance_id=INSTANCE, poll_interval=0.01), ti)
+    assert ti.xcom[LINK_KEY] == URL
 
 
 def test_without_a_console_there_is_none(connection: EnosSimulator) -> None:

@@ -24,7 +24,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
-from airflow_provider_enos.protocol.waiting import Watch, cancel_late, conclude, look, wait
+from airflow_provider_enos.protocol.waiting import Watch, conclude, look, wait
 
 ID = "3377-20200706062600"
 LINK = "https://console.example/3377-20200706062600"
@@ -348,20 +348,6 @@ def test_end_at_the_deadline_counts(watch: Watch, play: Any, clock: Any) -> None
 def test_deadline_without_an_answer(watch: Watch, play: Any, clock: Any) -> None:
     played = play(wait(watch, poll_interval=30, deadline=clock.now, clock=clock), [LOST])
     assert played.error.status == "unknown"
-
-
-def test_late_instance_is_cancelled(play: Any) -> None:
-    late = EnosFlowTimeoutError("it took too long", flow_instance_id=ID, status="RUNNING")
-    played = play(cancel_late(late), [None])
-    assert played.operations == ["Cancel Flow Instance"]
-    assert str(played.value) == "it took too long; it was asked to be cancelled"
-    assert (played.value.flow_instance_id, played.value.status) == (ID, "RUNNING")
-
-
-def test_late_instance_cannot_be_cancelled(play: Any) -> None:
-    late = EnosFlowTimeoutError("it took too long", flow_instance_id=ID, status="RUNNING")
-    error = play(cancel_late(late), [LOST]).value
-    assert str(error) == "it took too long; it may still run, since cancelling it failed: read timed out"
 
 
 # What the end means

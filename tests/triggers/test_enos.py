@@ -15,11 +15,12 @@ from airflow.triggers.base import BaseTrigger
 from worker import Log
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.hooks.boundary import InstanceEvent
+from airflow_provider_enos.hooks.boundary import InstanceEvent, WindowEvent
 from airflow_provider_enos.links.enos import LINK_KEY
+from airflow_provider_enos.protocol.windows import Window
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import enos
-from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger
 
 INSTANCE = "3377-20200706062600"
 TIME = 1594016819108
@@ -38,7 +39,7 @@ def trigger(connection: EnosSimulator) -> MakeTrigger:
     return make
 
 
-def events(trigger: EnosFlowInstanceTrigger) -> list[Any]:
+def events(trigger: Any) -> list[Any]:
     async def main() -> list[Any]:
         return [event.payload async for event in trigger.run()]
 
@@ -252,7 +253,7 @@ def pushed_xcoms(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return pushed
 
 
-def ended_in_triggerer(one: EnosFlowInstanceTrigger) -> Any:
+def ended_in_triggerer(one: Any) -> Any:
     """The event of a trigger that may end its task."""
     one._task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1, start_date=None)
     return asyncio.run(anext(one.run()))
@@ -416,3 +417,103 @@ def test_a_log_that_cannot_be_read_ends_no_wait(
     event = InstanceEvent.of(events(trigger(f"7001-{INSTANCE[5:]}", show_logs=True, poll_error_tolerance=60))[0])
     assert event.error is None
     assert sum("Cannot read the log of node a" in line for line in shown.lines) == 1
+
+
+# Windows
+
+WINDOW_END = 1594080000000
+WINDOW = Window.between(WINDOW_END - 86_400_000, WINDOW_END)
+
+
+def window_trigger(**arguments: Any) -> EnosFlowTrigger:
+    start, end = WINDOW.bounds
+    defaults = {"enos_conn_id": "enos_default", "poll_interval": 0.02, "deadline": time.time() + 10}
+    return EnosFlowTrigger(3377, start, end, **{**defaults, **arguments})
+
+
+def test_what_is_stored_of_a_wait_for_a_window() -> None:
+    first = EnosFlowTrigger(
+        3377, "a", "b", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"], skipped_statuses=(),
+        instances="any", expected_instances=2, types=(0,), scheduled_only=False, check_existence=False,
+        poll_error_tolerance=60, org_id="o", user_id="u",
+    )  # fmt: skip
+    expected = {
+        "flow_id": 3377,
+        "window_start": "a",
+        "window_end": "b",
+        "enos_conn_id": "other",
+        "poll_interval": 12.5,
+        "deadline": 1700000000.5,
+        "window_shift": 60,
+        "allowed_statuses": ["SKIP"],
+        "failed_statuses": ["FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL"],
+        "skipped_statuses": [],
+        "instances": "any",
+        "expected_instances": 2,
+        "types": [0],
+        "scheduled_only": False,
+        "check_existence": False,
+        "poll_error_tolerance": 60,
+        "timeout": None,
+        "ends_task": False,
+        "do_xcom_push": True,
+        "org_id": "o",
+        "user_id": "u",
+    }
+    path, arguments = first.serialize()
+    assert path == f"{enos.__name__}.EnosFlowTrigger"
+    assert arguments == expected
+    assert EnosFlowTrigger(**json.loads(json.dumps(arguments))).serialize() == first.serialize()
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "SKIP"])
+def test_one_event_when_the_window_is_decided(connection: EnosSimulator, status: str) -> None:
+    connection.finish(connection.trigger(3377, trigger_time=WINDOW_END, type=1).id, status)
+    (payload,) = events(window_trigger())
+    assert payload == {"window": [WINDOW.first, WINDOW.end], "status": "ended", "error": None}
+    assert WindowEvent.of(json.loads(json.dumps(payload))) == WindowEvent(WINDOW)
+
+
+def test_what_ends_a_wait_for_a_window_otherwise(connection: EnosSimulator) -> None:
+    def error(**arguments: Any) -> Any:
+        (payload,) = json.loads(json.dumps(events(window_trigger(**arguments))))
+        return WindowEvent.of(payload).error
+
+    assert isinstance(error(deadline=time.time() - 1), errors.EnosFlowTimeoutError)
+    assert isinstance(error(window_shift=10.0**11), errors.EnosConfigError)
+    assert isinstance(error(org_id="a\nb"), errors.EnosConfigError)
+    connection.fault("http_502", on="flowInstances/search", times=None)
+    assert isinstance(error(poll_error_tolerance=0), errors.EnosPollLostError)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        {},
+        {"status": "ended"},
+        {"status": "ended", "window": None, "error": None},
+        {"status": "ended", "window": [2, 1], "error": None},
+        {"status": "ended", "window": [1, "2"], "error": None},
+        {"status": "ended", "window": [1, 2], "error": {"class": "EnosError", "message": "x"}},
+        {"status": "success", "window": [1, 2], "error": None},
+        {"status": "error", "window": [1, 2], "error": None},
+        {"status": "error", "window": None, "error": {"class": "SystemExit", "message": ""}},
+    ],
+    ids=str,
+)
+def test_an_event_of_a_window_that_is_not_sent_is_refused(payload: Any) -> None:
+    with pytest.raises(errors.EnosEventError):
+        WindowEvent.of(payload)
+
+
+@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="tasks start in the triggerer from Airflow 3.3 on")
+@pytest.mark.parametrize(("status", "expected"), [("SUCCESS", "TaskSuccessEvent"), ("SKIP", "TaskSkippedEvent")])
+def test_a_wait_for_a_window_that_started_in_the_triggerer_ends_there(
+    connection: EnosSimulator, pushed_xcoms: list[dict[str, Any]], status: str, expected: str
+) -> None:
+    one = connection.trigger(3377, trigger_time=WINDOW_END, type=1).id
+    connection.finish(one, status)
+    event = ended_in_triggerer(window_trigger(deadline=None, timeout=10, ends_task=True))
+    assert type(event).__name__ == expected
+    assert [xcom["value"] for xcom in pushed_xcoms] == ([[one]] if status == "SUCCESS" else [])
