@@ -97,7 +97,7 @@ def test_the_commands() -> None:
         assert set(re.findall(r"--[a-z-]+", row)) <= commands[name]
         positional = {flag.upper() for flag in commands[name] if not flag.startswith("-")}
         assert set(re.findall(r"[A-Z_]+_ID|TEXT", row)) == positional
-    section = README[README.index("## Command line") : README.index("## Operators and sensor")]
+    section = README[README.index("## Command line") : README.index("## Hook")]
     common = {flag for option in COMMON for flag in option.flags}
     assert {"--conn-id", "--org-id", "--user-id", "--output"} <= common & set(re.findall(r"--[a-z-]+", section))
 
