@@ -97,7 +97,7 @@ def test_the_commands() -> None:
         assert set(re.findall(r"--[a-z-]+", row)) <= commands[name]
         positional = {flag.upper() for flag in commands[name] if not flag.startswith("-")}
         assert set(re.findall(r"[A-Z_]+_ID|TEXT", row)) == positional
-    section = README[README.index("## Command line") : README.index("## Hook")]
+    section = README.split("\n## Command line\n")[1].split("\n## ")[0]
     common = {flag for option in COMMON for flag in option.flags}
     assert {"--conn-id", "--org-id", "--user-id", "--output"} <= common & set(re.findall(r"--[a-z-]+", section))
 
