@@ -17,6 +17,7 @@ from typing import get_args
 import pytest
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.cli.definition import COMMANDS, COMMON
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.operators.enos import (
@@ -25,13 +26,14 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
-from airflow_provider_enos.protocol import replies, windows
+from airflow_provider_enos.protocol import calls, replies, windows
 from airflow_provider_enos.protocol.cancelling import OnEnded
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.windows import Instances
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -65,13 +67,11 @@ def test_the_simulator_snippet_runs() -> None:
 
 
 def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(SNIPPETS[2], {})
+    exec(SNIPPETS[3], {})
     assert "108580 clean" in capsys.readouterr().out
     rows = {row[0].strip("`").partition("(")[0]: row for row in table("method")}
     assert len(rows) == 22
-    of_airflow = {"get_conn", "get_ui_field_behaviour", "get_connection_form_widgets", "test_connection"}
-    methods = {name for name, value in vars(EnosHook).items() if inspect.isroutine(value) and "_" in name.strip("_")}
-    assert rows.keys() == {name for name in methods if not name.startswith("_")} - of_airflow
+    assert rows.keys() == {name for name in vars(EnosHook) if not name.startswith("_") and hasattr(calls, name)}
     for name, (call, page, *_) in rows.items():
         method = getattr(EnosHook, name)
         taken = [one for one in inspect.signature(method).parameters if one != "self"]
@@ -86,6 +86,20 @@ def test_the_connection_fields() -> None:
     labels = {**FIELD_BEHAVIOUR["relabeling"], **{name: field["label"] for name, field in CONNECTION_FIELDS.items()}}
     assert {name: row[1] for name, row in zip(names, rows, strict=True)} == labels
     assert dict(zip(names, (row[3] for row in rows), strict=True))["timeout"] == f"{settings.DEFAULT_TIMEOUT:g}"
+
+
+def test_the_commands() -> None:
+    """All of them, each with options that it has."""
+    rows = {row[0].strip("`").split()[0]: row[0] for row in table("command")}
+    commands = {command.name: {flag for option in command.options for flag in option.flags} for command in COMMANDS}
+    assert rows.keys() == commands.keys()
+    for name, row in rows.items():
+        assert set(re.findall(r"--[a-z-]+", row)) <= commands[name]
+        positional = {flag.upper() for flag in commands[name] if not flag.startswith("-")}
+        assert set(re.findall(r"[A-Z_]+_ID|TEXT", row)) == positional
+    section = README[README.index("## Command line") : README.index("## Operators and sensor")]
+    common = {flag for option in COMMON for flag in option.flags}
+    assert {"--conn-id", "--org-id", "--user-id", "--output"} <= common & set(re.findall(r"--[a-z-]+", section))
 
 
 def test_the_arguments_of_the_operator() -> None:
@@ -159,6 +173,29 @@ def test_what_happens_is_held_by_a_test(row: list[str]) -> None:
     assert f"\ndef {name}(" in (PROJECT / "tests" / file).read_text()
     for error in re.findall(r"`(Enos\w+Error)`", row[1]):
         assert issubclass(getattr(errors, error), errors.EnosError)
+
+
+@pytest.mark.skipif(not find_spec("airflow.sdk"), reason="Airflow 2 has no asset watchers")
+def test_the_dag_that_events_start(tmp_path: Path) -> None:
+    (snippet,) = (one for one in SNIPPETS if "EnosFlowEventTrigger" in one)
+    (tmp_path / "report.py").write_text(snippet)
+    bag = DagBag(tmp_path)
+    assert bag.import_errors == {}
+    (watcher,) = bag.dags["report"].timetable.asset_condition.watchers
+    assert watcher.trigger.serialize() == EnosFlowEventTrigger(3377, statuses=["SUCCESS"]).serialize()
+
+
+def test_the_arguments_of_events() -> None:
+    section = README.split("\n## Events\n")[1].split("\n## ")[0]
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in section.splitlines() if line.startswith("| `")]
+    named = {name for first, *_ in rows for name in re.findall(r"`(\w+)`", first)}
+    parameters = inspect.signature(EnosFlowEventTrigger).parameters
+    assert named == set(parameters)
+    said = {re.findall(r"`(\w+)`", first)[0]: (default, meaning) for first, default, meaning in rows}
+    assert said["poll_interval"][0] == f"{parameters['poll_interval'].default:g} s"
+    assert said["lookback"][0] == f"{parameters['lookback'].default.days} days"
+    assert said["poll_error_tolerance"][0] == f"{parameters['poll_error_tolerance'].default.total_seconds() / 60:g} min"
+    assert set(said["statuses"][1].split(", ")) == {status.name for status in FlowStatus if status.ended}
 
 
 def test_what_each_status_does() -> None:
