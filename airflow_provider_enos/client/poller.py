@@ -172,7 +172,7 @@ class Poller:
     def __init__(self, settings: Settings) -> None:
         # A failed look is no drama: the next one comes. So nothing is repeated within one.
         self._client = AsyncClient(settings, retry=Retry(attempts=1))
-        self.windows = WindowPoller(self.run)
+        self.windows = WindowPoller(self.run, lambda interval: spread(interval))
         """Those who wait for windows of trigger times rather than for an instance."""
         self._waits: set[_Wait] = set()
         self._due: set[_Wait] = set()
