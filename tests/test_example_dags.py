@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ import pytest
 from airflow_provider_enos.simulator import EnosSimulator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
+AIRFLOW_3 = find_spec("airflow.sdk") is not None
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 RUNNER = Path(__file__).resolve().parent / "support" / "run_dag.py"
 
@@ -127,13 +131,43 @@ def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
     sim.add_flow(3377, tasks={108580: "clean"}, cycle="D", type=1)
     sim.add_flow(3388, tasks={108590: "collect"}, cycle="H", type=1)
     midnight = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
-    daily = sim.trigger(3377, trigger_time=midnight, type=1).id
-    hourly = [sim.trigger(3388, trigger_time=midnight - hour * 3_600_000, type=1).id for hour in range(24)]
+    daily = sim.run_schedule(3377, midnight)
+    hourly = [sim.run_schedule(3388, midnight - hour * 3_600_000) for hour in range(24)]
+    assert daily
     result = run("enos_wait_for_schedule")
     assert result["tasks"] == {"daily": "success", "hourly": "success", "report": "success"}
-    assert result["xcom"]["report"]["daily"] == [daily]
-    assert set(result["xcom"]["report"]["hourly"]) <= set(hourly)
+    assert result["xcom"]["report"] == {"daily": [daily.id], "hourly": [hourly[0] and hourly[0].id]}
     assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 has no asset watchers")
+def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
+    """By hand there is no event. The asset's trigger makes one of an instance that ends, and the task takes it."""
+    assert run("enos_run_on_flow_end")["xcom"] == {"report": []}
+
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(EXAMPLES / "enos_run_on_flow_end.py").dags["enos_run_on_flow_end"]
+    asset = dag.timetable.asset_condition
+    (watcher,) = asset.watchers
+    watcher.trigger.poll_interval = 0.02
+    connection.progress = "manual"
+    ids: list[str] = []
+
+    async def main() -> Any:
+        fired = watcher.trigger.run()
+        event = asyncio.create_task(anext(fired))
+        while connection.count("flowInstances/search") < 12:  # two looks
+            await asyncio.sleep(0.02)
+        for hours, status in ((2, "FAIL"), (1, "SUCCESS")):
+            ids.append(connection.trigger(3377, trigger_time=connection.now_ms() - hours * 3_600_000).id)
+            connection.finish(ids[-1], status)
+        payload = (await asyncio.wait_for(event, 20)).payload
+        await fired.aclose()
+        return payload
+
+    events = {asset: [SimpleNamespace(extra={"from_trigger": True, "payload": asyncio.run(main())})]}
+    assert dag.task_dict["report"].python_callable(triggering_asset_events=events) == [ids[1]]
 
 
 def test_every_example_is_run_here() -> None:

@@ -120,7 +120,7 @@ PUBLIC = {
         "EnosTriggerFlowOperator",
     ],
     "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
-    "triggers.enos": ["EnosFlowInstanceTrigger", "EnosFlowTrigger"],
+    "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
     "testing.pytest_plugin": ["enos_simulator"],
 }

@@ -222,3 +222,54 @@ class TaskState:
         if not self._warned:
             self._log.warning("Airflow's task state store fails, going on without it: %s", error)
         self._warned = True
+
+
+class AssetState:
+    """One value kept with each asset that a trigger watches for, where Airflow can keep it (3.3 and later).
+
+    It says so when the store begins to fail, and when it works again.
+    """
+
+    def __init__(self, store: Any, key: str, log: Log) -> None:
+        self._store = store
+        self._key = key
+        self._log = log
+        self._fails = False
+
+    async def load(self) -> list[Any] | None:
+        """The values that are there: none, or one for each asset. None where the store fails."""
+        try:
+            values = [await store.aget(self._key) for store in self._stores()]
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._failed(error)
+            return None
+        self._worked()
+        return [value for value in values if value is not None]
+
+    async def save(self, value: Any) -> bool:
+        """Keeps the value, a JSON structure; False where it cannot be kept."""
+        try:
+            for store in self._stores():
+                await store.aset(self._key, value)
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._failed(error)
+            return False
+        self._worked()
+        return True
+
+    def _stores(self) -> list[Any]:
+        """That of each asset: triggers with the same arguments are one to Airflow, whichever assets they are for."""
+        if self._store is None:
+            return []
+        of_assets = [*getattr(self._store, "_by_name", {}).values(), *getattr(self._store, "_by_uri", {}).values()]
+        return of_assets or [self._store]
+
+    def _failed(self, error: Exception) -> None:
+        if not self._fails:
+            self._log.warning("Airflow's asset state store fails, trying again: %s", error)
+        self._fails = True
+
+    def _worked(self) -> None:
+        if self._fails:
+            self._log.info("Airflow's asset state store works again")
+        self._fails = False

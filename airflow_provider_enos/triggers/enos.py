@@ -33,11 +33,12 @@ from airflow_provider_enos.protocol.windows import (
     Wanted,
     Window,
 )
+from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
 
-__all__ = ["EnosFlowInstanceTrigger", "EnosFlowTrigger"]
+__all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
 
 _CANCEL_TIMEOUT = 10.0
 _SETTLED = 6.0

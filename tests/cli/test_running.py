@@ -83,7 +83,7 @@ def test_nobody_reads_on(elsewhere: dict[str, str], sim: EnosSimulator) -> None:
 def stored_connection(sim: EnosSimulator) -> Iterator[str]:
     """A connection that is in Airflow's metadata database only."""
     from airflow import settings
-    from airflow.models import Connection
+    from airflow.models.connection import Connection
     from airflow.models.base import Base
 
     # In Airflow 2 some others refer to tables of its web server.

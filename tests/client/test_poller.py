@@ -18,8 +18,10 @@ from airflow_provider_enos.errors import (
     EnosAuthError,
     EnosFlowTimeoutError,
     EnosPollLostError,
+    EnosRateLimitError,
     EnosRequestError,
 )
+from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.waiting import Watch
 from airflow_provider_enos.simulator import EnosSimulator
@@ -500,3 +502,26 @@ def test_a_fault_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found:
     first, *others = run(found, work)
     assert isinstance(first, ZeroDivisionError)
     assert {one.status.name for one in others} == {"SUCCESS"}
+
+
+def test_calls_that_belong_together_are_turned_away_while_the_gateway_is_left_alone(
+    sim: EnosSimulator, found: Settings
+) -> None:
+    sim.fault("http_429", on="flowInstances/get", times=1, retry_after=30)
+    (id,) = trigger(sim, 1)
+
+    def look() -> Any:
+        return (yield calls.get_flow_instance(id))
+
+    async def work(poller: Poller) -> None:
+        for _ in range(2):
+            with pytest.raises(EnosRateLimitError):
+                await poller.run(look())
+        assert sim.count("flowInstances/get") == 1
+
+    run(found, work)
+
+    async def later(poller: Poller) -> None:
+        assert (await poller.run(look())).flow_instance_id == id
+
+    run(found, later)
