@@ -19,8 +19,8 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.cli import definition, running
 from airflow_provider_enos.client import poller, settings
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
-from airflow_provider_enos.protocol import cancelling, replies, trigger_time, triggering, waiting
-from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol import cancelling, replies, trigger_time, triggering, waiting, watching
+from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.simulator import FAULTS
 from airflow_provider_enos.simulator.config import SWITCHES
@@ -166,6 +166,12 @@ def test_every_switch_is_an_open_question() -> None:
     rows = [line.strip("| ").split(" | ") for line in PAGES["open_questions"].splitlines() if line.startswith("| ")]
     named = Counter(name for row in rows if len(row) == 3 for name in names_in(row[2]))
     assert named.keys() == SWITCHES.keys()
+
+
+def test_the_payload_of_an_event() -> None:
+    told = {name for row in table("events", "key") for name in names_in(row[0])}
+    instance = FlowInstance.parse({"instanceId": "3377-20200706062600", "status": 1})
+    assert told == watching.payload(instance).keys()
 
 
 def test_the_commands() -> None:

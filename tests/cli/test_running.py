@@ -83,19 +83,19 @@ def test_nobody_reads_on(elsewhere: dict[str, str], sim: EnosSimulator) -> None:
 def stored_connection(sim: EnosSimulator) -> Iterator[str]:
     """A connection that is in Airflow's metadata database only."""
     from airflow import settings
-    from airflow.models.connection import Connection
     from airflow.models.base import Base
+    from airflow.models.connection import Connection
 
     # In Airflow 2 some others refer to tables of its web server.
     tables = None if find_spec("airflow.sdk") else [Connection.__table__]
     Base.metadata.create_all(settings.engine, tables=tables)
     conn_id = "enos_stored"
     with settings.Session() as session:
-        session.add(Connection(conn_id=conn_id, uri=sim.connection_uri))  # noqa: AIR311
+        session.add(Connection(conn_id=conn_id, uri=sim.connection_uri))
         session.commit()
     yield conn_id
     with settings.Session() as session:
-        session.query(Connection).filter(Connection.conn_id == conn_id).delete()  # noqa: AIR311
+        session.query(Connection).filter(Connection.conn_id == conn_id).delete()
         session.commit()
 
 
