@@ -7,6 +7,7 @@ import doctest
 import importlib
 import inspect
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import get_args
@@ -15,10 +16,11 @@ import pytest
 
 import airflow_provider_enos
 from airflow_provider_enos import errors
+from airflow_provider_enos.cli import definition, running
 from airflow_provider_enos.client import poller, settings
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
-from airflow_provider_enos.protocol import cancelling, replies, trigger_time, triggering, waiting
-from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol import cancelling, replies, trigger_time, triggering, waiting, watching
+from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.simulator import FAULTS
 from airflow_provider_enos.simulator.config import SWITCHES
@@ -31,7 +33,7 @@ PACKAGE = Path(airflow_provider_enos.__file__).parent
 PUBLIC = [
     ".".join(["airflow_provider_enos", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
     for path in sorted(PACKAGE.rglob("*.py"))
-    if path.relative_to(PACKAGE).parts[0] not in ("protocol", "client")
+    if path.relative_to(PACKAGE).parts[0] not in ("protocol", "client", "cli")
     and path.parent.name != "operations"
     and "__all__ = " in path.read_text()
 ]
@@ -164,6 +166,35 @@ def test_every_switch_is_an_open_question() -> None:
     rows = [line.strip("| ").split(" | ") for line in PAGES["open_questions"].splitlines() if line.startswith("| ")]
     named = Counter(name for row in rows if len(row) == 3 for name in names_in(row[2]))
     assert named.keys() == SWITCHES.keys()
+
+
+def test_the_payload_of_an_event() -> None:
+    told = {name for row in table("events", "key") for name in names_in(row[0])}
+    instance = FlowInstance.parse({"instanceId": "3377-20200706062600", "status": 1})
+    assert told == watching.payload(instance).keys()
+
+
+def test_the_commands() -> None:
+    assert [row[0].strip("`") for row in table("command_line", "command")] == [one.name for one in definition.COMMANDS]
+    assert [row[0].strip("`") for row in table("command_line", "option")] == [
+        next(flag for flag in option.flags if flag.startswith("--")) for option in definition.COMMON
+    ]
+    options = [*definition.COMMON, *(option for one in definition.COMMANDS for option in one.options)]
+    known = {flag for option in options for flag in option.flags}
+    for row in table("command_line", "command"):
+        (one,) = (one for one in definition.COMMANDS if one.name == row[0].strip("`"))
+        assert set(re.findall(r"`(--[\w-]+)`", row[1])) <= {flag for option in one.options for flag in option.flags}
+    assert set(re.findall(r"--[a-z][a-z-]+", PAGES["command_line"])) <= known | {"--help"}
+
+
+@pytest.mark.parametrize("line", re.findall(r"^\$ airflow enos (.+)$", PAGES["command_line"], re.M))
+def test_the_command_lines_that_are_shown_can_be_given(line: str) -> None:
+    assert definition.parser().parse_args(shlex.split(line)).subcommand == line.split()[0]
+
+
+def test_the_exit_codes() -> None:
+    rows = {int(row[0]) for row in table("command_line", "code")}
+    assert rows == {0, running.FAILED, running.MISUSED, running.SKIPPED, running.INTERRUPTED, running.UNREAD}
 
 
 def test_the_testing_page() -> None:
