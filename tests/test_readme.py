@@ -17,6 +17,7 @@ from typing import get_args
 import pytest
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.cli.definition import COMMANDS, COMMON
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.operators.enos import (
@@ -86,6 +87,20 @@ def test_the_connection_fields() -> None:
     labels = {**FIELD_BEHAVIOUR["relabeling"], **{name: field["label"] for name, field in CONNECTION_FIELDS.items()}}
     assert {name: row[1] for name, row in zip(names, rows, strict=True)} == labels
     assert dict(zip(names, (row[3] for row in rows), strict=True))["timeout"] == f"{settings.DEFAULT_TIMEOUT:g}"
+
+
+def test_the_commands() -> None:
+    """All of them, each with options that it has."""
+    rows = {row[0].strip("`").split()[0]: row[0] for row in table("command")}
+    commands = {command.name: {flag for option in command.options for flag in option.flags} for command in COMMANDS}
+    assert rows.keys() == commands.keys()
+    for name, row in rows.items():
+        assert set(re.findall(r"--[a-z-]+", row)) <= commands[name]
+        positional = {flag.upper() for flag in commands[name] if not flag.startswith("-")}
+        assert set(re.findall(r"[A-Z_]+_ID|TEXT", row)) == positional
+    section = README[README.index("## Command line") : README.index("## Operators and sensor")]
+    common = {flag for option in COMMON for flag in option.flags}
+    assert {"--conn-id", "--org-id", "--user-id", "--output"} <= common & set(re.findall(r"--[a-z-]+", section))
 
 
 def test_the_arguments_of_the_operator() -> None:

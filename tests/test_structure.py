@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "triggers": {"protocol", "client", "hooks", "triggers"},
     "operators": {"protocol", "client", "hooks", "triggers", "operators"},
     "sensors": {"protocol", "client", "hooks", "triggers", "sensors"},
+    "cli": {"protocol", "client", "hooks", "cli"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
 }
@@ -35,6 +36,7 @@ OUTSIDE = {
     "hooks": {"airflow", "asgiref", "flask_appbuilder", "wtforms"},
     "operators": {"airflow"},
     "sensors": {"airflow"},
+    "cli": {"airflow", "rich"},
     "triggers": {"airflow"},
     "simulator": set[str](),
 }
@@ -104,6 +106,7 @@ def test_every_module_can_be_imported() -> None:
 
 
 PUBLIC = {
+    "cli.definition": ["get_enos_cli_commands"],
     "hooks.enos": ["EnosHook"],
     "operators.enos": [
         "DEFAULT_TRIGGER_TIME",

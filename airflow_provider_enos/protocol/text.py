@@ -22,6 +22,11 @@ def tail(text: str, lines: int, length: int) -> str:
     return f"… {kept}" if len(kept) < len(end) or len(whole) > lines else kept
 
 
+def clean_lines(text: str) -> list[str]:
+    """The lines of ``text``, each cleaned, whole, with its tabs as spaces."""
+    return [_CONTROL.sub(" ", line.expandtabs()).rstrip() for line in text.splitlines()]
+
+
 def is_instance_id(text: str) -> bool:
     """Whether this can be the id of a flow or task instance: one word, in the characters that ids are made of."""
     return text != "None" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", text) is not None

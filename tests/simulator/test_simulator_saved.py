@@ -106,7 +106,7 @@ def changed(**changes: Any) -> Any:
         (lambda content: content["directories"].append({**content["directories"][0]}), "there is a directory"),
         (lambda content: content["directories"][0].update(title=7), "title is text"),
         (lambda content: content["flows"][0].update(active=1), "active of a flow cannot be 1"),
-        (lambda content: content["flows"][-2].update(links=[["a", 99]]), "there is no flow 99"),
+        (lambda content: content["flows"][0].update(links=[["a", 99]]), "there is no flow 99"),
         (lambda content: content.pop("flows"), "'flows' is missing"),
         (lambda content: content["flows"].clear(), "is missing"),
         (lambda content: content["flows"][0].update(colour="red"), "a flow has no colour"),

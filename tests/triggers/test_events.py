@@ -177,7 +177,11 @@ def test_what_is_stored_of_it() -> None:
 def test_airflow_takes_what_is_written_alike_for_one_trigger() -> None:
     """However it is written, and after it was stored: otherwise it would be stopped and started at each parse."""
     from airflow.models.trigger import Trigger
-    from airflow.serialization.encoders import encode_trigger
+
+    try:
+        from airflow.serialization.encoders import encode_trigger
+    except ImportError:  # Airflow 3.0 and 3.1
+        from airflow.serialization.serialized_objects import encode_trigger
 
     same = [
         EnosFlowEventTrigger(3377, statuses=["SUCCESS", "FAIL"], poll_interval=60),
