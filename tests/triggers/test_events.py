@@ -180,8 +180,8 @@ def test_airflow_takes_what_is_written_alike_for_one_trigger() -> None:
 
     try:
         from airflow.serialization.encoders import encode_trigger
-    except ImportError:  # Airflow 3.0 and 3.1
-        from airflow.serialization.serialized_objects import encode_trigger
+    except ImportError:  # Airflow 3.0
+        from airflow.serialization.serialized_objects import _encode_trigger as encode_trigger
 
     same = [
         EnosFlowEventTrigger(3377, statuses=["SUCCESS", "FAIL"], poll_interval=60),
