@@ -17,7 +17,7 @@ EXAMPLES ?= 5000
 AIRFLOW ?=
 MATRIX_PYTHON ?= 3.11
 
-.PHONY: help demo test nightly chaos matrix pins check format bench build clean
+.PHONY: help demo test nightly chaos matrix pins check docs format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
@@ -26,7 +26,8 @@ help:
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 3.0.6' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
-	@echo "make check   lint and types"
+	@echo "make check   lint, types and documentation"
+	@echo "make docs    the documentation, in build/docs"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
 	@echo "make build   wheel and sdist in dist/"
@@ -62,6 +63,11 @@ check: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory docs
+
+# Without a network. A warning, such as a link that leads nowhere, fails it.
+docs: .venv/installed
+	@$(BIN)/python -m sphinx -q -W --keep-going -n -E -b dirhtml docs build/docs
 
 format: .venv/installed
 	@$(BIN)/ruff check --fix .
@@ -75,4 +81,4 @@ build: .venv/installed
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf .venv .matrix .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

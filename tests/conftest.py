@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +81,20 @@ def broken_store() -> StateStore:
 @pytest.fixture
 def state_store() -> StateStore:
     return StateStore()
+
+
+@pytest.fixture(scope="session")
+def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Airflow home with an empty database, for tests to copy."""
+    home = tmp_path_factory.mktemp("airflow")
+    database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db"}
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        env={**os.environ, "AIRFLOW_HOME": str(home), **database},
+        check=True,
+        capture_output=True,
+    )
+    return home
 
 
 @pytest.fixture

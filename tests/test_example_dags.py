@@ -37,16 +37,6 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow home with an empty database."""
-    home = tmp_path_factory.mktemp("airflow")
-    subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], env=environment(home), check=True, capture_output=True
-    )
-    return home
-
-
 @pytest.fixture
 def run(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> Run:
     """Runs an example DAG; gives the states of run and tasks, their XComs, and what was printed."""
@@ -103,17 +93,50 @@ def test_how_instances_end(run: Run, sim: EnosSimulator) -> None:
     assert "ended with status CANCEL" in result["printed"]
 
 
+def test_whole_flows(run: Run, sim: EnosSimulator) -> None:
+    """Parameters are those of the run; mapped tasks of one flow get a minute each."""
+    result = run("enos_whole_flows")
+    assert result["state"] == "success"
+    recomputed, north, south = sim.instances
+    assert recomputed.id == "3377-20200706062600"
+    assert [instance.parameters for instance in (recomputed, north, south)] == [
+        {"site": "all", "requested_by": "enos_whole_flows"},
+        {"region": "north"},
+        {"region": "south"},
+    ]
+    assert len({recomputed.id, north.id, south.id}) == 3
+
+
+def test_cancel_and_pause(run: Run, sim: EnosSimulator) -> None:
+    """The instance is cancelled, and the schedule on again."""
+    result = run("enos_cancel_and_pause")
+    (instance,) = sim.instances
+    assert result["state"] == "success"
+    assert result["xcom"]["cancel"] == result["xcom"]["start"] == instance.id
+    assert instance.status == "CANCEL"
+    assert (sim.count("flows/disable"), sim.count("flows/enable")) == (1, 1)
+
+
+def test_look_around(run: Run, sim: EnosSimulator) -> None:
+    """The hook finds the nodes of a flow, and the instances that have failed."""
+    ids = [sim.trigger(flow_id, trigger_time=sim.now_ms() - 3_600_000).id for flow_id in (3377, 4001)]
+    sim.finish(ids[1], "FAIL")
+    result = run("enos_look_around")
+    assert result["xcom"]["nodes"]["clean"] == "108580"
+    assert result["xcom"]["failed_since_yesterday"] == ids[1:]
+
+
 def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
     """Two flows that EnOS runs by its own schedule, daily and hourly."""
     sim.add_flow(3377, tasks={108580: "clean"}, cycle="D", type=1)
     sim.add_flow(3388, tasks={108590: "collect"}, cycle="H", type=1)
     midnight = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
-    daily = sim.trigger(3377, trigger_time=midnight, type=1).id
-    hourly = [sim.trigger(3388, trigger_time=midnight - hour * 3_600_000, type=1).id for hour in range(24)]
+    daily = sim.run_schedule(3377, midnight)
+    hourly = [sim.run_schedule(3388, midnight - hour * 3_600_000) for hour in range(24)]
+    assert daily
     result = run("enos_wait_for_schedule")
     assert result["tasks"] == {"daily": "success", "hourly": "success", "report": "success"}
-    assert result["xcom"]["report"]["daily"] == [daily]
-    assert set(result["xcom"]["report"]["hourly"]) <= set(hourly)
+    assert result["xcom"]["report"] == {"daily": [daily.id], "hourly": [hourly[0] and hourly[0].id]}
     assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
 
 
@@ -148,10 +171,5 @@ def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
 
 
 def test_every_example_is_run_here() -> None:
-    assert NAMES == [
-        "enos_how_instances_end",
-        "enos_run_on_flow_end",
-        "enos_trigger_and_wait",
-        "enos_trigger_then_sense",
-        "enos_wait_for_schedule",
-    ]
+    tested = {"enos_" + name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert set(NAMES) <= tested

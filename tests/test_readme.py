@@ -26,11 +26,12 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
-from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol import calls, replies, windows
 from airflow_provider_enos.protocol.cancelling import OnEnded
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol.windows import Instances
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
 
@@ -71,9 +72,7 @@ def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pyt
     assert "108580 clean" in capsys.readouterr().out
     rows = {row[0].strip("`").partition("(")[0]: row for row in table("method")}
     assert len(rows) == 22
-    of_airflow = {"get_conn", "get_ui_field_behaviour", "get_connection_form_widgets", "test_connection"}
-    methods = {name for name, value in vars(EnosHook).items() if inspect.isroutine(value) and "_" in name.strip("_")}
-    assert rows.keys() == {name for name in methods if not name.startswith("_")} - of_airflow
+    assert rows.keys() == {name for name in vars(EnosHook) if not name.startswith("_") and hasattr(calls, name)}
     for name, (call, page, *_) in rows.items():
         method = getattr(EnosHook, name)
         taken = [one for one in inspect.signature(method).parameters if one != "self"]
@@ -99,7 +98,7 @@ def test_the_commands() -> None:
         assert set(re.findall(r"--[a-z-]+", row)) <= commands[name]
         positional = {flag.upper() for flag in commands[name] if not flag.startswith("-")}
         assert set(re.findall(r"[A-Z_]+_ID|TEXT", row)) == positional
-    section = README[README.index("## Command line") : README.index("## Operators and sensor")]
+    section = README[README.index("## Command line") : README.index("## Hook")]
     common = {flag for option in COMMON for flag in option.flags}
     assert {"--conn-id", "--org-id", "--user-id", "--output"} <= common & set(re.findall(r"--[a-z-]+", section))
 
@@ -137,9 +136,36 @@ def test_the_cancel_operator_takes_what_is_said() -> None:
         EnosCancelFlowInstanceOperator(task_id="task", flow_instance_id="3377-20200706062600", on_ended=choice)
 
 
-def test_the_sensor_takes_what_is_said() -> None:
-    parameters = set(inspect.signature(EnosFlowInstanceSensor.__init__).parameters)
-    assert {"flow_instance_id", "poll_error_tolerance", "task_logs", "enos_conn_id", "org_id", "user_id"} <= parameters
+def test_the_sensors_take_what_is_said() -> None:
+    said = {
+        "poll_error_tolerance",
+        "task_logs",
+        "enos_conn_id",
+        "org_id",
+        "user_id",
+        "start_from_trigger",
+        "deferrable",
+    }
+    for sensor, what in ((EnosFlowInstanceSensor, "flow_instance_id"), (EnosFlowSensor, "flow_id")):
+        parameters = {name for cls in sensor.__mro__[:2] for name in inspect.signature(cls.__init__).parameters}
+        assert {what, *said} <= parameters
+
+
+def test_the_arguments_of_the_flow_sensor() -> None:
+    parameters = dict(inspect.signature(EnosFlowSensor.__init__).parameters)
+    for elsewhere in ("self", "kwargs", "start_from_trigger"):
+        del parameters[elsewhere]
+    rows = {name: row for row in table("argument of `EnosFlowSensor`") for name in re.findall(r"`(\w+)`", row[0])}
+    assert rows.keys() == parameters.keys()
+    for name, row in rows.items():
+        if row[1].startswith("`"):
+            assert ast.literal_eval(row[1].strip("`")) == parameters[name].default
+    templates = {name for name, row in rows.items() if "template" in row[2]}
+    assert templates == set(EnosFlowSensor.template_fields) - {"enos_conn_id", "org_id", "user_id"}
+    for name, bound in (("window_start", "start"), ("window_end", "end")):
+        assert f"data_interval_{bound} " in parameters[name].default
+    assert get_args(Instances) == tuple(re.findall(r"`\"(\w+)\"`", rows["instances"][2]))
+    assert (windows.PERIODIC, parameters["window_shift"].default) == (1, timedelta())
 
 
 @pytest.mark.parametrize("row", table("what happens"), ids=lambda row: row[0][:40])

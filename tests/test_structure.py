@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "cli": {"protocol", "client", "hooks", "cli"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
+    "testing": {"client", "triggers", "simulator", "testing"},
 }
 OUTSIDE = {
     "protocol": set[str](),
@@ -39,6 +40,8 @@ OUTSIDE = {
     "cli": {"airflow", "rich"},
     "triggers": {"airflow"},
     "simulator": set[str](),
+    # No dependency: whoever imports it has it.
+    "testing": {"pytest"},
 }
 
 
@@ -119,6 +122,7 @@ PUBLIC = {
     "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
     "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
+    "testing.pytest_plugin": ["enos_simulator"],
 }
 
 

@@ -64,6 +64,14 @@ _ENDED = tuple(status for status in FlowStatus if status.ended)
 _PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
 
+def spread(poll_interval: float) -> float:
+    """Seconds from one look to the next: a little less than the interval, so that looks spread.
+
+    Tests put something shorter here.
+    """
+    return poll_interval * random.uniform(0.9, 1.0)
+
+
 @dataclass(eq=False, slots=True)
 class _Wait:
     """One instance that somebody waits for. Times are the event loop's, but the deadline, which is epoch seconds."""
@@ -96,8 +104,8 @@ class _Wait:
 
     @property
     def pause(self) -> float:
-        """Seconds to the next look: the interval, or the deadline; a little less, so that looks spread."""
-        return min(self.poll_interval * random.uniform(0.9, 1.0), max(self.deadline - time(), 0.0))
+        """Seconds to the next look: the interval, or what is left until the deadline."""
+        return min(spread(self.poll_interval), max(self.deadline - time(), 0.0))
 
     def saw(self, instance: FlowInstance) -> None:
         """A look at it brought this."""

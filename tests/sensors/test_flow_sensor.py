@@ -76,6 +76,15 @@ def test_each_change_is_one_line_and_the_flow_is_asked_for_once(
     assert len(state_store.history) == 3
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_a_schedule_that_is_paused_is_warned_of(looks: MakeLooks, sim: EnosSimulator, active: bool) -> None:
+    sim.add_flow(FLOW, tasks={NODE: "load"}, type=1, active=active)
+    one = looks()
+    assert not one.look()
+    warned = "The schedule of flow 7001 is paused in EnOS: it starts nothing" in one.log.lines
+    assert warned is not active
+
+
 def test_without_a_store_it_works_all_the_same(looks: MakeLooks, sim: EnosSimulator) -> None:
     one = looks()
     assert not one.look()
