@@ -629,7 +629,7 @@ def test_a_trigger_whose_events_are_not_stored_holds_up_no_other(
         while not airflow.tasks[0].done():
             assert time.monotonic() < until
             await asyncio.sleep(0.05)
-        with pytest.raises(Exception, match=r"within 0\.5s"):
+        with pytest.raises(Exception, match="within"):
             airflow.tasks.pop(0).result()
         airflow.stores_events = True
         other = ended(hours=1, flow_id=OTHER)
@@ -637,4 +637,4 @@ def test_a_trigger_whose_events_are_not_stored_holds_up_no_other(
         assert stores[1].ends == set()
         assert ids(airflow.told[2]) == [other]
 
-    in_airflow(main, ack_timeout=0.5)
+    in_airflow(main, ack_timeout=1.5)
