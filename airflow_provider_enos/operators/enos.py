@@ -66,7 +66,6 @@ _TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
 class _EnosOperator(BaseOperator):
     """What all operators have in common: on whose behalf they ask EnOS."""
 
-    operator_extra_links = (EnosFlowInstanceLink(),)
     ui_color = "#d9f2ee"
 
     def __init__(
@@ -88,6 +87,8 @@ class _EnosOperator(BaseOperator):
 
 class _TriggerOperator(_EnosOperator):
     """What the operators that start a flow have in common: all but what they start."""
+
+    operator_extra_links = (EnosFlowInstanceLink(),)
 
     def __init__(
         self,

@@ -45,22 +45,15 @@ _ENOUGH = f"(more than {_LENGTH_A_LOG:,} characters: what follows is shown when 
 
 
 @dataclass(slots=True)
-class _Place:
-    """How far one log has been shown. Small numbers only: they go into Airflow's database."""
+class Place:
+    """A place in a log, up to which it was shown. Small numbers only: they go into Airflow's database."""
 
     offset: int = 0
     mark: int = 0
     """A sum of the characters in front of the offset."""
-    shown: int = 0
-    is_cut: int = 0
-    """Whether it was said that EnOS does not give all of it."""
-    looks_after_end: int = 0
-    """How many there were since the node had ended, from the last one on that brought something."""
-    asked: int = 0
-    """The number of the look at which it was last asked for."""
 
     def find(self, text: str) -> int | None:
-        """Where in ``text`` what has not been shown begins; None where the place is not known again."""
+        """Where in ``text``, the log as it is now, the place is; None where it is not known again."""
         if self._is_at(text, self.offset):
             return self.offset
         at = len(text)
@@ -73,12 +66,27 @@ class _Place:
         return None
 
     def move(self, text: str, offset: int) -> None:
+        """Makes it that ``offset`` in ``text``."""
         self.offset = offset
         self.mark = _sum(text, offset, _REACH)
 
     def _is_at(self, text: str, offset: int) -> bool:
         reach = min(self.offset, _REACH)
         return reach <= offset <= len(text) and _sum(text, offset, reach) == self.mark
+
+
+@dataclass(slots=True)
+class _Shown(Place):
+    """What of one log has been shown."""
+
+    shown: int = 0
+    """Characters."""
+    is_cut: int = 0
+    """Whether it was said that EnOS does not give all of it."""
+    looks_after_end: int = 0
+    """How many there were since the node had ended, from the last one on that brought something."""
+    asked: int = 0
+    """The number of the look at which it was last asked for."""
 
     @property
     def is_done(self) -> bool:
@@ -97,7 +105,7 @@ class LogStream:
 
     def __init__(self, log: Log) -> None:
         self.log = log
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _Shown] = {}
         self._said_fault = False
         self._looks = 0
 
@@ -111,7 +119,7 @@ class LogStream:
         """Takes up where another stream of the same instance was; anything else is passed over."""
         for node, numbers in memory.items() if isinstance(memory, Mapping) else ():
             if isinstance(numbers, list) and len(numbers) == 6 and all(type(number) is int for number in numbers):
-                place = self._places[str(node)] = _Place(*(max(number, 0) for number in numbers))
+                place = self._places[str(node)] = _Shown(*(max(number, 0) for number in numbers))
                 self._looks = max(self._looks, place.asked)
 
     def follow(self, instance: FlowInstance) -> Procedure[EnosError | None]:
@@ -177,8 +185,8 @@ class LogStream:
             return self._place_of(node).shown < _LENGTH_A_LOG
         return node.status.ended and not self._place_of(node).is_done
 
-    def _place_of(self, node: FlowInstanceNode) -> _Place:
-        return self._places.setdefault(node.task_instance_id, _Place())
+    def _place_of(self, node: FlowInstanceNode) -> _Shown:
+        return self._places.setdefault(node.task_instance_id, _Shown())
 
     def _show(self, node: FlowInstanceNode, text: str, *, is_whole: bool) -> None:
         """Shows what is new. Unless it ``is_whole``, its last line may go on, and is left for later."""
