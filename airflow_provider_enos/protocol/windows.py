@@ -28,6 +28,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, Outcome
+from airflow_provider_enos.protocol.models.fields import whole_number
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of, minute_of_id, moment, to_iso
 from airflow_provider_enos.protocol.waiting import Log
@@ -188,8 +189,7 @@ def flow_of(instance: FlowInstance) -> int | None:
     """The flow of an instance; by its id where it is not said."""
     if instance.flow_id is not None:
         return instance.flow_id
-    flow_id = instance.flow_instance_id.partition("-")[0]
-    return int(flow_id) if flow_id.isascii() and flow_id.isdigit() else None
+    return whole_number(instance.flow_instance_id.partition("-")[0])
 
 
 @dataclass(frozen=True, slots=True)
