@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -379,7 +379,9 @@ def find(wanted: Wanted) -> Procedure[list[FlowInstance]]:
 def overview(
     window: Window, types: Iterable[int], flow_ids: Iterable[int], *, most_pages: int
 ) -> Procedure[list[tuple[int, FlowInstance]] | None]:
-    """Instances of all these flows in a window, each with its type; None where that takes more pages than it may."""
+    """Instances of all these flows in a window, without their nodes, each with its type; None where that takes more
+    pages than it may.
+    """
     wanted = set(flow_ids)
     expression = str(*wanted) if len(wanted) == 1 else ""
     found: list[tuple[int, FlowInstance]] = []
@@ -394,7 +396,9 @@ def overview(
             except EnosApiError as error:
                 pager.refused(error)
             else:
-                found += [(type, one) for one in pager.take(page) if flow_of(one) in wanted]
+                fresh = pager.take(page)
+                # There may be many, and who is given them keeps them for a while.
+                found += [(type, replace(one, nodes=())) for one in fresh if flow_of(one) in wanted]
     return found
 
 
