@@ -43,7 +43,7 @@ class Look:
     window: Window
     flows: dict[int, list[FlowInstance]]
     is_complete: bool
-    """Whether it has all flows that it was meant to be at."""
+    """Whether no flow that is watched had to be left out of it, since it could not be listed."""
     read: Callable[[str], Awaitable[FlowInstance]]
     """Reads one instance."""
     when_told: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -130,6 +130,7 @@ class Watcher:
                 # Nor the others for one that cannot be listed.
                 look, _ = await self._look(poller, others)
                 if look is not None:
+                    look.is_complete = False
                     yield look
             if error is not None:
                 raise error

@@ -217,6 +217,8 @@ def test_a_flow_that_can_never_be_listed_holds_up_no_other(
         for _ in range(3):
             look = await next_look()
             assert (shown(look)[51], look.window.whole) == ([recent], False)
+            # So that nobody says that EnOS answers again.
+            assert not look.is_complete
         monkeypatch.setattr(watcher_module, "time", lambda: time.time() + 601)
         assert shown(await next_look())[51] == sorted([old, recent])
         assert not (await next_look()).window.whole
