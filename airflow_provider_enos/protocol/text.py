@@ -6,13 +6,20 @@ import re
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
+_COLOUR = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]")
+"""What a terminal takes for a colour or the like. Without its first character the rest would be left to be read."""
+
 _FOLD = re.compile(r"(?:::|##\[)(?=(?:end)?group(?:::|]))")
 """What Airflow's log pages fold lines by, wherever in a line it is."""
 
 
 def clean(line: str) -> str:
-    """``line`` without control or direction characters, nor what Airflow's log page takes for a fold."""
-    return _FOLD.sub(_apart, _CONTROL.sub(" ", line)).rstrip()
+    """``line`` without control or direction characters and colours, nor what Airflow's log page takes for a fold."""
+    return _FOLD.sub(_apart, _printable(line)).rstrip()
+
+
+def _printable(line: str) -> str:
+    return _CONTROL.sub(" ", _COLOUR.sub("", line))
 
 
 def _apart(found: re.Match[str]) -> str:
@@ -36,7 +43,7 @@ def tail(text: str, lines: int, length: int) -> str:
 
 def clean_lines(text: str) -> list[str]:
     """The lines of ``text``, each cleaned, whole, with its tabs as spaces."""
-    return [_CONTROL.sub(" ", line.expandtabs()).rstrip() for line in text.splitlines()]
+    return [_printable(line.expandtabs()).rstrip() for line in text.splitlines()]
 
 
 def is_instance_id(text: str) -> bool:

@@ -111,7 +111,7 @@ OPTIONS = {"conn_id": "enos_default", "org_id": None, "user_id": None, "output":
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (EnosTriggerError("what \x1b[2J\nwent wrong"), "airflow enos log: what [2J went wrong\n"),
+        (EnosTriggerError("what \x1b[2J\nwent wrong"), "airflow enos log: what went wrong\n"),
         (ZeroDivisionError("oh"), "airflow enos log: ZeroDivisionError: oh (--verbose shows where)\n"),
     ],
 )

@@ -314,7 +314,7 @@ Caused by: java.io.IOException: disk is full
         (HEAD + "the output\n", "the output"),
         (HEAD, ""),
         (HEAD + PYTHON, "ColumnMissing: dw.meter_readings has no column 'reactive_power'"),
-        ("a\x1b[31mred\x1b[0m\x00", "a [31mred [0m"),
+        ("a\x1b[31mred\x1b[0m\x00", "ared"),
         ("::endgroup::", ": :endgroup::"),
         ("ERROR: long ago\n" + "x\n" * 300, "x"),
     ],

@@ -294,7 +294,7 @@ def test_the_end_of_an_empty_log(service: Service, text: str) -> None:
 def test_hostile_logs_and_names(service: Service) -> None:
     service.logs["::endgroup::x"] = "::endgroup::\nforged ::group::\n\x1b[31mred\u202e\n"
     shown = service.look(**{"::endgroup::x": "RUNNING"})
-    assert shown[1:] == [": :endgroup::", "forged : :group::", " [31mred", "::endgroup::"]
+    assert shown[1:] == [": :endgroup::", "forged : :group::", "red", "::endgroup::"]
     assert shown[0].count("::group::") == 1
     assert "::endgroup::" not in shown[0]
 
