@@ -18,21 +18,22 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
 TIME = 1594016819108
 FLOW, NODE, FAILING = 7001, 70011, 70012
 INSTANCE = f"{FLOW}-20200706062600"
 
 
-def operator(**arguments: Any) -> Callable[[], Any]:
-    logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": Log()})
+def operator(log: Log | None = None, **arguments: Any) -> Callable[[], Any]:
+    logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": log or Log()})
     return lambda: logged(
         task_id="task", flow_id=FLOW, from_task_id=NODE, trigger_time=TIME, poll_interval=0.01, **arguments
     )
 
 
-def sensor(**arguments: Any) -> Callable[[], Any]:
-    logged = type("Logged", (EnosFlowInstanceSensor,), {"log": Log()})
+def sensor(log: Log | None = None, **arguments: Any) -> Callable[[], Any]:
+    logged = type("Logged", (EnosFlowInstanceSensor,), {"log": log or Log()})
     return lambda: logged(task_id="task", flow_instance_id=INSTANCE, poke_interval=0.01, **arguments)
 
 
@@ -89,6 +90,56 @@ def test_every_way_to_wait_ends_the_same(
         assert end.message == ends["operator"].message, way
         # A sensor that fails has nothing to give; an operator has given its id before it began to wait.
         assert end.xcom == (INSTANCE if error is None or way.startswith("operator") else None), way
+
+
+LOGGED: dict[str, Callable[[Log], End]] = {
+    "operator": lambda log: waited(operator(log, deferrable=False, task_logs="all")),
+    "operator deferred": lambda log: waited(operator(log, deferrable=True, task_logs="all")),
+    "sensor poke": lambda log: waited(sensor(log, deferrable=False, task_logs="all")),
+    "sensor reschedule": lambda log: rescheduled(sensor(log, mode="reschedule", deferrable=False, task_logs="all")),
+    "sensor deferred": lambda log: waited(sensor(log, deferrable=True, task_logs="all")),
+    "sensor from trigger": lambda log: started_from_trigger(
+        sensor(log, start_from_trigger=True, task_logs="all"), STATUSES["SKIP"][1]
+    ),
+}
+
+
+@pytest.mark.parametrize("log_keeps", ["head", "tail"])
+@pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "CANCEL"])
+def test_every_way_to_wait_shows_the_same_of_the_logs(
+    status: str, log_keeps: str, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    """While they grow, each line once, wherever the one part of the wait ends and the other begins."""
+    texts = {node: [f"{node} line {number}" for number in range(8)] for node in (NODE, FAILING)}
+    shown: dict[str, list[str]] = {}
+    for way, wait in LOGGED.items():
+        log = Log()
+        monkeypatch.setattr(EnosFlowInstanceTrigger, "log", log)
+        with EnosSimulator(log_grows=True, log_keeps=log_keeps) as sim:
+            monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
+            sim.add_flow(
+                FLOW, name="flow", tasks={NODE: "extract", FAILING: "load"}, progress=("polls", 8), ends_as=status,
+                failing_task=None if status == "SUCCESS" else FAILING,
+                logs={node: "\n".join(lines) for node, lines in texts.items()},
+            )  # fmt: skip
+            if way.startswith("sensor"):
+                sim.trigger(FLOW, NODE, TIME)
+            wait(log)
+        shown[way] = [line for line in log.lines if " line " in line or line.startswith("::group::")]
+        assert sum(line.startswith("::group::Log of node extract") for line in shown[way]) > 2, f"{way}: all at once"
+    for way, lines in shown.items():
+        assert [line for line in lines if " line " in line] == [*texts[NODE], *texts[FAILING]], way
+        assert lines == shown["operator"], way
+
+
+@pytest.mark.parametrize("task_logs", ["failed", "none"])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_no_log_is_read_while_nobody_wants_to_see_it(
+    connection: EnosSimulator, deferrable: bool, task_logs: str, short_pauses: None
+) -> None:
+    prepare(connection, "SUCCESS", "after three polls")
+    assert waited(operator(deferrable=deferrable, task_logs=task_logs)) == End(None, "", INSTANCE)
+    assert connection.count("taskInstances/getLog") == connection.count("taskInstances/get") == 0
 
 
 @pytest.mark.parametrize("way", ["sensor poke", "sensor reschedule", "sensor deferred"])

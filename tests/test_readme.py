@@ -67,7 +67,8 @@ def test_the_simulator_snippet_runs() -> None:
 
 
 def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(SNIPPETS[3], {})
+    (snippet,) = (one for one in SNIPPETS if "EnosHook" in one)
+    exec(snippet, {})
     assert "108580 clean" in capsys.readouterr().out
     rows = {row[0].strip("`").partition("(")[0]: row for row in table("method")}
     assert len(rows) == 22

@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "protocol": {"protocol"},
     "client": {"protocol", "client"},
     "hooks": {"protocol", "client", "hooks"},
-    "triggers": {"protocol", "client", "hooks", "triggers"},
-    "operators": {"protocol", "client", "hooks", "triggers", "operators"},
-    "sensors": {"protocol", "client", "hooks", "triggers", "sensors"},
+    "links": {"links"},
+    "triggers": {"protocol", "client", "hooks", "links", "triggers"},
+    "operators": {"protocol", "client", "hooks", "links", "triggers", "operators"},
+    "sensors": {"protocol", "client", "hooks", "links", "triggers", "sensors"},
     "cli": {"protocol", "client", "hooks", "cli"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
@@ -35,6 +36,7 @@ OUTSIDE = {
     "protocol": set[str](),
     "client": {"requests", "urllib3", "certifi", "aiohttp", "yarl"},
     "hooks": {"airflow", "asgiref", "flask_appbuilder", "wtforms"},
+    "links": {"airflow"},
     "operators": {"airflow"},
     "sensors": {"airflow"},
     "cli": {"airflow", "rich"},
@@ -111,6 +113,7 @@ def test_every_module_can_be_imported() -> None:
 PUBLIC = {
     "cli.definition": ["get_enos_cli_commands"],
     "hooks.enos": ["EnosHook"],
+    "links.enos": ["EnosFlowInstanceLink"],
     "operators.enos": [
         "DEFAULT_TRIGGER_TIME",
         "EnosCancelFlowInstanceOperator",

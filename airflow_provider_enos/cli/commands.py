@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from time import time
 from typing import Any
 
@@ -20,6 +20,13 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import trigger_time as times
+from airflow_provider_enos.protocol.cancelling import (
+    ask_to_cancel,
+    await_stop,
+    has_stopped,
+    not_cancelled,
+    was_cancelled,
+)
 from airflow_provider_enos.protocol.models import (
     Flow,
     FlowInstance,
@@ -30,6 +37,7 @@ from airflow_provider_enos.protocol.models import (
     Outcome,
     TaskInstance,
 )
+from airflow_provider_enos.protocol.report import NodeRow, node_table
 from airflow_provider_enos.protocol.text import clean_lines
 from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, start
 from airflow_provider_enos.protocol.waiting import Watch, conclude, wait
@@ -183,21 +191,34 @@ def trigger(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
 
 @command
 def cancel(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
-    """Cancels an instance, and waits for its end if that is wanted."""
+    """Cancels an instance, and waits until it is if that is wanted."""
     flow_instance_id = arguments.flow_instance_id
-    hook.cancel_flow_instance(flow_instance_id)
-    terminal.note(f"Asked EnOS to cancel {flow_instance_id}.")
     if not arguments.wait:
+        hook.cancel_flow_instance(flow_instance_id)
+        terminal.note(f"Asked EnOS to cancel {flow_instance_id}.")
         if terminal.as_json:
             terminal.json({"flow_instance_id": flow_instance_id})
         return 0
-    terminal.left_behind = f"EnOS was asked to cancel {flow_instance_id}."
-    found = _awaited(hook, arguments, terminal, flow_instance_id, known=False)
+    found = _cancelled(hook, arguments, terminal)
     if terminal.as_json:
         terminal.json(_instance_as_json(found))
     else:
         terminal.line(f"{flow_instance_id} {found.status}")
+    if not was_cancelled(found):
+        raise not_cancelled(found)
     return 0
+
+
+def _cancelled(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> FlowInstance:
+    """The instance once it has stopped."""
+    flow_instance_id = arguments.flow_instance_id
+    watch = Watch(flow_instance_id, tolerance=_TOLERANCE, log=terminal, link=hook.settings.link(flow_instance_id))
+    pace = {"poll_interval": arguments.poll_interval, "deadline": time() + arguments.timeout, "clock": time}
+    found = hook.client.run(ask_to_cancel(watch, log=terminal, **pace))
+    if has_stopped(found):
+        return found
+    terminal.left_behind = f"EnOS was asked to cancel {flow_instance_id}."
+    return hook.client.run(await_stop(watch, **pace))
 
 
 def _before(flow: Flow, node_id: str) -> str:
@@ -301,12 +322,8 @@ def _show_instance(hook: EnosHook, terminal: Terminal, found: FlowInstance) -> N
         }
     )
     terminal.line("")
-    columns = ("task_id", "task_name", "task_instance_id", "status", "start_time", "end_time")
-    rows = [
-        (node.task_id, node.task_name, node.task_instance_id, node.status, *_times_of(runs.get(node.task_instance_id)))
-        for node in found.nodes
-    ]
-    terminal.table(columns, rows, styles=_STYLES)
+    columns = [field.name for field in fields(NodeRow)]
+    terminal.table(columns, [astuple(row) for row in node_table(found, runs)], styles=_STYLES)
 
 
 def _runs_of(hook: EnosHook, terminal: Terminal, found: FlowInstance) -> dict[str, TaskInstance]:

@@ -9,13 +9,12 @@ from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosPollL
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
+from airflow_provider_enos.protocol.streaming import Place
 from airflow_provider_enos.protocol.text import clean_lines
 
 LOG_LENGTH = 2**22
 """Characters of a log to ask for; left to itself, EnOS gives a quarter of them."""
 _TOLERANCE = 600.0
-_ANCHOR = 400
-"""Characters by which the place is found where the log goes on, once EnOS has cut off its beginning."""
 
 
 def follow_log(hook: EnosHook, task_instance_id: str, terminal: Terminal, *, lines: int | None, pause: float) -> str:
@@ -30,7 +29,7 @@ class _Follower:
         self._lines = lines
         self._pause = pause
         self._text = ""
-        self._printed = 0
+        self._place = Place()
         self._known = False
         self._unknown: EnosRequestError | None = None
         self._failing_since: float | None = None
@@ -76,12 +75,6 @@ class _Follower:
             self._known = True
             said = "EnOS does not tell when this run ends (%s): following until interrupted"
             self._terminal.warning(said, self._unknown)
-        before = self._text
-        if not text.startswith(before):
-            # The beginning has been cut off, or the run has begun anew.
-            anchor = before[-_ANCHOR:]
-            place = text.rfind(anchor)
-            self._printed = max(0, place + len(anchor) - (len(before) - self._printed)) if place >= 0 else 0
         self._text = text
 
     def _missed(self, error: EnosError) -> None:
@@ -100,11 +93,11 @@ class _Follower:
     def _print(self, *, whole: bool) -> None:
         """Prints what is new, up to the last whole line unless there comes no more."""
         end = len(self._text) if whole else self._text.rfind("\n") + 1
-        fresh = clean_lines(self._text[self._printed : end])
+        fresh = clean_lines(self._text[self._place.find(self._text) or 0 : end])
         if not fresh:
             return
-        if self._lines is not None and self._printed == 0:
+        if self._lines is not None and self._place.offset == 0:
             fresh = fresh[-self._lines :]
-        self._printed = end
+        self._place.move(self._text, end)
         if not self._terminal.as_json:
             self._terminal.lines(fresh)

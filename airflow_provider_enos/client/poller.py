@@ -53,6 +53,10 @@ _GATHER = 0.02
 _MANY = 20
 """From how many waits on a list is thought of."""
 _CONCURRENT = 8
+_CONCURRENT_LOGS = 3
+"""How many read logs at a time: fewer than there are connections, so that looks find one."""
+_LONGEST_LOGS = 30.0
+"""Seconds that reading the logs of one instance may take at a look; what it has not come to is left for the next."""
 _AT_A_TIME = 500
 _FEWEST_PAGES = 4
 _LOOKS_BY_LIST = 80
@@ -60,6 +64,8 @@ _LOOKS_BY_LIST = 80
 _LIST_SOON, _LIST_AGAIN = 60.0, 600.0
 """Seconds until a list is tried again that met a passing error; that was refused, too long, or without an instance."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LOG_PAUSE = 30.0
+"""Seconds for which no logs are read once one could not be."""
 _ENDED = tuple(status for status in FlowStatus if status.ended)
 _PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
@@ -92,6 +98,8 @@ class _Wait:
     asked: float = 0.0
     """When it was last asked for singly."""
     unlisted_until: float = 0.0
+    logs: asyncio.Task[EnosError | None] | None = None
+    """Shows what has come in its logs."""
     looks_by_list: int = field(default_factory=lambda: random.randrange(_LOOKS_BY_LIST))
 
     @property
@@ -133,7 +141,9 @@ class _Wait:
 
     def may_be_listed(self, now: float) -> bool:
         """Whether to find out if the list shows it."""
-        return self.type is None and self.minute is not None and now >= self.unlisted_until
+        # The list does not tell which nodes run, whose logs are to be shown.
+        can_be = self.minute is not None and self.watch.stream is None
+        return can_be and self.type is None and now >= self.unlisted_until
 
     def trusts_list(self) -> bool:
         """Whether the list's word that it has not ended is enough this time."""
@@ -162,7 +172,7 @@ class Poller:
     def __init__(self, settings: Settings) -> None:
         # A failed look is no drama: the next one comes. So nothing is repeated within one.
         self._client = AsyncClient(settings, retry=Retry(attempts=1))
-        self.windows = WindowPoller(self.run)
+        self.windows = WindowPoller(self.run, lambda interval: spread(interval))
         """Those who wait for windows of trigger times rather than for an instance."""
         self._waits: set[_Wait] = set()
         self._due: set[_Wait] = set()
@@ -170,6 +180,8 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
         self._looks: set[asyncio.Task[None]] = set()
         self._limit = asyncio.Semaphore(_CONCURRENT)
+        self._log_limit = asyncio.Semaphore(_CONCURRENT_LOGS)
+        self._logs_from = 0.0
         self._listing = False
         self._list_from = 0.0
         self._too_long_until: dict[int, float] = {}
@@ -199,6 +211,8 @@ class Poller:
             self._due.discard(wait)
             if wait.timer is not None:
                 wait.timer.cancel()
+            if wait.logs is not None:
+                wait.logs.cancel()
 
     async def run(self, procedure: Procedure[T]) -> T:
         """The result of several calls that belong together, within the limits of all who wait for this gateway.
@@ -405,8 +419,36 @@ class Poller:
         else:
             self._note_answer()
             wait.saw(instance)
+            await self._show_logs(wait, instance)
         finally:
             self._looked(wait)
+
+    async def _show_logs(self, wait: _Wait, instance: FlowInstance) -> None:
+        """Shows what has come in the logs of the nodes, in the log of whoever waits, where that is wanted."""
+        stream = wait.watch.stream
+        if stream is None or wait.result.done():
+            return
+
+        async def follow() -> EnosError | None:
+            async with asyncio.timeout(_LONGEST_LOGS), self._log_limit:
+                if self._is_quiet or self._now() < self._logs_from:
+                    return None
+                return await self._client.run(stream.follow(instance))
+
+        wait.logs = asyncio.create_task(follow(), context=wait.context.copy())
+        try:
+            await asyncio.wait({wait.logs})
+        finally:
+            wait.logs.cancel()
+        if wait.logs.cancelled():
+            return
+        fault = wait.logs.exception()
+        if isinstance(fault, Exception) and not isinstance(fault, TimeoutError):
+            wait.fail(fault)
+        elif fault is None and (error := wait.logs.result()) is not None:
+            # Not the looks, which have quotas and faults of their own: logs keep nobody from being right.
+            asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
+            self._logs_from = self._now() + min(asked or _LOG_PAUSE, _LONGEST_PAUSE)
 
     @property
     def _is_quiet(self) -> bool:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, field
 from time import time
@@ -117,10 +117,14 @@ class _Wait:
 
 
 class WindowPoller:
-    """Looks at windows for all who wait for them. Part of a ``Poller``; lives on its event loop."""
+    """Looks at windows for all who wait for them. Part of a ``Poller``; lives on its event loop.
 
-    def __init__(self, run: Run) -> None:
+    :param spread: makes of a poll interval the seconds to the next look.
+    """
+
+    def __init__(self, run: Run, spread: Callable[[float], float]) -> None:
         self._run = run
+        self._spread = spread
         self._waits: set[_Wait] = set()
         self._overview: _Overview | None = None
         self._listing: asyncio.Task[None] | None = None
@@ -138,8 +142,7 @@ class WindowPoller:
                 left = deadline - time()
                 if left <= 0:
                     raise watch.out_of_time()
-                # A little less, so that looks spread.
-                await asyncio.sleep(min(poll_interval * random.uniform(0.9, 1.0), left))
+                await asyncio.sleep(min(self._spread(poll_interval), left))
         finally:
             self._waits.discard(wait)
 

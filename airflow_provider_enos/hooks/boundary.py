@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
 from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import conclude
 from airflow_provider_enos.protocol.windows import Window
 
@@ -34,10 +35,27 @@ def airflow_errors() -> Iterator[None]:
         raise
 
 
-def end_as(instance: FlowInstance, hook: EnosHook, *, task_logs: TaskLogs, log: Log) -> None:
-    """Ends the task as its flow instance has ended: returns, or raises what says why not."""
+def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream | None:
+    """What shows the logs of the nodes while the task waits, where that is wanted.
+
+    ``memory``: how far another one of this task has come.
+    """
+    if task_logs != "all":
+        return None
+    stream = LogStream(log)
+    stream.remember(memory)
+    return stream
+
+
+def end_as(
+    instance: FlowInstance, hook: EnosHook, *, task_logs: TaskLogs, log: Log, stream: LogStream | None = None
+) -> None:
+    """Ends the task as its flow instance has ended: returns, or raises what says why not.
+
+    ``stream``: what has shown the logs of the nodes so far, so that nothing is shown twice.
+    """
     link = hook.settings.link(instance.flow_instance_id)
-    outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log))
+    outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream))
     if outcome is Outcome.SKIPPED:
         raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
 
@@ -49,26 +67,32 @@ def default_deferrable() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class InstanceEvent:
-    """What a trigger tells the task that it resumes: the wait for an instance is over; ``error`` has cut it short."""
+    """What a trigger tells the task that it resumes: the wait for an instance is over; ``error`` has cut it short.
+
+    ``logs`` is how far it has shown the logs of the nodes: see ``LogStream.memory``.
+    """
 
     flow_instance_id: str
     error: EnosError | None = None
+    logs: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The payload of the trigger's event."""
         error = None if self.error is None else to_json(self.error)
-        return {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
+        event = {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
+        return {**event, "logs": self.logs} if self.logs else event
 
     @classmethod
     def of(cls, payload: object) -> InstanceEvent:
         """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
         if isinstance(payload, dict):
             flow_instance_id, error = payload.get("flow_instance_id"), payload.get("error")
+            logs = payload.get("logs")
             if isinstance(flow_instance_id, str) and flow_instance_id:
                 if payload.get("status") == "ended" and error is None:
-                    return cls(flow_instance_id)
+                    return cls(flow_instance_id, logs=logs)
                 if payload.get("status") == "error":
-                    return cls(flow_instance_id, from_json(error))
+                    return cls(flow_instance_id, from_json(error), logs)
         raise _unknown(payload)
 
 
@@ -113,8 +137,8 @@ async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | Non
     return settings.read(await get_async_connection(conn_id), org_id=org_id, user_id=user_id)
 
 
-async def push_xcom(task_instance: Any, value: str | list[str]) -> None:
-    """Makes ``value`` what the task returns, from the triggerer: as a worker pushes it.
+async def push_xcom(task_instance: Any, value: str | list[str], key: str = "return_value") -> None:
+    """Makes ``value`` what the task returns, or what it has under ``key``, from the triggerer: as a worker pushes it.
 
     Not in the event that ends the task: what that carries Airflow 3.3 encodes once more, so that others pull it quoted.
     """
@@ -122,7 +146,7 @@ async def push_xcom(task_instance: Any, value: str | list[str]) -> None:
     from asgiref.sync import sync_to_async
 
     await sync_to_async(XCom.set)(
-        key="return_value",
+        key=key,
         value=value,
         dag_id=task_instance.dag_id,
         task_id=task_instance.task_id,

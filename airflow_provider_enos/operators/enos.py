@@ -15,8 +15,16 @@ from airflow_provider_enos.errors import (
     EnosFlowTimeoutError,
     EnosTriggerError,
 )
-from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable, end_as
+from airflow_provider_enos.hooks.boundary import (
+    InstanceEvent,
+    TaskState,
+    airflow_errors,
+    default_deferrable,
+    end_as,
+    stream_of,
+)
 from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.cancelling import (
     OnEnded,
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_enos.client.sync import SyncClient
+    from airflow_provider_enos.protocol.streaming import LogStream
 
 __all__ = [
     "DEFAULT_TRIGGER_TIME",
@@ -78,6 +87,8 @@ class _EnosOperator(BaseOperator):
 
 class _TriggerOperator(_EnosOperator):
     """What the operators that start a flow have in common: all but what they start."""
+
+    operator_extra_links = (EnosFlowInstanceLink(),)
 
     def __init__(
         self,
@@ -125,8 +136,9 @@ class _TriggerOperator(_EnosOperator):
             hook = self._hook()
             self._flow_instance_id = event.flow_instance_id
             deadline = time() + self.timeout if deadline is None else deadline
-            instance = self._awaited(hook, event.flow_instance_id, deadline, event.error)
-            return self._end(context, hook, instance, taken_over)
+            stream = stream_of(self.task_logs, self.log, event.logs)
+            instance = self._awaited(hook, event.flow_instance_id, deadline, event.error, stream)
+            return self._end(context, hook, instance, taken_over, stream)
 
     def on_kill(self) -> None:
         """Cancels the instance, in the 5 seconds that Airflow leaves, and without a word to Airflow.
@@ -146,8 +158,9 @@ class _TriggerOperator(_EnosOperator):
             return flow_instance_id
         if self.deferrable:
             self._defer(flow_instance_id, deadline, taken_over)
-        instance = self._awaited(hook, flow_instance_id, deadline)
-        return self._end(context, hook, instance, taken_over)
+        stream = stream_of(self.task_logs, self.log)
+        instance = self._awaited(hook, flow_instance_id, deadline, stream=stream)
+        return self._end(context, hook, instance, taken_over, stream)
 
     def _target(self) -> Target:
         """What to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
@@ -196,6 +209,7 @@ class _TriggerOperator(_EnosOperator):
                 flow_instance_id=flow_instance_id,
                 status="unknown",
             )
+        push_link(ti, hook.settings.link(flow_instance_id))
         if self.do_xcom_push:
             ti.xcom_push(key="flow_instance_id", value=flow_instance_id)
             ti.xcom_push(key="return_value", value=flow_instance_id)
@@ -239,6 +253,7 @@ class _TriggerOperator(_EnosOperator):
             poll_error_tolerance=self.poll_error_tolerance,
             cancel_on_kill=self.cancel_on_kill,
             known=True,
+            show_logs=self.task_logs == "all",
             org_id=self.org_id,
             user_id=self.user_id,
         )
@@ -248,11 +263,23 @@ class _TriggerOperator(_EnosOperator):
         )
 
     def _awaited(
-        self, hook: EnosHook, flow_instance_id: str, deadline: float, error: EnosError | None = None
+        self,
+        hook: EnosHook,
+        flow_instance_id: str,
+        deadline: float,
+        error: EnosError | None = None,
+        stream: LogStream | None = None,
     ) -> FlowInstance:
         """The instance once it has ended; one that is late is cancelled. ``error``: what the trigger met instead."""
         link = hook.settings.link(flow_instance_id)
-        watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link, known=True)
+        watch = Watch(
+            flow_instance_id,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            link=link,
+            known=True,
+            stream=stream,
+        )
         hook.client.while_sleeping = self._check_still_wanted
         try:
             if error is not None:
@@ -261,13 +288,20 @@ class _TriggerOperator(_EnosOperator):
         except EnosFlowTimeoutError as late:
             raise (hook.client.run(cancel_late(late)) if self.cancel_on_timeout else late) from None
 
-    def _end(self, context: Context, hook: EnosHook, instance: FlowInstance, taken_over: bool) -> str:
+    def _end(
+        self,
+        context: Context,
+        hook: EnosHook,
+        instance: FlowInstance,
+        taken_over: bool,
+        stream: LogStream | None = None,
+    ) -> str:
         """Ends as the instance has ended."""
         if taken_over and instance.status.outcome is Outcome.CANCELLED and not self._killed:
             # The try that was killed, or was late, has asked for it: EnOS may take its time to carry it out.
             self.log.warning("%s has been cancelled since it was taken over", instance.flow_instance_id)
             return self._start_and_wait(context)
-        end_as(instance, hook, task_logs=self.task_logs, log=self.log)
+        end_as(instance, hook, task_logs=self.task_logs, log=self.log, stream=stream)
         return instance.flow_instance_id
 
     def _cancel_killed(self, flow_instance_id: str) -> None:
@@ -313,7 +347,8 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed or cleared while it
         runs or is deferred, or over its ``execution_timeout``.
     :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
-    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
+    :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
+        ended badly; ``"all"``, as they grow; ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
@@ -404,6 +439,7 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
     """
 
     template_fields: Sequence[str] = ("flow_instance_id", *_TENANT_FIELDS)
+    operator_extra_links = (EnosFlowInstanceLink(),)
 
     def __init__(
         self,
@@ -432,6 +468,7 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
             hook, deadline = self._hook(), time() + self.timeout
             flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
             watch = self._watch(hook, flow_instance_id)
+            push_link(context["ti"], hook.settings.link(flow_instance_id))
             ask = ask_to_cancel(watch, log=self.log, **self._pace(deadline))
             instance = hook.client.run(ask)
             if has_stopped(instance):

@@ -21,6 +21,7 @@ from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.waiting import Log
+from airflow_provider_enos.protocol.windows import flow_of
 
 ENDS = tuple(status.name for status in FlowStatus if status.ended)
 """The statuses that are ends, by name."""
@@ -88,11 +89,7 @@ def by_flow(instances: Iterable[FlowInstance]) -> dict[int, list[FlowInstance]]:
     """The instances of each flow."""
     found: dict[int, list[FlowInstance]] = {}
     for instance in instances:
-        flow_id = instance.flow_id
-        if flow_id is None:
-            named = re.match(r"([0-9]{1,19})-", instance.flow_instance_id)
-            flow_id = int(named[1]) if named else 0
-        found.setdefault(flow_id, []).append(instance)
+        found.setdefault(flow_of(instance) or 0, []).append(instance)
     return found
 
 

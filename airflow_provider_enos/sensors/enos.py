@@ -25,8 +25,10 @@ from airflow_provider_enos.hooks.boundary import (
     airflow_errors,
     default_deferrable,
     end_as,
+    stream_of,
 )
 from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments, calls, waiting, windows
 from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
@@ -48,6 +50,7 @@ Sight = TypeVar("Sight", FlowInstance, Verdict)
 class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
     """What the sensors have in common: how they wait and how they fail; not for what."""
 
+    operator_extra_links = (EnosFlowInstanceLink(),)
     ui_color = "#d9f2ee"
 
     def __init__(
@@ -71,6 +74,7 @@ class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
         self.user_id = user_id
         self._wants_trigger = start_from_trigger
         self._watch: Any = None
+        self._ti: Any = None
 
     def _start_from_trigger(self, trigger: str, **trigger_kwargs: Any) -> None:
         """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
@@ -110,6 +114,7 @@ class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
         """Waits, in the worker or in the triggerer."""
         if self._wants_trigger:
             self.log.info("Airflow cannot start this in the triggerer (before 3.3, or mapped): deferring from a worker")
+        self._ti = context["ti"]
         if self.deferrable:
             with self._sensor_errors():
                 self.defer(trigger=self._trigger(deadline=time() + self.timeout), method_name="execute_complete")
@@ -117,6 +122,7 @@ class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
 
     def execute_complete(self, context: Context, event: Any) -> str | list[str]:
         """Goes on once the trigger has fired: the end is the same as without deferral."""
+        self._ti = context["ti"]
         with self._sensor_errors():
             try:
                 self._watch = self._watch_after(event)
@@ -127,6 +133,7 @@ class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Looks once."""
+        self._ti = context["ti"]
         with self._sensor_errors():
             if self._watch is None:
                 self._watch = self._new_watch()
@@ -188,6 +195,9 @@ class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
         before = state.load()
         if isinstance(before, dict) and before.get("try_number") == ti.try_number:
             self._watch.remember(before)
+        if isinstance(self._watch, Watch) and not state.kept:
+            # Each look would show the logs from their beginning.
+            self._watch.stream = None
         seen = self._look_once()
         after = {**self._watch.memory, "try_number": ti.try_number}
         if after != before:
@@ -219,7 +229,8 @@ class EnosFlowInstanceSensor(_WaitingSensor[FlowInstance]):
         defers from a worker. ``flow_instance_id`` may be another task's output; in a template of your own give
         ``xcom_pull`` its ``map_indexes``, without which Airflow's triggerer cannot carry it out.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
-    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
+    :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
+        ended badly; ``"all"``, as they grow (in ``reschedule`` mode on Airflow before 3.3 at the end); ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
@@ -240,32 +251,57 @@ class EnosFlowInstanceSensor(_WaitingSensor[FlowInstance]):
         self.flow_instance_id = flow_instance_id
         if start_from_trigger:
             self._start_from_trigger(
-                "EnosFlowInstanceTrigger", flow_instance_id=_as_template(flow_instance_id), cancel_on_kill=False
+                "EnosFlowInstanceTrigger",
+                flow_instance_id=_as_template(flow_instance_id),
+                cancel_on_kill=False,
+                push_link=True,
             )
+
+    @property
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {**super()._trigger_arguments, "show_logs": self.task_logs == "all"}
 
     def _trigger(self, deadline: float) -> Any:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
+        flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
         return EnosFlowInstanceTrigger(
-            arguments.instance(self.flow_instance_id, "flow_instance_id"),
+            flow_instance_id,
             deadline=deadline,
+            push_link=not self._can_push_link(flow_instance_id),
             # It did not start the instance, so it does not end it.
             cancel_on_kill=False,
             **self._trigger_arguments,
         )
 
+    def _can_push_link(self, flow_instance_id: str) -> bool:
+        """Gives the task its link, if the connection can be read at this moment; else that is the trigger's."""
+        try:
+            push_link(self._ti, self._hook.settings.link(flow_instance_id))
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises: the trigger is more patient, and says why
+            self.log.debug("The link is left to the triggerer: %s", error)
+            return False
+        return True
+
     def _new_watch(self) -> Watch:
-        return self._watch_of(arguments.instance(self.flow_instance_id, "flow_instance_id"))
+        watch = self._watch_of(arguments.instance(self.flow_instance_id, "flow_instance_id"))
+        push_link(self._ti, self._hook.settings.link(watch.flow_instance_id))
+        return watch
 
     def _watch_after(self, event: Any) -> Watch:
         event = InstanceEvent.of(event)
         if event.error is not None:
             raise event.error
-        return self._watch_of(event.flow_instance_id)
+        return self._watch_of(event.flow_instance_id, event.logs)
 
-    def _watch_of(self, flow_instance_id: str) -> Watch:
-        link = self._hook.settings.link(flow_instance_id)
-        return Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link)
+    def _watch_of(self, flow_instance_id: str, logs: object = None) -> Watch:
+        return Watch(
+            flow_instance_id,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            link=self._hook.settings.link(flow_instance_id),
+            stream=stream_of(self.task_logs, self.log, logs),
+        )
 
     def _look(self) -> Procedure[FlowInstance | None]:
         return waiting.look(self._watch, clock=time)
@@ -277,7 +313,7 @@ class EnosFlowInstanceSensor(_WaitingSensor[FlowInstance]):
         return seen.status.ended
 
     def _end(self, seen: FlowInstance) -> str:
-        end_as(seen, self._hook, task_logs=self.task_logs, log=self.log)
+        end_as(seen, self._hook, task_logs=self.task_logs, log=self.log, stream=self._watch.stream)
         return seen.flow_instance_id
 
 
@@ -319,7 +355,8 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     - ``"latest"``: the one with the last trigger time counts, once as many as expected are there.
 
     A failure is told as ``EnosFlowInstanceSensor`` tells it: with the failed nodes and their logs. The return value is
-    the list of the ids that the success rests on, in order of their trigger times. Nothing is ever cancelled.
+    the list of the ids that the success rests on, in order of their trigger times. The link leads to the last of these,
+    or to the instance that is reported, once a worker has ended the task. Nothing is ever cancelled.
 
     In ``reschedule`` mode on Airflow before 3.3, which keeps nothing between two looks, errors of the network are
     waited through until ``timeout``, and the log repeats itself. In the triggerer many of these sensors share one list.
@@ -351,8 +388,8 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         succeed or be skipped. Before Airflow 3.3, whose triggers cannot render templates, the task says so and defers
         from a worker.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
-    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes of the instance that is
-        reported, ``"all"`` nodes of all instances, ``"none"``.
+    :param task_logs: whose logs to show in the task's log at the end: ``"failed"`` nodes of the instance that is
+        reported, the end of them; ``"all"`` nodes of all instances; ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
@@ -458,6 +495,9 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
 
     def _end(self, seen: Verdict) -> list[str]:
         first, *others = seen.instances
+        # The one that decides where something is wrong, else the last one.
+        shown = seen.instances[-1] if seen.outcome is Outcome.SUCCEEDED else first
+        push_link(self._ti, self._hook.settings.link(shown.flow_instance_id))
         if seen.outcome is Outcome.SKIPPED:
             raise AirflowSkipException(_why_skipped(first))
         if seen.outcome is Outcome.FAILED:

@@ -157,6 +157,7 @@ class SwitchValues(TypedDict, total=False):
     request_id: bool
     log_missing_code: int
     log_keeps: str
+    log_grows: bool
     replayed_call: str
     id_style: str
     one_at_a_time: bool
@@ -207,6 +208,7 @@ class Config:
     request_id = Switch(False, "whether envelopes carry a requestId", one_of(True, False))
     log_missing_code = Switch(62109, "code where a task has no log yet", one_of(62109, 62102))
     log_keeps = Switch("head", "which end of a log maxLength keeps", one_of("head", "tail"))
+    log_grows = Switch(False, "whether the log of a running node grows line by line as it gets on", one_of(True, False))
     replayed_call = Switch("refused", "what becomes of a repeated signature", one_of("refused", "accepted"))
     id_style = Switch("documented", "instance ids that can be predicted, or not", one_of("documented", "other"))
     one_at_a_time = Switch(True, "whether a flow runs one instance at a time", one_of(True, False))

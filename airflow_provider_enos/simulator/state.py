@@ -424,6 +424,15 @@ class World:
             instance = self._picture(run)
         return instance, next(node for node in instance.nodes if node.task_id == task_id)
 
+    def share_of(self, task_instance_id: str) -> float:
+        """How much of its work the node of that task instance id has behind it, from 0 to 1 (it has ended)."""
+        with self.lock:
+            run, task_id = self._tasks[task_instance_id]
+            if run.nodes[task_id] != "RUNNING":
+                return 1.0
+            depth = max(run.levels.values(), default=0) + 1
+            return min(max((run.share or 0.0) * depth - run.levels.get(task_id, 0), 0.0), 1.0)
+
     def cancel(self, instance_id: str) -> bool:
         """Stops an instance, at once or after a while (``cancel_takes``); one that has ended stays as it is.
 

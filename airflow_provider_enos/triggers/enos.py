@@ -18,8 +18,10 @@ from airflow_provider_enos.hooks.boundary import (
     is_still_deferred,
     push_xcom,
 )
+from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import Watch
 from airflow_provider_enos.protocol.windows import (
     DEFAULT_ALLOWED,
@@ -134,6 +136,9 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
     :param ends_task: whether to end the task at once when the instance has succeeded or was skipped, rather than resume
         it in a worker. What went wrong is always told by the task itself: it has the retries, the callbacks, the log.
     :param do_xcom_push: whether the id is then what the task returns.
+    :param show_logs: whether to show the logs of the nodes in the task's log as they grow. How far it has come goes
+        with the event. A triggerer that takes over from another one does not know: it begins with the end of each log.
+    :param push_link: whether to give the task its link to the instance, where no worker has done so.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
     """
@@ -151,6 +156,8 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         known: bool = False,
         ends_task: bool = False,
         do_xcom_push: bool = True,
+        show_logs: bool = False,
+        push_link: bool = False,
         org_id: str | None = None,
         user_id: str | None = None,
     ) -> None:
@@ -165,9 +172,12 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         self.known = known
         self.ends_task = ends_task
         self.do_xcom_push = do_xcom_push
+        self.show_logs = show_logs
+        self.push_link = push_link
         self.org_id = org_id
         self.user_id = user_id
         self._settings: Settings | None = None
+        self._stream: LogStream | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Scalars only, and nothing secret: they are stored in Airflow's database."""
@@ -184,6 +194,8 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
                 "known": self.known,
                 "ends_task": self.ends_task,
                 "do_xcom_push": self.do_xcom_push,
+                "show_logs": self.show_logs,
+                "push_link": self.push_link,
                 "org_id": self.org_id,
                 "user_id": self.user_id,
             },
@@ -219,24 +231,40 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         try:
             instance = await self._ended_instance()
         except EnosError as error:
-            return _resume(InstanceEvent(self.flow_instance_id, error))
+            return self._resumption(error)
         ended = await self._end_of_task(instance.status.outcome, instance.flow_instance_id)
-        return ended or _resume(InstanceEvent(self.flow_instance_id))
+        return ended or self._resumption()
+
+    def _resumption(self, error: EnosError | None = None) -> TriggerEvent:
+        logs = self._stream.memory if self._stream else None
+        return _resume(InstanceEvent(self.flow_instance_id, error, logs))
 
     async def _ended_instance(self) -> FlowInstance:
         from airflow_provider_enos.client.poller import shared_poller
 
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
         settings = self._settings = await self._read_settings_patiently()
+        link = settings.link(flow_instance_id)
+        await self._push_link(link)
+        self._stream = LogStream(self.log) if self.show_logs else None
         watch = Watch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
-            link=settings.link(flow_instance_id),
+            link=link,
             known=self.known,
+            stream=self._stream,
         )
         async with shared_poller(settings) as poller:
             return await poller.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())
+
+    async def _push_link(self, link: str | None) -> None:
+        if not self.push_link or link is None:
+            return
+        try:
+            await push_xcom(self.task_instance, link, LINK_KEY)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises; it is not worth failing for
+            self.log.warning("Cannot store the link to the instance: %s", error)
 
 
 class EnosFlowTrigger(_WaitingTrigger):

@@ -156,15 +156,18 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
 
 class LookStream:
-    """The producer of a shared stream, in Airflow's terms: raw events are looks, and so is what is acknowledged.
+    """The producer of a shared stream, in Airflow's terms: its raw events are looks, which are acknowledged one by one.
 
     ``SharedStreamProducer`` in all but name, which Airflow has only from 3.3 on.
     """
 
     def __init__(self, trigger: EnosFlowEventTrigger) -> None:
         self._trigger = trigger
+        self._looks = 0
+        self._doubtful = 0
+        """Up to which look what is to be noted may rest on events that were not stored."""
 
-    async def open_stream(self) -> AsyncGenerator[tuple[Look, Look], None]:
+    async def open_stream(self) -> AsyncGenerator[tuple[Look, tuple[int, Look]], None]:
         """Looks, for ever: whatever goes wrong is logged, and tried again."""
         from airflow_provider_enos.client.poller import shared_poller
         from airflow_provider_enos.client.watcher import Watcher, stream
@@ -180,17 +183,21 @@ class LookStream:
                         async for look in watcher.looks(poller):
                             if look.is_complete:
                                 reach.answered(time())
-                            yield look, look
+                            self._looks += 1
+                            yield look, (self._looks, look)
                 except EnosError as error:
                     reach.failed(error, time())
                 await asyncio.sleep(min(one.poll_interval, _LONGEST_PAUSE))
 
     async def advance(self, batch: Sequence[Any]) -> None:
-        """Airflow has stored all events that came of these looks."""
+        """Airflow is done with these looks, and has stored the events that came of them unless it says otherwise."""
         for item in batch:
-            # Where some were not stored, it does not say whose: a later look does it for the others.
-            if not item.outcome.failed:
-                await _settle(item.broker_payload)
+            number, look = item.broker_payload
+            if item.outcome.failed:
+                # Not told: whose, and which looks that trigger has had since. The others note theirs with a later look.
+                self._doubtful = self._looks
+            elif number > self._doubtful:
+                await _settle(look)
 
     def get_advance_lane(self, broker_payload: Any) -> Hashable:
         """All in the order of the looks."""

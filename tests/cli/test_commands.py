@@ -352,6 +352,15 @@ def test_cancel_and_wait(run: Run, short_pauses: None, monkeypatch: pytest.Monke
         assert run("cancel", instance, "--wait", "-o", "json").json["status"] == "CANCEL"
 
 
+def test_cancel_of_one_that_has_ended_by_itself(enos: Run, sim: EnosSimulator) -> None:
+    instance = triggered(sim, 4009, 40091)
+    sim.finish(instance, "SUCCESS")
+    ran = enos("cancel", instance, "--wait")
+    assert (ran.code, ran.out) == (1, f"{instance} SUCCESS\n")
+    assert "was not cancelled: it had ended by itself, with status SUCCESS" in ran.err
+    assert sim.count("flowInstances/cancel") == 0
+
+
 # ---- interrupted ----------------------------------------------------------------------------------------------------
 
 

@@ -86,7 +86,7 @@ def stored_connection(sim: EnosSimulator) -> Iterator[str]:
     from airflow.models.connection import Connection
 
     # Not all tables: some refer to models that nobody has imported here.
-    table = Connection.__table__  # noqa: AIR311
+    table = Connection.__table__
     Base.metadata.create_all(settings.engine, tables=[table, *(key.column.table for key in table.foreign_keys)])
     conn_id = "enos_stored"
     with settings.Session() as session:

@@ -633,6 +633,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "request_id": (True, False),
     "log_missing_code": (62109, 62102),
     "log_keeps": ("head", "tail"),
+    "log_grows": (True, False),
     "replayed_call": ("refused", "accepted"),
     "one_at_a_time": (True, False),
     "time_zone": ("GMT+8", "GMT-11"),

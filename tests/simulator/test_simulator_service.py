@@ -207,6 +207,20 @@ def test_logs(sim: EnosSimulator, client: Any) -> None:
     assert log("1")["code"] == 62102
 
 
+def test_logs_that_grow(sim: EnosSimulator, client: Any) -> None:
+    """With the progress of the node: each look at the instance brings some of the lines, the end all of them."""
+    sim.log_grows = True
+    lines = ["one", "two", "three", "four"]
+    sim.add_flow(7001, tasks={70011: "a", 70012: "b"}, progress=("polls", 4), logs={70011: "\n".join(lines)})
+    made = sim.trigger(7001, None, 0).id
+    shown = []
+    for _ in range(4):
+        client.call("flowInstances/get", flowInstId=made)
+        answer = client.call("taskInstances/getLog", taskInstId=f"70011-{made.partition('-')[2]}").json
+        shown.append(answer["data"]["log"].split("=" * 60 + "\n")[2].splitlines() if answer["code"] == 0 else None)
+    assert shown == [None, lines[:2], lines, lines]
+
+
 def test_list(sim: EnosSimulator, client: Any) -> None:
     times = [i * 60_000 for i in range(5)]
     for moment in times:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, XCom
 from airflow.triggers.base import BaseTrigger
+from worker import Log
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.hooks.boundary import InstanceEvent, WindowEvent
+from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol.windows import Window
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import enos
@@ -59,6 +62,8 @@ def test_what_is_stored_of_it() -> None:
         "known": False,
         "ends_task": False,
         "do_xcom_push": True,
+        "show_logs": False,
+        "push_link": False,
         "org_id": "o",
         "user_id": "u",
     }
@@ -307,6 +312,111 @@ def test_a_timeout_counts_from_the_start_of_the_task(trigger: MakeTrigger, sim: 
     one = trigger(deadline=None, timeout=60)
     one._task_instance = SimpleNamespace(task_id="task", start_date=datetime.now(UTC) - timedelta(seconds=120))
     assert isinstance(error_of(events(one)), errors.EnosFlowTimeoutError)
+
+
+@pytest.fixture
+def console(sim: EnosSimulator, trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the instance in the console, to which the connection leads."""
+    address = quote("https://console.example/{flow_instance_id}", safe="")
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", f"{sim.connection_uri}&console_url={address}")
+    return f"https://console.example/{INSTANCE}"
+
+
+def pushed_by(one: EnosFlowInstanceTrigger, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    pushed: dict[str, Any] = {}
+    monkeypatch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))
+    one._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+    assert InstanceEvent.of(events(one)[0]).error is None
+    return pushed
+
+
+def test_it_stores_the_link_where_no_worker_has(
+    trigger: MakeTrigger, console: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pushed_by(trigger(push_link=True), monkeypatch) == {LINK_KEY: console}
+    assert pushed_by(trigger(push_link=False), monkeypatch) == {}
+
+
+def test_without_a_console_there_is_no_link(trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pushed_by(trigger(push_link=True), monkeypatch) == {}
+
+
+def test_a_link_that_cannot_be_stored_ends_no_wait(
+    trigger: MakeTrigger, console: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    monkeypatch.setattr(EnosFlowInstanceTrigger, "log", log)
+
+    def broken(**_: object) -> None:
+        raise RuntimeError("no database today")
+
+    monkeypatch.setattr(XCom, "set", broken)
+    one = trigger(push_link=True)
+    one._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+    assert InstanceEvent.of(events(one)[0]).error is None
+    assert "Cannot store the link to the instance: no database today" in log.lines
+
+
+@pytest.fixture
+def shown(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> Log:
+    """What a trigger logs, of an instance of flow 7001 whose one node writes eight lines."""
+    log = Log()
+    monkeypatch.setattr(EnosFlowInstanceTrigger, "log", log)
+    sim.log_grows = True
+    lines = "\n".join(f"line {number}" for number in range(8))
+    sim.add_flow(7001, tasks={70011: "a"}, progress=("polls", 8), logs={70011: lines})
+    sim.trigger(7001, None, TIME)
+    return log
+
+
+def lines_of(log: Log) -> list[str]:
+    return [line for line in log.lines if line.startswith("line ")]
+
+
+def test_logs_are_shown_as_they_grow_and_how_far_goes_with_the_event(trigger: MakeTrigger, shown: Log) -> None:
+    (payload,) = events(trigger(f"7001-{INSTANCE[5:]}", show_logs=True))
+    assert lines_of(shown) == [f"line {number}" for number in range(7)], "the last one comes with the end"
+    event = InstanceEvent.of(json.loads(json.dumps(payload)))
+    assert event.logs is not None
+    assert list(event.logs) == [f"70011-{INSTANCE[5:]}"]
+    assert "line" not in json.dumps(payload)
+
+
+def test_logs_cost_nothing_where_nobody_wants_them(trigger: MakeTrigger, shown: Log, sim: EnosSimulator) -> None:
+    (payload,) = events(trigger(f"7001-{INSTANCE[5:]}"))
+    assert sim.count("taskInstances/getLog") == 0
+    assert "logs" not in payload
+
+
+def test_a_triggerer_that_takes_over_shows_a_log_from_its_beginning_once(
+    trigger: MakeTrigger, shown: Log, sim: EnosSimulator
+) -> None:
+    """It cannot know what the one before it has shown."""
+
+    def waiting() -> EnosFlowInstanceTrigger:
+        return trigger(f"7001-{INSTANCE[5:]}", show_logs=True, poll_interval=0.05)
+
+    async def until_stopped() -> None:
+        wait = asyncio.ensure_future(anext(waiting().run()))
+        while len(lines_of(shown)) < 3:
+            await asyncio.sleep(0.01)
+        wait.cancel()
+        await asyncio.gather(wait, return_exceptions=True)
+
+    asyncio.run(until_stopped())
+    before = len(lines_of(shown))
+    events(waiting())
+    assert lines_of(shown)[before:] == [f"line {number}" for number in range(7)]
+
+
+@pytest.mark.parametrize("fault", ["http_502", "http_429", "not_json", "http_404"])
+def test_a_log_that_cannot_be_read_ends_no_wait(
+    trigger: MakeTrigger, shown: Log, sim: EnosSimulator, fault: str
+) -> None:
+    sim.fault(fault, on="taskInstances/getLog", times=None)
+    event = InstanceEvent.of(events(trigger(f"7001-{INSTANCE[5:]}", show_logs=True, poll_error_tolerance=60))[0])
+    assert event.error is None
+    assert sum("Cannot read the log of node a" in line for line in shown.lines) == 1
 
 
 # Windows

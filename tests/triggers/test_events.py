@@ -177,7 +177,11 @@ def test_what_is_stored_of_it() -> None:
 def test_airflow_takes_what_is_written_alike_for_one_trigger() -> None:
     """However it is written, and after it was stored: otherwise it would be stopped and started at each parse."""
     from airflow.models.trigger import Trigger
-    from airflow.serialization.encoders import encode_trigger
+
+    try:
+        from airflow.serialization.encoders import encode_trigger
+    except ImportError:  # Airflow 3.0
+        from airflow.serialization.serialized_objects import _encode_trigger as encode_trigger
 
     same = [
         EnosFlowEventTrigger(3377, statuses=["SUCCESS", "FAIL"], poll_interval=60),
@@ -625,7 +629,7 @@ def test_a_trigger_whose_events_are_not_stored_holds_up_no_other(
         while not airflow.tasks[0].done():
             assert time.monotonic() < until
             await asyncio.sleep(0.05)
-        with pytest.raises(Exception, match=r"within 0\.5s"):
+        with pytest.raises(Exception, match="within"):
             airflow.tasks.pop(0).result()
         airflow.stores_events = True
         other = ended(hours=1, flow_id=OTHER)
@@ -633,4 +637,4 @@ def test_a_trigger_whose_events_are_not_stored_holds_up_no_other(
         assert stores[1].ends == set()
         assert ids(airflow.told[2]) == [other]
 
-    in_airflow(main, ack_timeout=0.5)
+    in_airflow(main, ack_timeout=1.5)
