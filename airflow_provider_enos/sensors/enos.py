@@ -521,7 +521,12 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
 
     def _copy_logs(self, verdict: Verdict) -> None:
         for listed in verdict.instances:
-            instance = self._hook.run(calls.get_flow_instance(listed.flow_instance_id))
+            try:
+                instance = self._hook.run(calls.get_flow_instance(listed.flow_instance_id))
+            except EnosError as error:
+                # What went well does not fail for want of its logs.
+                self.log.warning("Cannot read %s, so its logs are not shown: %s", listed.flow_instance_id, error)
+                continue
             if instance.status.outcome is Outcome.SUCCEEDED:
                 end_as(instance, self._hook, task_logs=self.task_logs, log=self.log)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
+from airflow_provider_enos.protocol.text import excerpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class FlowInstance:
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = fields.decoded("graph")
         return cls(
-            flow_instance_id=fields.text("instanceId"),
+            # Fit for logs, messages and XCom, where it goes from here.
+            flow_instance_id=excerpt(fields.text("instanceId")),
             status=status_of(fields, "status"),
             flow_id=fields.number("flowId", None),
             flow_name=fields.text("flowName", ""),

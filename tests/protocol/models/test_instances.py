@@ -127,6 +127,13 @@ def test_flow_instance_of_the_wrong_shape(changes: dict[str, Any], message: str)
     assert len(str(raised.value)) < 200
 
 
+def test_an_id_that_is_none_is_made_fit_for_logs() -> None:
+    found = FlowInstance.parse({"instanceId": "3377-1\n::endgroup::\x1b" + "x" * 500, "status": 1})
+    assert found.flow_instance_id.startswith("3377-1 : :endgroup:: x")
+    assert found.flow_instance_id.isprintable()
+    assert len(found.flow_instance_id) == 200
+
+
 def test_page() -> None:
     page = FlowInstancePage.parse({"flowInsts": [INSTANCE, snake(INSTANCE)], "count": "2"})
     assert [instance.flow_instance_id for instance in page.instances] == ["2809-20190808093200"] * 2
