@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,19 +16,27 @@ from airflow_provider_enos.errors import (
     EnosAuthError,
     EnosConfigError,
     EnosError,
+    EnosReplyError,
     EnosTransportError,
 )
 from airflow_provider_enos.hooks.boundary import async_settings
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
-from airflow_provider_enos.protocol.models import FlowStatus
+from airflow_provider_enos.protocol.models import Flow, FlowExport, FlowStatus
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
+from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.client.sync import SyncClient
     from airflow_provider_enos.protocol.messages import Call
-    from airflow_provider_enos.protocol.models import Flow, FlowInstance, TaskInstance
+    from airflow_provider_enos.protocol.models import (
+        Directory,
+        FlowInstance,
+        FlowSummary,
+        MyFlow,
+        TaskInstance,
+    )
 
 __all__ = ["EnosHook"]
 
@@ -145,8 +154,109 @@ class EnosHook(BaseHook):
         )
 
     def get_flow(self, flow_id: int | str) -> Flow:
-        """Get Flow: the flow with its task nodes."""
+        """Get Flow: the flow with its task nodes, the flows that it depends on, and the edges between them."""
         return self.run(calls.get_flow(arguments.number(flow_id, "flow_id")))
+
+    def get_my_flow(self, expression: str = "") -> tuple[MyFlow, ...]:
+        """Get My Flow: the user's flows whose id or name is like ``expression``; all of them if it is empty."""
+        return self.run(calls.get_my_flow(arguments.text(expression, "expression")))
+
+    def search_flows(self, expression: str = "", page_size: int = PAGE_SIZE) -> Iterator[FlowSummary]:
+        """Search Flow: all of the organisation, also of other users, whose id or name is like ``expression``.
+
+        Pages are asked for as they are needed. No flow comes twice, also where the gateway numbers pages from 0.
+
+        :param expression: part of an id or a name; empty: all flows.
+        :param page_size: flows a page, 50 at the most: EnOS recommends no more, and does not say if it left some out.
+        """
+        arguments.text(expression, "expression")
+        _check_page_size(page_size, PAGE_SIZE)
+        return self._all_pages(
+            [
+                Pager(
+                    lambda page_no: calls.search_flows(page_no=page_no, page_size=page_size, expression=expression),
+                    page_size,
+                )
+            ]
+        )
+
+    def export_flow(self, flow_id: int | str) -> FlowExport:
+        """Export Flow: all that Import Flow needs to make the flow again; ``.document()`` of it is JSON for a file."""
+        return self.run(calls.export_flow(arguments.number(flow_id, "flow_id")))
+
+    def import_flow(
+        self,
+        flow_name: str,
+        dir_id: str,
+        flow_json: FlowExport | Mapping[str, Any],
+        *,
+        flow_id: int | str | None = None,
+        desc: str = "",
+    ) -> int:
+        """Import Flow: makes a flow of an export; gives its id. Not repeated where the reply is lost.
+
+        :param flow_name: the name of the new flow, which no other may have.
+        :param dir_id: the directory to put it into: the ``key`` of one that List Workflow Directories gives.
+        :param flow_json: what ``export_flow`` gave, or its document.
+        :param flow_id: the id that it should have. EnOS gives it another one if this is taken.
+        :param desc: a description.
+        """
+        name, directory = arguments.name(flow_name, "flow_name"), arguments.name(dir_id, "dir_id")
+        wanted = None if flow_id is None else arguments.number(flow_id, "flow_id")
+        description = arguments.prose(desc, "desc")
+        export = _flow_export(flow_json)
+        with _must_be_json("flow_json", "what export_flow gives"):
+            call = calls.import_flow(name, directory, export, flow_id=wanted, desc=description)
+        return self.run(call)
+
+    def load_flow_for_edit(self, flow_id: int | str) -> Flow:
+        """Load Flow For Edit: a temporary copy of the flow, to be changed and saved. Its ``flow_id`` may be another.
+
+        EnOS makes the copy for this call, so it is not repeated where the reply is lost.
+        """
+        return self.run(calls.load_flow_for_edit(arguments.number(flow_id, "flow_id")))
+
+    def save_flow(self, flow: Flow) -> int:
+        """Save Flow: stores a flow as ``load_flow_for_edit`` gave it, with changes; gives its id.
+
+        ::
+
+            flow = hook.load_flow_for_edit(3377)
+            hook.save_flow(dataclasses.replace(flow, cron="0 30 0 * * ? *"))
+
+        Not repeated where the reply is lost. ``entry``, ``sync_type``, ``virtual``, times and privileges are EnOS's own
+        and not saved.
+        """
+        _check_flow(flow)
+        with _must_be_json("flow", "a Flow as load_flow_for_edit gives, with values of the same types"):
+            call = calls.save_flow(flow)
+        return self.run(call)
+
+    def delete_flow(self, flow_id: int | str) -> None:
+        """Delete Flow, and with it all its instances. Not repeated where the reply is lost."""
+        self.run(calls.delete_flow(arguments.number(flow_id, "flow_id")))
+
+    def enable_flow(self, flow_id: int | str) -> None:
+        """Enable Flow: switches its schedule on."""
+        self.run(calls.enable_flow(arguments.number(flow_id, "flow_id")))
+
+    def disable_flow(self, flow_id: int | str) -> None:
+        """Disable Flow: switches its schedule off."""
+        self.run(calls.disable_flow(arguments.number(flow_id, "flow_id")))
+
+    def list_workflow_directories(self) -> tuple[Directory, ...]:
+        """List Workflow Directories: the tree of directories and of the flows in them, as a rule with one root."""
+        return self.run(calls.list_workflow_directories())
+
+    def create_directory(self, parent_id: str, dir_name: str) -> str:
+        """Create Directory; gives its id. Not repeated where the reply is lost.
+
+        :param parent_id: the directory to put it into: the ``key`` of one that List Workflow Directories gives.
+        :param dir_name: its name, which no other directory there may have.
+        """
+        return self.run(
+            calls.create_directory(arguments.name(parent_id, "parent_id"), arguments.name(dir_name, "dir_name"))
+        )
 
     def get_flow_instance(self, flow_instance_id: str) -> FlowInstance:
         """Get Flow Instance: its status and that of its nodes."""
@@ -182,8 +292,7 @@ class EnosHook(BaseHook):
         for one in wanted:
             if not isinstance(one, FlowStatus) or not one.known:
                 raise EnosConfigError("status", repr(one), accepted="members of FlowStatus, such as FlowStatus.FAIL")
-        if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= 1000:
-            raise EnosConfigError("page_size", repr(page_size), accepted="1 to 1000")
+        _check_page_size(page_size, 1000)
         owner, expression = arguments.text(owner, "owner"), arguments.text(expression, "expression")
         return self._all_pages(
             Pager(
@@ -202,7 +311,7 @@ class EnosHook(BaseHook):
             for one in types
         )
 
-    def _all_pages(self, pagers: Iterable[Pager]) -> Iterator[FlowInstance]:
+    def _all_pages(self, pagers: Iterable[Pager[T]]) -> Iterator[T]:
         for pager in pagers:
             while not pager.done:
                 try:
@@ -275,3 +384,37 @@ class EnosHook(BaseHook):
 
 def _milliseconds(value: Any, field: str) -> int:
     return times.parse(value, now=int(time() * 1000), field=field)
+
+
+def _check_page_size(page_size: object, most: int) -> None:
+    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= most:
+        raise EnosConfigError("page_size", excerpt(repr(page_size), 80), accepted=f"1 to {most}")
+
+
+def _flow_export(value: object) -> FlowExport:
+    if isinstance(value, FlowExport):
+        return value
+    accepted = "what export_flow gives, or its document"
+    if not isinstance(value, Mapping):
+        raise EnosConfigError("flow_json", excerpt(repr(value), 80), accepted=accepted)
+    try:
+        return FlowExport.parse(value)
+    except EnosReplyError as error:
+        raise EnosConfigError("flow_json", str(error), accepted=accepted) from None
+
+
+def _check_flow(flow: object) -> None:
+    if not isinstance(flow, Flow):
+        raise EnosConfigError("flow", excerpt(repr(flow), 80), accepted="a Flow as load_flow_for_edit gives")
+    for name in ("type", "alert_mode"):
+        if getattr(flow, name) is None:
+            raise EnosConfigError(f"flow.{name}", "None", accepted="a number, without which EnOS saves no flow")
+
+
+@contextmanager
+def _must_be_json(field: str, accepted: str) -> Iterator[None]:
+    """Values that a caller has put into a model are not checked until they are written."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise EnosConfigError(field, excerpt(str(error), 120), accepted=accepted) from None

@@ -83,3 +83,17 @@ def text(value: object, field: str) -> str:
     if not isinstance(value, str) or not value.isprintable() or len(value) > 1000:
         raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a text in printable characters")
     return value
+
+
+def name(value: object, field: str) -> str:
+    """``value``, a text that is not empty. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 1000:
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a text in printable characters, not empty")
+    return value
+
+
+def prose(value: object, field: str) -> str:
+    """``value``, a text of any number of lines. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    if not isinstance(value, str) or _HALF.search(value):
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a text")
+    return value

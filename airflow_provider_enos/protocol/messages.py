@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """One API operation, as yet unsigned. ``safe``: sending it twice does no more than sending it once."""
 
     operation: str
@@ -23,7 +24,7 @@ class Call(Generic[T]):
     query: tuple[tuple[str, str], ...]
     body: bytes | None
     safe: bool
-    parse: Callable[[Any], T]
+    parse: Callable[[Any], T_co]
     tenant: bool = True
     """Whether ``orgId`` and ``userId`` belong into the query."""
     missing_codes: tuple[int, ...] = ()

@@ -1,36 +1,52 @@
-"""All pages of List Flow Instances, whichever way the gateway numbers them.
+"""All pages of List Flow Instances and of Search Flow, whichever way the gateway numbers them.
 
-The documentation says both that pages start at 0 and that they start at 1, and leaves open what ``count`` counts. So
-page 0 is asked for first; where that is refused, empty, or the same as page 1, nothing is lost and nothing comes twice.
+The documentation says both that pages start at 0 and that they start at 1, and leaves open what ``count`` counts, where
+there is one. So page 0 is asked for first; where that is refused, empty, or the same as page 1, nothing is lost and
+nothing comes twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
 
 from airflow_provider_enos.errors import EnosApiError, EnosRequestError
 from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.messages import Call, Procedure
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 PAGE_SIZE = 50
 """What the documentation recommends at the most."""
 _FAULTS = (replies.INTERNAL, 500)
-"""What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with instances."""
+"""What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with entries."""
 
 
-class Pager:
+class Page(Protocol[T_co]):
+    """One page of a list."""
+
+    @property
+    def entries(self) -> tuple[tuple[Hashable, T_co], ...]:
+        """What is on it, each with its id."""
+
+    @property
+    def count(self) -> int | None:
+        """How many there are in all, or on this page; None where EnOS does not say."""
+
+
+class Pager(Generic[T]):
     """Which page to ask for next, and what of it is new."""
 
-    def __init__(self, call_for: Callable[[int], Call[FlowInstancePage]], page_size: int = PAGE_SIZE) -> None:
+    def __init__(self, call_for: Callable[[int], Call[Page[T]]], page_size: int = PAGE_SIZE) -> None:
         self._call_for = call_for
         self._page_size = page_size
         self._page_no = 0
-        self._seen: set[str] = set()
+        self._seen: set[Hashable] = set()
         self.done = False
 
     @property
-    def call(self) -> Call[FlowInstancePage]:
+    def call(self) -> Call[Page[T]]:
         """The call for the page that is due."""
         return self._call_for(self._page_no)
 
@@ -40,33 +56,31 @@ class Pager:
             raise error
         self._page_no = 1
 
-    def take(self, page: FlowInstancePage) -> list[FlowInstance]:
-        """The instances of the page that was due which no earlier page had."""
+    def take(self, page: Page[T]) -> list[T]:
+        """The entries of the page that was due which no earlier page had."""
         fresh = []
-        for instance in page.instances:
-            if instance.flow_instance_id not in self._seen:
-                self._seen.add(instance.flow_instance_id)
-                fresh.append(instance)
+        for key, entry in page.entries:
+            if key not in self._seen:
+                self._seen.add(key)
+                fresh.append(entry)
         self.done = self._is_last(page, fresh)
         self._page_no += 1
         return fresh
 
-    def _is_last(self, page: FlowInstancePage, fresh: list[FlowInstance]) -> bool:
-        if self._page_no == 0 and not page.instances:
+    def _is_last(self, page: Page[T], fresh: list[T]) -> bool:
+        if self._page_no == 0 and not page.entries:
             return False
         if self._page_no > 1 and not fresh:
             # A gateway that gives the same page for every number would be asked for ever.
             return True
         # A gateway may give smaller pages than it was asked for, and says then that there are more.
-        return len(page.instances) < self._page_size and (page.count is None or page.count <= len(self._seen))
+        return len(page.entries) < self._page_size and (page.count is None or page.count <= len(self._seen))
 
 
-def all_instances(
-    call_for: Callable[[int], Call[FlowInstancePage]], page_size: int = PAGE_SIZE
-) -> Procedure[list[FlowInstance]]:
-    """All instances of all pages, at once."""
+def all_entries(call_for: Callable[[int], Call[Page[T]]], page_size: int = PAGE_SIZE) -> Procedure[list[T]]:
+    """All entries of all pages, at once."""
     pager = Pager(call_for, page_size)
-    found: list[FlowInstance] = []
+    found: list[T] = []
     while not pager.done:
         try:
             page = yield pager.call

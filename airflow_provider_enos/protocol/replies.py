@@ -53,7 +53,7 @@ _CLASSES: Mapping[int, tuple[type[EnosApiError], str | None]] = {
     INVALID: (EnosRequestError, None),
     62103: (EnosAccessError, "the user must own the flow, and neither of them may be locked"),
     62104: (EnosRequestError, None),
-    62105: (EnosAccessError, "the user's account is locked"),
+    62105: (EnosAccessError, "the user's account is locked: have it unlocked in EnOS"),
     INTERNAL: (EnosServerError, None),
     # HTTP, where the gateway itself answers: "Common Error Messages".
     400: (EnosRequestError, None),
@@ -62,6 +62,32 @@ _CLASSES: Mapping[int, tuple[type[EnosApiError], str | None]] = {
     404: (EnosRequestError, "the gateway does not know this address: is the connection's host right?"),
     413: (EnosRequestError, None),
     429: (EnosRateLimitError, "over the quota of this API"),
+}
+
+_NO_TASK = "put a task into the flow first, in the EnOS console"
+_OF_THE_UNIT = "the user must belong to the organisation unit of the flow"
+
+_HINTS: Mapping[tuple[str, int], str] = {
+    # What a code means in one operation, and what to do there.
+    (
+        "Create Directory",
+        INVALID,
+    ): "parent_id must be the key of a directory, and no other in it may have this dir_name",
+    ("Create Directory", 62103): "the user must belong to the organisation unit of the parent directory",
+    ("Delete Flow", 62104): "take it out of the flows that rely on it first",
+    ("Export Flow", INVALID): "there is no such flow, or it is not complete: look at it in the EnOS console",
+    ("Export Flow", 62103): _OF_THE_UNIT,
+    ("Get Flow", 62103): _OF_THE_UNIT,
+    (
+        "Import Flow",
+        INVALID,
+    ): "dir_id must be the key of a directory, flow_name a new name, and flow_json what Export Flow gives",
+    ("Import Flow", 62103): "the user must belong to the organisation unit of the directory",
+    ("Load Flow For Edit", 62103): _OF_THE_UNIT,
+    ("Save Flow", INVALID): "change what Load Flow For Edit gives, and leave the kinds of its values as they are",
+    ("Trigger Flow", 62104): _NO_TASK,
+    ("Trigger Flow From Task", 62104): _NO_TASK,
+    ("Update And Trigger Flow", 62104): _NO_TASK,
 }
 
 _TOKEN_FIELD = re.compile(r"""(access_?token["']?\s*[:=]\s*["']?)[^"',\s}]+""", re.IGNORECASE)
@@ -159,7 +185,7 @@ def _api_error(
         operation=call.operation,
         http_status=response.status,
         request_id=excerpt(_hide(request_id, secrets), 80) if isinstance(request_id, str) else None,
-        hint=hint,
+        hint=_HINTS.get((call.operation, code), hint),
     )
 
 

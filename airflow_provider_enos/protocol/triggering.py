@@ -29,7 +29,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import calls, replies
 from airflow_provider_enos.protocol.messages import Call, Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_instances
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import (
     MINUTE,
@@ -395,7 +395,7 @@ class _Starter:
 
     def _look_up_in_list(self, minute: int) -> Procedure[FlowInstance | None]:
         for type in calls.ALL_FLOW_TYPES:
-            listed = yield from all_instances(
+            listed = yield from all_entries(
                 lambda page_no, type=type: calls.list_flow_instances(  # type: ignore[misc]
                     type=type,
                     from_trigger_time=minute,

@@ -15,12 +15,15 @@ sharing nothing with the client: a simulator that called the client's signer wou
     wire.py       what travels between the modules: Request, Reply, Record
     config.py     the settings, and a switch for each question the documentation leaves open
     gateway.py    what the gateway refuses: tokens, signatures, timestamps, replays
-    service.py    Batch Processing Service v2.1: one function an operation
-    state.py      flows, their instances, and how these progress
-    seeds.py      the flows a new simulator holds
+    service.py    Batch Processing Service v2.1: finds the operation, and checks who asks
+    operations/   one function an operation
+    flows.py      what a flow is
+    directories.py  the tree that flows lie in
+    state.py      the flows there are, their instances, and how these progress
+    seeds.py      the directories and flows a new simulator holds
     faults.py     what can go wrong, on request
     holds.py      requests that are stopped at a moment until told
-    saved.py      flows and instances in a file, so that they outlive the process
+    saved.py      directories, flows and instances in a file, so that they outlive the process
     control.py    /_simulator/...: the same things from outside the process
     simulator.py  EnosSimulator, which puts these together
 """

@@ -139,6 +139,8 @@ class SwitchValues(TypedDict, total=False):
 
     progress: ProgressLike | Progress
     first_page: int
+    search_first_page: int
+    search_sorters: str
     minute_rule: str
     clock_minute: float
     graph_keys: str
@@ -161,6 +163,10 @@ class SwitchValues(TypedDict, total=False):
     cancel_takes: float
     time_zone: str
     clock_skew: float
+    directory_type_as: str
+    edit_copy: str
+    task_types_as: str
+    import_needs_desc: bool
 
 
 class Config:
@@ -168,6 +174,12 @@ class Config:
 
     progress = Switch(Progress("polls", 2), "how instances get on, where their flow does not say", Progress.parse)
     first_page = Switch(1, "number of the first page of List Flow Instances", one_of(0, 1))
+    search_first_page = Switch(1, "number of the first page of Search Flow", one_of(0, 1))
+    search_sorters = Switch(
+        "either",
+        "names of the fields to sort Search Flow by: create_time, createTime, or either",
+        one_of("either", "snake", "camel"),
+    )
     minute_rule = Switch(
         "trigger_minute",
         "what 'repeatedly in 1 minute' counts: the minute of the trigger time, or the gateway's own clock",
@@ -198,6 +210,14 @@ class Config:
     id_style = Switch("documented", "instance ids that can be predicted, or not", one_of("documented", "other"))
     one_at_a_time = Switch(True, "whether a flow runs one instance at a time", one_of(True, False))
     cancel_takes = Switch(0.0, "seconds from a cancel that is accepted to the end of the instance", not_negative)
+    directory_type_as = Switch("int", "type of a directory as a number or as text", one_of("int", "str"))
+    edit_copy = Switch(
+        "temporary",
+        "whether Load Flow For Edit shows its temporary copy under an id of its own, or under the flow's",
+        one_of("temporary", "same"),
+    )
+    task_types_as = Switch("str", "types of exported tasks as text or as numbers", one_of("str", "int"))
+    import_needs_desc = Switch(False, "whether Import Flow demands a desc", one_of(True, False))
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)
 

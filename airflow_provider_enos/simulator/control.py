@@ -10,6 +10,9 @@ machine only.
     DELETE /_simulator/holds                    forgets what is armed, and lets go on what is held
     POST   /_simulator/switches                 {name: value, ...}
     POST   /_simulator/flows                    {"flow_id": ..., "tasks": {...}, ...}
+    POST   /_simulator/flows/{id}/schedule      {"trigger_time": ...}; the answer has the instance it starts, or null
+    POST   /_simulator/directories              {"title": ..., "parent": ...}
+    POST   /_simulator/user                     {"locked": true}
     POST   /_simulator/instances/{id}/finish    {"status": ..., "failed_task": ...}
     POST   /_simulator/expire-tokens
     POST   /_simulator/reset
@@ -27,7 +30,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_enos.simulator.saved import keys_as_ids
+from airflow_provider_enos.simulator.flows import Flow
+from airflow_provider_enos.simulator.saved import BY_TASK, keys_as_ids
 from airflow_provider_enos.simulator.state import Instance
 from airflow_provider_enos.simulator.wire import Reply, Request, json_reply, parse_object
 
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 CONTROL_PATH = "/_simulator/"
 _LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
-_FINISH = re.compile(r"instances/([^/]+)/finish")
+_ABOUT_ONE = re.compile(r"(instances|flows)/([^/]+)/([a-z]+)")
 
 
 def control(sim: EnosSimulator, request: Request) -> Reply:
@@ -44,14 +48,14 @@ def control(sim: EnosSimulator, request: Request) -> Reply:
     if "origin" in request.headers or not _LOOPBACK_HOST.fullmatch(request.headers.get("host", "")):
         return _error(403, "The control path is for programs on this machine.")
     route = request.path.removeprefix(CONTROL_PATH)
-    finished = _FINISH.fullmatch(route)
-    act = _ROUTES.get((request.method, "instances/{id}/finish" if finished else route))
+    about = _ABOUT_ONE.fullmatch(route)
+    act = _ROUTES.get((request.method, f"{about[1]}/{{id}}/{about[3]}" if about else route))
     if act is None:
         return _error(404, f"There is no {request.method} {request.path}.")
     try:
         body = parse_object(request.body) if request.body else {}
-        if finished:
-            body["flow_instance_id"] = finished.group(1)
+        if about:
+            body["id"] = about[2]
         return json_reply(act(sim, body) or {"ok": True})
     except (ValueError, TypeError, AttributeError) as error:
         return _error(400, f"Bad request: {error}.")
@@ -62,11 +66,19 @@ def control(sim: EnosSimulator, request: Request) -> Reply:
 def _state(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
     return {
         "url": sim.url,
+        "directories": [dataclasses.asdict(directory) for directory in sim.directories],
+        "flows": [_flow(flow) for flow in sim.flows],
+        "user_locked": sim.user_locked,
         "instances": [_plain(instance) for instance in sim.instances],
         "counts": Counter(record.operation for record in sim.requests),
         "switches": sim.switch_values,
         "faults": sim.armed_faults,
     }
+
+
+def _flow(flow: Flow) -> dict[str, object]:
+    names = ("flow_id", "name", "type", "active", "locked", "owner", "directory", "copy_of")
+    return {name: getattr(flow, name) for name in names}
 
 
 def _plain(instance: Instance) -> dict[str, object]:
@@ -115,14 +127,30 @@ def _add_flow(sim: EnosSimulator, body: dict[str, Any]) -> None:
     if isinstance(flow_id, bool) or not isinstance(flow_id, int):
         raise ValueError("flow_id is a whole number")
     # JSON has no other names than text.
-    for name in ("tasks", "logs"):
+    for name in BY_TASK:
         if isinstance(body.get(name), dict):
             body[name] = keys_as_ids(body[name])
     sim.add_flow(flow_id, **body)
 
 
+def _schedule(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+    trigger_time = body.get("trigger_time")
+    if isinstance(trigger_time, bool) or not isinstance(trigger_time, int | None):
+        raise ValueError("trigger_time is a whole number")
+    instance = sim.run_schedule(int(body["id"]), trigger_time)
+    return {"flow_instance_id": instance and instance.id}
+
+
+def _add_directory(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+    return {"id": sim.add_directory(**body)}
+
+
+def _user(sim: EnosSimulator, body: dict[str, Any]) -> None:
+    sim.user_locked = body["locked"]
+
+
 def _finish(sim: EnosSimulator, body: dict[str, Any]) -> None:
-    sim.finish(body["flow_instance_id"], body["status"], body.get("failed_task"))
+    sim.finish(body["id"], body["status"], body.get("failed_task"))
 
 
 def _expire_tokens(sim: EnosSimulator, body: dict[str, Any]) -> None:
@@ -143,6 +171,9 @@ _ROUTES: Mapping[tuple[str, str], Callable[[EnosSimulator, dict[str, Any]], Mapp
     ("DELETE", "holds"): _clear_holds,
     ("POST", "switches"): _switches,
     ("POST", "flows"): _add_flow,
+    ("POST", "flows/{id}/schedule"): _schedule,
+    ("POST", "directories"): _add_directory,
+    ("POST", "user"): _user,
     ("POST", "instances/{id}/finish"): _finish,
     ("POST", "expire-tokens"): _expire_tokens,
     ("POST", "reset"): _reset,

@@ -1,4 +1,5 @@
-"""Flows and instances in a file, so that they outlive the process. Tokens do not: clients have to get new ones.
+"""Directories, flows and instances in a file, so that they outlive the process. Tokens do not: clients have to
+get new ones.
 
 The file is JSON for people to read. Flows are written in the form of ``FlowDescription``; an instance names its flow by
 id, unless that has been replaced since: then it brings the flow it was made of.
@@ -6,23 +7,34 @@ id, unless that has been replaced since: then it brings the flow it was made of.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_enos.simulator.state import STATUS_CODES, Flow, Run, World, flow_from
+from airflow_provider_enos.simulator.directories import ROOT
+from airflow_provider_enos.simulator.flows import Flow, flow_from
+from airflow_provider_enos.simulator.state import STATUS_CODES, Run, World
 from airflow_provider_enos.simulator.wire import parse_object
 
-FORMAT = "airflow_provider_enos.simulator state 1"
+BY_TASK = ("tasks", "logs", "details", "places")
+"""What a flow has by task id."""
+FORMAT = "airflow_provider_enos.simulator state 2"
 
 
 def save(world: World, path: Path) -> None:
     """Writes the file, whole or not at all. Raises OSError."""
     flows = {flow.flow_id: flow for flow in world.flows()}
     runs = [_run_out(run, flows[run.flow.flow_id]) for run in world.runs()]
-    content = {"format": FORMAT, "flows": [_flow_out(flow) for flow in flows.values()], "instances": runs}
+    content = {
+        "format": FORMAT,
+        "user_locked": world.user_locked,
+        "directories": [dataclasses.asdict(one) for one in world.directories() if one.id != ROOT],
+        "flows": [_flow_out(flow) for flow in flows.values()],
+        "instances": runs,
+    }
     written = path.with_name(f"{path.name}.new")
     written.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     os.replace(written, path)
@@ -38,36 +50,26 @@ def load(world: World, path: Path) -> None:
         runs = [_run_in(text, flows) for text in content["instances"]]
         if len({run.id for run in runs}) != len(runs):
             raise ValueError("an instance occurs twice")
+        for one in content["directories"]:
+            world.add_directory(*(_text(one[name], name) for name in ("title", "parent", "id")))
+        world.add_flows(flows.values())
+        world.user_locked = content["user_locked"] is True
     except KeyError as error:
         raise ValueError(f"{path} holds no state of this simulator: {error.args[0]!r} is missing") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no state of this simulator: {error}") from error
-    for flow in flows.values():
-        world.add_flow(flow)
     for run in runs:
         world.put(run)
 
 
 def _flow_out(flow: Flow) -> dict[str, Any]:
-    return {
-        "flow_id": flow.flow_id,
-        "name": flow.name,
-        "tasks": _keys_as_text(flow.tasks),
-        "relations": flow.relations,
-        "owner": flow.owner,
-        "locked": flow.locked,
-        "progress": None if flow.progress is None else str(flow.progress),
-        "ends_as": flow.ends_as,
-        "failing_task": flow.failing_task,
-        "logs": _keys_as_text(flow.logs),
-        "parameters": dict(flow.parameters),
-        "cycle": flow.cycle,
-        "type": flow.type,
-    }
+    plain = {field.name: getattr(flow, field.name) for field in dataclasses.fields(flow)}
+    by_task = {name: _keys_as_text(plain[name]) for name in BY_TASK}
+    return plain | by_task | {"progress": None if flow.progress is None else str(flow.progress)}
 
 
 def _flow_in(content: dict[str, Any]) -> Flow:
-    description = {**content, "tasks": keys_as_ids(content["tasks"]), "logs": keys_as_ids(content["logs"])}
+    description: dict[str, Any] = {**content, **{name: keys_as_ids(content[name]) for name in BY_TASK}}
     return flow_from(_number(description.pop("flow_id"), "flow_id"), **description)
 
 

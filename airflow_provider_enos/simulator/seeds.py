@@ -12,11 +12,23 @@
 | 4007 | none: the flow is locked, 62103                                                          |
 | 4008 | none: the flow is another user's, 62103                                                  |
 | 4009 | SUCCESS, after a minute                                                                  |
+| 4010 | SUCCESS. Periodic, of cycle D, and its schedule is on                                     |
+| 4011 | SUCCESS. It relies on 3377, so that cannot be deleted                                     |
+
+They lie in directories: 3377 and 4011 in "meter data", 4010 in "meter data/scheduled", the others in "examples".
 """
 
 from __future__ import annotations
 
-from airflow_provider_enos.simulator.state import Flow, flow_from
+from dataclasses import replace
+
+from airflow_provider_enos.simulator.flows import PERIODIC, Flow, flow_from
+from airflow_provider_enos.simulator.state import World
+
+# Fixed, so that a program that was told of one finds it in the next simulator.
+METER_DATA = "62e3038840514caf9af60ad36878851e"
+SCHEDULED = "5d1f0a7c3b9e4826a04c7e915f2b6d38"
+EXAMPLES = "c07b54e2196f4d3f8a6e0b7d93f1285c"
 
 _WHY_LOAD_FAILED = """\
 2020-07-06 06:27:03 INFO  load: 1812 rows read from stage.meter_readings
@@ -29,14 +41,42 @@ Traceback (most recent call last):
 ColumnMissing: dw.meter_readings has no column 'reactive_power'"""
 
 
-def seed_flows() -> list[Flow]:
-    """The flows of the table above."""
+def plant(world: World) -> None:
+    """Puts the directories and the flows of the table above into an empty world."""
+    world.add_directory("meter data", id=METER_DATA)
+    world.add_directory("scheduled", METER_DATA, id=SCHEDULED)
+    world.add_directory("examples", id=EXAMPLES)
+    world.add_flows([*_flows_of_meter_data(), *(replace(flow, directory=EXAMPLES) for flow in _examples())])
+
+
+def _flows_of_meter_data() -> list[Flow]:
     return [
         flow_from(
             3377,
             name="meter_readings_daily",
             tasks={108579: "ingest", 108580: "clean", 108581: "aggregate", 108582: "publish"},
+            directory=METER_DATA,
         ),
+        flow_from(
+            4010,
+            name="scheduled_daily",
+            tasks={40101: "extract", 40102: "load"},
+            type=PERIODIC,
+            directory=SCHEDULED,
+        ),
+        flow_from(
+            4011,
+            name="relies_on_meter_readings",
+            tasks={40111: "report", 40112: "send"},
+            directory=METER_DATA,
+            links=[("a1", 3377)],
+            link_edges=[("a1", 40111)],
+        ),
+    ]
+
+
+def _examples() -> list[Flow]:
+    return [
         flow_from(
             4001,
             name="fails_at_load",

@@ -18,14 +18,17 @@ from urllib.parse import quote, urlencode
 
 from airflow_provider_enos.simulator.config import Config, SwitchValues
 from airflow_provider_enos.simulator.control import CONTROL_PATH, control
+from airflow_provider_enos.simulator.directories import ROOT, Directory
 from airflow_provider_enos.simulator.faults import Fault, FaultBook
+from airflow_provider_enos.simulator.flows import Flow, FlowDescription, flow_from
 from airflow_provider_enos.simulator.gateway import Gateway
 from airflow_provider_enos.simulator.holds import Held, HoldBook
+from airflow_provider_enos.simulator.operations.registry import OPERATIONS
 from airflow_provider_enos.simulator.saved import load, save
-from airflow_provider_enos.simulator.seeds import seed_flows
+from airflow_provider_enos.simulator.seeds import plant
 from airflow_provider_enos.simulator.server import HOST, Server
-from airflow_provider_enos.simulator.service import OPERATIONS, Service
-from airflow_provider_enos.simulator.state import Flow, FlowDescription, Instance, World, flow_from
+from airflow_provider_enos.simulator.service import Service
+from airflow_provider_enos.simulator.state import Instance, World
 from airflow_provider_enos.simulator.wire import Delivery, Record, Reply, Request, record_of
 
 TOKEN_OPERATIONS = ("token/get", "token/refresh")
@@ -115,12 +118,12 @@ class EnosSimulator(Config):
         self._start_afresh()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the flows and instances to a file, for ``load``. Raises OSError."""
+        """Writes the directories, flows and instances to a file, for ``load``. Raises OSError."""
         save(self._world, Path(path))
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Has the flows and instances of the file in place of its own, and no tokens. Raises OSError, and ValueError
-        where the file is not one of ``save``'s.
+        """Has the directories, flows and instances of the file in place of its own, and no tokens. Raises OSError, and
+        ValueError where the file is not one of ``save``'s.
         """
         world = World(self)
         load(world, Path(path))
@@ -179,8 +182,43 @@ class EnosSimulator(Config):
         ``relations`` say else.
         """
         flow = flow_from(flow_id, **description)
-        self._world.add_flow(flow)
+        self._world.add_flows([flow])
         return flow
+
+    def add_directory(self, title: str, parent: str = ROOT) -> str:
+        """Makes a directory and gives its id. Raises ValueError where the parent has one of that name, KeyError for no
+        such parent.
+        """
+        return self._world.add_directory(title, parent).id
+
+    @property
+    def directories(self) -> list[Directory]:
+        """All directories; the first is the root."""
+        return self._world.directories()
+
+    @property
+    def flows(self) -> list[Flow]:
+        """All flows as they are stored, temporary copies among them."""
+        return self._world.flows()
+
+    @property
+    def user_locked(self) -> bool:
+        """Whether the user's account is locked. It may be set, and is no switch: ``save`` keeps it."""
+        return self._world.user_locked
+
+    @user_locked.setter
+    def user_locked(self, locked: bool) -> None:
+        if not isinstance(locked, bool):
+            raise ValueError(f"user_locked is True or False, not {locked!r}")
+        self._world.user_locked = locked
+
+    def run_schedule(self, flow_id: int, trigger_time: int | None = None) -> Instance | None:
+        """What EnOS's own schedule does with a flow at a time (ms; None: now), without waiting for that time.
+
+        None where it starts nothing: the schedule is off, or does not hold yet, or the flow is not periodic. Raises
+        ValueError where the minute is taken, KeyError for no such flow.
+        """
+        return self._world.run_schedule(flow_id, self.now_ms() if trigger_time is None else trigger_time)
 
     def trigger(
         self,
@@ -193,7 +231,8 @@ class EnosSimulator(Config):
         """Triggers a flow as somebody else would, without HTTP: from a task or whole, for now unless a time
         (ms) is given.
 
-        ``type=1`` is what the schedule of EnOS does; its ids have the short form. Raises ValueError where
+        ``type=1`` is what the schedule of EnOS does, here even if it is off (see ``run_schedule``); its ids have the
+        short form. Raises ValueError where
         the minute is taken, KeyError for no such flow or task.
         """
         return self._world.trigger(flow_id, task_id, self.now_ms() if trigger_time is None else trigger_time, type=type)
@@ -288,8 +327,7 @@ class EnosSimulator(Config):
         with self._lock:
             self._records: list[Record] = []
         world = World(self)
-        for flow in seed_flows():
-            world.add_flow(flow)
+        plant(world)
         self._take_world(world)
         self._faults = FaultBook(_ALL_OPERATIONS)
 

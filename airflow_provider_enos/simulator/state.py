@@ -1,4 +1,4 @@
-"""Flows, the instances made of them, and how these progress.
+"""The flows and directories there are, the instances made of the flows, and how these progress.
 
 An instance is ``INIT`` before its trigger time, ``WAIT`` while another instance of its flow runs, ``READY``
 when its turn has come, then ``RUNNING`` until the end its flow is set to have. Nodes run level by level
@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
 from types import MappingProxyType
-from typing import Protocol, TypedDict, Unpack
+from typing import Any, Protocol
 
-from airflow_provider_enos.simulator.config import Config, Progress, ProgressLike
+from airflow_provider_enos.simulator.config import Config, Progress
+from airflow_provider_enos.simulator.directories import ROOT, ROOT_DIRECTORY, Directory
+from airflow_provider_enos.simulator.flows import PERIODIC, Flow, known_end
 
 STATUS_CODES: Mapping[str, int] = MappingProxyType(
     {
@@ -41,9 +41,6 @@ STATUS_CODES: Mapping[str, int] = MappingProxyType(
         "SKIP": 10,
     }
 )
-END_STATUSES = ("SUCCESS", "FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL", "SKIP")
-PERIODIC = 1
-
 MINUTE_MS = 60_000
 LATEST_TRIGGER_MS = 32_503_680_000_000
 """The year 3000: times from here on are surely not milliseconds."""
@@ -74,61 +71,16 @@ class Conflict(ValueError):
     """The flow has an instance of that minute."""
 
 
-@dataclass(frozen=True)
-class Flow:
-    """A workflow: its nodes, how they hang together, and what becomes of its instances."""
+class ReliedOn(ValueError):
+    """Other flows rely on the flow."""
 
-    flow_id: int
-    name: str
-    tasks: Mapping[int, str]
-    relations: tuple[tuple[int, int], ...] = ()
-    owner: str | None = None
-    """None: whoever the simulator's user is."""
-    locked: bool = False
-    progress: Progress | None = None
-    """None: the simulator's."""
-    ends_as: str = "SUCCESS"
-    failing_task: int | None = None
-    """The node that ends badly where ``ends_as`` is bad; None: the last one to run."""
-    logs: Mapping[int, str] = field(default_factory=dict)
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    cycle: str = "D"
-    type: int = 0
 
-    def __post_init__(self) -> None:
-        _known_end(self.ends_as)
-        strangers = {task for edge in self.relations for task in edge} | set(self.logs)
-        if self.failing_task is not None:
-            strangers.add(self.failing_task)
-        strangers -= set(self.tasks)
-        if strangers:
-            raise ValueError(f"flow {self.flow_id} has no task {', '.join(map(str, sorted(strangers)))}")
-        self.levels(set(self.tasks))
+class StillRunning(ValueError):
+    """The flow has an instance that runs."""
 
-    def downstream(self, task_id: int) -> set[int]:
-        """The task and everything that runs after it."""
-        found = {task_id}
-        fresh = {task_id}
-        while fresh:
-            fresh = {target for source, target in self.relations if source in fresh} - found
-            found |= fresh
-        return found
 
-    def levels(self, tasks: set[int]) -> dict[int, int]:
-        """For each of these tasks, how many others run one after another before it. Raises ValueError on a
-        cycle.
-        """
-        before: dict[int, set[int]] = {task: set() for task in self.tasks if task in tasks}
-        for source, target in self.relations:
-            if source in tasks and target in tasks:
-                before[target].add(source)
-        levels: dict[int, int] = {}
-        try:
-            for task in TopologicalSorter(before).static_order():
-                levels[task] = max((levels[other] + 1 for other in before[task]), default=0)
-        except CycleError as error:
-            raise ValueError(f"the relations of flow {self.flow_id} go round in a circle") from error
-        return levels
+class SameName(ValueError):
+    """The directory has one of that name."""
 
 
 @dataclass(frozen=True)
@@ -249,29 +201,112 @@ class World:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held during a call, and by who needs several calls to be one."""
         self._lines: dict[int, _Line] = {}
         self._runs: dict[str, Run] = {}
         self._tasks: dict[str, tuple[Run, int]] = {}
+        self._directories = {ROOT: ROOT_DIRECTORY}
+        self._highest_flow = self._highest_task = 0
+        self.user_locked = False
 
-    def add_flow(self, flow: Flow) -> None:
-        """Adds a flow, or puts it in the place of the one with its id; instances that exist keep the old
-        one.
+    def add_flows(self, flows: Collection[Flow]) -> None:
+        """Adds flows, or puts them in the place of those with their ids; instances that exist keep the old
+        ones. All or none: raises ValueError where one lies in or relies on what there is not.
         """
-        with self._lock:
-            line = self._lines.setdefault(flow.flow_id, _Line(flow))
-            line.flow = flow
+        with self.lock:
+            there = self._lines.keys() | {flow.flow_id for flow in flows}
+            for flow in flows:
+                self._check_surroundings(flow, there)
+            for flow in flows:
+                self._put_flow(flow)
 
     def flow(self, flow_id: int) -> Flow | None:
         """The flow, or None."""
-        with self._lock:
+        with self.lock:
             line = self._lines.get(flow_id)
             return line.flow if line else None
 
     def flows(self) -> list[Flow]:
-        """All flows."""
-        with self._lock:
+        """All flows, and the copies of them that are being edited."""
+        with self.lock:
             return [line.flow for line in self._lines.values()]
+
+    def change_flow(self, flow_id: int, **changes: Any) -> None:
+        """Changes what is stored of a flow. Raises KeyError for no such flow, ValueError for a change that makes no
+        sense.
+        """
+        with self.lock:
+            changed = replace(self._lines[flow_id].flow, **changes)
+            self._check_surroundings(changed, self._lines.keys())
+            self._put_flow(changed)
+
+    def new_flow(self, make: Callable[[int, int], Flow], wanted: int | None = None) -> Flow:
+        """Adds the flow that ``make`` gives, of a flow id and the first of the task ids that are free.
+
+        The flow id is the wanted one, if it is free.
+        """
+        with self.lock:
+            taken = self._lines.keys()
+            flow_id = self._highest_flow + 1 if wanted is None or wanted in taken else wanted
+            flow = make(flow_id, self._highest_task + 1)
+            self.add_flows([flow])
+            return flow
+
+    def delete_flow(self, flow_id: int) -> None:
+        """Removes a flow, its instances and its copies. Raises ReliedOn, StillRunning, and KeyError for no such
+        flow.
+        """
+        with self.lock:
+            line = self._lines[flow_id]
+            if any(link.flow_id == flow_id for other in self._others(flow_id) for link in other.links):
+                raise ReliedOn(flow_id)
+            self._settle(line)
+            if any(run.started_at is not None for run in line.unended):
+                raise StillRunning(flow_id)
+            gone = {flow_id} | {flow.flow_id for flow in self.flows() if flow.copy_of == flow_id}
+            self._lines = {kept: one for kept, one in self._lines.items() if kept not in gone}
+            self._runs = {kept: run for kept, run in self._runs.items() if run.flow.flow_id not in gone}
+            self._tasks = {kept: (run, task) for kept, (run, task) in self._tasks.items() if run.id in self._runs}
+
+    def name_is_taken(self, name: str, but_by: int | None = None) -> bool:
+        """Whether another flow has that name."""
+        return any(flow.name == name and flow.copy_of is None and flow.flow_id != but_by for flow in self.flows())
+
+    def task_ids(self) -> set[int]:
+        """The tasks of all flows."""
+        return {task for flow in self.flows() for task in flow.tasks}
+
+    def linked_tasks(self, flow_id: int) -> set[int]:
+        """The tasks of a flow that other flows rely on."""
+        links = [link for other in self._others(flow_id) for link in other.links]
+        return {link.task_id for link in links if link.flow_id == flow_id and link.task_id is not None}
+
+    def directories(self) -> list[Directory]:
+        """All directories, in the order in which they were made; the first is the root."""
+        with self.lock:
+            return list(self._directories.values())
+
+    def add_directory(self, title: str, parent: str = ROOT, id: str | None = None) -> Directory:
+        """Makes a directory. Raises KeyError for no such parent, SameName."""
+        with self.lock:
+            self._directories[parent]
+            if any(one.parent == parent and one.title == title for one in self._directories.values()):
+                raise SameName(f"there is a directory {title!r} in that place")
+            made = Directory(id or secrets.token_hex(16), title, parent)
+            self._directories[made.id] = made
+            return made
+
+    def run_schedule(self, flow_id: int, trigger_time: int) -> Instance | None:
+        """What the schedule of a flow does at a time. None where it starts nothing: it is off, or does not hold yet, or
+        the flow has none. Raises Conflict, and KeyError for no such flow.
+        """
+        with self.lock:
+            flow = self._lines[flow_id].flow
+            day = datetime.fromtimestamp(trigger_time / 1000, self._config.zone)
+            if flow.type != PERIODIC or not flow.active or f"{day:%Y-%m-%d}" < flow.start_time:
+                return None
+            return self.trigger(flow_id, None, trigger_time, type=PERIODIC)
 
     def trigger(
         self,
@@ -285,7 +320,7 @@ class World:
         """Makes an instance. Raises Conflict where the minute rule forbids it, KeyError for no such flow or
         task.
         """
-        with self._lock:
+        with self.lock:
             line = self._lines[flow_id]
             flow = line.flow
             if from_task_id is not None and from_task_id not in flow.tasks:
@@ -308,7 +343,7 @@ class World:
 
     def put(self, run: Run) -> None:
         """Takes in an instance that was made before, of this flow or one that had its id."""
-        with self._lock:
+        with self.lock:
             line = self._lines[run.flow.flow_id]
             line.minutes.add(_minute(run.trigger_time))
             line.last_triggered = max(run.created_at, line.last_triggered or 0)
@@ -321,7 +356,7 @@ class World:
 
     def runs(self) -> list[Run]:
         """All instances as they are kept, in order of arrival, brought up to the present."""
-        with self._lock:
+        with self.lock:
             for run in self._runs.values():
                 self._bring_up(run)
             return [
@@ -330,13 +365,13 @@ class World:
 
     def instance(self, instance_id: str) -> Instance | None:
         """The instance as it is, without counting as a poll; None where there is none."""
-        with self._lock:
+        with self.lock:
             run = self._runs.get(instance_id)
             return self._picture(run) if run else None
 
     def instances(self, flow_id: int | None = None) -> list[Instance]:
         """All instances (of a flow), in order of arrival, without counting as a poll."""
-        with self._lock:
+        with self.lock:
             runs = [run for run in self._runs.values() if flow_id in (None, run.flow.flow_id)]
             return [self._picture(run) for run in runs]
 
@@ -346,7 +381,7 @@ class World:
         Polling one that waits for its turn moves on the one that runs: else a flow that somebody else
         triggered would never make room.
         """
-        with self._lock:
+        with self.lock:
             run = self._runs.get(instance_id)
             if run is None:
                 return None
@@ -365,7 +400,7 @@ class World:
         Being asked for is a poll like any other, else a client that follows many instances by lists would
         wait for ever. ``sorters`` are keys, and whether each descends.
         """
-        with self._lock:
+        with self.lock:
             found: list[Run] = []
             for run in filter(asked_for, list(self._runs.values())):
                 self._poll(run)
@@ -377,12 +412,12 @@ class World:
 
     def flow_of(self, instance: Instance) -> Flow:
         """The flow as it was when the instance was made."""
-        with self._lock:
+        with self.lock:
             return self._runs[instance.id].flow
 
     def task(self, task_instance_id: str) -> tuple[Instance, Node] | None:
         """The node of that task instance id, with its instance; None where there is none."""
-        with self._lock:
+        with self.lock:
             if task_instance_id not in self._tasks:
                 return None
             run, task_id = self._tasks[task_instance_id]
@@ -394,7 +429,7 @@ class World:
 
         False where there is none.
         """
-        with self._lock:
+        with self.lock:
             run = self._runs.get(instance_id)
             if run is None:
                 return False
@@ -409,8 +444,8 @@ class World:
         """Ends an instance by hand. Raises ValueError for a status that is no end, KeyError for no such
         thing.
         """
-        _known_end(status)
-        with self._lock:
+        known_end(status)
+        with self.lock:
             run = self._runs[instance_id]
             if failed_task is not None and failed_task not in run.nodes:
                 raise KeyError(failed_task)
@@ -422,12 +457,28 @@ class World:
         """Fixes what one node shows, whatever the progress. Raises ValueError, KeyError."""
         if status not in STATUS_CODES:
             raise ValueError(f"a status is one of {', '.join(STATUS_CODES)}, not {status!r}")
-        with self._lock:
+        with self.lock:
             run = self._runs[instance_id]
             if task_id not in run.nodes:
                 raise KeyError(task_id)
             run.set_by_hand[task_id] = run.nodes[task_id] = status
             run.share = None
+
+    def _put_flow(self, flow: Flow) -> None:
+        self._lines.setdefault(flow.flow_id, _Line(flow)).flow = flow
+        # Not what is free: an id that a deleted flow had is not given to another one.
+        self._highest_flow = max(self._highest_flow, flow.flow_id)
+        self._highest_task = max(self._highest_task, *flow.tasks, 0)
+
+    def _check_surroundings(self, flow: Flow, flow_ids: Collection[int]) -> None:
+        missing = {link.flow_id for link in flow.links} - set(flow_ids)
+        if missing:
+            raise ValueError(f"there is no flow {missing.pop()} for flow {flow.flow_id} to rely on")
+        if flow.directory not in self._directories:
+            raise ValueError(f"there is no directory {flow.directory!r} for flow {flow.flow_id}")
+
+    def _others(self, flow_id: int) -> list[Flow]:
+        return [flow for flow in self.flows() if flow.copy_of is None and flow.flow_id != flow_id]
 
     def _new_id(self, line: _Line, trigger_time: int, now: int, *, periodic: bool) -> str:
         flow_id = line.flow.flow_id
@@ -520,11 +571,6 @@ class World:
         line.free_since = max(line.free_since, at)
 
 
-def _known_end(status: str) -> None:
-    if status not in END_STATUSES:
-        raise ValueError(f"an instance ends as one of {', '.join(END_STATUSES)}, not {status!r}")
-
-
 def _minute(trigger_time: int) -> int:
     return trigger_time // MINUTE_MS * MINUTE_MS
 
@@ -575,48 +621,3 @@ def _node_at(levels_passed: float, *, ended: bool, started: bool) -> str:
     if ended or levels_passed >= 1:
         return "SUCCESS"
     return "RUNNING" if started and levels_passed >= 0 else "INIT"
-
-
-class FlowDescription(TypedDict, total=False):
-    """A flow in the form that is easy to write; see ``Flow``."""
-
-    name: str
-    tasks: Mapping[int, str] | Sequence[int]
-    relations: Iterable[tuple[int, int]]
-    owner: str | None
-    locked: bool
-    progress: ProgressLike | Progress | None
-    ends_as: str
-    failing_task: int | None
-    logs: Mapping[int, str]
-    parameters: Mapping[str, str]
-    cycle: str
-    type: int
-
-
-def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
-    """The flow described: tasks may be a list, relations left out make a chain. Raises ValueError."""
-    unknown = description.keys() - FlowDescription.__annotations__.keys()
-    if unknown:
-        names = ", ".join(FlowDescription.__annotations__)
-        raise ValueError(f"a flow has no {', '.join(sorted(unknown))}; it has {names}")
-    tasks = description.get("tasks", ())
-    named = dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks}
-    ids = list(named)
-    edges = description.get("relations", pairwise(ids))
-    progress = description.get("progress")
-    return Flow(
-        flow_id=flow_id,
-        name=description.get("name", f"flow-{flow_id}"),
-        tasks=MappingProxyType(named),
-        relations=tuple((source, target) for source, target in edges),
-        owner=description.get("owner"),
-        locked=description.get("locked", False),
-        progress=None if progress is None else Progress.parse(progress),
-        ends_as=description.get("ends_as", "SUCCESS"),
-        failing_task=description.get("failing_task"),
-        logs=dict(description.get("logs", {})),
-        parameters=dict(description.get("parameters", {})),
-        cycle=description.get("cycle", "D"),
-        type=description.get("type", 0),
-    )

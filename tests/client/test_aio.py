@@ -23,7 +23,7 @@ from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.exchange import Gateway, Retry, Tenant
 from airflow_provider_enos.protocol.messages import Call, Request, Response
 from airflow_provider_enos.protocol.models import FlowStatus
-from airflow_provider_enos.protocol.paging import all_instances
+from airflow_provider_enos.protocol.paging import all_entries
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 
 TIME = 1594016819108
@@ -205,7 +205,7 @@ def test_procedures_run_too(sim: EnosSimulator) -> None:
         async with AsyncClient(settings_for(sim)) as client:
             return len(
                 await client.run(
-                    all_instances(
+                    all_entries(
                         lambda page_no: calls.list_flow_instances(
                             type=0, from_trigger_time=0, to_trigger_time=2 * TIME, page_no=page_no, page_size=2
                         ),

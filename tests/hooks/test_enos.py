@@ -369,6 +369,12 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "time_zone": ("GMT+8", "GMT-11"),
     "cancel_takes": (0.0, 60.0),
     "clock_skew": (0.0, 3600.0, -3600.0),
+    "search_first_page": (1, 0),
+    "search_sorters": ("either", "snake", "camel"),
+    "directory_type_as": ("int", "str"),
+    "edit_copy": ("temporary", "same"),
+    "task_types_as": ("str", "int"),
+    "import_needs_desc": (False, True),
 }
 NOT_FOR_THE_HOOK = {"id_style"}
 """A hook gives the id that EnOS gives; who predicts ids is the operator."""

@@ -20,7 +20,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Call
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_instances
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
 
 
 def call_for(page_no: int, page_size: int = PAGE_SIZE) -> Call[FlowInstancePage]:
@@ -49,7 +49,7 @@ REFUSED = api_error(EnosRequestError, 62102)
 @pytest.fixture
 def run(play: Any) -> Callable[..., Any]:
     """Plays it with pages of two."""
-    return lambda answers: play(all_instances(call_for, 2), answers)
+    return lambda answers: play(all_entries(call_for, 2), answers)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_each_instance_once(play: Any, n: int, size: int, first: int, page_0: An
         start = (number - first) * given_size
         return page(*range(n)[start : start + given_size], count=count)
 
-    found = play(all_instances(partial(call_for, page_size=size), size), answer).value
+    found = play(all_entries(partial(call_for, page_size=size), size), answer).value
     assert names(found) == [str(number) for number in range(n)]
     assert len(asked) <= n // given_size + 3
     assert len(set(asked)) == len(asked)

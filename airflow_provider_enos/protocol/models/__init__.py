@@ -1,0 +1,85 @@
+"""What EnOS's answers mean. Parsed once, here; the rest of the package never sees the wire format.
+
+The wire is loose: ids come as numbers or text, structures as objects or as JSON text, keys of a graph in camelCase
+or snake_case, one object sometimes as a list of one. All of these are read. What is missing or of another shape is
+an ``EnosReplyError`` that names the field.
+"""
+
+from airflow_provider_enos.protocol.models.answers import (
+    AccessToken,
+    current_time_of,
+    directory_id_of,
+    flow_id_of,
+    flow_instance_id_of,
+    log_of,
+    nothing,
+    time_zone_of,
+)
+from airflow_provider_enos.protocol.models.directories import Directory, directories_of
+from airflow_provider_enos.protocol.models.exports import (
+    ExportedRelation,
+    ExportedTask,
+    FlowExport,
+    FlowLink,
+    LinkRelation,
+    TaskLink,
+)
+from airflow_provider_enos.protocol.models.fields import Fields, one
+from airflow_provider_enos.protocol.models.flows import (
+    Cycle,
+    Flow,
+    FlowNode,
+    FlowPage,
+    FlowReference,
+    FlowSummary,
+    FlowType,
+    MyFlow,
+    Relation,
+    my_flows_of,
+    pairs,
+)
+from airflow_provider_enos.protocol.models.instances import (
+    FlowInstance,
+    FlowInstanceNode,
+    FlowInstancePage,
+    TaskInstance,
+)
+from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome
+
+__all__ = [
+    "AccessToken",
+    "Cycle",
+    "Directory",
+    "ExportedRelation",
+    "ExportedTask",
+    "Fields",
+    "Flow",
+    "FlowExport",
+    "FlowInstance",
+    "FlowInstanceNode",
+    "FlowInstancePage",
+    "FlowLink",
+    "FlowNode",
+    "FlowPage",
+    "FlowReference",
+    "FlowStatus",
+    "FlowSummary",
+    "FlowType",
+    "LinkRelation",
+    "MyFlow",
+    "Outcome",
+    "Relation",
+    "TaskInstance",
+    "TaskLink",
+    "current_time_of",
+    "directories_of",
+    "directory_id_of",
+    "flow_id_of",
+    "flow_instance_id_of",
+    "log_of",
+    "my_flows_of",
+    "nothing",
+    "one",
+    "pairs",
+    "time_zone_of",
+]

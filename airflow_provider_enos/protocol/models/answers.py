@@ -1,0 +1,72 @@
+"""Answers that are one value: ids, logs, times, tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_enos.errors import EnosReplyError
+from airflow_provider_enos.protocol.models.fields import Fields, one, shown, whole_number
+from airflow_provider_enos.protocol.text import is_instance_id
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What the token service gives. ``expire`` is the seconds it still lives."""
+
+    value: str
+    expire: float
+
+    def __repr__(self) -> str:
+        return f"AccessToken(expire={self.expire})"
+
+    @classmethod
+    def parse(cls, data: object) -> AccessToken:
+        fields = Fields(data, "access token", show_values=False)
+        value = fields.text("accessToken")
+        if not value.isascii() or not value.isprintable() or not value.strip():
+            raise EnosReplyError("access token: accessToken is not a printable text")
+        return cls(value=value, expire=float(fields.number("expire")))
+
+
+def flow_instance_id_of(data: object) -> str:
+    """The id in the answer to a trigger."""
+    flow_instance_id = Fields(data, "answer to the trigger").text("flowInstanceId")
+    if not is_instance_id(flow_instance_id):
+        raise EnosReplyError(f"answer to the trigger: flowInstanceId: {shown(flow_instance_id)} is no instance id")
+    return flow_instance_id
+
+
+def flow_id_of(data: object) -> int:
+    """The id in the answer of Import Flow and Save Flow."""
+    return Fields(one(data, "answer with a flow"), "answer with a flow").number("flowId")
+
+
+def directory_id_of(data: object) -> str:
+    """The id in the answer of Create Directory."""
+    fields = Fields(one(data, "answer with a directory"), "answer with a directory")
+    directory_id = fields.text("dirId")
+    if not directory_id.strip():
+        raise fields.wrong("dirId", "the id of a directory", directory_id)
+    return directory_id
+
+
+def log_of(data: object) -> str:
+    """The text in the answer of Get Task Instance Log."""
+    return Fields(data, "task instance log").text("log", "")
+
+
+def current_time_of(data: object) -> int:
+    """Epoch milliseconds in the answer of Get Current Time."""
+    number = whole_number(data)
+    if number is None:
+        raise EnosReplyError(f"current time: expected epoch milliseconds, got {shown(data)}")
+    return number
+
+
+def time_zone_of(data: object) -> str:
+    """The zone in the answer of Get Timezone, such as ``GMT+8``."""
+    return Fields(data, "time zone").text("timezone")
+
+
+def nothing(data: object) -> None:
+    """For operations that answer nothing of interest."""

@@ -1,0 +1,143 @@
+"""Flow and task instances: what has run, or runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters
+from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInstanceNode:
+    """A task node in the graph of a flow instance."""
+
+    task_instance_id: str
+    task_id: int | None
+    task_name: str
+    node_id: str
+    status: FlowStatus | None
+
+    def __str__(self) -> str:
+        return f"{self.task_name} ({self.task_instance_id})"
+
+    @classmethod
+    def parse(cls, data: object) -> FlowInstanceNode:
+        fields = Fields(data, "task of the graph")
+        status = fields.any("status")
+        return cls(
+            task_instance_id=fields.text("taskInstId", ""),
+            task_id=fields.number("taskId", None),
+            task_name=fields.text("taskName", ""),
+            node_id=fields.text("nodeId", ""),
+            status=None if status in (None, "") else FlowStatus(status),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInstance:
+    """One run of a flow. Times are the texts that EnOS sends: their zone is not documented."""
+
+    flow_instance_id: str
+    status: FlowStatus
+    flow_id: int | None
+    flow_name: str
+    trigger_time: str | None
+    start_time: str | None
+    end_time: str | None
+    created_time: str | None
+    business_date: str | None
+    owner: str
+    cycle: str
+    parameters: tuple[tuple[str, str], ...]
+    is_cancelled: bool
+    nodes: tuple[FlowInstanceNode, ...]
+
+    @classmethod
+    def parse(cls, data: object) -> FlowInstance:
+        fields = Fields(one(data, "flow instance"), "flow instance")
+        graph = fields.decoded("graph")
+        return cls(
+            flow_instance_id=fields.text("instanceId"),
+            status=status_of(fields, "status"),
+            flow_id=fields.number("flowId", None),
+            flow_name=fields.text("flowName", ""),
+            trigger_time=fields.text("triggerTime", None),
+            start_time=fields.text("startTime", None),
+            end_time=fields.text("endTime", None),
+            created_time=fields.text("timestamp", None),
+            business_date=fields.text("calDt", None),
+            owner=fields.text("owner", ""),
+            cycle=fields.text("cycle", ""),
+            parameters=parameters(fields.decoded("parameters")),
+            is_cancelled=fields.flag("isCancelled"),
+            nodes=tuple(FlowInstanceNode.parse(task) for task in graph_list(graph, "tasks")),
+        )
+
+    def nodes_with(self, outcome: Outcome) -> tuple[FlowInstanceNode, ...]:
+        """The nodes whose status has this outcome, in the order of the graph."""
+        return tuple(node for node in self.nodes if node.status and node.status.outcome is outcome)
+
+    @property
+    def working_nodes(self) -> tuple[FlowInstanceNode, ...]:
+        """The nodes that are running at this moment."""
+        return tuple(node for node in self.nodes if node.status is FlowStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInstancePage:
+    """One page of List Flow Instances. Whether ``count`` is the total is not documented: do not rely on it."""
+
+    instances: tuple[FlowInstance, ...]
+    count: int | None
+
+    @classmethod
+    def parse(cls, data: object) -> FlowInstancePage:
+        fields = Fields({"flowInsts": None} if data in (None, "", []) else data, "page of flow instances")
+        return cls(
+            instances=tuple(FlowInstance.parse(item) for item in fields.list("flowInsts", empty=True)),
+            count=fields.number("count", None),
+        )
+
+    @property
+    def entries(self) -> tuple[tuple[str, FlowInstance], ...]:
+        """What is on the page, each with its id."""
+        return tuple((instance.flow_instance_id, instance) for instance in self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInstance:
+    """One run of one task node."""
+
+    task_instance_id: str
+    status: FlowStatus
+    task_id: int | None
+    task_name: str
+    flow_instance_id: str
+    trigger_time: str | None
+    start_time: str | None
+    end_time: str | None
+    run_number: int | None
+    retry_number: int | None
+    retry_limit: int | None
+    is_timeout: bool
+    command: str
+
+    @classmethod
+    def parse(cls, data: object) -> TaskInstance:
+        fields = Fields(one(data, "task instance"), "task instance")
+        return cls(
+            task_instance_id=fields.text("instanceId"),
+            status=status_of(fields, "status"),
+            task_id=fields.number("taskId", None),
+            task_name=fields.text("taskName", ""),
+            flow_instance_id=fields.text("flowInstId", ""),
+            trigger_time=fields.text("triggerTime", None),
+            start_time=fields.text("startTime", None),
+            end_time=fields.text("endTime", None),
+            run_number=fields.number("runNum", None),
+            retry_number=fields.number("recallNum", None),
+            retry_limit=fields.number("recallLimit", None),
+            is_timeout=fields.flag("isTimeout"),
+            command=fields.text("cmd", ""),
+        )

@@ -1,0 +1,226 @@
+"""What a flow is: its nodes, how they hang together, what it relies on, and what becomes of its instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypedDict, Unpack
+
+from airflow_provider_enos.simulator.config import Progress, ProgressLike
+from airflow_provider_enos.simulator.directories import ROOT
+
+END_STATUSES = ("SUCCESS", "FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL", "SKIP")
+MANUAL, PERIODIC, TEMPORARY = 0, 1, 2
+
+_FIRST_OF_JULY_2020_MS = 1_593_561_600_000
+
+
+class Edge(NamedTuple):
+    """One node runs after another."""
+
+    source: int
+    target: int
+    rerun: bool = False
+    gap: str = ""
+    """``cycleGap``; empty for the same cycle, which is shown as ``D0`` and the like."""
+
+
+class Link(NamedTuple):
+    """What a flow relies on: another flow, or one task of it."""
+
+    link_id: str
+    flow_id: int
+    task_id: int | None = None
+
+
+class LinkEdge(NamedTuple):
+    """A node runs after what a link stands for."""
+
+    link_id: str
+    target: int
+    rerun: bool = False
+    gap: str = ""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A workflow. Its names are those of ``FlowDescription``."""
+
+    flow_id: int
+    name: str
+    tasks: Mapping[int, str]
+    relations: tuple[Edge, ...] = ()
+    owner: str | None = None
+    """One name, or several joined by ``;``. None: whoever the simulator's user is."""
+    locked: bool = False
+    progress: Progress | None = None
+    """None: the simulator's."""
+    ends_as: str = "SUCCESS"
+    failing_task: int | None = None
+    """The node that ends badly where ``ends_as`` is bad; None: the last one to run."""
+    logs: Mapping[int, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    cycle: str = "D"
+    type: int = MANUAL
+    active: bool = True
+    """Whether its schedule is on."""
+    freq: str = "0 0 0 * * ? *"
+    desc: str = ""
+    start_time: str = "2020-07-01"
+    """The day from which its schedule holds."""
+    visitors: str = ""
+    do_as: str = "data_simulator"
+    alert_mode: int = 0
+    sync_type: int = 0
+    entry: int = 0
+    queue: str = ""
+    creator: str | None = None
+    """None: the owner."""
+    updated_by: str | None = None
+    """None: the owner."""
+    created_at: int = _FIRST_OF_JULY_2020_MS
+    updated_at: int = _FIRST_OF_JULY_2020_MS
+    directory: str = ROOT
+    links: tuple[Link, ...] = ()
+    link_edges: tuple[LinkEdge, ...] = ()
+    details: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """What was imported of a node, in the names of Export Flow."""
+    places: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """Where a node was drawn."""
+    copy_of: int | None = None
+    """The flow that this temporary copy was made of, to be edited."""
+
+    def __post_init__(self) -> None:
+        known_end(self.ends_as)
+        strangers = {task for edge in self.relations for task in edge[:2]}
+        strangers |= {edge.target for edge in self.link_edges} | {*self.logs, *self.details, *self.places}
+        if self.failing_task is not None:
+            strangers.add(self.failing_task)
+        strangers -= set(self.tasks)
+        if strangers:
+            raise ValueError(f"flow {self.flow_id} has no task {', '.join(map(str, sorted(strangers)))}")
+        unlinked = {edge.link_id for edge in self.link_edges} - {link.link_id for link in self.links}
+        if unlinked:
+            raise ValueError(f"flow {self.flow_id} has no link {', '.join(sorted(unlinked))}")
+        self.levels(set(self.tasks))
+
+    def downstream(self, task_id: int) -> set[int]:
+        """The task and everything that runs after it."""
+        found = {task_id}
+        fresh = {task_id}
+        while fresh:
+            fresh = {edge.target for edge in self.relations if edge.source in fresh} - found
+            found |= fresh
+        return found
+
+    def levels(self, tasks: set[int]) -> dict[int, int]:
+        """For each of these tasks, how many others run one after another before it. Raises ValueError on a
+        cycle.
+        """
+        before: dict[int, set[int]] = {task: set() for task in self.tasks if task in tasks}
+        for edge in self.relations:
+            if edge.source in tasks and edge.target in tasks:
+                before[edge.target].add(edge.source)
+        levels: dict[int, int] = {}
+        try:
+            for task in TopologicalSorter(before).static_order():
+                levels[task] = max((levels[other] + 1 for other in before[task]), default=0)
+        except CycleError as error:
+            raise ValueError(f"the relations of flow {self.flow_id} go round in a circle") from error
+        return levels
+
+    def owners(self, user_id: str) -> list[str]:
+        """The names of its owners, where ``user_id`` is the simulator's user."""
+        return names_in(self.owner or user_id)
+
+
+def known_end(status: str) -> None:
+    """Raises ValueError for a status that is no end of an instance."""
+    if status not in END_STATUSES:
+        raise ValueError(f"an instance ends as one of {', '.join(END_STATUSES)}, not {status!r}")
+
+
+def names_in(text: str) -> list[str]:
+    """User names that are joined by ``;``."""
+    return [name for name in text.split(";") if name]
+
+
+class FlowDescription(TypedDict, total=False):
+    """A flow in the form that is easy to write; see ``Flow``."""
+
+    name: str
+    tasks: Mapping[int, str] | Sequence[int]
+    relations: Iterable[Sequence[Any]]
+    owner: str | None
+    locked: bool
+    progress: ProgressLike | Progress | None
+    ends_as: str
+    failing_task: int | None
+    logs: Mapping[int, str]
+    parameters: Mapping[str, str]
+    cycle: str
+    type: int
+    active: bool
+    freq: str
+    desc: str
+    start_time: str
+    visitors: str
+    do_as: str
+    alert_mode: int
+    sync_type: int
+    entry: int
+    queue: str
+    creator: str | None
+    updated_by: str | None
+    created_at: int
+    updated_at: int
+    directory: str
+    links: Iterable[Sequence[Any]]
+    link_edges: Iterable[Sequence[Any]]
+    details: Mapping[int, Mapping[str, Any]]
+    places: Mapping[int, Sequence[float]]
+    copy_of: int | None
+
+
+_AS_THEY_ARE: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("cycle", "freq", "desc", "start_time", "visitors", "do_as", "queue", "directory", "ends_as"), str),
+    **dict.fromkeys(("type", "alert_mode", "sync_type", "entry", "created_at", "updated_at"), int),
+    **dict.fromkeys(("locked", "active"), bool),
+    **dict.fromkeys(("owner", "creator", "updated_by"), (str, type(None))),
+    **dict.fromkeys(("failing_task", "copy_of"), (int, type(None))),
+}
+
+
+def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
+    """The flow described: tasks may be a list, relations left out make a chain. Raises ValueError."""
+    unknown = description.keys() - FlowDescription.__annotations__.keys()
+    if unknown:
+        names = ", ".join(FlowDescription.__annotations__)
+        raise ValueError(f"a flow has no {', '.join(sorted(unknown))}; it has {names}")
+    tasks = description.get("tasks", ())
+    named = dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks}
+    progress = description.get("progress")
+    return Flow(
+        flow_id=flow_id,
+        name=description.get("name", f"flow-{flow_id}"),
+        tasks=MappingProxyType(named),
+        relations=tuple(Edge(*edge) for edge in description.get("relations", pairwise(named))),
+        progress=None if progress is None else Progress.parse(progress),
+        logs=dict(description.get("logs", {})),
+        parameters=dict(description.get("parameters", {})),
+        links=tuple(Link(*link) for link in description.get("links", ())),
+        link_edges=tuple(LinkEdge(*edge) for edge in description.get("link_edges", ())),
+        details={task: dict(known) for task, known in description.get("details", {}).items()},
+        places={task: (float(x), float(y)) for task, (x, y) in description.get("places", {}).items()},
+        **{name: _checked(name, value) for name, value in description.items() if name in _AS_THEY_ARE},
+    )
+
+
+def _checked(name: str, value: Any) -> Any:
+    kinds = _AS_THEY_ARE[name]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        raise ValueError(f"{name} of a flow cannot be {value!r}")
+    return value

@@ -1,0 +1,303 @@
+"""What replies look like."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from airflow_provider_enos.simulator.config import Config
+from airflow_provider_enos.simulator.flows import Edge, Flow, LinkEdge
+from airflow_provider_enos.simulator.operations.registry import Ask, ServiceRefused
+from airflow_provider_enos.simulator.state import STATUS_CODES, Instance, Node
+
+_SHELL = 3
+_CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
+_RUN_MODE = json.dumps({"taskMode": 1, "cpu": 0.6, "memory": 1.1, "maxParallel": 0, "keyType": 0})
+
+
+def listed_data(ask: Ask, instance: Instance) -> dict[str, object]:
+    """FlowInstance, as List Flow Instances shows it."""
+    data = instance_data(ask, instance, listed=True)
+    left_out = ("alertMode", "calDt")
+    return {name: value for name, value in data.items() if name not in left_out} | {"isCancelled": instance.cancelled}
+
+
+def instance_data(ask: Ask, instance: Instance, *, listed: bool = False) -> dict[str, object]:
+    """FlowInstance, as Get Flow Instance shows it."""
+    config, flow = ask.config, ask.world.flow_of(instance)
+    business_day = datetime.fromtimestamp(instance.trigger_time / 1000, config.zone) - timedelta(days=1)
+    return {
+        "instanceId": instance.id,
+        "flowId": id_as_set(config, flow.flow_id),
+        "flowName": flow.name,
+        "freq": flow.freq,
+        "cycle": flow.cycle,
+        "parameters": parameters_text(instance.parameters),
+        "doAs": flow.do_as,
+        "graph": _graph_as_set(config, _instance_graph(ask, flow, instance, with_status=not listed)),
+        "status": STATUS_CODES[instance.status],
+        "statusDesc": instance.status,
+        "triggerTime": time_text(config, instance.trigger_time),
+        "startTime": time_text(config, instance.started_at),
+        "endTime": time_text(config, instance.ended_at),
+        "timestamp": f"{time_text(config, instance.created_at)}.0",
+        "virtual": False,
+        "owner": owner_name(config, flow),
+        "alertMode": flow.alert_mode,
+        "calDt": f"{business_day:%Y-%m-%d}",
+        "hasEditPri": is_owner(config, flow),
+        "hasReadPri": True,
+    }
+
+
+def flow_data(ask: Ask, flow: Flow) -> dict[str, object]:
+    """Flow, as Get Flow shows it."""
+    config = ask.config
+    return {
+        "flowId": id_as_set(config, flow.flow_id),
+        "flowName": flow.name,
+        "active": int(flow.active),
+        "creator": flow.creator or owner_name(config, flow),
+        "updateUser": flow.updated_by or owner_name(config, flow),
+        "createTime": f"{time_text(config, flow.created_at)}.0",
+        "updateTime": f"{time_text(config, flow.updated_at)}.0",
+        "freq": flow.freq,
+        "cycle": flow.cycle,
+        "parameters": parameters_text(flow.parameters),
+        "owner": owners_text(config, flow),
+        "visitor": flow.visitors,
+        "doAs": flow.do_as,
+        "alertMode": flow.alert_mode,
+        "entry": flow.entry,
+        "type": flow.type,
+        "syncType": flow.sync_type,
+        "graph": _graph_as_set(config, _flow_graph(ask, flow)),
+        "desc": flow.desc,
+        "startTime": flow.start_time,
+        "virtual": False,
+        "locked": flow.locked,
+        "hasEditPri": is_owner(config, flow),
+        "hasReadPri": True,
+        "isUserLocked": ask.world.user_locked,
+    }
+
+
+def _instance_graph(ask: Ask, flow: Flow, instance: Instance, *, with_status: bool) -> dict[str, object]:
+    tasks = []
+    for place, node in enumerate(instance.nodes):
+        task = _graph_task(ask.config, flow, node.task_id, place) | {"taskInstId": node.task_instance_id}
+        # The documentation's lists show nodes without a status.
+        tasks.append(task | {"status": node.status} if with_status else task)
+    return _graph_head(ask.config, flow) | {
+        "id": id_as_set(ask.config, flow.flow_id),
+        "instId": instance.id,
+        "parameters": parameters_text(instance.parameters),
+        "tasks": tasks,
+        "flows": [shown | {"flowInstId": "", "status": "NONE"} for shown in _graph_flows(ask, flow)],
+    }
+
+
+def _flow_graph(ask: Ask, flow: Flow) -> dict[str, object]:
+    return _graph_head(ask.config, flow) | {
+        "parameters": parameters_text(flow.parameters),
+        "type": flow.type,
+        "visitors": flow.visitors,
+        "startTime": flow.start_time,
+        "syncType": flow.sync_type,
+        "queue": flow.queue,
+        "desc": flow.desc,
+        "active": int(flow.active),
+        "tasks": [_graph_task(ask.config, flow, task, place) for place, task in enumerate(flow.tasks)],
+        "flows": _graph_flows(ask, flow),
+    }
+
+
+def _graph_head(config: Config, flow: Flow) -> dict[str, object]:
+    linked = {link.link_id: link.flow_id for link in flow.links}
+    edges: list[tuple[str, Edge | LinkEdge]] = [(f"t_{edge.source}", edge) for edge in flow.relations]
+    edges += [(f"f_{linked[edge.link_id]}", edge) for edge in flow.link_edges]
+    return {
+        "creator": flow.creator or owner_name(config, flow),
+        "freq": flow.freq,
+        "alertMode": flow.alert_mode,
+        "owners": owners_text(config, flow),
+        "cycle": flow.cycle,
+        "doAs": flow.do_as,
+        "name": flow.name,
+        "relations": [
+            {
+                "cycleGap": edge.gap or f"{flow.cycle}0",
+                "source": source,
+                "target": f"t_{edge.target}",
+                "rerun": edge.rerun,
+            }
+            for source, edge in edges
+        ],
+    }
+
+
+def _graph_task(config: Config, flow: Flow, task_id: int, place: int) -> dict[str, object]:
+    x, y = flow.places.get(task_id, (120.0 + 160.0 * place, 80.0))
+    return {
+        "taskName": flow.tasks[task_id],
+        "taskId": id_as_set(config, task_id),
+        "nodeId": f"t_{task_id}",
+        "x": x,
+        "y": y,
+    }
+
+
+def _graph_flows(ask: Ask, flow: Flow) -> list[dict[str, object]]:
+    shown: list[dict[str, object]] = []
+    for place, flow_id in enumerate(dict.fromkeys(link.flow_id for link in flow.links)):
+        other = ask.world.flow(flow_id)
+        shown.append(
+            {
+                "flowId": id_as_set(ask.config, flow_id),
+                "flowName": other.name if other else "",
+                "nodeId": f"f_{flow_id}",
+                "isVirtual": False,
+                "x": 120.0 + 160.0 * place,
+                "y": 0.0,
+            }
+        )
+    return shown
+
+
+def task_data(config: Config, flow: Flow, instance: Instance, node: Node) -> dict[str, object]:
+    """TaskInstance, as Get Task Instance shows it."""
+    details = task_details(config, flow, node.task_id)
+    has_run = node.status not in ("INIT", "WAIT", "READY", "SKIP")
+    over = has_run and node.status != "RUNNING"
+    created = datetime.fromtimestamp(instance.created_at / 1000, UTC)
+    return {
+        "instanceId": node.task_instance_id,
+        "taskId": id_as_set(config, node.task_id),
+        "taskName": node.name,
+        "cycle": flow.cycle,
+        "status": STATUS_CODES[node.status],
+        "runNum": 1 if has_run else 0,
+        "type": 7,
+        "syncType": None,
+        "freq": None,
+        "ifPre": 0,
+        "stsDesc": node.status,
+        "recallNum": 0,
+        "triggerTime": time_text(config, instance.trigger_time),
+        "timeout": details["timeout"],
+        "recallLimit": details["retryLimit"],
+        "recallInterval": details["retryInterval"],
+        "startTime": time_text(config, instance.started_at if has_run else None),
+        "endTime": time_text(config, instance.ended_at or instance.started_at if over else None),
+        "timeStamp": _java_date(created),
+        "isTimeout": node.status == "TIMEOUT",
+        "flowInstId": instance.id,
+        "doAs": flow.do_as,
+        "alert": False,
+        "runMode": details["runMode"],
+        "cmd": details["cmd"],
+        "hasResourceBefore": False,
+        "resourceName": "",
+        "fileName": "",
+        "resourceVersion": "",
+    }
+
+
+def task_details(config: Config, flow: Flow, task_id: int) -> dict[str, Any]:
+    """Task, as Export Flow shows it."""
+    name = flow.tasks[task_id]
+    return {
+        "name": name,
+        "resource": "default",
+        "type": "COMMAND" if config.task_types_as == "str" else _SHELL,
+        "runMode": _RUN_MODE,
+        "syncType": 0,
+        "cmd": f"python {name}.py",
+        "submitter": flow.do_as,
+        "filePackage": "",
+        "cron": flow.freq,
+        "priorityLevel": 0,
+        "timeout": 300,
+        "retryLimit": 3,
+        "retryInterval": 0,
+        "successCode": "0",
+        "asLink": False,
+        **flow.details.get(task_id, {}),
+    }
+
+
+def task_log(config: Config, flow: Flow, node: Node, started_at: int) -> str:
+    """What Get Task Instance Log shows of a node that has run."""
+    ruler = "=" * 60
+    command = task_details(config, flow, node.task_id)["cmd"]
+    started = _java_date(datetime.fromtimestamp(started_at / 1000, UTC))
+    head = (
+        f"run  num:\t1\ninstance:\t{node.task_instance_id}\ncmdline:\t{command}\n"
+        f"submitter:\t{flow.do_as}\ncurrent time:\t{started}"
+    )
+    return f"{ruler}\n{head}\n{ruler}\n{flow.logs.get(node.task_id, node.name + ' done')}\n"
+
+
+def _java_date(moment: datetime) -> str:
+    # Not strftime: its names of days and months depend on the locale.
+    weekday, day, month, year, clock, _ = format_datetime(moment).replace(",", "").split()
+    return f"{weekday} {month} {day} {clock} UTC {year}"
+
+
+def time_text(config: Config, moment: int | None) -> str | None:
+    """A moment in the zone of the replies."""
+    if moment is None:
+        return None
+    return f"{datetime.fromtimestamp(moment / 1000, config.zone):%Y-%m-%d %H:%M:%S}"
+
+
+def parameters_text(parameters: Mapping[str, str]) -> str:
+    """Parameters as the JSON text of a list."""
+    return json.dumps([{"key": key, "value": value} for key, value in parameters.items()])
+
+
+def owners_text(config: Config, flow: Flow) -> str:
+    """The owners of a flow, joined by ``;``."""
+    return flow.owner if flow.owner and ";" in flow.owner else f";{flow.owner or config.user_id};"
+
+
+def is_owner(config: Config, flow: Flow) -> bool:
+    """Whether the user may edit a flow."""
+    return config.user_id in flow.owners(config.user_id)
+
+
+def no_instance(config: Config) -> object:
+    """What is said of an instance that there is not."""
+    if config.unknown_instance == "error":
+        raise ServiceRefused(62102, "Instance not found")
+    return None if config.unknown_instance == "null" else []
+
+
+def owner_name(config: Config, flow: Flow) -> str:
+    """The first owner of a flow."""
+    return next(iter(flow.owners(config.user_id)), "")
+
+
+def id_as_set(config: Config, number: int) -> int | str:
+    """An id as ``ids_as`` has it."""
+    return number if config.ids_as == "int" else str(number)
+
+
+def one_as_set(config: Config, data: dict[str, object]) -> object:
+    """An instance as ``data_as`` has it."""
+    return data if config.data_as == "object" else [data]
+
+
+def _graph_as_set(config: Config, graph: dict[str, object]) -> object:
+    styled = _snake_case(graph) if config.graph_keys == "snake" else graph
+    return json.dumps(styled) if config.graph_as == "text" else styled
+
+
+def _snake_case(value: object) -> object:
+    if isinstance(value, dict):
+        return {_CAPITAL.sub(r"_\1", name).lower(): _snake_case(inner) for name, inner in value.items()}
+    return [_snake_case(inner) for inner in value] if isinstance(value, list) else value

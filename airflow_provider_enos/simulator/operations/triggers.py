@@ -1,0 +1,68 @@
+"""The three ways to start an instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_enos.simulator.flows import Flow
+from airflow_provider_enos.simulator.operations.checks import check_privilege, parameters, whole
+from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Ask, ServiceRefused, operation
+from airflow_provider_enos.simulator.state import LATEST_TRIGGER_MS, Conflict
+
+CANNOT_CREATE = (
+    "Cannot create workflow instance. Please check if the workflow or task exist, "
+    "and do not trigger the same workflow repeatedly in 1 minute."
+)
+NO_TASK = "This workflow has no task. You cannot trigger it."
+
+
+@operation("POST", "flows/trigger", "flowId", "triggerTime", writes=True)
+def _trigger(ask: Ask) -> object:
+    return _trigger_whole(ask, {})
+
+
+@operation("POST", "flows/updateAndTrigger", "flowId", "triggerTime", "parameters", writes=True)
+def _update_and_trigger(ask: Ask) -> object:
+    return _trigger_whole(ask, parameters(ask.body["parameters"]))
+
+
+@operation("POST", "flows/triggerFromTask", "flowId", "taskId", "triggerTime", writes=True)
+def _trigger_from_task(ask: Ask) -> object:
+    task_id = whole(ask.body, "taskId")
+    trigger_time = _trigger_time(ask.body, "triggerTime")
+    flow = _own_flow(ask)
+    if task_id not in flow.tasks:
+        raise ServiceRefused(62102, CANNOT_CREATE)
+    return _triggered(ask, flow, task_id, trigger_time, {})
+
+
+def _trigger_whole(ask: Ask, parameters: Mapping[str, str]) -> object:
+    trigger_time = _trigger_time(ask.body, "triggerTime")
+    flow = _own_flow(ask)
+    if not flow.tasks:
+        raise ServiceRefused(62104, NO_TASK)
+    return _triggered(ask, flow, None, trigger_time, parameters)
+
+
+def _triggered(ask: Ask, flow: Flow, task_id: int | None, trigger_time: int, parameters: Mapping[str, str]) -> object:
+    try:
+        instance = ask.world.trigger(flow.flow_id, task_id, trigger_time, parameters=parameters)
+    except Conflict as error:
+        raise ServiceRefused(62102, CANNOT_CREATE) from error
+    return {"flowInstanceId": instance.id}
+
+
+def _own_flow(ask: Ask) -> Flow:
+    flow = ask.world.flow(whole(ask.body, "flowId"))
+    if flow is None or flow.copy_of is not None:
+        raise ServiceRefused(62102, CANNOT_CREATE)
+    check_privilege(ask, flow)
+    return flow
+
+
+def _trigger_time(body: Mapping[str, Any], name: str) -> int:
+    value = whole(body, name)
+    if not 0 <= value < LATEST_TRIGGER_MS:
+        raise ServiceRefused(62102, INVALID_BODY)
+    return value

@@ -1,0 +1,175 @@
+"""Flow and task instances, in whichever way EnOS writes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from enos_documents import GRAPH, INSTANCE, TASK, but, snake
+
+from airflow_provider_enos.errors import EnosReplyError
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome, TaskInstance
+
+
+def test_flow_instance_as_documented() -> None:
+    instance = FlowInstance.parse(INSTANCE)
+    assert instance.flow_instance_id == "2809-20190808093200"
+    assert instance.status is FlowStatus.SUCCESS
+    assert (instance.flow_id, instance.flow_name, instance.owner, instance.cycle) == (2809, "21", "someone", "D")
+    assert (instance.trigger_time, instance.start_time) == ("2019-08-08 09:32:12", "2019-08-08 09:32:30")
+    assert (instance.end_time, instance.created_time) == ("2019-08-08 09:32:32", "2019-08-08 09:34:36.0")
+    assert (instance.business_date, instance.is_cancelled, instance.parameters) == ("2019-08-07", False, ())
+    assert [(node.task_id, node.task_name, node.node_id, node.status) for node in instance.nodes] == [
+        (104890, "tass", "t_104890", FlowStatus.SUCCESS),
+        (104891, "next", "t_104891", FlowStatus.INIT),
+    ]
+    assert str(instance.nodes[0]) == "tass (104890-20190808093200)"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [INSTANCE],
+        but(INSTANCE, graph=GRAPH),
+        but(INSTANCE, graph=json.dumps(snake(GRAPH))),
+        but(INSTANCE, graph=snake(GRAPH)),
+        snake(INSTANCE),
+        but(INSTANCE, flowId="2809"),
+        but(INSTANCE, status="1"),
+        but(INSTANCE, status="SUCCESS"),
+        but(INSTANCE, parameters=...),
+        but(INSTANCE, parameters="{}"),
+        but(INSTANCE, parameters=""),
+        but(INSTANCE, parameters=[]),
+        but(INSTANCE, isCancelled=False),
+        but(INSTANCE, isCancelled="0"),
+    ],
+    ids=range(14),
+)
+def test_flow_instance_however_it_is_written(data: object) -> None:
+    assert FlowInstance.parse(data) == FlowInstance.parse(INSTANCE)
+
+
+@pytest.mark.parametrize(
+    "graph", [..., None, "", " ", "null", {}, "{}", {"tasks": None}, {"tasks": []}, '{"tasks":[]}']
+)
+def test_flow_instance_without_a_graph(graph: object) -> None:
+    assert FlowInstance.parse(but(INSTANCE, graph=graph)).nodes == ()
+
+
+def test_flow_instance_with_little() -> None:
+    """Before its start much is missing."""
+    instance = FlowInstance.parse({"instanceId": 5, "status": 0})
+    assert (instance.flow_instance_id, instance.status, instance.flow_id) == ("5", FlowStatus.INIT, None)
+    assert (instance.start_time, instance.end_time, instance.nodes) == (None, None, ())
+
+
+def test_node_with_little() -> None:
+    """In List Flow Instances the nodes carry no status."""
+    instance = FlowInstance.parse(but(INSTANCE, graph={"tasks": [{"taskName": "x", "status": ""}, {}]}))
+    assert [node.status for node in instance.nodes] == [None, None]
+    assert instance.working_nodes == instance.nodes_with(Outcome.RUNNING) == ()
+
+
+def test_nodes_by_outcome() -> None:
+    tasks = [{"taskName": str(status), "status": status.name} for status in FlowStatus]
+    instance = FlowInstance.parse(but(INSTANCE, graph={"tasks": tasks}))
+    assert [node.task_name for node in instance.nodes_with(Outcome.FAILED)] == ["FAIL", "INTERNAL_ERROR", "TIMEOUT"]
+    assert [node.task_name for node in instance.working_nodes] == ["RUNNING"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "read"),
+    [
+        ([{"key": "a", "value": "b"}, {"key": "c"}], (("a", "b"), ("c", ""))),
+        ('[{"key": "a", "value": 5}]', (("a", "5"),)),
+        ({"a": "b"}, (("a", "b"),)),
+        ('{"a": 5}', (("a", "5"),)),
+    ],
+)
+def test_parameters(parameters: object, read: object) -> None:
+    """Documented as a list of key and value and as a map."""
+    assert FlowInstance.parse(but(INSTANCE, parameters=parameters)).parameters == read
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"instanceId": ...}, "flow instance: instanceId is missing"),
+        ({"instanceId": None}, "flow instance: instanceId is missing"),
+        ({"instanceId": ["x"]}, "flow instance: instanceId: expected a text, got ['x']"),
+        ({"instanceId": True}, "flow instance: instanceId: expected a text, got True"),
+        ({"status": ...}, "flow instance: status: expected a status, got nothing"),
+        ({"status": ""}, "flow instance: status: expected a status, got ''"),
+        ({"status": True}, "flow instance: status: expected a status, got True"),
+        ({"status": {}}, "flow instance: status: expected a status, got {}"),
+        ({"flowId": "x"}, "flow instance: flowId: expected a whole number, got 'x'"),
+        ({"flowId": 1.5}, "flow instance: flowId: expected a whole number, got 1.5"),
+        ({"flowId": "9" * 20}, "flow instance: flowId: expected a whole number, got '99"),
+        ({"graph": "{"}, "flow instance: graph: expected JSON, got '{'"),
+        ({"graph": "[" * 100_000}, "flow instance: graph: expected JSON, got '[["),
+        ({"graph": 5}, "graph: expected an object, got 5"),
+        ({"graph": {"tasks": {"a": 1}}}, "graph: tasks: expected a list, got {'a': 1}"),
+        ({"graph": {"tasks": [5]}}, "task of the graph: expected an object, got 5"),
+        ({"graph": {"tasks": [{"taskId": "x"}]}}, "task of the graph: taskId: expected a whole number, got 'x'"),
+        ({"parameters": 5}, "parameters: expected a list of key and value, got 5"),
+        ({"parameters": [5]}, "parameter: expected an object, got 5"),
+        ({"parameters": [{"value": "b"}]}, "parameter: key is missing"),
+        ({"isCancelled": "maybe"}, "flow instance: isCancelled: expected true or false, got 'maybe'"),
+        ({"startTime": []}, "flow instance: startTime: expected a text, got []"),
+    ],
+)
+def test_flow_instance_of_the_wrong_shape(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(EnosReplyError) as raised:
+        FlowInstance.parse(but(INSTANCE, **changes))
+    assert str(raised.value).startswith(message)
+    assert len(str(raised.value)) < 200
+
+
+def test_page() -> None:
+    page = FlowInstancePage.parse({"flowInsts": [INSTANCE, snake(INSTANCE)], "count": "2"})
+    assert [instance.flow_instance_id for instance in page.instances] == ["2809-20190808093200"] * 2
+    assert page.count == 2
+    assert FlowInstancePage.parse({"flowInsts": []}) == FlowInstancePage((), None)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "page of flow instances: flowInsts: expected a list, got nothing"),
+        ({"flowInsts": {}}, "page of flow instances: flowInsts: expected a list, got {}"),
+        ({"flowInsts": [{}]}, "flow instance: instanceId is missing"),
+        ({"flowInsts": 0}, "page of flow instances: flowInsts: expected a list, got 0"),
+        ({"count": 0}, "page of flow instances: flowInsts: expected a list, got nothing"),
+        ([{}], r"page of flow instances: expected an object, got \[\{\}\]"),
+        (0, "page of flow instances: expected an object, got 0"),
+        (False, "page of flow instances: expected an object, got False"),
+    ],
+)
+def test_page_of_the_wrong_shape(data: object, message: str) -> None:
+    with pytest.raises(EnosReplyError, match=f"^{message}$"):
+        FlowInstancePage.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        *((None, None), ("", None), ([], None)),
+        *(({"flowInsts": None}, None), ({"flow_insts": None}, None), ({"flowInsts": ""}, None)),
+        ({"flowInsts": None, "count": 0}, 0),
+    ],
+)
+def test_page_without_instances(data: object, count: int | None) -> None:
+    """Nothing, where the gateway says so, is an empty page."""
+    assert FlowInstancePage.parse(data) == FlowInstancePage((), count)
+
+
+def test_task_instance() -> None:
+    task = TaskInstance.parse(TASK)
+    assert (task.task_instance_id, task.status, task.task_id) == ("104890-20190808093200", FlowStatus.SUCCESS, 104890)
+    assert (task.task_name, task.flow_instance_id) == ("tass", "2809-20190808093200")
+    assert (task.run_number, task.retry_number, task.retry_limit) == (1, 0, 3)
+    assert (task.is_timeout, task.command) == (False, "echo")
+    assert TaskInstance.parse([snake(TASK)]) == task
+    assert TaskInstance.parse(but(TASK, isTimeout=True)).is_timeout
