@@ -6,8 +6,13 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pages import Site
 
 # Before anything imports Airflow, which reads it once.
 _home = tempfile.TemporaryDirectory(prefix="enos-tests-")
@@ -72,6 +77,21 @@ def state_store() -> StateStore:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between repetitions of a call, a thousandth of what they are."""
     monkeypatch.setattr(sync, "default_sleep", lambda seconds: time.sleep(seconds / 1000 if seconds > 0.1 else seconds))
+
+
+@pytest.fixture(scope="session")
+def airflow_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One Airflow for all tests that look at its pages."""
+    from airflow.plugins_manager import AirflowPlugin
+
+    if not hasattr(AirflowPlugin, "external_views"):
+        pytest.skip("Airflow before 3.1 has no tabs")
+    from pages import site
+    from view_scene import set_up
+
+    with site(tmp_path_factory.mktemp("site"), Path(__file__).parent / "browser" / "dags") as looked_at:
+        set_up(looked_at)
+        yield looked_at
 
 
 def pytest_unconfigure() -> None:

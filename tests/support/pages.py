@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import requests
 from stack import Run, Stack, until
@@ -47,13 +49,36 @@ class Pages(Stack):
         return f"{self.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/task{mapped}{tab}"
 
 
+@dataclass
+class Site:
+    """An Airflow, the simulator to which its ``enos_default`` leads, and a run of each DAG once it is asked for."""
+
+    stack: Pages
+    sim: EnosSimulator
+    runs: dict[str, Run] = field(default_factory=dict)
+    watched: str = ""
+    """The flow instance that the sensors wait for."""
+
+    def run(self, dag_id: str, conf: dict[str, Any] | None = None) -> Run:
+        """The run of this DAG, started at the first call."""
+        if dag_id not in self.runs:
+            self.runs[dag_id] = self.stack.run(dag_id, conf)
+        return self.runs[dag_id]
+
+    def ask(self, path: str, run: Run, user: str | None = "viewer", **more: str) -> requests.Response:
+        """What the view answers about the task of the run. ``user``: None is somebody who is not signed in."""
+        headers = {"Authorization": f"Bearer {self.stack.tokens[user]}"} if user else {}
+        named = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": "task", "map_index": "{MAP_INDEX}"}
+        return requests.get(f"{self.stack.url}/enos/{path}", named | more, headers=headers, timeout=30)
+
+
 @contextmanager
-def pages(home: Path, dags: Path) -> Iterator[tuple[Pages, EnosSimulator]]:
-    """The Airflow, and the simulator to which its ``enos_default`` leads."""
+def site(home: Path, dags: Path) -> Iterator[Site]:
+    """An Airflow with the DAGs of this folder."""
     with EnosSimulator() as sim:
-        stack = Pages(home, dags, sim.connection_uri)
+        stack = Pages(home, dags, sim.connection_json)
         try:
             stack.start()
-            yield stack, sim
+            yield Site(stack, sim)
         finally:
             stack.stop()

@@ -109,7 +109,7 @@ def build() -> FastAPI:
         record = await _record(key)
         seen = None if record.source is None else await lookups.instance(record.source)
         if record.source is None or seen is None or isinstance(seen, Problem):
-            return {"problem": seen.message if isinstance(seen, Problem) else "There is no flow instance yet."}
+            return {"problem": seen.message if isinstance(seen, Problem) else "No flow instance is on record."}
         named = next((one for one in seen.graph.instance.nodes if node and one.task_instance_id == node), None)
         if named is None:
             raise HTTPException(404, "The flow instance of this task instance has no such node.")
@@ -135,4 +135,4 @@ def _nothing(record: Record) -> picture.Json:
         return picture.note("Airflow does not have on record any more which connection this task used.", refresh=None)
     if record.ended:
         return picture.note("This task has ended without a flow instance of EnOS.", refresh=None)
-    return picture.note("The flow instance has not been started yet.", refresh=picture.REFRESH)
+    return picture.note("No flow instance is on record for this task instance yet.", refresh=picture.REFRESH)

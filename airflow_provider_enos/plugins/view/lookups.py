@@ -127,7 +127,7 @@ class Lookups:
         self,
         source: Source,
         what: str,
-        ask: Callable[[_Watched], Coroutine[Any, Any, T]],
+        ask: Callable[[_Watched], Coroutine[Any, Any, T | Problem]],
         fresh: Callable[[T], float],
     ) -> T | Problem:
         watched = self._watched.setdefault(source, _Watched())
@@ -148,7 +148,7 @@ class Lookups:
         # One who goes away does not take the answer of the others along.
         return await asyncio.shield(answer.task)
 
-    async def _guarded(self, source: Source, asking: Coroutine[Any, Any, T]) -> T | Problem:
+    async def _guarded(self, source: Source, asking: Coroutine[Any, Any, T | Problem]) -> T | Problem:
         try:
             async with asyncio.timeout(LONGEST_LOOK), self._slots:
                 return await asking
@@ -191,10 +191,13 @@ class Lookups:
             elif run.start_time and (run.end_time or not (node.status and node.status.ended)):
                 watched.runs[node.task_instance_id] = (status, run)
 
-    async def _read(self, source: Source, node: FlowInstanceNode) -> str:
+    async def _read(self, source: Source, node: FlowInstanceNode) -> str | Problem:
         client, _ = await self._client(source)
         async with client:
-            text = await client.call(calls.get_task_instance_log(node.task_instance_id))
+            try:
+                text = await client.call(calls.get_task_instance_log(node.task_instance_id))
+            except EnosNotFoundError:
+                return Problem("This node has no log, or not yet.", FRESH)
         return tail(text, LOG_LINES, LOG_LENGTH)
 
 
