@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-FRESH, FRESH_ENDED, FRESH_PROBLEM, FRESH_LIMITED = 3.0, 15.0, 10.0, 60.0
+FRESH, FRESH_ENDED, FRESH_PROBLEM, FRESH_LIMITED = 3.0, 15.0, 5.0, 60.0
 """For how many seconds an answer is given again: of one that runs, that has ended, of a problem, over the quota."""
 REPLY_TIMEOUT, LONGEST_LOOK = 10.0, 25.0
 AT_A_TIME = 4

@@ -14,7 +14,7 @@ from airflow_provider_enos.protocol.text import excerpt
 
 MOST_NODES = 1000
 """How many nodes are drawn."""
-REFRESH, REFRESH_SLOW = 5, 15
+REFRESH, REFRESH_SLOW = 5, 10
 """Seconds until the page asks again: while the instance runs; while there is nothing to see, or a problem."""
 
 _NAME_LENGTH, _ID_LENGTH = 200, 200

@@ -272,9 +272,10 @@ function follow_theme() {
     const names = outside ? outside.classList : null;
     const theme = names && names.contains("dark") ? "dark" : names && names.contains("light") ? "light" : null;
     document.documentElement.dataset.theme = theme || (system.matches ? "dark" : "light");
-    // The same ground as the page around, where that is opaque.
-    const ground = outside ? getComputedStyle(outside.ownerDocument.body).backgroundColor : "";
-    if (theme && /^rgb\(/.test(ground)) document.documentElement.style.setProperty("--back", ground);
+    // The same ground as the page around.
+    const grounds = outside ? [outside.ownerDocument.body, outside].map((one) => getComputedStyle(one).backgroundColor) : [];
+    const ground = grounds.find((one) => one && !/^(transparent|rgba\(.*, 0\))$/.test(one));
+    if (theme && ground) document.documentElement.style.setProperty("--back", ground);
     else document.documentElement.style.removeProperty("--back");
   };
   system.addEventListener("change", apply);
