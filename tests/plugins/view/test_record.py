@@ -71,10 +71,10 @@ def test_a_task_that_has_not_begun(airflow_site: Site) -> None:
 
 def test_without_rendered_arguments_those_of_the_dag_count(airflow_site: Site) -> None:
     """Airflow drops the rendered ones of a task after 30 runs."""
-    half_way(airflow_site, "ends", 8105)
-    before = shown(airflow_site, "ends")["id"]
-    change(airflow_site, "DELETE FROM rendered_task_instance_fields WHERE dag_id = 'ends'")
-    assert shown(airflow_site, "ends")["id"] == before
+    airflow_site.run("fails").wait_for("failed", seconds=120)
+    before = shown(airflow_site, "fails")["id"]
+    change(airflow_site, "DELETE FROM rendered_task_instance_fields WHERE dag_id = 'fails'")
+    assert shown(airflow_site, "fails")["id"] == before
 
 
 @pytest.mark.parametrize(
