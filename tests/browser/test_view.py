@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Frame, FrameLocator, Page
     from stack import Run
 
-pytestmark = [
-    needs_browser,
-    pytest.mark.skipif(not hasattr(AirflowPlugin, "external_views"), reason="Airflow before 3.1 has no tabs"),
-]
+pytestmark = needs_browser
+
+if not hasattr(AirflowPlugin, "external_views"):
+    pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

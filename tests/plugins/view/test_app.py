@@ -12,7 +12,8 @@ from view_scene import HOSTILE_NAME, WHY_LOAD_FAILED, half_way
 if TYPE_CHECKING:
     from pages import Site
 
-pytestmark = pytest.mark.skipif(not hasattr(AirflowPlugin, "external_views"), reason="Airflow before 3.1 has no tabs")
+if not hasattr(AirflowPlugin, "external_views"):
+    pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
 
 PATHS = ["view", "api/instance", "api/log"]
 

@@ -14,7 +14,8 @@ from view_scene import half_way
 if TYPE_CHECKING:
     from pages import Site
 
-pytestmark = pytest.mark.skipif(not hasattr(AirflowPlugin, "external_views"), reason="Airflow before 3.1 has no tabs")
+if not hasattr(AirflowPlugin, "external_views"):
+    pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
 
 
 def shown(site: Site, dag_id: str, **more: str) -> dict[str, Any]:
