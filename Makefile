@@ -6,15 +6,18 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
+# Processes that run tests. Many tests wait, so a few more than there are processors.
+WORKERS ?= 4
+IN_PARALLEL := -n $(WORKERS) --dist loadgroup
 ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
 EXAMPLES ?= 5000
-# For matrix and pins: which versions of Airflow, all of them if empty, and which Python.
+# For matrix and pins: which versions of Airflow, and which Pythons; all of them if empty.
 AIRFLOW ?=
-MATRIX_PYTHON ?= 3.11
+MATRIX_PYTHON ?=
 
-.PHONY: help demo test nightly chaos screenshots matrix pins check format bench build clean
+.PHONY: help demo test nightly chaos screenshots matrix pins check docs format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
@@ -22,9 +25,10 @@ help:
 	@echo "make nightly the model-based tests, long and at random (EXAMPLES=5000)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make screenshots  the pictures in docs/images/, which need a Chromium"
-	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 3.0.6' for some, MATRIX_PYTHON=3.12)"
+	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 newest' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
-	@echo "make check   lint and types"
+	@echo "make check   lint, types and documentation"
+	@echo "make docs    the documentation, in build/docs"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
 	@echo "make build   wheel and sdist in dist/"
@@ -42,7 +46,7 @@ demo: .venv/installed
 	@$(BIN)/python scripts/demo.py
 
 test: .venv/installed
-	@$(BIN)/pytest $(PYTEST_OPTIONS)
+	@$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
 	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
@@ -54,15 +58,20 @@ screenshots: .venv/installed
 	@ENOS_SCREENSHOTS=1 $(BIN)/pytest tests/browser $(PYTEST_OPTIONS)
 
 matrix: .venv/installed
-	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(PYTEST_OPTIONS)
+	@$(BIN)/python scripts/matrix.py $(addprefix --python=,$(MATRIX_PYTHON)) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 pins: .venv/installed
-	@$(BIN)/python scripts/matrix.py --renew --python $(MATRIX_PYTHON) $(AIRFLOW)
+	@$(BIN)/python scripts/matrix.py --renew $(AIRFLOW)
 
 check: .venv/installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory docs
+
+# Without a network. A warning, such as a link that leads nowhere, fails it.
+docs: .venv/installed
+	@$(BIN)/python -m sphinx -q -W --keep-going -n -E -b dirhtml docs build/docs
 
 format: .venv/installed
 	@$(BIN)/ruff check --fix .
@@ -76,4 +85,4 @@ build: .venv/installed
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf .venv .matrix .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,6 +22,7 @@
     │   ├── EnosFlowFailedError
     │   ├── EnosFlowCancelledError
     │   └── EnosFlowTimeoutError         it did not end in time
+    ├── EnosCancelError                  not cancelled: it had ended by itself             final
     ├── EnosPollLostError                the instance could not be asked for too long; it runs on
     └── EnosEventError                   a deferred task was resumed with an event that is not its trigger's
 
@@ -216,6 +217,17 @@ class EnosFlowCancelledError(EnosFlowError):
 
 class EnosFlowTimeoutError(EnosFlowError):
     """The instance had not ended when the time given to it was over."""
+
+
+class EnosCancelError(EnosError):
+    """An instance was to be cancelled, and had ended by itself. ``status`` is EnOS's name for how it stands."""
+
+    final = True
+
+    def __init__(self, message: str, *, flow_instance_id: str, status: str) -> None:
+        super().__init__(message)
+        self.flow_instance_id = flow_instance_id
+        self.status = status
 
 
 class EnosPollLostError(EnosError):

@@ -82,5 +82,8 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [{"integration-name": name, "python-modules": ["airflow_provider_enos.hooks.enos"]}],
         "operators": [{"integration-name": name, "python-modules": ["airflow_provider_enos.operators.enos"]}],
         "triggers": [{"integration-name": name, "python-modules": ["airflow_provider_enos.triggers.enos"]}],
+        "extra-links": ["airflow_provider_enos.links.enos.EnosFlowInstanceLink"],
+        # Airflow 3.2 and later add these commands to their own; earlier ones pass the entry over.
+        "cli": ["airflow_provider_enos.cli.definition.get_enos_cli_commands"],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_provider_enos.sensors.enos"]}],
     }

@@ -27,6 +27,7 @@ with DAG(
     def report(ids: dict[str, str]) -> dict[str, str]:
         return ids
 
+    # [START howto_how_instances_end]
     instances = {
         end: EnosTriggerFlowFromTaskOperator(
             task_id=end,
@@ -37,3 +38,4 @@ with DAG(
         for end, (flow_id, from_task_id) in ENDS.items()
     }
     report(instances)
+    # [END howto_how_instances_end]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +29,22 @@ from worker import StateStore  # noqa: E402
 
 from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
+
+_WHOLE_AIRFLOW = ("stack", "browser")
+"""Folders of tests that start an Airflow of many processes."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These come first, for they take the longest, and one after the other, for they fill the machine."""
+    whole = [item for item in items if _takes_whole_airflow(item)]
+    for item in whole:
+        item.add_marker(pytest.mark.xdist_group("whole airflow"))
+    items.sort(key=lambda item: not _takes_whole_airflow(item))
+
+
+def _takes_whole_airflow(item: pytest.Item) -> bool:
+    return item.path.parent.name in _WHOLE_AIRFLOW or "airflow_site" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +89,20 @@ def broken_store() -> StateStore:
 @pytest.fixture
 def state_store() -> StateStore:
     return StateStore()
+
+
+@pytest.fixture(scope="session")
+def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Airflow home with an empty database, for tests to copy."""
+    home = tmp_path_factory.mktemp("airflow")
+    database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db"}
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        env={**os.environ, "AIRFLOW_HOME": str(home), **database},
+        check=True,
+        capture_output=True,
+    )
+    return home
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ FINAL = {
     "EnosAuthError",
     "EnosAccessError",
     "EnosTriggerTargetError",
+    "EnosCancelError",
 }
 
 
@@ -35,6 +36,8 @@ def make(cls: type[EnosError]) -> EnosError:
         return cls("lost", flow_instance_id="3377-20200706062600")
     if issubclass(cls, errors.EnosFlowError):
         return cls("ended", flow_instance_id="3377-20200706062600", status="FAIL", failed_tasks=("a",))
+    if issubclass(cls, errors.EnosCancelError):
+        return cls("too late", flow_instance_id="3377-20200706062600", status="SUCCESS")
     return cls("said so")
 
 

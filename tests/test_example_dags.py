@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ import pytest
 from airflow_provider_enos.simulator import EnosSimulator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
+AIRFLOW_3 = find_spec("airflow.sdk") is not None
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 RUNNER = Path(__file__).resolve().parent / "support" / "run_dag.py"
 
@@ -30,16 +35,6 @@ def environment(home: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     }
-
-
-@pytest.fixture(scope="session")
-def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow home with an empty database."""
-    home = tmp_path_factory.mktemp("airflow")
-    subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], env=environment(home), check=True, capture_output=True
-    )
-    return home
 
 
 @pytest.fixture
@@ -98,5 +93,81 @@ def test_how_instances_end(run: Run, sim: EnosSimulator) -> None:
     assert "ended with status CANCEL" in result["printed"]
 
 
+def test_whole_flows(run: Run, sim: EnosSimulator) -> None:
+    """Parameters are those of the run; mapped tasks of one flow get a minute each."""
+    result = run("enos_whole_flows")
+    assert result["state"] == "success"
+    recomputed, *by_region = sim.instances
+    assert recomputed.id == "3377-20200706062600"
+    assert recomputed.parameters == {"site": "all", "requested_by": "enos_whole_flows"}
+    # Airflow runs mapped tasks in any order.
+    assert sorted(instance.parameters["region"] for instance in by_region) == ["north", "south"]
+    assert len({instance.id for instance in sim.instances}) == 3
+
+
+def test_cancel_and_pause(run: Run, sim: EnosSimulator) -> None:
+    """The instance is cancelled, and the schedule on again."""
+    result = run("enos_cancel_and_pause")
+    (instance,) = sim.instances
+    assert result["state"] == "success"
+    assert result["xcom"]["cancel"] == result["xcom"]["start"] == instance.id
+    assert instance.status == "CANCEL"
+    assert (sim.count("flows/disable"), sim.count("flows/enable")) == (1, 1)
+
+
+def test_look_around(run: Run, sim: EnosSimulator) -> None:
+    """The hook finds the nodes of a flow, and the instances that have failed."""
+    ids = [sim.trigger(flow_id, trigger_time=sim.now_ms() - 3_600_000).id for flow_id in (3377, 4001)]
+    sim.finish(ids[1], "FAIL")
+    result = run("enos_look_around")
+    assert result["xcom"]["nodes"]["clean"] == "108580"
+    assert result["xcom"]["failed_since_yesterday"] == ids[1:]
+
+
+def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
+    """Two flows that EnOS runs by its own schedule, daily and hourly."""
+    sim.add_flow(3377, tasks={108580: "clean"}, cycle="D", type=1)
+    sim.add_flow(3388, tasks={108590: "collect"}, cycle="H", type=1)
+    midnight = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+    daily = sim.run_schedule(3377, midnight)
+    hourly = [sim.run_schedule(3388, midnight - hour * 3_600_000) for hour in range(24)]
+    assert daily
+    result = run("enos_wait_for_schedule")
+    assert result["tasks"] == {"daily": "success", "hourly": "success", "report": "success"}
+    assert result["xcom"]["report"] == {"daily": [daily.id], "hourly": [hourly[0] and hourly[0].id]}
+    assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 has no asset watchers")
+def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
+    """By hand there is no event. The asset's trigger makes one of an instance that ends, and the task takes it."""
+    assert run("enos_run_on_flow_end")["xcom"] == {"report": []}
+
+    from airflow.dag_processing.dagbag import DagBag
+
+    dag = DagBag(EXAMPLES / "enos_run_on_flow_end.py").dags["enos_run_on_flow_end"]
+    asset = dag.timetable.asset_condition
+    (watcher,) = asset.watchers
+    watcher.trigger.poll_interval = 0.02
+    connection.progress = "manual"
+    ids: list[str] = []
+
+    async def main() -> Any:
+        fired = watcher.trigger.run()
+        event = asyncio.create_task(anext(fired))
+        while connection.count("flowInstances/search") < 12:  # two looks
+            await asyncio.sleep(0.02)
+        for hours, status in ((2, "FAIL"), (1, "SUCCESS")):
+            ids.append(connection.trigger(3377, trigger_time=connection.now_ms() - hours * 3_600_000).id)
+            connection.finish(ids[-1], status)
+        payload = (await asyncio.wait_for(event, 20)).payload
+        await fired.aclose()
+        return payload
+
+    events = {asset: [SimpleNamespace(extra={"from_trigger": True, "payload": asyncio.run(main())})]}
+    assert dag.task_dict["report"].python_callable(triggering_asset_events=events) == [ids[1]]
+
+
 def test_every_example_is_run_here() -> None:
-    assert NAMES == ["enos_how_instances_end", "enos_trigger_and_wait", "enos_trigger_then_sense"]
+    tested = {"enos_" + name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert set(NAMES) <= tested

@@ -22,7 +22,7 @@ def test_it_is_the_wheel_that_is_tested() -> None:
     files = {str(file) for file in importlib.metadata.files("airflow-provider-enos") or ()}
     assert "airflow_provider_enos/py.typed" in files
     assert any(file.endswith("licenses/LICENSE") for file in files)
-    assert not [file for file in files if file.startswith(("tests", "benchmarks", "example_dags", "scripts"))]
+    assert not [file for file in files if file.startswith(("tests", "benchmarks", "docs", "example_dags", "scripts"))]
 
 
 def test_the_version_is_written_in_one_place() -> None:

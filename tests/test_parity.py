@@ -6,17 +6,13 @@ of the error, the same XCom.
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred, XCom
-from airflow.triggers.base import BaseTaskEndEvent
-from worker import Log, StateStore, TaskInstance
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from ends import End, rescheduled, started_from_trigger, waited
+from worker import Log, TaskInstance
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
@@ -29,77 +25,15 @@ FLOW, NODE, FAILING = 7001, 70011, 70012
 INSTANCE = f"{FLOW}-20200706062600"
 
 
-@dataclass(frozen=True)
-class End:
-    """How a task has ended."""
-
-    error: type[BaseException] | None
-    message: str
-    xcom: str | None
-
-
-def waited(operator: Any) -> End:
-    """The end of a task, deferred or not: each part of it in an operator of its own, as in another process."""
-    ti = TaskInstance()
-    context: Any = {"ti": ti, "task_state_store": StateStore()}
-    try:
-        try:
-            result = operator().execute(context)
-        except TaskDeferred as deferral:
-            if deferral.timeout is not None:
-                raise  # Airflow would end the task without asking us
-            event = asyncio.run(anext(deferral.trigger.run()))
-            resumed = getattr(operator(), deferral.method_name)
-            result = resumed(context, json.loads(json.dumps(event.payload)))
-    except Exception as error:
-        return End(type(error), str(error), ti.xcom.get("return_value"))
-    return End(None, "", result)
-
-
-def rescheduled(operator: Any) -> End:
-    """A sensor that is rescheduled: each look in an operator of its own."""
-    context: Any = {"ti": TaskInstance(), "task_state_store": StateStore()}
-    try:
-        while not (found := operator().poke(context)):
-            pass
-    except Exception as error:
-        return End(type(error), str(error), None)
-    return End(None, "", found.xcom_value)
-
-
-def started_from_trigger(operator: Any) -> End:
-    """A sensor that starts in the triggerer, and ends there or is resumed. Before Airflow 3.3 it defers."""
-    task = operator()
-    if not task.start_from_trigger:
-        return waited(operator)
-    arguments = json.loads(json.dumps(task.start_trigger_args.trigger_kwargs))
-    trigger = EnosFlowInstanceTrigger(**arguments)
-    pushed: dict[str, Any] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))
-        trigger._task_instance = SimpleNamespace(dag_id="d", task_id="task", run_id="r", map_index=-1, start_date=None)
-        event = asyncio.run(anext(trigger.run()))
-    if isinstance(event, BaseTaskEndEvent):
-        skipped = str(event.task_instance_state) == "skipped"
-        message = f"flow instance {INSTANCE} was skipped in EnOS" if skipped else ""
-        return End(AirflowSkipException if skipped else None, message, pushed.get("return_value"))
-    try:
-        context: Any = {"ti": TaskInstance()}
-        result = getattr(operator(), task.start_trigger_args.next_method)(context, event.payload)
-    except Exception as error:
-        return End(type(error), str(error), None)
-    return End(None, "", result)
-
-
-def operator(**arguments: Any) -> Callable[[], Any]:
-    logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": Log()})
+def operator(log: Log | None = None, **arguments: Any) -> Callable[[], Any]:
+    logged = type("Logged", (EnosTriggerFlowFromTaskOperator,), {"log": log or Log()})
     return lambda: logged(
         task_id="task", flow_id=FLOW, from_task_id=NODE, trigger_time=TIME, poll_interval=0.01, **arguments
     )
 
 
-def sensor(**arguments: Any) -> Callable[[], Any]:
-    logged = type("Logged", (EnosFlowInstanceSensor,), {"log": Log()})
+def sensor(log: Log | None = None, **arguments: Any) -> Callable[[], Any]:
+    logged = type("Logged", (EnosFlowInstanceSensor,), {"log": log or Log()})
     return lambda: logged(task_id="task", flow_instance_id=INSTANCE, poke_interval=0.01, **arguments)
 
 
@@ -109,7 +43,7 @@ WAYS: dict[str, Callable[[], End]] = {
     "sensor poke": lambda: waited(sensor(deferrable=False)),
     "sensor reschedule": lambda: rescheduled(sensor(mode="reschedule", deferrable=False)),
     "sensor deferred": lambda: waited(sensor(deferrable=True)),
-    "sensor from trigger": lambda: started_from_trigger(sensor(start_from_trigger=True)),
+    "sensor from trigger": lambda: started_from_trigger(sensor(start_from_trigger=True), STATUSES["SKIP"][1]),
 }
 STATUSES = {
     "SUCCESS": (None, ""),
@@ -156,6 +90,56 @@ def test_every_way_to_wait_ends_the_same(
         assert end.message == ends["operator"].message, way
         # A sensor that fails has nothing to give; an operator has given its id before it began to wait.
         assert end.xcom == (INSTANCE if error is None or way.startswith("operator") else None), way
+
+
+LOGGED: dict[str, Callable[[Log], End]] = {
+    "operator": lambda log: waited(operator(log, deferrable=False, task_logs="all")),
+    "operator deferred": lambda log: waited(operator(log, deferrable=True, task_logs="all")),
+    "sensor poke": lambda log: waited(sensor(log, deferrable=False, task_logs="all")),
+    "sensor reschedule": lambda log: rescheduled(sensor(log, mode="reschedule", deferrable=False, task_logs="all")),
+    "sensor deferred": lambda log: waited(sensor(log, deferrable=True, task_logs="all")),
+    "sensor from trigger": lambda log: started_from_trigger(
+        sensor(log, start_from_trigger=True, task_logs="all"), STATUSES["SKIP"][1]
+    ),
+}
+
+
+@pytest.mark.parametrize("log_keeps", ["head", "tail"])
+@pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "CANCEL"])
+def test_every_way_to_wait_shows_the_same_of_the_logs(
+    status: str, log_keeps: str, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    """While they grow, each line once, wherever the one part of the wait ends and the other begins."""
+    texts = {node: [f"{node} line {number}" for number in range(8)] for node in (NODE, FAILING)}
+    shown: dict[str, list[str]] = {}
+    for way, wait in LOGGED.items():
+        log = Log()
+        monkeypatch.setattr(EnosFlowInstanceTrigger, "log", log)
+        with EnosSimulator(log_grows=True, log_keeps=log_keeps) as sim:
+            monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
+            sim.add_flow(
+                FLOW, name="flow", tasks={NODE: "extract", FAILING: "load"}, progress=("polls", 8), ends_as=status,
+                failing_task=None if status == "SUCCESS" else FAILING,
+                logs={node: "\n".join(lines) for node, lines in texts.items()},
+            )  # fmt: skip
+            if way.startswith("sensor"):
+                sim.trigger(FLOW, NODE, TIME)
+            wait(log)
+        shown[way] = [line for line in log.lines if " line " in line or line.startswith("::group::")]
+        assert sum(line.startswith("::group::Log of node extract") for line in shown[way]) > 2, f"{way}: all at once"
+    for way, lines in shown.items():
+        assert [line for line in lines if " line " in line] == [*texts[NODE], *texts[FAILING]], way
+        assert lines == shown["operator"], way
+
+
+@pytest.mark.parametrize("task_logs", ["failed", "none"])
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_no_log_is_read_while_nobody_wants_to_see_it(
+    connection: EnosSimulator, deferrable: bool, task_logs: str, short_pauses: None
+) -> None:
+    prepare(connection, "SUCCESS", "after three polls")
+    assert waited(operator(deferrable=deferrable, task_logs=task_logs)) == End(None, "", INSTANCE)
+    assert connection.count("taskInstances/getLog") == connection.count("taskInstances/get") == 0
 
 
 @pytest.mark.parametrize("way", ["sensor poke", "sensor reschedule", "sensor deferred"])

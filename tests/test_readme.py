@@ -12,22 +12,28 @@ import sys
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.cli.definition import COMMANDS, COMMON
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
+    EnosCancelFlowInstanceOperator,
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
-from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol import calls, replies, windows
+from airflow_provider_enos.protocol.cancelling import OnEnded
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol.windows import Instances
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
 
 try:
     from airflow.dag_processing.dagbag import DagBag
@@ -61,15 +67,17 @@ def test_the_simulator_snippet_runs() -> None:
 
 
 def test_the_hook_snippet_and_its_methods(connection: EnosSimulator, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(SNIPPETS[2], {})
+    (snippet,) = (one for one in SNIPPETS if "EnosHook" in one)
+    exec(snippet, {})
     assert "108580 clean" in capsys.readouterr().out
-    section = README[README.index("## Hook") : README.index("```python", README.index("## Hook"))]
-    named = set(re.findall(r"`(?:await )?([a-z_]+)`", section))
-    assert named == {name for name in vars(EnosHook) if re.match("(trigger|update|get|list|cancel|a?run)", name)} - {
-        "get_conn",
-        "get_ui_field_behaviour",
-        "get_connection_form_widgets",
-    }
+    rows = {row[0].strip("`").partition("(")[0]: row for row in table("method")}
+    assert len(rows) == 22
+    assert rows.keys() == {name for name in vars(EnosHook) if not name.startswith("_") and hasattr(calls, name)}
+    for name, (call, page, *_) in rows.items():
+        method = getattr(EnosHook, name)
+        taken = [one for one in inspect.signature(method).parameters if one != "self"]
+        assert re.findall(r"\w+", call.partition("(")[2]) == taken
+        assert re.match(rf"{page}[.:;, ]", method.__doc__)
 
 
 def test_the_connection_fields() -> None:
@@ -81,10 +89,24 @@ def test_the_connection_fields() -> None:
     assert dict(zip(names, (row[3] for row in rows), strict=True))["timeout"] == f"{settings.DEFAULT_TIMEOUT:g}"
 
 
+def test_the_commands() -> None:
+    """All of them, each with options that it has."""
+    rows = {row[0].strip("`").split()[0]: row[0] for row in table("command")}
+    commands = {command.name: {flag for option in command.options for flag in option.flags} for command in COMMANDS}
+    assert rows.keys() == commands.keys()
+    for name, row in rows.items():
+        assert set(re.findall(r"--[a-z-]+", row)) <= commands[name]
+        positional = {flag.upper() for flag in commands[name] if not flag.startswith("-")}
+        assert set(re.findall(r"[A-Z_]+_ID|TEXT", row)) == positional
+    section = README.split("\n## Command line\n")[1].split("\n## ")[0]
+    common = {flag for option in COMMON for flag in option.flags}
+    assert {"--conn-id", "--org-id", "--user-id", "--output"} <= common & set(re.findall(r"--[a-z-]+", section))
+
+
 def test_the_arguments_of_the_operator() -> None:
     parameters = {
         name: parameter
-        for cls in (EnosTriggerFlowFromTaskOperator.__base__, EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator)
+        for cls in {*EnosTriggerFlowFromTaskOperator.__mro__[:3], EnosTriggerFlowOperator}
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
         if name not in ("self", "kwargs")
     }
@@ -108,9 +130,42 @@ def test_the_arguments_of_the_operator() -> None:
     assert templates == {*EnosTriggerFlowFromTaskOperator.template_fields, *EnosTriggerFlowOperator.template_fields}
 
 
-def test_the_sensor_takes_what_is_said() -> None:
-    parameters = set(inspect.signature(EnosFlowInstanceSensor.__init__).parameters)
-    assert {"flow_instance_id", "poll_error_tolerance", "task_logs", "enos_conn_id", "org_id", "user_id"} <= parameters
+def test_the_cancel_operator_takes_what_is_said() -> None:
+    assert set(re.findall(r'`(?:on_ended=)?"(\w+)"`', README)) >= {"skip", "succeed"}
+    for choice in get_args(OnEnded):
+        EnosCancelFlowInstanceOperator(task_id="task", flow_instance_id="3377-20200706062600", on_ended=choice)
+
+
+def test_the_sensors_take_what_is_said() -> None:
+    said = {
+        "poll_error_tolerance",
+        "task_logs",
+        "enos_conn_id",
+        "org_id",
+        "user_id",
+        "start_from_trigger",
+        "deferrable",
+    }
+    for sensor, what in ((EnosFlowInstanceSensor, "flow_instance_id"), (EnosFlowSensor, "flow_id")):
+        parameters = {name for cls in sensor.__mro__[:2] for name in inspect.signature(cls.__init__).parameters}
+        assert {what, *said} <= parameters
+
+
+def test_the_arguments_of_the_flow_sensor() -> None:
+    parameters = dict(inspect.signature(EnosFlowSensor.__init__).parameters)
+    for elsewhere in ("self", "kwargs", "start_from_trigger"):
+        del parameters[elsewhere]
+    rows = {name: row for row in table("argument of `EnosFlowSensor`") for name in re.findall(r"`(\w+)`", row[0])}
+    assert rows.keys() == parameters.keys()
+    for name, row in rows.items():
+        if row[1].startswith("`"):
+            assert ast.literal_eval(row[1].strip("`")) == parameters[name].default
+    templates = {name for name, row in rows.items() if "template" in row[2]}
+    assert templates == set(EnosFlowSensor.template_fields) - {"enos_conn_id", "org_id", "user_id"}
+    for name, bound in (("window_start", "start"), ("window_end", "end")):
+        assert f"data_interval_{bound} " in parameters[name].default
+    assert get_args(Instances) == tuple(re.findall(r"`\"(\w+)\"`", rows["instances"][2]))
+    assert (windows.PERIODIC, parameters["window_shift"].default) == (1, timedelta())
 
 
 @pytest.mark.parametrize("row", table("what happens"), ids=lambda row: row[0][:40])
@@ -119,6 +174,29 @@ def test_what_happens_is_held_by_a_test(row: list[str]) -> None:
     assert f"\ndef {name}(" in (PROJECT / "tests" / file).read_text()
     for error in re.findall(r"`(Enos\w+Error)`", row[1]):
         assert issubclass(getattr(errors, error), errors.EnosError)
+
+
+@pytest.mark.skipif(not find_spec("airflow.sdk"), reason="Airflow 2 has no asset watchers")
+def test_the_dag_that_events_start(tmp_path: Path) -> None:
+    (snippet,) = (one for one in SNIPPETS if "EnosFlowEventTrigger" in one)
+    (tmp_path / "report.py").write_text(snippet)
+    bag = DagBag(tmp_path)
+    assert bag.import_errors == {}
+    (watcher,) = bag.dags["report"].timetable.asset_condition.watchers
+    assert watcher.trigger.serialize() == EnosFlowEventTrigger(3377, statuses=["SUCCESS"]).serialize()
+
+
+def test_the_arguments_of_events() -> None:
+    section = README.split("\n## Events\n")[1].split("\n## ")[0]
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in section.splitlines() if line.startswith("| `")]
+    named = {name for first, *_ in rows for name in re.findall(r"`(\w+)`", first)}
+    parameters = inspect.signature(EnosFlowEventTrigger).parameters
+    assert named == set(parameters)
+    said = {re.findall(r"`(\w+)`", first)[0]: (default, meaning) for first, default, meaning in rows}
+    assert said["poll_interval"][0] == f"{parameters['poll_interval'].default:g} s"
+    assert said["lookback"][0] == f"{parameters['lookback'].default.days} days"
+    assert said["poll_error_tolerance"][0] == f"{parameters['poll_error_tolerance'].default.total_seconds() / 60:g} min"
+    assert set(said["statuses"][1].split(", ")) == {status.name for status in FlowStatus if status.ended}
 
 
 def test_what_each_status_does() -> None:

@@ -23,20 +23,27 @@ MAY_IMPORT = {
     "protocol": {"protocol"},
     "client": {"protocol", "client"},
     "hooks": {"protocol", "client", "hooks"},
-    "triggers": {"protocol", "client", "hooks", "triggers"},
-    "operators": {"protocol", "client", "hooks", "triggers", "operators"},
-    "sensors": {"protocol", "client", "hooks", "triggers", "sensors"},
+    "links": {"links"},
+    "triggers": {"protocol", "client", "hooks", "links", "triggers"},
+    "operators": {"protocol", "client", "hooks", "links", "triggers", "operators"},
+    "sensors": {"protocol", "client", "hooks", "links", "triggers", "sensors"},
+    "cli": {"protocol", "client", "hooks", "cli"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
+    "testing": {"client", "triggers", "simulator", "testing"},
 }
 OUTSIDE = {
     "protocol": set[str](),
     "client": {"requests", "urllib3", "certifi", "aiohttp", "yarl"},
     "hooks": {"airflow", "asgiref", "flask_appbuilder", "wtforms"},
+    "links": {"airflow"},
     "operators": {"airflow"},
     "sensors": {"airflow"},
+    "cli": {"airflow", "rich"},
     "triggers": {"airflow"},
     "simulator": set[str](),
+    # No dependency: whoever imports it has it.
+    "testing": {"pytest"},
 }
 
 
@@ -104,11 +111,21 @@ def test_every_module_can_be_imported() -> None:
 
 
 PUBLIC = {
+    "cli.definition": ["get_enos_cli_commands"],
     "hooks.enos": ["EnosHook"],
-    "operators.enos": ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"],
-    "sensors.enos": ["EnosFlowInstanceSensor"],
-    "triggers.enos": ["EnosFlowInstanceTrigger"],
+    "links.enos": ["EnosFlowInstanceLink"],
+    "operators.enos": [
+        "DEFAULT_TRIGGER_TIME",
+        "EnosCancelFlowInstanceOperator",
+        "EnosDisableFlowOperator",
+        "EnosEnableFlowOperator",
+        "EnosTriggerFlowFromTaskOperator",
+        "EnosTriggerFlowOperator",
+    ],
+    "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
+    "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator"],
+    "testing.pytest_plugin": ["enos_simulator"],
 }
 
 

@@ -52,9 +52,13 @@ class AsyncClient:
         """The result of one call."""
         return await self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
 
-    async def run(self, procedure: Procedure[T]) -> T:
-        """The result of several calls that belong together."""
-        return await self._drive(procedure, self._step_of_procedure)
+    async def run(self, procedure: Procedure[T], *, call: Callable[[Call[Any]], Awaitable[Any]] | None = None) -> T:
+        """The result of several calls that belong together; ``call`` carries out each of them, if given."""
+
+        async def do(step: Call[Any] | Sleep) -> Any:
+            return await (asyncio.sleep(step.seconds) if isinstance(step, Sleep) else (call or self.call)(step))
+
+        return await self._drive(procedure, do)
 
     async def close(self) -> None:
         """Closes the HTTP session; the next call opens another."""
@@ -77,9 +81,6 @@ class AsyncClient:
         finally:
             # Whatever interrupts us, what the generator holds is let go of now.
             steps.close()
-
-    async def _step_of_procedure(self, step: Call[Any] | Sleep) -> Any:
-        return await (asyncio.sleep(step.seconds) if isinstance(step, Sleep) else self.call(step))
 
     async def _step_of_exchange(self, step: Request | Sleep) -> Response | None:
         if isinstance(step, Sleep):

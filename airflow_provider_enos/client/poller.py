@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
@@ -28,17 +29,20 @@ from typing import Any
 
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.settings import Settings
+from airflow_provider_enos.client.windows import WindowPoller
 from airflow_provider_enos.errors import (
     EnosApiError,
     EnosError,
     EnosRateLimitError,
+    EnosRequestError,
     EnosServerError,
     EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.exchange import Retry
+from airflow_provider_enos.protocol.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
+from airflow_provider_enos.protocol.paging import PAGE_FAULTS, PAGE_SIZE, Pager
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
 from airflow_provider_enos.protocol.waiting import Watch, out_of_time
 
@@ -49,6 +53,10 @@ _GATHER = 0.02
 _MANY = 20
 """From how many waits on a list is thought of."""
 _CONCURRENT = 8
+_CONCURRENT_LOGS = 3
+"""How many read logs at a time: fewer than there are connections, so that looks find one."""
+_LONGEST_LOGS = 30.0
+"""Seconds that reading the logs of one instance may take at a look; what it has not come to is left for the next."""
 _AT_A_TIME = 500
 _FEWEST_PAGES = 4
 _LOOKS_BY_LIST = 80
@@ -56,8 +64,18 @@ _LOOKS_BY_LIST = 80
 _LIST_SOON, _LIST_AGAIN = 60.0, 600.0
 """Seconds until a list is tried again that met a passing error; that was refused, too long, or without an instance."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_LOG_PAUSE = 30.0
+"""Seconds for which no logs are read once one could not be."""
 _ENDED = tuple(status for status in FlowStatus if status.ended)
 _PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
+
+
+def spread(poll_interval: float) -> float:
+    """Seconds from one look to the next: a little less than the interval, so that looks spread.
+
+    Tests put something shorter here.
+    """
+    return poll_interval * random.uniform(0.9, 1.0)
 
 
 @dataclass(eq=False, slots=True)
@@ -80,6 +98,8 @@ class _Wait:
     asked: float = 0.0
     """When it was last asked for singly."""
     unlisted_until: float = 0.0
+    logs: asyncio.Task[EnosError | None] | None = None
+    """Shows what has come in its logs."""
     looks_by_list: int = field(default_factory=lambda: random.randrange(_LOOKS_BY_LIST))
 
     @property
@@ -92,8 +112,8 @@ class _Wait:
 
     @property
     def pause(self) -> float:
-        """Seconds to the next look: the interval, or the deadline; a little less, so that looks spread."""
-        return min(self.poll_interval * random.uniform(0.9, 1.0), max(self.deadline - time(), 0.0))
+        """Seconds to the next look: the interval, or what is left until the deadline."""
+        return min(spread(self.poll_interval), max(self.deadline - time(), 0.0))
 
     def saw(self, instance: FlowInstance) -> None:
         """A look at it brought this."""
@@ -121,7 +141,9 @@ class _Wait:
 
     def may_be_listed(self, now: float) -> bool:
         """Whether to find out if the list shows it."""
-        return self.type is None and self.minute is not None and now >= self.unlisted_until
+        # The list does not tell which nodes run, whose logs are to be shown.
+        can_be = self.minute is not None and self.watch.stream is None
+        return can_be and self.type is None and now >= self.unlisted_until
 
     def trusts_list(self) -> bool:
         """Whether the list's word that it has not ended is enough this time."""
@@ -150,12 +172,16 @@ class Poller:
     def __init__(self, settings: Settings) -> None:
         # A failed look is no drama: the next one comes. So nothing is repeated within one.
         self._client = AsyncClient(settings, retry=Retry(attempts=1))
+        self.windows = WindowPoller(self.run, lambda interval: spread(interval))
+        """Those who wait for windows of trigger times rather than for an instance."""
         self._waits: set[_Wait] = set()
         self._due: set[_Wait] = set()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._looks: set[asyncio.Task[None]] = set()
         self._limit = asyncio.Semaphore(_CONCURRENT)
+        self._log_limit = asyncio.Semaphore(_CONCURRENT_LOGS)
+        self._logs_from = 0.0
         self._listing = False
         self._list_from = 0.0
         self._too_long_until: dict[int, float] = {}
@@ -185,9 +211,36 @@ class Poller:
             self._due.discard(wait)
             if wait.timer is not None:
                 wait.timer.cancel()
+            if wait.logs is not None:
+                wait.logs.cancel()
+
+    async def run(self, procedure: Procedure[T]) -> T:
+        """The result of several calls that belong together, within the limits of all who wait for this gateway.
+
+        No call is repeated. While the gateway is left alone, each fails with the error that is the reason.
+        """
+        return await self._client.run(procedure, call=self._call)
+
+    async def _call(self, call: Call[T]) -> T:
+        async with self._limit:
+            if self._is_quiet and self._why_quiet is not None:
+                raise copy(self._why_quiet)
+            try:
+                result = await self._client.call(call)
+            except EnosRequestError:
+                self._note_answer()
+                raise
+            except EnosError as error:
+                # What a page 0 that does not exist is answered with says nothing of how the gateway is.
+                if not (isinstance(error, EnosApiError) and error.code in PAGE_FAULTS):
+                    self._back_off(error)
+                raise
+        self._note_answer()
+        return result
 
     async def close(self) -> None:
         """Ends the loop and the session."""
+        await self.windows.close()
         tasks = [*self._looks, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
@@ -366,8 +419,36 @@ class Poller:
         else:
             self._note_answer()
             wait.saw(instance)
+            await self._show_logs(wait, instance)
         finally:
             self._looked(wait)
+
+    async def _show_logs(self, wait: _Wait, instance: FlowInstance) -> None:
+        """Shows what has come in the logs of the nodes, in the log of whoever waits, where that is wanted."""
+        stream = wait.watch.stream
+        if stream is None or wait.result.done():
+            return
+
+        async def follow() -> EnosError | None:
+            async with asyncio.timeout(_LONGEST_LOGS), self._log_limit:
+                if self._is_quiet or self._now() < self._logs_from:
+                    return None
+                return await self._client.run(stream.follow(instance))
+
+        wait.logs = asyncio.create_task(follow(), context=wait.context.copy())
+        try:
+            await asyncio.wait({wait.logs})
+        finally:
+            wait.logs.cancel()
+        if wait.logs.cancelled():
+            return
+        fault = wait.logs.exception()
+        if isinstance(fault, Exception) and not isinstance(fault, TimeoutError):
+            wait.fail(fault)
+        elif fault is None and (error := wait.logs.result()) is not None:
+            # Not the looks, which have quotas and faults of their own: logs keep nobody from being right.
+            asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
+            self._logs_from = self._now() + min(asked or _LOG_PAUSE, _LONGEST_PAUSE)
 
     @property
     def _is_quiet(self) -> bool:
@@ -386,8 +467,10 @@ class Poller:
 
     def _back_off(self, error: EnosError) -> None:
         """Has the gateway left alone for a while if that is what it asks for, or if it does not answer."""
+        if not isinstance(error, _PASSING):
+            return
         busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)
-        self._failures += isinstance(error, _PASSING)
+        self._failures += 1
         if self._is_quiet or not (busy or self._failures >= _CONCURRENT):
             return
         self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)

@@ -25,6 +25,7 @@ LONGEST_TIMEOUT = 3600.0
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_LONGEST_LINK = 1_000
 _LINK_FIELDS = {"flow_id", "flow_instance_id"}
 _KNOWN_EXTRA = {"org_id", "user_id", "verify", "timeout", "allow_http", "console_url"}
 
@@ -242,17 +243,24 @@ def _timeout(value: Any) -> float:
 def _console_url(value: Any) -> str | None:
     if value is None:
         return None
-    accepted = "an http or https address with {flow_instance_id} or {flow_id} in it"
+    accepted = f"an http or https address with {{flow_instance_id}} or {{flow_id}} in it, up to {_LONGEST_LINK} long"
     refused = EnosConfigError("console_url", _shown(value), accepted=accepted)
     if not isinstance(value, str) or not value.isprintable() or any(letter.isspace() for letter in value):
         raise refused
     try:
         parts = urlsplit(value)
+        is_address = bool(parts.hostname) and parts.port != 0 and len(value) <= _LONGEST_LINK
         pieces = [(name, spec, how) for _, name, spec, how in Formatter().parse(value) if name is not None]
     except ValueError:
         raise refused from None
     plain = all(name in _LINK_FIELDS and not spec and not how for name, spec, how in pieces)
-    if parts.scheme not in ("http", "https") or not _is_plain_netloc(parts.netloc) or not pieces or not plain:
+    if (
+        not is_address
+        or parts.scheme not in ("http", "https")
+        or not _is_plain_netloc(parts.netloc)
+        or not pieces
+        or not plain
+    ):
         raise refused
     return value
 

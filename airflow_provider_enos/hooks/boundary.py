@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
+from airflow_provider_enos.hooks.versions import state_of
 from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import conclude
+from airflow_provider_enos.protocol.windows import Window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -33,10 +36,27 @@ def airflow_errors() -> Iterator[None]:
         raise
 
 
-def end_as(instance: FlowInstance, hook: EnosHook, *, task_logs: TaskLogs, log: Log) -> None:
-    """Ends the task as its flow instance has ended: returns, or raises what says why not."""
+def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream | None:
+    """What shows the logs of the nodes while the task waits, where that is wanted.
+
+    ``memory``: how far another one of this task has come.
+    """
+    if task_logs != "all":
+        return None
+    stream = LogStream(log)
+    stream.remember(memory)
+    return stream
+
+
+def end_as(
+    instance: FlowInstance, hook: EnosHook, *, task_logs: TaskLogs, log: Log, stream: LogStream | None = None
+) -> None:
+    """Ends the task as its flow instance has ended: returns, or raises what says why not.
+
+    ``stream``: what has shown the logs of the nodes so far, so that nothing is shown twice.
+    """
     link = hook.settings.link(instance.flow_instance_id)
-    outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log))
+    outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream))
     if outcome is Outcome.SKIPPED:
         raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
 
@@ -48,27 +68,65 @@ def default_deferrable() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class InstanceEvent:
-    """What a trigger tells the task that it resumes: the wait for an instance is over; ``error`` has cut it short."""
+    """What a trigger tells the task that it resumes: the wait for an instance is over; ``error`` has cut it short.
+
+    ``logs`` is how far it has shown the logs of the nodes: see ``LogStream.memory``.
+    """
 
     flow_instance_id: str
     error: EnosError | None = None
+    logs: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The payload of the trigger's event."""
         error = None if self.error is None else to_json(self.error)
-        return {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
+        event = {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
+        return {**event, "logs": self.logs} if self.logs else event
 
     @classmethod
     def of(cls, payload: object) -> InstanceEvent:
         """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
         if isinstance(payload, dict):
             flow_instance_id, error = payload.get("flow_instance_id"), payload.get("error")
+            logs = payload.get("logs")
             if isinstance(flow_instance_id, str) and flow_instance_id:
                 if payload.get("status") == "ended" and error is None:
-                    return cls(flow_instance_id)
+                    return cls(flow_instance_id, logs=logs)
                 if payload.get("status") == "error":
-                    return cls(flow_instance_id, from_json(error))
-        raise EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
+                    return cls(flow_instance_id, from_json(error), logs)
+        raise _unknown(payload)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEvent:
+    """The same of a wait for a window of trigger times; ``window`` is None where ``error`` came before it was known."""
+
+    window: Window | None
+    error: EnosError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload of the trigger's event."""
+        window = None if self.window is None else [self.window.first, self.window.end]
+        error = None if self.error is None else to_json(self.error)
+        return {"window": window, "status": "error" if error else "ended", "error": error}
+
+    @classmethod
+    def of(cls, payload: object) -> WindowEvent:
+        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        if isinstance(payload, dict):
+            window: Window | None = None
+            match payload.get("window"):
+                case [int(first), int(end)] if first < end:
+                    window = Window(first, end)
+            if payload.get("status") == "ended" and payload.get("error") is None and window is not None:
+                return cls(window)
+            if payload.get("status") == "error":
+                return cls(window, from_json(payload.get("error")))
+        raise _unknown(payload)
+
+
+def _unknown(payload: object) -> EnosEventError:
+    return EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
 
 
 async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:
@@ -80,8 +138,8 @@ async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | Non
     return settings.read(await get_async_connection(conn_id), org_id=org_id, user_id=user_id)
 
 
-async def push_xcom(task_instance: Any, value: str) -> None:
-    """Makes ``value`` what the task returns, from the triggerer: as a worker pushes it.
+async def push_xcom(task_instance: Any, value: str | list[str], key: str = "return_value") -> None:
+    """Makes ``value`` what the task returns, or what it has under ``key``, from the triggerer: as a worker pushes it.
 
     Not in the event that ends the task: what that carries Airflow 3.3 encodes once more, so that others pull it quoted.
     """
@@ -89,7 +147,7 @@ async def push_xcom(task_instance: Any, value: str) -> None:
     from asgiref.sync import sync_to_async
 
     await sync_to_async(XCom.set)(
-        key="return_value",
+        key=key,
         value=value,
         dag_id=task_instance.dag_id,
         task_id=task_instance.task_id,
@@ -107,34 +165,10 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
     from asgiref.sync import sync_to_async
 
     try:
-        return await sync_to_async(_state_of)(task_instance) == "deferred"
+        return await sync_to_async(state_of)(task_instance) == "deferred"
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises
         log.warning("Cannot find out what became of the task: %s", error)
         return True
-
-
-def _state_of(task_instance: Any) -> str | None:
-    try:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    except ImportError:
-        from airflow.models.taskinstance import TaskInstance
-
-        fresh = TaskInstance.get_task_instance(
-            dag_id=task_instance.dag_id,
-            run_id=task_instance.run_id,
-            task_id=task_instance.task_id,
-            map_index=task_instance.map_index,
-        )
-        return None if fresh is None else str(fresh.state)
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=task_instance.dag_id,
-        task_ids=[task_instance.task_id],
-        run_ids=[task_instance.run_id],
-        map_index=task_instance.map_index,
-    )
-    found = states.get(task_instance.run_id, {})
-    # A mapped task is named after its index, too.
-    return next((str(state) for state in found.values()), None)
 
 
 class TaskState:
@@ -189,3 +223,54 @@ class TaskState:
         if not self._warned:
             self._log.warning("Airflow's task state store fails, going on without it: %s", error)
         self._warned = True
+
+
+class AssetState:
+    """One value kept with each asset that a trigger watches for, where Airflow can keep it (3.3 and later).
+
+    It says so when the store begins to fail, and when it works again.
+    """
+
+    def __init__(self, store: Any, key: str, log: Log) -> None:
+        self._store = store
+        self._key = key
+        self._log = log
+        self._fails = False
+
+    async def load(self) -> list[Any] | None:
+        """The values that are there: none, or one for each asset. None where the store fails."""
+        try:
+            values = [await store.aget(self._key) for store in self._stores()]
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._failed(error)
+            return None
+        self._worked()
+        return [value for value in values if value is not None]
+
+    async def save(self, value: Any) -> bool:
+        """Keeps the value, a JSON structure; False where it cannot be kept."""
+        try:
+            for store in self._stores():
+                await store.aset(self._key, value)
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._failed(error)
+            return False
+        self._worked()
+        return True
+
+    def _stores(self) -> list[Any]:
+        """That of each asset: triggers with the same arguments are one to Airflow, whichever assets they are for."""
+        if self._store is None:
+            return []
+        of_assets = [*getattr(self._store, "_by_name", {}).values(), *getattr(self._store, "_by_uri", {}).values()]
+        return of_assets or [self._store]
+
+    def _failed(self, error: Exception) -> None:
+        if not self._fails:
+            self._log.warning("Airflow's asset state store fails, trying again: %s", error)
+        self._fails = True
+
+    def _worked(self) -> None:
+        if self._fails:
+            self._log.info("Airflow's asset state store works again")
+        self._fails = False

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_enos.errors import (
-    EnosAccessError,
-    EnosApiError,
-    EnosAuthError,
-    EnosConfigError,
-    EnosError,
-    EnosReplyError,
-    EnosTransportError,
-)
+from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosReplyError
 from airflow_provider_enos.hooks.boundary import async_settings
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.models import Flow, FlowExport, FlowStatus
@@ -27,12 +19,14 @@ from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
+    from airflow_provider_enos.client.checking import Step
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.client.sync import SyncClient
     from airflow_provider_enos.protocol.messages import Call
     from airflow_provider_enos.protocol.models import (
         Directory,
         FlowInstance,
+        FlowPage,
         FlowSummary,
         MyFlow,
         TaskInstance,
@@ -41,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["EnosHook"]
 
 T = TypeVar("T")
-
-_TEST_TIMEOUT = 15.0
 
 
 class EnosHook(BaseHook):
@@ -171,14 +163,14 @@ class EnosHook(BaseHook):
         """
         arguments.text(expression, "expression")
         _check_page_size(page_size, PAGE_SIZE)
-        return self._all_pages(
-            [
-                Pager(
-                    lambda page_no: calls.search_flows(page_no=page_no, page_size=page_size, expression=expression),
-                    page_size,
-                )
-            ]
-        )
+
+        def sorted_by(field: str) -> Callable[[int], Call[FlowPage]]:
+            return lambda page_no: calls.search_flows(
+                page_no=page_no, page_size=page_size, expression=expression, sort_by=field
+            )
+
+        first, other = calls.SORT_FIELDS
+        return self._all_pages([Pager(sorted_by(first), page_size, or_else=sorted_by(other))])
 
     def export_flow(self, flow_id: int | str) -> FlowExport:
         """Export Flow: all that Import Flow needs to make the flow again; ``.document()`` of it is JSON for a file."""
@@ -199,7 +191,7 @@ class EnosHook(BaseHook):
         :param dir_id: the directory to put it into: the ``key`` of one that List Workflow Directories gives.
         :param flow_json: what ``export_flow`` gave, or its document.
         :param flow_id: the id that it should have. EnOS gives it another one if this is taken.
-        :param desc: a description.
+        :param desc: its description; that of the export if it is empty.
         """
         name, directory = arguments.name(flow_name, "flow_name"), arguments.name(dir_id, "dir_id")
         wanted = None if flow_id is None else arguments.number(flow_id, "flow_id")
@@ -345,41 +337,34 @@ class EnosHook(BaseHook):
         """Get Timezone: the zone of EnOS's business dates, such as ``GMT+8``."""
         return self.run(calls.get_time_zone())
 
+    def check_connection(self) -> Iterator[Step]:
+        """Whether the connection works, step by step: each once it is known, a failed one as the last.
+
+        Changes nothing in EnOS. Each reply may take 15 seconds, or the connection's ``timeout`` if that is shorter.
+        """
+        from airflow_provider_enos.client import checking
+
+        try:
+            settings = self.settings
+        except AirflowNotFoundException as error:
+            variable = f"AIRFLOW_CONN_{self.enos_conn_id.upper()}"
+            to_do = f"Add it in Airflow (Admin > Connections, airflow connections add), or set {variable}."
+            yield checking.Step("connection", "failed", excerpt(str(error)), excerpt(to_do))
+            return
+        except EnosConfigError as error:
+            yield checking.failed("connection", error)
+            return
+        yield checking.Step("connection", "ok", f"{self.enos_conn_id} can be read")
+        yield from checking.steps(settings)
+
     def test_connection(self) -> tuple[bool, str]:
         """Whether the connection works, and in a sentence what is wrong with it if not."""
-        try:
-            return True, self._checked_connection()
-        except EnosConfigError as error:
-            return False, f"The connection cannot work. {error}"
-        except EnosTransportError as error:
-            return False, f"{'TLS is refused' if error.tls else 'Cannot reach the gateway'}. {error}"
-        except EnosAuthError as error:
-            return False, f"Access key or secret key are not accepted. {error}"
-        except EnosAccessError as error:
-            return False, f"EnOS does not let this user or caller in. {error}"
-        except EnosError as error:
-            return False, f"The gateway does not answer as EnOS does. {error}"
-
-    def _checked_connection(self) -> str:
-        from airflow_provider_enos.client.sync import SyncClient
-        from airflow_provider_enos.protocol.exchange import Retry
-
+        steps = list(self.check_connection())
+        if steps[-1].state == "failed":
+            return False, steps[-1].said
         settings = self.settings
-        client = SyncClient(settings, retry=Retry(attempts=1), timeout=min(settings.timeout, _TEST_TIMEOUT))
-        try:
-            now = client.call(calls.get_current_time())
-            # Any call with orgId and userId does; this one is open to all EnOS users and changes nothing.
-            client.call(
-                calls.list_flow_instances(
-                    type=0, from_trigger_time=now - times.MINUTE, to_trigger_time=now, page_no=1, page_size=1
-                )
-            )
-        finally:
-            client.close()
         said = f"Connected to {settings.base_url} as user {settings.user_id} of organisation {settings.org_id}."
-        if offset := client.gateway.clock_offset:
-            said += f" This machine's clock is off by {abs(offset):.0f} s, which is corrected for."
-        return said
+        return True, " ".join([said, *(step.said for step in steps if step.state == "note")])
 
 
 def _milliseconds(value: Any, field: str) -> int:

@@ -1,4 +1,4 @@
-"""Starts EnOS flows and follows them to their end."""
+"""Starts EnOS flows and follows them to their end; cancels instances; switches the schedules of flows on and off."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
 from airflow_provider_enos.errors import (
     EnosError,
@@ -15,33 +15,80 @@ from airflow_provider_enos.errors import (
     EnosFlowTimeoutError,
     EnosTriggerError,
 )
-from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable, end_as
+from airflow_provider_enos.hooks.boundary import (
+    InstanceEvent,
+    TaskState,
+    airflow_errors,
+    default_deferrable,
+    end_as,
+    stream_of,
+)
 from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
+from airflow_provider_enos.protocol.cancelling import (
+    OnEnded,
+    ask_to_cancel,
+    await_stop,
+    cancel_late,
+    has_stopped,
+    not_cancelled,
+    was_cancelled,
+)
 from airflow_provider_enos.protocol.exchange import AT_ONCE
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, attempt_of, start
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, cancel_late, wait
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_enos.client.sync import SyncClient
+    from airflow_provider_enos.protocol.streaming import LogStream
 
-__all__ = ["DEFAULT_TRIGGER_TIME", "EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"]
+__all__ = [
+    "DEFAULT_TRIGGER_TIME",
+    "EnosCancelFlowInstanceOperator",
+    "EnosDisableFlowOperator",
+    "EnosEnableFlowOperator",
+    "EnosTriggerFlowFromTaskOperator",
+    "EnosTriggerFlowOperator",
+]
 
 DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_after }}"
 """The end of the data interval; where a run has none, the moment from which it was allowed to run."""
 
 _CANCEL_TIMEOUT, _CANCEL_CONNECT_TIMEOUT = 2.0, 1.0
 _STATE_KEY = "enos_trigger"
-_TEMPLATE_FIELDS = ("trigger_time", "enos_conn_id", "org_id", "user_id")
+_TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
 
 
-class _TriggerOperator(BaseOperator):
-    """What the operators that start a flow have in common: all but what they start."""
+class _EnosOperator(BaseOperator):
+    """What all operators have in common: on whose behalf they ask EnOS."""
 
     ui_color = "#d9f2ee"
+
+    def __init__(
+        self,
+        *,
+        enos_conn_id: str = EnosHook.default_conn_name,
+        org_id: str | None = None,
+        user_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.enos_conn_id = enos_conn_id
+        self.org_id = org_id
+        self.user_id = user_id
+
+    def _hook(self) -> EnosHook:
+        return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+
+
+class _TriggerOperator(_EnosOperator):
+    """What the operators that start a flow have in common: all but what they start."""
+
+    operator_extra_links = (EnosFlowInstanceLink(),)
 
     def __init__(
         self,
@@ -57,9 +104,6 @@ class _TriggerOperator(BaseOperator):
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
         task_logs: TaskLogs = "failed",
-        enos_conn_id: str = EnosHook.default_conn_name,
-        org_id: str | None = None,
-        user_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,9 +118,6 @@ class _TriggerOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
         self.cancel_on_timeout = cancel_on_timeout
         self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
-        self.enos_conn_id = enos_conn_id
-        self.org_id = org_id
-        self.user_id = user_id
         self._flow_instance_id: str | None = None
         self._killed = False
         self._last_client: SyncClient | None = None
@@ -95,8 +136,9 @@ class _TriggerOperator(BaseOperator):
             hook = self._hook()
             self._flow_instance_id = event.flow_instance_id
             deadline = time() + self.timeout if deadline is None else deadline
-            instance = self._awaited(hook, event.flow_instance_id, deadline, event.error)
-            return self._end(context, hook, instance, taken_over)
+            stream = stream_of(self.task_logs, self.log, event.logs)
+            instance = self._awaited(hook, event.flow_instance_id, deadline, event.error, stream)
+            return self._end(context, hook, instance, taken_over, stream)
 
     def on_kill(self) -> None:
         """Cancels the instance, in the 5 seconds that Airflow leaves, and without a word to Airflow.
@@ -116,8 +158,9 @@ class _TriggerOperator(BaseOperator):
             return flow_instance_id
         if self.deferrable:
             self._defer(flow_instance_id, deadline, taken_over)
-        instance = self._awaited(hook, flow_instance_id, deadline)
-        return self._end(context, hook, instance, taken_over)
+        stream = stream_of(self.task_logs, self.log)
+        instance = self._awaited(hook, flow_instance_id, deadline, stream=stream)
+        return self._end(context, hook, instance, taken_over, stream)
 
     def _target(self) -> Target:
         """What to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
@@ -127,7 +170,7 @@ class _TriggerOperator(BaseOperator):
         """The hook; with it, before anything is started, the client for a last cancel, which cannot ask Airflow."""
         from airflow_provider_enos.client.sync import SyncClient
 
-        hook = EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+        hook = super()._hook()
         self._last_client = SyncClient(
             hook.settings, retry=AT_ONCE, timeout=_CANCEL_TIMEOUT, connect_timeout=_CANCEL_CONNECT_TIMEOUT
         )
@@ -166,6 +209,7 @@ class _TriggerOperator(BaseOperator):
                 flow_instance_id=flow_instance_id,
                 status="unknown",
             )
+        push_link(ti, hook.settings.link(flow_instance_id))
         if self.do_xcom_push:
             ti.xcom_push(key="flow_instance_id", value=flow_instance_id)
             ti.xcom_push(key="return_value", value=flow_instance_id)
@@ -209,6 +253,7 @@ class _TriggerOperator(BaseOperator):
             poll_error_tolerance=self.poll_error_tolerance,
             cancel_on_kill=self.cancel_on_kill,
             known=True,
+            show_logs=self.task_logs == "all",
             org_id=self.org_id,
             user_id=self.user_id,
         )
@@ -218,11 +263,23 @@ class _TriggerOperator(BaseOperator):
         )
 
     def _awaited(
-        self, hook: EnosHook, flow_instance_id: str, deadline: float, error: EnosError | None = None
+        self,
+        hook: EnosHook,
+        flow_instance_id: str,
+        deadline: float,
+        error: EnosError | None = None,
+        stream: LogStream | None = None,
     ) -> FlowInstance:
         """The instance once it has ended; one that is late is cancelled. ``error``: what the trigger met instead."""
         link = hook.settings.link(flow_instance_id)
-        watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link, known=True)
+        watch = Watch(
+            flow_instance_id,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            link=link,
+            known=True,
+            stream=stream,
+        )
         hook.client.while_sleeping = self._check_still_wanted
         try:
             if error is not None:
@@ -231,13 +288,20 @@ class _TriggerOperator(BaseOperator):
         except EnosFlowTimeoutError as late:
             raise (hook.client.run(cancel_late(late)) if self.cancel_on_timeout else late) from None
 
-    def _end(self, context: Context, hook: EnosHook, instance: FlowInstance, taken_over: bool) -> str:
+    def _end(
+        self,
+        context: Context,
+        hook: EnosHook,
+        instance: FlowInstance,
+        taken_over: bool,
+        stream: LogStream | None = None,
+    ) -> str:
         """Ends as the instance has ended."""
         if taken_over and instance.status.outcome is Outcome.CANCELLED and not self._killed:
             # The try that was killed, or was late, has asked for it: EnOS may take its time to carry it out.
             self.log.warning("%s has been cancelled since it was taken over", instance.flow_instance_id)
             return self._start_and_wait(context)
-        end_as(instance, hook, task_logs=self.task_logs, log=self.log)
+        end_as(instance, hook, task_logs=self.task_logs, log=self.log, stream=stream)
         return instance.flow_instance_id
 
     def _cancel_killed(self, flow_instance_id: str) -> None:
@@ -283,7 +347,8 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed or cleared while it
         runs or is deferred, or over its ``execution_timeout``.
     :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
-    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
+    :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
+        ended badly; ``"all"``, as they grow; ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
@@ -300,7 +365,7 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :raises EnosTriggerConflictError: the minute is taken, and ``on_conflict`` does not help.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "from_task_id", *_TEMPLATE_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", "from_task_id", "trigger_time", *_TENANT_FIELDS)
 
     def __init__(self, *, flow_id: int | str, from_task_id: int | str, **kwargs: Any) -> None:
         super().__init__(flow_id=flow_id, **kwargs)
@@ -325,7 +390,7 @@ class EnosTriggerFlowOperator(_TriggerOperator):
         they are. None or empty: it runs with those. Values other than text are refused when the task runs.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "parameters", *_TEMPLATE_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", "parameters", "trigger_time", *_TENANT_FIELDS)
     template_fields_renderers = {"parameters": "json"}
 
     def __init__(self, *, flow_id: int | str, parameters: Mapping[str, str] | None = None, **kwargs: Any) -> None:
@@ -335,3 +400,181 @@ class EnosTriggerFlowOperator(_TriggerOperator):
     def _target(self) -> Target:
         parameters = arguments.parameters(self.parameters) if self.parameters else None
         return Target(arguments.number(self.flow_id, "flow_id"), parameters=parameters)
+
+
+class EnosCancelFlowInstanceOperator(_EnosOperator):
+    """Has a flow instance cancelled, and succeeds once it really is.
+
+    EnOS accepts a cancel before it has carried it out, and jobs that a node has submitted already cannot be stopped. So
+    this looks at the instance until nothing of it runs any more. One that has been cancelled before needs nothing more,
+    which makes a retry harmless; after a failure, what still runs of the instance is stopped.
+
+    The return value is the id.
+
+    Documentation: Batch Processing API, "Cancel Flow Instance", "Get Flow Instance".
+
+    Template fields: ``flow_instance_id``, ``enos_conn_id``, ``org_id``, ``user_id``.
+
+    :param flow_instance_id: the instance, such as the ``.output`` of the operator that started it.
+    :param on_ended: what to do where the instance has ended by itself, be it before or while it was to be cancelled:
+        ``"fail"``, ``"skip"`` the task, or ``"succeed"``.
+    :param wait_for_completion: whether to wait until it is cancelled; if not, the task succeeds once EnOS has accepted
+        the cancel.
+    :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
+        section ``[operators]`` of Airflow's configuration.
+    :param poll_interval: seconds between two looks at the instance.
+    :param timeout: how long EnOS may take, a timedelta or seconds.
+    :param poll_error_tolerance: for how long EnOS may be out of reach meanwhile, a timedelta or seconds.
+    :param enos_conn_id: the Airflow connection, of type ``enos``.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's; must own the instance.
+
+    :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
+    :raises AirflowFailException: the instance had ended by itself (``EnosCancelError``), or the connection, a rendered
+        argument, the credentials or the user's privileges do not allow it: not retried.
+    :raises AirflowSkipException: the instance had ended by itself, and ``on_ended`` is ``"skip"``.
+    :raises EnosRequestError: EnOS does not know the instance.
+    :raises EnosFlowTimeoutError: it was not cancelled within ``timeout``; the message says how it stands.
+    :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
+    """
+
+    template_fields: Sequence[str] = ("flow_instance_id", *_TENANT_FIELDS)
+    operator_extra_links = (EnosFlowInstanceLink(),)
+
+    def __init__(
+        self,
+        *,
+        flow_instance_id: str,
+        on_ended: OnEnded = "fail",
+        wait_for_completion: bool = True,
+        deferrable: bool | None = None,
+        poll_interval: timedelta | float = 5.0,
+        timeout: timedelta | float = timedelta(hours=1),
+        poll_error_tolerance: timedelta | float = timedelta(minutes=10),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.flow_instance_id = flow_instance_id
+        self.on_ended = arguments.choice(on_ended, "on_ended", OnEnded)
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
+        self.timeout = arguments.seconds(timeout, "timeout")
+        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
+
+    def execute(self, context: Context) -> str:
+        """Asks EnOS to cancel the instance, and waits, if wanted, until it is."""
+        with airflow_errors():
+            hook, deadline = self._hook(), time() + self.timeout
+            flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
+            watch = self._watch(hook, flow_instance_id)
+            push_link(context["ti"], hook.settings.link(flow_instance_id))
+            ask = ask_to_cancel(watch, log=self.log, **self._pace(deadline))
+            instance = hook.client.run(ask)
+            if has_stopped(instance):
+                return self._end(instance)
+            if not self.wait_for_completion:
+                return flow_instance_id
+            if self.deferrable:
+                self._defer(flow_instance_id, deadline)
+            return self._end(hook.client.run(await_stop(watch, **self._pace(deadline))))
+
+    def execute_complete(self, context: Context, event: Any, deadline: float) -> str:
+        """Goes on once the trigger has fired: as without deferral, from what it has met or seen the end of."""
+        with airflow_errors():
+            event = InstanceEvent.of(event)
+            if event.error is not None and not isinstance(event.error, EnosFlowTimeoutError):
+                raise event.error
+            hook = self._hook()
+            watch = self._watch(hook, event.flow_instance_id, known=True)
+            return self._end(hook.client.run(await_stop(watch, **self._pace(deadline))))
+
+    def _pace(self, deadline: float) -> dict[str, Any]:
+        return {"poll_interval": self.poll_interval, "deadline": deadline, "clock": time}
+
+    def _watch(self, hook: EnosHook, flow_instance_id: str, *, known: bool = False) -> Watch:
+        link = hook.settings.link(flow_instance_id)
+        return Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link, known=known)
+
+    def _defer(self, flow_instance_id: str, deadline: float) -> None:
+        from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+
+        trigger = EnosFlowInstanceTrigger(
+            flow_instance_id,
+            self.enos_conn_id,
+            self.poll_interval,
+            deadline,
+            poll_error_tolerance=self.poll_error_tolerance,
+            cancel_on_kill=False,
+            known=True,
+            org_id=self.org_id,
+            user_id=self.user_id,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deadline})
+
+    def _end(self, instance: FlowInstance) -> str:
+        """Ends as the cancel has."""
+        if was_cancelled(instance):
+            self.log.info("Flow instance %s is cancelled", instance.flow_instance_id)
+        elif self.on_ended == "fail":
+            raise not_cancelled(instance)
+        elif self.on_ended == "skip":
+            raise AirflowSkipException(str(not_cancelled(instance)))
+        else:
+            self.log.info("%s", not_cancelled(instance))
+        return instance.flow_instance_id
+
+
+class _ScheduleOperator(_EnosOperator):
+    """What switching a flow's schedule on and off have in common: all but the switch."""
+
+    template_fields: Sequence[str] = ("flow_id", *_TENANT_FIELDS)
+
+    def __init__(self, *, flow_id: int | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.flow_id = flow_id
+
+    def execute(self, context: Context) -> None:
+        """Switches the schedule."""
+        with airflow_errors():
+            flow_id = arguments.number(self.flow_id, "flow_id")
+            self._switch(self._hook(), flow_id)
+
+    def _switch(self, hook: EnosHook, flow_id: int) -> None:
+        raise NotImplementedError
+
+
+class EnosEnableFlowOperator(_ScheduleOperator):
+    """Enables a flow: EnOS's own schedule starts instances of it from now on. Enabling it once more changes nothing.
+
+    Documentation: Batch Processing API, "Enable Flow".
+
+    Template fields: ``flow_id``, ``enos_conn_id``, ``org_id``, ``user_id``.
+
+    :param flow_id: the flow, a whole number or its digits.
+    :param enos_conn_id: the Airflow connection, of type ``enos``.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's; must own the flow.
+
+    :raises AirflowFailException: the connection, a rendered argument, the credentials or the user's privileges do not
+        allow it, or the flow or the user is locked: not retried.
+    :raises EnosRequestError: EnOS does not know the flow.
+    :raises EnosError: EnOS was out of reach; repeating the task does no harm.
+    """
+
+    def _switch(self, hook: EnosHook, flow_id: int) -> None:
+        hook.enable_flow(flow_id)
+        self.log.info("Flow %s is enabled: its schedule starts instances", flow_id)
+
+
+class EnosDisableFlowOperator(_ScheduleOperator):
+    """Disables a flow: EnOS's own schedule starts no more instances of it. Those that run are left alone.
+
+    Documentation: Batch Processing API, "Disable Flow".
+
+    Template fields, arguments and errors are those of ``EnosEnableFlowOperator``.
+    """
+
+    def _switch(self, hook: EnosHook, flow_id: int) -> None:
+        hook.disable_flow(flow_id)
+        self.log.info("Flow %s is disabled: its schedule starts nothing more", flow_id)

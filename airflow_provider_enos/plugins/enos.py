@@ -10,8 +10,6 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-__all__ = ["EnosPlugin"]
-
 URL_PREFIX = "/enos"
 """Under which path of the API server the view is served."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
+from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.protocol.text import excerpt, is_instance_id
 
 T = TypeVar("T")
@@ -62,6 +63,32 @@ def choice(value: T, field: str, options: object) -> T:
         accepted = ", ".join(f'"{option}"' for option in get_args(options))
         raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"one of {accepted}")
     return value
+
+
+def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
+    """``value``, statuses as members of ``FlowStatus`` or their names, or a single one; no status twice.
+
+    Raises ``EnosConfigError``, naming ``field`` and the value.
+    """
+    several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    found = {}
+    for one in several:
+        name = str(one).strip().upper() if isinstance(one, (str, FlowStatus)) else ""
+        if name not in FlowStatus.__members__:
+            raise EnosConfigError(field, excerpt(repr(one), 80), accepted=f"any of {', '.join(FlowStatus.__members__)}")
+        found[name] = FlowStatus[name]
+    return tuple(found.values())
+
+
+def shift(value: object, field: str) -> float:
+    """``value``, a timedelta or a number of seconds, in seconds; it may be negative.
+
+    Raises ``EnosConfigError``, naming ``field`` and the value.
+    """
+    found = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not -_LONGEST <= found <= _LONGEST:
+        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a timedelta or seconds, up to 100 years")
+    return float(found)
 
 
 def parameters(value: object, field: str = "parameters") -> dict[str, str]:

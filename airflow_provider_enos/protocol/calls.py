@@ -21,6 +21,9 @@ _TOKEN_SERVICE = "/apim-token-service/v2.0/token"
 ALL_FLOW_TYPES = (0, 1, 2)
 """``type`` of List Flow Instances: manual, periodic, temporary."""
 
+SORT_FIELDS = ("create_time", "createTime")
+"""What lists are sorted by, as the releases of EnOS name it: the one order that does not move while things change."""
+
 
 def trigger_flow(flow_id: int, trigger_time: int) -> Call[str]:
     """Trigger Flow: starts the whole flow; gives the flow instance id."""
@@ -71,8 +74,17 @@ def export_flow(flow_id: int) -> Call[models.FlowExport]:
 def import_flow(
     flow_name: str, dir_id: str, flow_json: models.FlowExport, *, flow_id: int | None = None, desc: str = ""
 ) -> Call[int]:
-    """Import Flow: makes a flow of an export; gives its id, which is ``flow_id`` if that is free."""
-    body: dict[str, object] = {"flowName": flow_name, "desc": desc, "dirId": dir_id, "flowJson": flow_json.document()}
+    """Import Flow: makes a flow of an export; gives its id, which is ``flow_id`` if that is free.
+
+    ``desc``: its description; that of the export if it is empty.
+    """
+    body: dict[str, object] = {
+        "flowName": flow_name,
+        # Some releases of EnOS demand it.
+        "desc": desc or flow_json.description,
+        "dirId": dir_id,
+        "flowJson": flow_json.document(),
+    }
     if flow_id is not None:
         body["flowId"] = flow_id
     return _post("Import Flow", "flows", "import", body, models.flow_id_of, safe=False)
@@ -117,9 +129,11 @@ def get_my_flow(expression: str = "") -> Call[tuple[models.MyFlow, ...]]:
     return _get("Get My Flow", "flows", "getMyFlow", query, models.my_flows_of)
 
 
-def search_flows(*, page_no: int, page_size: int, expression: str = "") -> Call[models.FlowPage]:
+def search_flows(
+    *, page_no: int, page_size: int, expression: str = "", sort_by: str = SORT_FIELDS[0]
+) -> Call[models.FlowPage]:
     """Search Flow: one page of the organisation's flows whose id or name is like ``expression``."""
-    body = {"expression": expression, "pagination": _pagination(page_no, page_size)}
+    body = {"expression": expression, "pagination": _pagination(page_no, page_size, sort_by)}
     return _post("Search Flow", "flows", "search", body, models.FlowPage.parse, safe=True)
 
 
@@ -231,12 +245,11 @@ def refresh_token(access_key: str, encryption: str, timestamp: int, access_token
     return _token_call("Refresh Access Token", "refresh", body)
 
 
-def _pagination(page_no: int, page_size: int) -> dict[str, object]:
+def _pagination(page_no: int, page_size: int, sort_by: str = SORT_FIELDS[0]) -> dict[str, object]:
     return {
         "pageNo": page_no,
         "pageSize": page_size,
-        # Of the documented orders the only one that does not move while flows and instances change.
-        "sorters": [{"field": "create_time", "order": "ASC"}],
+        "sorters": [{"field": sort_by, "order": "ASC"}],
     }
 
 

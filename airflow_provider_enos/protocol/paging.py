@@ -19,7 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 PAGE_SIZE = 50
 """What the documentation recommends at the most."""
-_FAULTS = (replies.INTERNAL, 500)
+PAGE_FAULTS = (replies.INTERNAL, 500)
 """What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with entries."""
 
 
@@ -36,10 +36,20 @@ class Page(Protocol[T_co]):
 
 
 class Pager(Generic[T]):
-    """Which page to ask for next, and what of it is new."""
+    """Which page to ask for next, and what of it is new.
 
-    def __init__(self, call_for: Callable[[int], Call[Page[T]]], page_size: int = PAGE_SIZE) -> None:
+    ``or_else``: another way to ask, where EnOS finds the first one invalid whatever page is asked for.
+    """
+
+    def __init__(
+        self,
+        call_for: Callable[[int], Call[Page[T]]],
+        page_size: int = PAGE_SIZE,
+        *,
+        or_else: Callable[[int], Call[Page[T]]] | None = None,
+    ) -> None:
         self._call_for = call_for
+        self._or_else = or_else
         self._page_size = page_size
         self._page_no = 0
         self._seen: set[Hashable] = set()
@@ -51,13 +61,18 @@ class Pager(Generic[T]):
         return self._call_for(self._page_no)
 
     def refused(self, error: EnosApiError) -> None:
-        """The page was refused: pages start at 1, or the error stands."""
-        if self._page_no != 0 or not (isinstance(error, EnosRequestError) or error.code in _FAULTS):
+        """The page was refused: pages start at 1, or it is to be asked for in another way, or the error stands."""
+        if self._page_no == 0 and (isinstance(error, EnosRequestError) or error.code in PAGE_FAULTS):
+            self._page_no = 1
+        elif self._or_else is not None and error.code == replies.INVALID:
+            self._call_for, self._or_else = self._or_else, None
+            self._page_no = 0
+        else:
             raise error
-        self._page_no = 1
 
     def take(self, page: Page[T]) -> list[T]:
         """The entries of the page that was due which no earlier page had."""
+        self._or_else = None
         fresh = []
         for key, entry in page.entries:
             if key not in self._seen:

@@ -27,7 +27,7 @@ _END = int((datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=
 _SMALLEST_NUMBER = 10**11
 _ACCEPTED = (
     "an aware datetime, ISO 8601 text with an offset such as 2024-03-03T00:00:00+00:00, "
-    'epoch milliseconds such as 1594016819108, or "now"'
+    "epoch milliseconds such as 1594016819108"
 )
 
 
@@ -37,24 +37,19 @@ def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
     Raises ``EnosConfigError``, naming ``field`` and saying why, for naive times, epoch seconds, bools, floats, empty
     text and years outside 1970 to 2200.
     """
-    given = value
-    if isinstance(value, str):
-        value = value.strip()
-        if value == NOW:
-            return now
-        value = int(value) if re.fullmatch(r"[0-9]{1,25}", value) else _parse_iso(value, field)
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise _refused(field, given, "it has no UTC offset, so the moment is not known")
-        # Not with a minus: what pendulum gives then does not divide by a timedelta.
-        value = datetime.__sub__(value, _EPOCH) // timedelta(milliseconds=1)
-    elif isinstance(value, bool) or not isinstance(value, int):
-        raise _refused(field, given, f"a {type(value).__name__} is no trigger time")
-    elif 0 <= value < _SMALLEST_NUMBER:
-        raise _refused(field, given, "too small for epoch milliseconds: are these seconds?")
-    if not 0 <= value < _END:
-        raise _refused(field, given, "it is outside the years 1970 to 2200")
-    return int(value)
+    if isinstance(value, str) and value.strip() == NOW:
+        return now
+    return _checked(value, field, accepted=f'{_ACCEPTED}, or "now"')
+
+
+def moment(value: Any, field: str) -> int:
+    """The same for a moment that has to stay what it is, so that ``"now"`` is refused, too."""
+    return _checked(value, field, accepted=_ACCEPTED)
+
+
+def to_iso(trigger_time: int) -> str:
+    """A trigger time for people: in UTC, to the minute."""
+    return _at(trigger_time, UTC).isoformat(timespec="minutes")
 
 
 def minute_of(trigger_time: int) -> int:
@@ -125,14 +120,36 @@ def _at(milliseconds: int, zone: tzinfo) -> datetime:
     return (_EPOCH + timedelta(milliseconds=milliseconds)).astimezone(zone)
 
 
-def _parse_iso(text: str, field: str) -> datetime:
+def _checked(value: Any, field: str, *, accepted: str) -> int:
+    try:
+        return _milliseconds(value)
+    except ValueError as error:
+        raise EnosConfigError(field, f"{excerpt(repr(value), 80)}: {error}", accepted=accepted) from None
+
+
+def _milliseconds(value: Any) -> int:
+    """Raises ``ValueError``, saying why, for what is no moment."""
+    if isinstance(value, str):
+        text = value.strip()
+        value = int(text) if re.fullmatch(r"[0-9]{1,25}", text) else _parse_iso(text)
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise ValueError("it has no UTC offset, so the moment is not known")
+        # Not with a minus: what pendulum gives then does not divide by a timedelta.
+        value = datetime.__sub__(value, _EPOCH) // timedelta(milliseconds=1)
+    elif isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"a {type(value).__name__} is no trigger time")
+    elif 0 <= value < _SMALLEST_NUMBER:
+        raise ValueError("too small for epoch milliseconds: are these seconds?")
+    if not 0 <= value < _END:
+        raise ValueError("it is outside the years 1970 to 2200")
+    return int(value)
+
+
+def _parse_iso(text: str) -> datetime:
     if not text or text == "None":
-        raise _refused(field, text, "it is empty")
+        raise ValueError("it is empty")
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise _refused(field, text, "it cannot be read") from None
-
-
-def _refused(field: str, value: object, why: str) -> EnosConfigError:
-    return EnosConfigError(field, f"{excerpt(repr(value), 80)}: {why}", accepted=_ACCEPTED)
+        raise ValueError("it cannot be read") from None

@@ -11,9 +11,6 @@ from typing import Any, Literal, Protocol
 
 from airflow_provider_enos.errors import (
     EnosError,
-    EnosFlowCancelledError,
-    EnosFlowError,
-    EnosFlowFailedError,
     EnosFlowTimeoutError,
     EnosPollLostError,
     EnosRequestError,
@@ -21,14 +18,12 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, FlowStatus, Outcome
-from airflow_provider_enos.protocol.text import excerpt, tail
+from airflow_provider_enos.protocol.report import examine
+from airflow_provider_enos.protocol.streaming import LogStream
+from airflow_provider_enos.protocol.text import excerpt
 
 TaskLogs = Literal["failed", "all", "none"]
-"""Whose logs are copied when an instance has ended: those of failed nodes, of all nodes, of none."""
-
-_LOG_LENGTH = 2**20
-_LOGGED_LINES, _LOGGED_LENGTH = 40, 8_000
-_NODES_IN_MESSAGE = 3
+"""Whose logs are shown: the end of those of failed nodes, all of those of all nodes as they grow, none."""
 
 
 class Log(Protocol):
@@ -47,6 +42,7 @@ class Watch:
     :param tolerance: seconds for which polls may fail one after the other.
     :param link: where people can look at the instance.
     :param known: whether EnOS is known to have the instance. If so, an answer that it has not is waited through too.
+    :param stream: what shows the logs of the nodes as they grow, where that is wanted.
     """
 
     # A triggerer has thousands of them.
@@ -59,10 +55,18 @@ class Watch:
         "_status",
         "_tolerance",
         "flow_instance_id",
+        "stream",
     )
 
     def __init__(
-        self, flow_instance_id: str, *, tolerance: float, log: Log, link: str | None = None, known: bool = False
+        self,
+        flow_instance_id: str,
+        *,
+        tolerance: float,
+        log: Log,
+        link: str | None = None,
+        known: bool = False,
+        stream: LogStream | None = None,
     ) -> None:
         self.flow_instance_id = flow_instance_id
         self._known = known
@@ -72,6 +76,7 @@ class Watch:
         self._status: FlowStatus | None = None
         self._node_statuses: dict[str, FlowStatus] = {}
         self._failing_since: float | None = None
+        self.stream = stream
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -81,6 +86,7 @@ class Watch:
             "status": self._status and self._status.name,
             "nodes": {node: status.name for node, status in self._node_statuses.items()},
             "failing_since": self._failing_since,
+            **({"logs": self.stream.memory} if self.stream else {}),
         }
 
     def remember(self, memory: object) -> None:
@@ -95,6 +101,8 @@ class Watch:
             self._node_statuses = {str(node): FlowStatus(status) for node, status in nodes.items()}
         if isinstance(failing_since, (int, float)):
             self._failing_since = failing_since
+        if self.stream is not None:
+            self.stream.remember(memory.get("logs"))
 
     def saw(self, instance: FlowInstance, now: float) -> None:
         """A poll brought this."""
@@ -153,11 +161,23 @@ class Watch:
         self._log.info("Node %s: %s -> %s", excerpt(str(node), 120), str(before), str(node.status))
 
 
-def wait(watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]) -> Procedure[FlowInstance]:
+def has_ended(instance: FlowInstance) -> bool:
+    """Whether its status is an end."""
+    return instance.status.ended
+
+
+def wait(
+    watch: Watch,
+    *,
+    poll_interval: float,
+    deadline: float,
+    clock: Callable[[], float],
+    until: Callable[[FlowInstance], bool] = has_ended,
+) -> Procedure[FlowInstance]:
     """Polls until the instance has ended, and gives it. Raises ``EnosFlowTimeoutError`` at the ``deadline``."""
     while True:
         instance = yield from look(watch, clock=clock)
-        if instance is not None and instance.status.ended:
+        if instance is not None and until(instance):
             return instance
         left = deadline - clock()
         if left <= 0:
@@ -173,6 +193,8 @@ def look(watch: Watch, *, clock: Callable[[], float]) -> Procedure[FlowInstance 
         watch.missed(error, clock())
         return None
     watch.saw(instance, clock())
+    if watch.stream is not None and not instance.status.ended:
+        yield from watch.stream.follow(instance)
     return instance
 
 
@@ -185,75 +207,20 @@ def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:
     )
 
 
-def cancel_late(error: EnosFlowTimeoutError) -> Procedure[EnosFlowTimeoutError]:
-    """Cancels the instance that did not end in time; gives the error that says so."""
-    said = "it was asked to be cancelled"
-    try:
-        yield calls.cancel_flow_instance(error.flow_instance_id)
-    except EnosError as failure:
-        said = f"it may still run, since cancelling it failed: {failure}"
-    return EnosFlowTimeoutError(f"{error}; {said}", flow_instance_id=error.flow_instance_id, status=error.status)
+def conclude(
+    instance: FlowInstance, *, task_logs: TaskLogs, link: str | None, log: Log, stream: LogStream | None = None
+) -> Procedure[Outcome]:
+    """What the end of ``instance`` means: succeeded or skipped is returned, failed and cancelled are raised.
 
-
-def conclude(instance: FlowInstance, *, task_logs: TaskLogs, link: str | None, log: Log) -> Procedure[Outcome]:
-    """What the end of ``instance`` means: succeeded or skipped is returned, failed and cancelled are raised."""
+    :param stream: what has shown the logs of the nodes so far, if anything has.
+    """
+    logs: dict[str, str] = {}
+    if task_logs == "all":
+        logs = yield from (stream or LogStream(log)).finish(instance)
     outcome = instance.status.outcome
-    failed = instance.nodes_with(Outcome.FAILED)
-    last_lines: dict[str, str] = {}
-    for node in _nodes_to_show(instance, failed, task_logs):
-        text = yield from _log_of(node)
-        last_lines[node.task_instance_id] = excerpt(text.rstrip().splitlines()[-1], 300)
-        _show_log(node, text, log)
     if outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED):
         return outcome
-    raise _flow_error(instance, failed, last_lines, link)
-
-
-def _nodes_to_show(
-    instance: FlowInstance, failed: tuple[FlowInstanceNode, ...], task_logs: TaskLogs
-) -> tuple[FlowInstanceNode, ...]:
-    wanted = {"failed": failed, "all": instance.nodes, "none": ()}[task_logs]
-    return tuple(node for node in wanted if node.task_instance_id and node.status is not FlowStatus.INIT)
-
-
-def _show_log(node: FlowInstanceNode, text: str, log: Log) -> None:
-    # Airflow's log page folds what is between these two marks.
-    log.info("::group::End of the log of node %s", excerpt(str(node), 120))
-    for line in tail(text, _LOGGED_LINES, _LOGGED_LENGTH).splitlines():
+    report = yield from examine(instance, logs=task_logs != "none", link=link, known_logs=logs)
+    for line in report.lines(logs=task_logs == "failed"):
         log.info("%s", line)
-    log.info("::endgroup::")
-
-
-def _log_of(node: FlowInstanceNode) -> Procedure[str]:
-    try:
-        text: str = yield calls.get_task_instance_log(node.task_instance_id, _LOG_LENGTH)
-    except EnosError as error:
-        # It must not hide why the flow failed. A node that never ran has no log, which EnOS also calls an error.
-        return f"(no log: {error})"
-    return text if text.strip() else "(the log is empty)"
-
-
-def _flow_error(
-    instance: FlowInstance,
-    failed: tuple[FlowInstanceNode, ...],
-    last_lines: dict[str, str],
-    link: str | None,
-) -> EnosFlowError:
-    cancelled = instance.status.outcome is Outcome.CANCELLED
-    flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
-    parts = [f"{flow}: instance {instance.flow_instance_id} ended with status {instance.status}"]
-    for node in failed[:_NODES_IN_MESSAGE]:
-        line = last_lines.get(node.task_instance_id)
-        parts.append(f"node {excerpt(str(node), 120)} {node.status}" + (f": {line}" if line else ""))
-    if len(failed) > _NODES_IN_MESSAGE:
-        parts.append(f"and {len(failed) - _NODES_IN_MESSAGE} more failed nodes")
-    if instance.working_nodes:
-        parts.append("still running: " + ", ".join(excerpt(str(node), 120) for node in instance.working_nodes))
-    if link:
-        parts.append(link)
-    return (EnosFlowCancelledError if cancelled else EnosFlowFailedError)(
-        "; ".join(parts),
-        flow_instance_id=instance.flow_instance_id,
-        status=str(instance.status),
-        failed_tasks=tuple(str(node) for node in failed),
-    )
+    raise report.error()

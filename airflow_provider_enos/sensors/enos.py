@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -17,22 +17,196 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_enos.errors import EnosError, EnosFlowTimeoutError
-from airflow_provider_enos.hooks.boundary import InstanceEvent, TaskState, airflow_errors, default_deferrable, end_as
+from airflow_provider_enos.errors import EnosError, EnosFlowFailedError, EnosFlowTimeoutError
+from airflow_provider_enos.hooks.boundary import (
+    InstanceEvent,
+    TaskState,
+    WindowEvent,
+    airflow_errors,
+    default_deferrable,
+    end_as,
+    stream_of,
+)
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, look, wait
+from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
+from airflow_provider_enos.protocol import arguments, calls, waiting, windows
+from airflow_provider_enos.protocol.messages import Procedure
+from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch
+from airflow_provider_enos.protocol.windows import FlowWatch, Instances, Rules, Verdict, Wanted, Window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["EnosFlowInstanceSensor"]
+__all__ = ["EnosFlowInstanceSensor", "EnosFlowSensor"]
 
 _STATE_KEY = "enos_watch"
+_TEMPLATE_FIELDS = ("enos_conn_id", "org_id", "user_id")
+
+Sight = TypeVar("Sight", FlowInstance, Verdict)
+"""What a look brings."""
 
 
-class EnosFlowInstanceSensor(BaseSensorOperator):
+class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
+    """What the sensors have in common: how they wait and how they fail; not for what."""
+
+    operator_extra_links = (EnosFlowInstanceLink(),)
+    ui_color = "#d9f2ee"
+
+    def __init__(
+        self,
+        *,
+        deferrable: bool | None = None,
+        start_from_trigger: bool = False,
+        poll_error_tolerance: timedelta | float = timedelta(minutes=10),
+        task_logs: TaskLogs = "failed",
+        enos_conn_id: str = EnosHook.default_conn_name,
+        org_id: str | None = None,
+        user_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
+        self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
+        self.enos_conn_id = enos_conn_id
+        self.org_id = org_id
+        self.user_id = user_id
+        self._wants_trigger = start_from_trigger
+        self._watch: Any = None
+        self._ti: Any = None
+
+    def _start_from_trigger(self, trigger: str, **trigger_kwargs: Any) -> None:
+        """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
+        from airflow.triggers.base import StartTriggerArgs
+
+        self.deferrable = True
+        if not triggers_are_told_of_kills():
+            return
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"airflow_provider_enos.triggers.enos.{trigger}",
+            trigger_kwargs={
+                **trigger_kwargs,
+                "deadline": None,
+                "timeout": self.timeout,
+                # Logs of nodes that went well are copied by the task itself.
+                "ends_task": self.task_logs != "all",
+                "do_xcom_push": self.do_xcom_push,
+                **self._trigger_arguments,
+            },
+            next_method="execute_complete",
+            next_kwargs=None,
+            timeout=None,
+        )
+        self.start_from_trigger = True
+
+    @property
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {
+            "enos_conn_id": self.enos_conn_id,
+            "poll_interval": self.poke_interval,
+            "poll_error_tolerance": self.poll_error_tolerance,
+            "org_id": self.org_id,
+            "user_id": self.user_id,
+        }
+
+    def execute(self, context: Context) -> Any:
+        """Waits, in the worker or in the triggerer."""
+        if self._wants_trigger:
+            self.log.info("Airflow cannot start this in the triggerer (before 3.3, or mapped): deferring from a worker")
+        self._ti = context["ti"]
+        if self.deferrable:
+            with self._sensor_errors():
+                self.defer(trigger=self._trigger(deadline=time() + self.timeout), method_name="execute_complete")
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: Any) -> str | list[str]:
+        """Goes on once the trigger has fired: the end is the same as without deferral."""
+        self._ti = context["ti"]
+        with self._sensor_errors():
+            try:
+                self._watch = self._watch_after(event)
+                ended = self._wait(poll_interval=self.poke_interval, deadline=time() + self.timeout)
+                return self._end(self._hook.client.run(ended))
+            except EnosFlowTimeoutError as error:
+                raise AirflowSensorTimeout(f"Sensor has timed out: {error}") from error
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Looks once."""
+        self._ti = context["ti"]
+        with self._sensor_errors():
+            if self._watch is None:
+                self._watch = self._new_watch()
+            seen = self._look_again(context) if self.reschedule else self._look_once()
+            if seen is None or not self._is_over(seen):
+                return PokeReturnValue(is_done=False)
+            return PokeReturnValue(is_done=True, xcom_value=self._end(seen))
+
+    def _trigger(self, deadline: float) -> Any:
+        """The trigger that waits instead."""
+        raise NotImplementedError
+
+    def _new_watch(self) -> Any:
+        """What is told what is seen. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
+        raise NotImplementedError
+
+    def _watch_after(self, event: Any) -> Any:
+        """The same once the trigger has fired ``event``; raises the error that it has met."""
+        raise NotImplementedError
+
+    def _look(self) -> Procedure[Sight | None]:
+        """One look; None where an error is to be waited through."""
+        raise NotImplementedError
+
+    def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[Sight]:
+        """Looks until it is over."""
+        raise NotImplementedError
+
+    def _is_over(self, seen: Sight) -> bool:
+        """Whether there is nothing left to wait for."""
+        raise NotImplementedError
+
+    def _end(self, seen: Sight) -> str | list[str]:
+        """Ends as what was waited for has ended."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _sensor_errors(self) -> Iterator[None]:
+        """As all of ours; with ``soft_fail`` or ``never_fail`` the task is skipped, as Airflow does for its own."""
+        try:
+            with airflow_errors():
+                yield
+        except (EnosError, AirflowSensorTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+
+    @cached_property
+    def _hook(self) -> EnosHook:
+        return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+
+    def _look_once(self) -> Sight | None:
+        return self._hook.client.run(self._look())
+
+    def _look_again(self, context: Context) -> Sight | None:
+        """One look in reschedule mode: with what earlier looks of this try saw, each of them in its own process."""
+        ti: Any = context["ti"]
+        state = TaskState(context, _STATE_KEY, self.log)
+        before = state.load()
+        if isinstance(before, dict) and before.get("try_number") == ti.try_number:
+            self._watch.remember(before)
+        if isinstance(self._watch, Watch) and not state.kept:
+            # Each look would show the logs from their beginning.
+            self._watch.stream = None
+        seen = self._look_once()
+        after = {**self._watch.memory, "try_number": ti.try_number}
+        if after != before:
+            state.save(after)
+        return seen
+
+
+class EnosFlowInstanceSensor(_WaitingSensor[FlowInstance]):
     """Waits until a flow instance has ended, and ends as it ends.
 
     ``flow_instance_id`` takes the output of an operator that started it::
@@ -56,7 +230,8 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
         defers from a worker. ``flow_instance_id`` may be another task's output; in a template of your own give
         ``xcom_pull`` its ``map_indexes``, without which Airflow's triggerer cannot carry it out.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
-    :param task_logs: whose logs to copy to the task's log at the end: ``"failed"`` nodes, ``"all"``, ``"none"``.
+    :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
+        ended badly; ``"all"``, as they grow (in ``reschedule`` mode on Airflow before 3.3 at the end); ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
@@ -70,154 +245,296 @@ class EnosFlowInstanceSensor(BaseSensorOperator):
     :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
     """
 
-    template_fields: Sequence[str] = ("flow_instance_id", "enos_conn_id", "org_id", "user_id")
-    ui_color = "#d9f2ee"
+    template_fields: Sequence[str] = ("flow_instance_id", *_TEMPLATE_FIELDS)
+
+    def __init__(self, *, flow_instance_id: str, start_from_trigger: bool = False, **kwargs: Any) -> None:
+        super().__init__(start_from_trigger=start_from_trigger, **kwargs)
+        self.flow_instance_id = flow_instance_id
+        if start_from_trigger:
+            self._start_from_trigger(
+                "EnosFlowInstanceTrigger",
+                flow_instance_id=_as_template(flow_instance_id),
+                cancel_on_kill=False,
+                push_link=True,
+            )
+
+    @property
+    def _trigger_arguments(self) -> dict[str, Any]:
+        return {**super()._trigger_arguments, "show_logs": self.task_logs == "all"}
+
+    def _trigger(self, deadline: float) -> Any:
+        from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+
+        flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
+        return EnosFlowInstanceTrigger(
+            flow_instance_id,
+            deadline=deadline,
+            push_link=not self._can_push_link(flow_instance_id),
+            # It did not start the instance, so it does not end it.
+            cancel_on_kill=False,
+            **self._trigger_arguments,
+        )
+
+    def _can_push_link(self, flow_instance_id: str) -> bool:
+        """Gives the task its link, if the connection can be read at this moment; else that is the trigger's."""
+        try:
+            push_link(self._ti, self._hook.settings.link(flow_instance_id))
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises: the trigger is more patient, and says why
+            self.log.debug("The link is left to the triggerer: %s", error)
+            return False
+        return True
+
+    def _new_watch(self) -> Watch:
+        watch = self._watch_of(arguments.instance(self.flow_instance_id, "flow_instance_id"))
+        push_link(self._ti, self._hook.settings.link(watch.flow_instance_id))
+        return watch
+
+    def _watch_after(self, event: Any) -> Watch:
+        event = InstanceEvent.of(event)
+        if event.error is not None:
+            raise event.error
+        return self._watch_of(event.flow_instance_id, event.logs)
+
+    def _watch_of(self, flow_instance_id: str, logs: object = None) -> Watch:
+        return Watch(
+            flow_instance_id,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            link=self._hook.settings.link(flow_instance_id),
+            stream=stream_of(self.task_logs, self.log, logs),
+        )
+
+    def _look(self) -> Procedure[FlowInstance | None]:
+        return waiting.look(self._watch, clock=time)
+
+    def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[FlowInstance]:
+        return waiting.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
+
+    def _is_over(self, seen: FlowInstance) -> bool:
+        return seen.status.ended
+
+    def _end(self, seen: FlowInstance) -> str:
+        end_as(seen, self._hook, task_logs=self.task_logs, log=self.log, stream=self._watch.stream)
+        return seen.flow_instance_id
+
+
+class EnosFlowSensor(_WaitingSensor[Verdict]):
+    """Waits for the instances that EnOS's own schedule starts of a flow, and ends as they end.
+
+    The counterpart of Airflow's ``ExternalTaskSensor``. The DAG neither starts the flow nor knows its instances' ids;
+    it names a window of trigger times, which by default is the data interval of the DAG run::
+
+        EnosFlowSensor(task_id="wait_for_meters", flow_id=3377, deferrable=True)
+
+    **The window** begins after ``window_start`` and ends with ``window_end``, each to the minute, so that each trigger
+    time is in the window of one DAG run. A daily DAG's run for 2 March has the data interval from 2 March 00:00 to
+    3 March 00:00, and in its window are:
+
+    - of a flow that is scheduled daily at 00:00, the instance triggered at 3 March 00:00. EnOS takes the trigger time
+      as the business time and computes the day before it: 2 March, as Airflow means it, and as the operators of this
+      package have it;
+    - of a flow that is scheduled hourly, those triggered at 01:00, 02:00, ... and 3 March 00:00. With
+      ``expected_instances=24`` the task waits until all of them are there;
+    - of a flow that is scheduled daily at 03:00, the instance triggered at 2 March 03:00, which computes 1 March. The
+      one that computes 2 March comes three hours after the data interval: ``window_shift=timedelta(hours=-3)``.
+
+    Days are those of the DAG's time zone for Airflow and those of EnOS for EnOS: have them agree.
+
+    Where start and end are the same, the window is that one minute. That is so with Airflow 3's cron schedules, whose
+    data intervals are empty unless it is configured otherwise: right if both sides have the same schedule; else give a
+    start, such as ``window_start="{{ data_interval_end - macros.timedelta(days=1) }}"``. A run without a data interval,
+    such as one that an asset has started, is refused with a message that says so.
+
+    **What the instances mean.** Each status is allowed, or fails or skips the task, or, in none of the three sets,
+    is waited through, as are INIT, RUNNING and the like. What EnOS lists is taken at its word for what went well; for
+    what would fail the task its Get Flow Instance is asked, too. With several instances in the window:
+
+    - ``"all"``: one that failed fails the task at once. Else all have to be decided, and as many as expected be there;
+      then one that skips skips the task.
+    - ``"any"``: as many allowed ones as expected are enough, whatever the others are. It fails, or is skipped, when
+      as many as expected are there, and all are decided.
+    - ``"latest"``: the one with the last trigger time counts, once as many as expected are there.
+
+    A failure is told as ``EnosFlowInstanceSensor`` tells it: with the failed nodes and their logs. The return value is
+    the list of the ids that the success rests on, in order of their trigger times. The link leads to the last of these,
+    or to the instance that is reported, once a worker has ended the task. Nothing is ever cancelled.
+
+    In ``reschedule`` mode on Airflow before 3.3, which keeps nothing between two looks, errors of the network are
+    waited through until ``timeout``, and the log repeats itself. In the triggerer many of these sensors share one list.
+
+    Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance", "Get Flow".
+
+    Template fields: ``flow_id``, ``window_start``, ``window_end``, ``enos_conn_id``, ``org_id``, ``user_id``.
+
+    :param flow_id: the flow, a whole number or its digits.
+    :param window_start: an aware datetime, ISO 8601 text with an offset, or epoch milliseconds; the window begins after
+        this minute. Default: the start of the data interval.
+    :param window_end: the same; the window ends with this minute. Default: the end of the data interval.
+    :param window_shift: how much earlier the window lies, as ``execution_delta`` of ``ExternalTaskSensor``: a timedelta
+        or seconds; negative: later.
+    :param allowed_statuses: names, such as ``"SUCCESS"``, or members of ``FlowStatus``; one or several.
+    :param failed_statuses: statuses that fail the task. Default: FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL. Empty: those
+        are waited through, for somebody to run the instance again.
+    :param skipped_statuses: statuses that skip the task. Default: SKIP.
+    :param instances: which of the instances in the window have to end well: ``"all"``, ``"any"``, ``"latest"``.
+    :param expected_instances: how many there must be before the task can succeed.
+    :param types: under which types EnOS lists them: 1 periodic (default), 0 manual, 2 temporary; one or several.
+    :param scheduled_only: whether instances do not count that were triggered by hand or through the API, as their ids
+        tell. EnOS does not document under which type it lists those of a periodic flow.
+    :param check_existence: whether to fail at once, without a retry, if there is no such flow. It is asked for once,
+        when the window is empty.
+    :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
+        section ``[operators]`` of Airflow's configuration.
+    :param start_from_trigger: whether to start in the triggerer, without a worker, and to end there when the task is to
+        succeed or be skipped. Before Airflow 3.3, whose triggers cannot render templates, the task says so and defers
+        from a worker.
+    :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
+    :param task_logs: whose logs to show in the task's log at the end: ``"failed"`` nodes of the instance that is
+        reported, the end of them; ``"all"`` nodes of all instances; ``"none"``.
+    :param enos_conn_id: the Airflow connection, of type ``enos``.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's.
+    :param kwargs: those of every sensor: ``poke_interval`` (60 s), ``timeout``, ``mode``, ``soft_fail``, ...
+
+    :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
+    :raises AirflowFailException: the connection, a rendered argument, the credentials or the flow cannot work: not
+        retried.
+    :raises AirflowSkipException: an instance has a status that skips the task.
+    :raises EnosFlowFailedError: an instance has a status that fails the task; the message says which nodes failed and
+        how their logs end.
+    :raises EnosFlowCancelledError: the same, where the instance was cancelled.
+    :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
+    """
+
+    template_fields: Sequence[str] = ("flow_id", "window_start", "window_end", *_TEMPLATE_FIELDS)
 
     def __init__(
         self,
         *,
-        flow_instance_id: str,
-        deferrable: bool | None = None,
+        flow_id: int | str,
+        window_start: Any = "{{ data_interval_start | default(none) }}",
+        window_end: Any = "{{ data_interval_end | default(none) }}",
+        window_shift: timedelta | float = timedelta(),
+        allowed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = windows.DEFAULT_ALLOWED,
+        failed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = windows.DEFAULT_FAILED,
+        skipped_statuses: str | FlowStatus | Iterable[str | FlowStatus] = windows.DEFAULT_SKIPPED,
+        instances: Instances = "all",
+        expected_instances: int = 1,
+        types: int | Iterable[int] = windows.PERIODIC,
+        scheduled_only: bool = True,
+        check_existence: bool = True,
         start_from_trigger: bool = False,
-        poll_error_tolerance: timedelta | float = timedelta(minutes=10),
-        task_logs: TaskLogs = "failed",
-        enos_conn_id: str = EnosHook.default_conn_name,
-        org_id: str | None = None,
-        user_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.flow_instance_id = flow_instance_id
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
-        self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
-        self.enos_conn_id = enos_conn_id
-        self.org_id = org_id
-        self.user_id = user_id
-        self._wants_trigger = start_from_trigger
-        if start_from_trigger:
-            self._start_from_trigger()
-        self._watch: Watch | None = None
-
-    def _start_from_trigger(self) -> None:
-        """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
-        from airflow.triggers.base import BaseTrigger, StartTriggerArgs
-
-        self.deferrable = True
-        if not hasattr(BaseTrigger, "on_kill"):
-            return
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls="airflow_provider_enos.triggers.enos.EnosFlowInstanceTrigger",
-            trigger_kwargs={
-                "flow_instance_id": _as_template(self.flow_instance_id),
-                "deadline": None,
-                "timeout": self.timeout,
-                # Logs of nodes that went well are copied by the task itself.
-                "ends_task": self.task_logs != "all",
-                "do_xcom_push": self.do_xcom_push,
-                **self._trigger_arguments,
-            },
-            next_method="execute_complete",
-            next_kwargs=None,
-            timeout=None,
+        super().__init__(start_from_trigger=start_from_trigger, **kwargs)
+        self.flow_id = flow_id
+        self.window_start = window_start
+        self.window_end = window_end
+        self.window_shift = arguments.shift(window_shift, "window_shift")
+        self.check_existence = check_existence
+        self._rules = Rules.of(
+            allowed_statuses=allowed_statuses,
+            failed_statuses=failed_statuses,
+            skipped_statuses=skipped_statuses,
+            instances=instances,
+            expected_instances=expected_instances,
+            types=types,
+            scheduled_only=scheduled_only,
         )
-        self.start_from_trigger = True
+        if start_from_trigger:
+            self._start_from_trigger(
+                "EnosFlowTrigger",
+                flow_id=_as_template(flow_id),
+                window_start=_as_template(window_start),
+                window_end=_as_template(window_end),
+                window_shift=self.window_shift,
+            )
 
     @property
     def _trigger_arguments(self) -> dict[str, Any]:
         return {
-            "enos_conn_id": self.enos_conn_id,
-            "poll_interval": self.poke_interval,
-            "poll_error_tolerance": self.poll_error_tolerance,
-            # It did not start the instance, so it does not end it.
-            "cancel_on_kill": False,
-            "org_id": self.org_id,
-            "user_id": self.user_id,
+            **super()._trigger_arguments,
+            **self._rules.to_arguments(),
+            "check_existence": self.check_existence,
         }
 
-    def execute(self, context: Context) -> Any:
-        """Waits, in the worker or in the triggerer."""
-        if self._wants_trigger:
-            self.log.info("Airflow cannot start this in the triggerer (before 3.3, or mapped): deferring from a worker")
-        if self.deferrable:
-            with self._sensor_errors():
-                self._defer(arguments.instance(self.flow_instance_id, "flow_instance_id"))
-        return super().execute(context)
+    def _trigger(self, deadline: float) -> Any:
+        from airflow_provider_enos.triggers.enos import EnosFlowTrigger
 
-    def execute_complete(self, context: Context, event: Any) -> str:
-        """Goes on once the trigger has fired: the end is the same as without deferral."""
-        with self._sensor_errors():
-            event = InstanceEvent.of(event)
-            try:
-                if event.error is not None:
-                    raise event.error
-                watch, deadline = self._watch_of(event.flow_instance_id), time() + self.timeout
-                ended = wait(watch, poll_interval=self.poke_interval, deadline=deadline, clock=time)
-                return self._end(self._hook.client.run(ended))
-            except EnosFlowTimeoutError as error:
-                raise AirflowSensorTimeout(f"Sensor has timed out: {error}") from error
+        wanted = self._wanted()
+        start, end = wanted.window.bounds
+        return EnosFlowTrigger(wanted.flow_id, start, end, deadline=deadline, **self._trigger_arguments)
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Looks at the instance once."""
-        with self._sensor_errors():
-            watch = self._watch_of(arguments.instance(self.flow_instance_id, "flow_instance_id"))
-            instance = self._look_again(watch, context) if self.reschedule else self._look(watch)
-            if instance is None or not instance.status.ended:
-                return PokeReturnValue(is_done=False)
-            return PokeReturnValue(is_done=True, xcom_value=self._end(instance))
+    def _wanted(self) -> Wanted:
+        flow_id = arguments.number(self.flow_id, "flow_id")
+        window = Window.between(self.window_start, self.window_end, shift=self.window_shift)
+        return Wanted(flow_id, window, self._rules)
 
-    @contextmanager
-    def _sensor_errors(self) -> Iterator[None]:
-        """As all of ours; with ``soft_fail`` or ``never_fail`` the task is skipped, as Airflow does for its own."""
-        try:
-            with airflow_errors():
-                yield
-        except (EnosError, AirflowSensorTimeout, AirflowFailException) as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
-            raise
+    def _new_watch(self) -> FlowWatch:
+        return self._watch_of(self._wanted())
 
-    @cached_property
-    def _hook(self) -> EnosHook:
-        return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+    def _watch_after(self, event: Any) -> FlowWatch:
+        event = WindowEvent.of(event)
+        if event.error is not None:
+            raise event.error
+        # As it was when the wait began, whatever templates render to by now.
+        return self._watch_of(Wanted(arguments.number(self.flow_id, "flow_id"), event.window, self._rules))
 
-    def _watch_of(self, flow_instance_id: str) -> Watch:
-        if self._watch is None:
-            link = self._hook.settings.link(flow_instance_id)
-            self._watch = Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link)
-        return self._watch
+    def _watch_of(self, wanted: Wanted) -> FlowWatch:
+        return FlowWatch(
+            wanted, tolerance=self.poll_error_tolerance, log=self.log, check_existence=self.check_existence
+        )
 
-    def _defer(self, flow_instance_id: str) -> None:
-        from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+    def _look(self) -> Procedure[Verdict | None]:
+        return windows.look(self._watch, clock=time)
 
-        trigger = EnosFlowInstanceTrigger(flow_instance_id, deadline=time() + self.timeout, **self._trigger_arguments)
-        self.defer(trigger=trigger, method_name="execute_complete")
+    def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[Verdict]:
+        return windows.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
 
-    def _end(self, instance: FlowInstance) -> str:
-        """Ends as the instance has ended."""
-        end_as(instance, self._hook, task_logs=self.task_logs, log=self.log)
-        return instance.flow_instance_id
+    def _is_over(self, seen: Verdict) -> bool:
+        return seen.over
 
-    def _look(self, watch: Watch) -> FlowInstance | None:
-        return self._hook.client.run(look(watch, clock=time))
+    def _end(self, seen: Verdict) -> list[str]:
+        first, *others = seen.instances
+        # The one that decides where something is wrong, else the last one.
+        shown = seen.instances[-1] if seen.outcome is Outcome.SUCCEEDED else first
+        push_link(self._ti, self._hook.settings.link(shown.flow_instance_id))
+        if seen.outcome is Outcome.SKIPPED:
+            raise AirflowSkipException(_why_skipped(first))
+        if seen.outcome is Outcome.FAILED:
+            for other in others:
+                self.log.error("Flow instance %s, too: %s", other.flow_instance_id, str(other.status))
+            self._fail_as(first)
+        if self.task_logs == "all":
+            self._copy_logs(seen)
+        return seen.ids
 
-    def _look_again(self, watch: Watch, context: Context) -> FlowInstance | None:
-        """One look in reschedule mode: with what earlier looks of this try saw, each of them in its own process."""
-        ti: Any = context["ti"]
-        state = TaskState(context, _STATE_KEY, self.log)
-        before = state.load()
-        if isinstance(before, dict) and before.get("try_number") == ti.try_number:
-            watch.remember(before)
-        instance = self._look(watch)
-        after = {**watch.memory, "try_number": ti.try_number}
-        if after != before:
-            state.save(after)
-        return instance
+    def _fail_as(self, instance: FlowInstance) -> None:
+        if instance.status.outcome in (Outcome.FAILED, Outcome.CANCELLED):
+            end_as(instance, self._hook, task_logs=self.task_logs, log=self.log)
+        raise EnosFlowFailedError(
+            f"flow {self.flow_id}: instance {instance.flow_instance_id} has status {instance.status}, "
+            "which is one of failed_statuses",
+            flow_instance_id=instance.flow_instance_id,
+            status=str(instance.status),
+        )
+
+    def _copy_logs(self, verdict: Verdict) -> None:
+        for listed in verdict.instances:
+            instance = self._hook.run(calls.get_flow_instance(listed.flow_instance_id))
+            if instance.status.outcome is Outcome.SUCCEEDED:
+                end_as(instance, self._hook, task_logs=self.task_logs, log=self.log)
+
+
+def _why_skipped(instance: FlowInstance) -> str:
+    if instance.status.outcome is Outcome.SKIPPED:
+        return f"flow instance {instance.flow_instance_id} was skipped in EnOS"
+    return f"flow instance {instance.flow_instance_id} has status {instance.status}, one of skipped_statuses"
 
 
 def _as_template(value: Any) -> str:
     """``value``, where it is another task's output as a template that the triggerer can render."""
     task, key = getattr(value, "operator", None), getattr(value, "key", None)
     if task is None or key is None:
-        return str(value)
+        return value.isoformat() if isinstance(value, datetime) else str(value)
     return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={key!r}, map_indexes=-1) }}}}"

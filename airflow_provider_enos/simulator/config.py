@@ -157,6 +157,7 @@ class SwitchValues(TypedDict, total=False):
     request_id: bool
     log_missing_code: int
     log_keeps: str
+    log_grows: bool
     replayed_call: str
     id_style: str
     one_at_a_time: bool
@@ -166,6 +167,7 @@ class SwitchValues(TypedDict, total=False):
     directory_type_as: str
     edit_copy: str
     task_types_as: str
+    paused_trigger: str
     import_needs_desc: bool
 
 
@@ -206,6 +208,7 @@ class Config:
     request_id = Switch(False, "whether envelopes carry a requestId", one_of(True, False))
     log_missing_code = Switch(62109, "code where a task has no log yet", one_of(62109, 62102))
     log_keeps = Switch("head", "which end of a log maxLength keeps", one_of("head", "tail"))
+    log_grows = Switch(False, "whether the log of a running node grows line by line as it gets on", one_of(True, False))
     replayed_call = Switch("refused", "what becomes of a repeated signature", one_of("refused", "accepted"))
     id_style = Switch("documented", "instance ids that can be predicted, or not", one_of("documented", "other"))
     one_at_a_time = Switch(True, "whether a flow runs one instance at a time", one_of(True, False))
@@ -217,6 +220,9 @@ class Config:
         one_of("temporary", "same"),
     )
     task_types_as = Switch("str", "types of exported tasks as text or as numbers", one_of("str", "int"))
+    paused_trigger = Switch(
+        "accepted", "what becomes of a trigger of a periodic flow that is disabled", one_of("accepted", "refused")
+    )
     import_needs_desc = Switch(False, "whether Import Flow demands a desc", one_of(True, False))
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)

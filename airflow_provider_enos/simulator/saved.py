@@ -26,15 +26,15 @@ FORMAT = "airflow_provider_enos.simulator state 2"
 
 def save(world: World, path: Path) -> None:
     """Writes the file, whole or not at all. Raises OSError."""
-    flows = {flow.flow_id: flow for flow in world.flows()}
-    runs = [_run_out(run, flows[run.flow.flow_id]) for run in world.runs()]
-    content = {
-        "format": FORMAT,
-        "user_locked": world.user_locked,
-        "directories": [dataclasses.asdict(one) for one in world.directories() if one.id != ROOT],
-        "flows": [_flow_out(flow) for flow in flows.values()],
-        "instances": runs,
-    }
+    with world.lock:
+        flows = {flow.flow_id: flow for flow in world.flows()}
+        content = {
+            "format": FORMAT,
+            "user_locked": world.user_locked,
+            "directories": [dataclasses.asdict(one) for one in world.directories() if one.id != ROOT],
+            "flows": [_flow_out(flow) for flow in flows.values()],
+            "instances": [_run_out(run, flows[run.flow.flow_id]) for run in world.runs()],
+        }
     written = path.with_name(f"{path.name}.new")
     written.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     os.replace(written, path)
@@ -76,7 +76,7 @@ def _flow_in(content: dict[str, Any]) -> Flow:
 def _run_out(run: Run, current: Flow) -> dict[str, Any]:
     return {
         "id": run.id,
-        "flow": run.flow.flow_id if run.flow is current else _flow_out(run.flow),
+        "flow": run.flow.flow_id if run.flow == current else _flow_out(run.flow),
         "trigger_time": run.trigger_time,
         "created_at": run.created_at,
         "started_at": run.started_at,

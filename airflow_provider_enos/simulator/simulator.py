@@ -143,7 +143,7 @@ class EnosSimulator(Config):
 
     @property
     def connection_json(self) -> str:
-        """The Airflow connection to it, as JSON for an AIRFLOW_CONN_... variable."""
+        """The Airflow connection to it, as JSON for an environment variable such as ``AIRFLOW_CONN_ENOS_DEFAULT``."""
         return json.dumps(
             {
                 "conn_type": "enos",

@@ -424,6 +424,15 @@ class World:
             instance = self._picture(run)
         return instance, next(node for node in instance.nodes if node.task_id == task_id)
 
+    def share_of(self, task_instance_id: str) -> float:
+        """How much of its work the node of that task instance id has behind it, from 0 to 1 (it has ended)."""
+        with self.lock:
+            run, task_id = self._tasks[task_instance_id]
+            if run.nodes[task_id] != "RUNNING":
+                return 1.0
+            depth = max(run.levels.values(), default=0) + 1
+            return min(max((run.share or 0.0) * depth - run.levels.get(task_id, 0), 0.0), 1.0)
+
     def cancel(self, instance_id: str) -> bool:
         """Stops an instance, at once or after a while (``cancel_takes``); one that has ended stays as it is.
 
@@ -472,7 +481,8 @@ class World:
 
     def _check_surroundings(self, flow: Flow, flow_ids: Collection[int]) -> None:
         missing = {link.flow_id for link in flow.links} - set(flow_ids)
-        if missing:
+        # A copy does not keep what it relied on from being deleted.
+        if missing and flow.copy_of is None:
             raise ValueError(f"there is no flow {missing.pop()} for flow {flow.flow_id} to rely on")
         if flow.directory not in self._directories:
             raise ValueError(f"there is no directory {flow.directory!r} for flow {flow.flow_id}")

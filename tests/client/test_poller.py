@@ -18,9 +18,12 @@ from airflow_provider_enos.errors import (
     EnosAuthError,
     EnosFlowTimeoutError,
     EnosPollLostError,
+    EnosRateLimitError,
     EnosRequestError,
 )
+from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import Watch
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -500,3 +503,114 @@ def test_a_fault_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found:
     first, *others = run(found, work)
     assert isinstance(first, ZeroDivisionError)
     assert {one.status.name for one in others} == {"SUCCESS"}
+
+
+def with_logs(flow_instance_id: str, log: Log) -> Watch:
+    return Watch(flow_instance_id, tolerance=5.0, log=log, stream=LogStream(log))
+
+
+def test_logs_that_are_slow_hold_up_nobody_else(sim: EnosSimulator, found: Settings) -> None:
+    ids = trigger(sim, 8)
+    sim.fault("slow_before", on="taskInstances/getLog", times=None, seconds=2)
+
+    async def work(poller: Poller) -> None:
+        async def wait(watch: Watch) -> FlowInstance:
+            return await poller.wait(watch, poll_interval=0.05, deadline=time.time() + 15)
+
+        slow = [asyncio.create_task(wait(with_logs(one, Log()))) for one in ids[:7]]
+        quick = asyncio.create_task(wait_in(poller, ids[7], interval=0.05))
+        await asyncio.sleep(0.5)
+        sim.finish(ids[7], "SUCCESS")
+        assert (await asyncio.wait_for(quick, 1)).status.ended
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+    run(found, work)
+
+
+def test_whose_logs_are_shown_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
+    """The list does not tell which nodes run. The others are covered by it as ever."""
+    ids = trigger(sim, 40)
+
+    async def work(poller: Poller) -> None:
+        watched = asyncio.create_task(
+            poller.wait(with_logs(ids[0], Log()), poll_interval=0.1, deadline=time.time() + 15)
+        )
+        others = [asyncio.create_task(wait_in(poller, one, interval=0.1)) for one in ids[1:]]
+        await asyncio.sleep(1)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(watched, *others)
+
+    run(found, work)
+    asked = [request.query["flowInstId"] for request in sim.requests if request.operation == "flowInstances/get"]
+    assert asked.count(ids[0]) > 5
+    assert looks(sim)["search"] > 0
+    assert asked.count(ids[1]) < 5
+
+
+def test_logs_that_cannot_be_read_are_left_alone_for_a_while(sim: EnosSimulator, found: Settings) -> None:
+    """And nothing else is."""
+    (one,) = trigger(sim, 1)
+    sim.fault("http_429", on="taskInstances/getLog", times=None)
+
+    async def work(poller: Poller) -> None:
+        wait = asyncio.create_task(poller.wait(with_logs(one, Log()), poll_interval=0.05, deadline=time.time() + 15))
+        await asyncio.sleep(0.8)
+        sim.finish(one, "SUCCESS")
+        await asyncio.wait_for(wait, 1)
+
+    run(found, work)
+    assert sim.count("taskInstances/getLog") == 1
+    assert looks(sim)["get"] > 5
+
+
+def test_logs_belong_to_the_log_of_whoever_waits(sim: EnosSimulator, found: Settings) -> None:
+    whose: ContextVar[str] = ContextVar("whose", default="nobody")
+    seen: dict[str, str] = {}
+
+    class Noting(Log):
+        def info(self, message: str, *arguments: Any, **_: Any) -> None:
+            line = message % arguments
+            if line.startswith("::group::Log of node"):
+                seen[line] = whose.get()
+
+    ids = trigger(sim, 2)
+
+    async def work(poller: Poller) -> None:
+        async def wait(one: str) -> None:
+            whose.set(one)
+            await poller.wait(with_logs(one, Noting()), poll_interval=0.05, deadline=time.time() + 15)
+
+        waits = [asyncio.create_task(wait(one)) for one in ids]
+        await asyncio.sleep(0.5)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(*waits)
+
+    run(found, work)
+    assert {line.rpartition("-")[2][:14]: owner for line, owner in seen.items()} == {one[5:]: one for one in ids}
+
+
+def test_calls_that_belong_together_are_turned_away_while_the_gateway_is_left_alone(
+    sim: EnosSimulator, found: Settings
+) -> None:
+    sim.fault("http_429", on="flowInstances/get", times=1, retry_after=30)
+    (id,) = trigger(sim, 1)
+
+    def look() -> Any:
+        return (yield calls.get_flow_instance(id))
+
+    async def work(poller: Poller) -> None:
+        for _ in range(2):
+            with pytest.raises(EnosRateLimitError):
+                await poller.run(look())
+        assert sim.count("flowInstances/get") == 1
+
+    run(found, work)
+
+    async def later(poller: Poller) -> None:
+        assert (await poller.run(look())).flow_instance_id == id
+
+    run(found, later)

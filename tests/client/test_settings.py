@@ -171,6 +171,14 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "console_url with a lone brace": (extra(console_url="https://c.example.com/{flow_id}/{"), "console_url", LINK),
     "console_url with braces in its host": (extra(console_url="https://{flow_id}.example.com/"), "console_url", LINK),
     "console_url with credentials": (extra(console_url=f"https://u:{SECRET}@c.com/{{flow_id}}"), "console_url", LINK),
+    "console_url with a host after a backslash": (
+        extra(console_url="https://c.com\\@d.com/{flow_id}"),
+        "console_url",
+        LINK,
+    ),
+    "console_url with a port alone": (extra(console_url="https://:443/{flow_id}"), "console_url", LINK),
+    "console_url with a port that is none": (extra(console_url="https://c.com:x/{flow_id}"), "console_url", LINK),
+    "console_url too long": (extra(console_url="https://c.com/{flow_id}" + "x" * 1000), "console_url", LINK),
     "console_url with a blank": (extra(console_url="https://c.example.com/ {flow_id}"), "console_url", LINK),
 }
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from worker import Log, StateStore
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.hooks.boundary import TaskState, airflow_errors
+from airflow_provider_enos.hooks.boundary import AssetState, TaskState, airflow_errors
 
 
 def subclasses(cls: type[errors.EnosError]) -> list[type[errors.EnosError]]:
@@ -129,3 +131,73 @@ def test_an_interruption_is_no_failure_of_the_store(interruption: type[BaseExcep
     with pytest.raises(interruption):
         state.load()
     assert state.kept
+
+
+class OneAsset:
+    """The state store of one asset."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+        self.broken = False
+
+    async def aget(self, key: str) -> Any:
+        if self.broken:
+            raise RuntimeError("no store today")
+        return self.value
+
+    async def aset(self, key: str, value: Any) -> None:
+        if self.broken:
+            raise RuntimeError("no store today")
+        self.value = value
+
+
+def test_the_state_of_a_trigger_is_kept_with_each_of_its_assets() -> None:
+    """Airflow has one trigger for several assets if its arguments are the same, and hands it all their stores."""
+    assets = [OneAsset(), OneAsset(), OneAsset("kept")]
+    stores = SimpleNamespace(_by_name={"a": assets[0], "b": assets[1]}, _by_uri={"x://c": assets[2]})
+
+    async def main() -> None:
+        state = AssetState(stores, "key", Log())
+        assert await state.load() == ["kept"]
+        assert await state.save("new")
+        assert await state.load() == ["new"] * 3
+
+    asyncio.run(main())
+
+
+def test_the_stores_of_airflow_are_found_like_this() -> None:
+    sdk = pytest.importorskip("airflow.sdk.execution_time.context", reason="Airflow 2")
+    if not hasattr(sdk, "AssetStateStoreAccessors"):
+        pytest.skip("Airflow before 3.3")
+    asset = pytest.importorskip("airflow.sdk").Asset
+    stores = sdk.AssetStateStoreAccessors(inlets=[asset(name="a", uri="x://a"), asset(name="b", uri="x://b")])
+    found = AssetState(stores, "key", Log())._stores()
+    assert found == [stores[asset(name="a", uri="x://a")], stores[asset(name="b", uri="x://b")]]
+
+
+def test_a_state_store_of_assets_that_fails_is_told_once() -> None:
+    store, log = OneAsset(), Log()
+
+    async def main() -> None:
+        state = AssetState(store, "key", log)
+        store.broken = True
+        assert await state.load() is None
+        assert not await state.save("x")
+        store.broken = False
+        assert await state.save("x")
+        assert await state.load() == ["x"]
+
+    asyncio.run(main())
+    assert log.lines == [
+        "Airflow's asset state store fails, trying again: no store today",
+        "Airflow's asset state store works again",
+    ]
+
+
+def test_without_a_state_store_of_assets_nothing_is_kept() -> None:
+    async def main() -> None:
+        state = AssetState(None, "key", Log())
+        assert await state.save("x")
+        assert await state.load() == []
+
+    asyncio.run(main())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import re
 import ssl
@@ -9,17 +10,19 @@ import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import trustme
+from enos_documents import EXPORT as DOCUMENTED
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.models import FlowStatus
+from airflow_provider_enos.protocol.models import Cycle, Flow, FlowExport, FlowStatus, FlowType
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 from airflow_provider_enos.simulator.config import SWITCHES
@@ -28,6 +31,8 @@ from airflow_provider_enos.simulator.wire import Reply, Request
 INSTANCE = "3377-20200706062600"
 TRIGGER_TIME = 1594016819108
 MINUTE = 60_000
+# Without what it depends on, which the simulator does not have.
+EXPORT = {**DOCUMENTED, "flowLinks": [], "taskLinks": [], "linkRelations": [], "owners": ""}
 
 MakeHook = Callable[..., EnosHook]
 
@@ -67,6 +72,159 @@ def test_get_flow(hook: EnosHook) -> None:
     flow = hook.get_flow("3377")
     assert (flow.flow_id, flow.flow_name) == (3377, "meter_readings_daily")
     assert [node.task_id for node in flow.nodes] == [108579, 108580, 108581, 108582]
+
+
+def test_get_flow_shows_what_it_is_made_of(hook: EnosHook) -> None:
+    flow = hook.get_flow(4011)
+    assert (flow.type, flow.cycle, flow.active) == (FlowType.MANUAL, Cycle.DAY, True)
+    assert (flow.has_edit_privilege, flow.locked) == (True, False)
+    assert [(other.flow_id, other.flow_name, other.node_id) for other in flow.flows] == [
+        (3377, "meter_readings_daily", "f_3377")
+    ]
+    edges = [(edge.source, edge.target) for edge in flow.relations]
+    assert sorted(edges) == [("f_3377", "t_40111"), ("t_40111", "t_40112")]
+    assert hook.get_flow(4010).type is FlowType.PERIODIC
+
+
+def test_get_my_flow(hook: EnosHook) -> None:
+    mine = {flow.flow_id: flow for flow in hook.get_my_flow()}
+    assert mine.keys() >= {3377, 4010}
+    assert 4008 not in mine
+    assert (mine[3377].flow_name, mine[3377].editable, mine[3377].cycle) == ("meter_readings_daily", True, Cycle.DAY)
+    assert [flow.flow_id for flow in hook.get_my_flow("meter_readings_d")] == [3377]
+    assert hook.get_my_flow("no such flow") == ()
+
+
+def test_search_flows(hook: EnosHook) -> None:
+    found = {flow.flow_id: flow.flow_name for flow in hook.search_flows()}
+    assert found.keys() >= {3377, 4001, 4008, 4011}
+    assert found[3377] == "meter_readings_daily"
+    assert [flow.flow_id for flow in hook.search_flows("4008", page_size=1)] == [4008]
+    assert list(hook.search_flows("no such flow")) == []
+
+
+def test_enable_and_disable_flow(hook: EnosHook) -> None:
+    assert hook.get_flow(4010).active
+    for _ in range(2):
+        hook.disable_flow("4010")
+        assert not hook.get_flow(4010).active
+    for _ in range(2):
+        hook.enable_flow(4010)
+        assert hook.get_flow(4010).active
+
+
+def test_delete_flow(hook: EnosHook) -> None:
+    hook.delete_flow("4011")
+    with pytest.raises(errors.EnosNotFoundError):
+        hook.get_flow(4011)
+    hook.delete_flow(3377)
+
+
+def test_a_flow_is_loaded_changed_and_saved(hook: EnosHook) -> None:
+    before = hook.get_flow(4011)
+    flow = hook.load_flow_for_edit("4011")
+    assert (flow.nodes, flow.flows, flow.relations) == (before.nodes, before.flows, before.relations)
+    changed = replace(
+        flow,
+        cron="0 30 1 * * ? *",
+        cycle=Cycle.HOUR,
+        description="at half past one",
+        parameters=(("ort", "Zürich"), ("day", "")),
+        nodes=(replace(flow.nodes[0], task_name="report_all"), flow.nodes[1]),
+    )
+    flow_id = hook.save_flow(changed)
+    saved = hook.get_flow(flow_id)
+    assert flow_id == 4011
+    assert (saved.cron, saved.cycle, saved.description) == ("0 30 1 * * ? *", "H", "at half past one")
+    assert saved.parameters == (("ort", "Zürich"), ("day", ""))
+    assert [node.task_name for node in saved.nodes] == ["report_all", "send"]
+    assert (saved.flows, saved.relations) == (before.flows, before.relations)
+    assert (saved.flow_name, saved.owner, saved.type, saved.active) == (
+        before.flow_name,
+        before.owner,
+        before.type,
+        before.active,
+    )
+
+
+def test_a_flow_is_saved_as_it_was_loaded(hook: EnosHook) -> None:
+    before = hook.get_flow(3377)
+    after = hook.get_flow(hook.save_flow(hook.load_flow_for_edit(3377)))
+    leave_out = {"updated_time": None, "updated_by": "", "creator": ""}
+    assert replace(after, **leave_out) == replace(before, **leave_out)
+
+
+def test_a_flow_is_exported_and_imported(hook: EnosHook) -> None:
+    directory = hook.create_directory(hook.list_workflow_directories()[0].key, "copies")
+    export = hook.export_flow("4011")
+    as_it_is = hook.import_flow("copy", directory, export, desc="a copy")
+    # As it would come out of a file.
+    document = json.loads(json.dumps(export.document()))
+    from_document = hook.import_flow("copy of a document", directory, document, flow_id="5001")
+    assert from_document == 5001
+    for flow_id, name, description in ((as_it_is, "copy", "a copy"), (5001, "copy of a document", export.description)):
+        flow = hook.get_flow(flow_id)
+        assert (flow.flow_name, flow.description) == (name, description)
+        assert [node.task_name for node in flow.nodes] == [task.name for task in export.tasks]
+        again = hook.export_flow(flow_id)
+        assert replace(again, name=export.name, description=export.description) == export
+    # The id is taken: another one is given.
+    assert hook.import_flow("one more", directory, export, flow_id=5001) not in (4011, as_it_is, 5001)
+
+
+def test_directories(hook: EnosHook) -> None:
+    (root,) = hook.list_workflow_directories()
+    assert (root.title, root.is_directory, root.flow_id) == ("Workflow", True, None)
+    files = {one.flow_id: one for one in root.walk() if not one.is_directory}
+    assert files[3377].title == "meter_readings_daily"
+    assert (files[3377].editable, files[4008].editable) == (True, False)
+    made = hook.create_directory(root.key, "Zürich")
+    inner = hook.create_directory(made, "inner")
+    (root,) = hook.list_workflow_directories()
+    (new,) = (one for one in root.children if one.key == made)
+    assert (new.title, new.is_directory) == ("Zürich", True)
+    assert [(one.key, one.title) for one in new.children] == [(inner, "inner")]
+
+
+UNSAFE: dict[str, Callable[[EnosHook], object]] = {
+    "flows/delete": lambda hook: hook.delete_flow(4011),
+    "flows/loadForEdit": lambda hook: hook.load_flow_for_edit(3377),
+    "flows/save": lambda hook: hook.save_flow(hook.get_flow(3377)),
+    "flows/import": lambda hook: hook.import_flow("copy", hook.list_workflow_directories()[0].key, EXPORT),
+    "directories/create": lambda hook: hook.create_directory(hook.list_workflow_directories()[0].key, "new"),
+}
+SAFE: dict[str, Callable[[EnosHook], object]] = {
+    "flows/enable": lambda hook: hook.enable_flow(4010),
+    "flows/disable": lambda hook: hook.disable_flow(4010),
+    "flows/export": lambda hook: hook.export_flow(3377),
+    "flows/getMyFlow": lambda hook: hook.get_my_flow(),
+    "flows/search": lambda hook: list(hook.search_flows("no such flow")),
+    "directories/listWorkFlowDirs": lambda hook: hook.list_workflow_directories(),
+}
+
+
+@pytest.mark.parametrize(("operation", "ask"), UNSAFE.items(), ids=UNSAFE)
+@pytest.mark.parametrize("kind", ["lost_reply", "http_503"])
+def test_what_makes_something_new_is_not_repeated(
+    hook: EnosHook, sim: EnosSimulator, operation: str, ask: Callable[[EnosHook], object], kind: str
+) -> None:
+    """Where it cannot be known what became of it, although some of these are GETs."""
+    sim.fault(kind, on=operation, times=None)
+    with pytest.raises(errors.EnosError):
+        ask(hook)
+    assert sim.count(operation) == 1
+
+
+@pytest.mark.parametrize(("operation", "ask"), SAFE.items(), ids=SAFE)
+@pytest.mark.parametrize("kind", ["lost_reply", "http_503"])
+def test_what_does_no_harm_is_repeated(
+    hook: EnosHook, sim: EnosSimulator, operation: str, ask: Callable[[EnosHook], object], kind: str
+) -> None:
+    ask(hook)
+    undisturbed = sim.count(operation)
+    sim.fault(kind, on=operation, times=1)
+    ask(hook)
+    assert sim.count(operation) == 2 * undisturbed + 1
 
 
 def test_get_flow_instance(hook: EnosHook, sim: EnosSimulator) -> None:
@@ -148,6 +306,44 @@ REFUSED: dict[str, tuple[Callable[[EnosHook], object], type[errors.EnosError], s
     "another user's flow": (lambda hook: hook.trigger_flow(4008, 10**12), errors.EnosAccessError, "must own the flow"),
     "no such instance": (lambda hook: hook.get_flow_instance("3377-1"), errors.EnosNotFoundError, "62102"),
     "no such instance to cancel": (lambda hook: hook.cancel_flow_instance("1-1"), errors.EnosRequestError, "62102"),
+    "no such flow to delete": (lambda hook: hook.delete_flow(1), errors.EnosRequestError, "62102"),
+    "no such flow to enable": (lambda hook: hook.enable_flow(1), errors.EnosRequestError, "62102"),
+    "no such flow to disable": (lambda hook: hook.disable_flow(1), errors.EnosRequestError, "62102"),
+    "no such flow to export": (lambda hook: hook.export_flow(1), errors.EnosRequestError, "there is no such flow"),
+    "no such flow to load": (lambda hook: hook.load_flow_for_edit(1), errors.EnosNotFoundError, "62102"),
+    "no such flow to save": (
+        lambda hook: hook.save_flow(replace(hook.get_flow(3377), flow_id=1)),
+        errors.EnosRequestError,
+        "change what Load Flow For Edit gives",
+    ),
+    "a flow that others rely on": (lambda hook: hook.delete_flow(3377), errors.EnosRequestError, "62104 .*take it out"),
+    "to delete another user's flow": (lambda hook: hook.delete_flow(4008), errors.EnosAccessError, "must own the flow"),
+    "to enable a locked flow": (lambda hook: hook.enable_flow(4007), errors.EnosAccessError, "neither of them may be"),
+    "to save another user's flow": (
+        lambda hook: hook.save_flow(hook.load_flow_for_edit(4008)),
+        errors.EnosAccessError,
+        "must own the flow",
+    ),
+    "a directory in none": (
+        lambda hook: hook.create_directory("none", "new"),
+        errors.EnosRequestError,
+        "62102 .*parent_id must be the key of a directory",
+    ),
+    "a directory of the same name": (
+        lambda hook: hook.create_directory(hook.list_workflow_directories()[0].key, "meter data"),
+        errors.EnosRequestError,
+        "no other in it may have this dir_name",
+    ),
+    "to import into no directory": (
+        lambda hook: hook.import_flow("copy", "none", EXPORT),
+        errors.EnosRequestError,
+        "62102 .*dir_id must be the key of a directory",
+    ),
+    "to import under a name that is taken": (
+        lambda hook: hook.import_flow("slow", hook.list_workflow_directories()[0].key, EXPORT),
+        errors.EnosRequestError,
+        "62102 .*flow_name a new name",
+    ),
     "no such task": (lambda hook: hook.get_task_instance("1-1"), errors.EnosNotFoundError, "62102"),
 }
 
@@ -156,6 +352,15 @@ REFUSED: dict[str, tuple[Callable[[EnosHook], object], type[errors.EnosError], s
 def test_what_enos_refuses(hook: EnosHook, ask: Callable[[EnosHook], object], expected: Any, said: str) -> None:
     with pytest.raises(expected, match=said):
         ask(hook)
+
+
+def test_a_user_that_is_locked(hook: EnosHook, sim: EnosSimulator) -> None:
+    flow = hook.load_flow_for_edit(3377)
+    sim.user_locked = True
+    assert hook.get_flow(3377).user_locked
+    with pytest.raises(errors.EnosAccessError, match=r"62105 .*have it unlocked") as caught:
+        hook.save_flow(flow)
+    assert caught.value.final
 
 
 @pytest.mark.parametrize("code", [62109, 62102])
@@ -180,6 +385,9 @@ def test_a_taken_minute(hook: EnosHook, sim: EnosSimulator) -> None:
 # ---- arguments ------------------------------------------------------------------------------------------------------
 
 LONG = "9" * 30
+LOADED = Flow.parse({"flowId": 3377, "flowName": "daily", "type": 0, "alertMode": 0, "active": 1})
+EXPORTED = FlowExport.parse(EXPORT)
+TASK = FlowExport.parse({**EXPORT, "tasks": [{"name": "only"}]}).tasks[0]
 WRONG: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
     "flow_id none": ("trigger_flow_from_task", (None, 108580, TRIGGER_TIME), {}, "flow_id"),
     "flow_id text": ("trigger_flow_from_task", ("flow", 108580, TRIGGER_TIME), {}, "flow_id"),
@@ -237,6 +445,46 @@ WRONG: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
     "status unknown": ("list_flow_instances", (TRIGGER_TIME, TRIGGER_TIME), {"status": [FlowStatus(42)]}, "status"),
     "page_size 0": ("list_flow_instances", (TRIGGER_TIME, TRIGGER_TIME), {"page_size": 0}, "page_size"),
     "page_size huge": ("list_flow_instances", (TRIGGER_TIME, TRIGGER_TIME), {"page_size": 1001}, "page_size"),
+    **{
+        f"flow_id to {method}": (method, (given,), {}, "flow_id")
+        for method in ("export_flow", "load_flow_for_edit", "delete_flow", "enable_flow", "disable_flow")
+        for given in (None, "daily", "3377&action=get")
+    },
+    "expression of my flows": ("get_my_flow", (3377,), {}, "expression"),
+    "expression of a search": ("search_flows", (None,), {}, "expression"),
+    "page_size of a search 0": ("search_flows", ("", 0), {}, "page_size"),
+    "page_size of a search above what is recommended": ("search_flows", ("", 51), {}, "page_size"),
+    "page_size of a search text": ("search_flows", ("", "50"), {}, "page_size"),
+    "parent_id": ("create_directory", (None, "new"), {}, "parent_id"),
+    "parent_id empty": ("create_directory", (" ", "new"), {}, "parent_id"),
+    "dir_name": ("create_directory", ("root", ""), {}, "dir_name"),
+    "dir_name two lines": ("create_directory", ("root", "a\nb"), {}, "dir_name"),
+    "dir_name half a character": ("create_directory", ("root", "a\ud83d"), {}, "dir_name"),
+    "flow_name": ("import_flow", ("", "root", EXPORT), {}, "flow_name"),
+    "dir_id": ("import_flow", ("copy", 5, EXPORT), {}, "dir_id"),
+    "flow_id to import": ("import_flow", ("copy", "root", EXPORT), {"flow_id": "x"}, "flow_id"),
+    "desc none": ("import_flow", ("copy", "root", EXPORT), {"desc": None}, "desc"),
+    "desc half a character": ("import_flow", ("copy", "root", EXPORT), {"desc": "\ud83d"}, "desc"),
+    "flow_json text": ("import_flow", ("copy", "root", "{}"), {}, "flow_json"),
+    "flow_json none": ("import_flow", ("copy", "root", None), {}, "flow_json"),
+    "flow_json of something else": ("import_flow", ("copy", "root", {"tasks": [{"taskId": 5}]}), {}, "flow_json"),
+    "flow_json no JSON": ("import_flow", ("copy", "root", {**EXPORT, "x": object()}), {}, "flow_json"),
+    "flow_json no number": ("import_flow", ("copy", "root", {**EXPORT, "x": float("nan")}), {}, "flow_json"),
+    "flow_json half a character": ("import_flow", ("copy", "root", {**EXPORT, "x": "\ud83d"}), {}, "flow_json"),
+    "flow_json with no tasks": ("import_flow", ("copy", "root", replace(EXPORTED, tasks=None)), {}, "flow_json"),
+    "flow_json with a run mode that is none": (
+        "import_flow",
+        ("copy", "root", replace(EXPORTED, tasks=(replace(TASK, run_mode=5),))),
+        {},
+        "flow_json",
+    ),
+    "flow an id": ("save_flow", (3377,), {}, "flow"),
+    "flow a document": ("save_flow", (LOADED.document(),), {}, "flow"),
+    "flow without a type": ("save_flow", (replace(LOADED, type=None),), {}, "flow.type"),
+    "flow without an alert mode": ("save_flow", (replace(LOADED, alert_mode=None),), {}, "flow.alert_mode"),
+    "flow with half a character": ("save_flow", (replace(LOADED, description="\ud83d"),), {}, "flow"),
+    "flow with nodes that are none": ("save_flow", (replace(LOADED, nodes=("first",)),), {}, "flow"),
+    "flow with parameters that are none": ("save_flow", (replace(LOADED, parameters=5),), {}, "flow"),
     "page_size true": ("list_flow_instances", (TRIGGER_TIME, TRIGGER_TIME), {"page_size": True}, "page_size"),
 }
 
@@ -343,6 +591,27 @@ def test_a_refusal_that_is_no_matter_of_pages_comes_through(sim: EnosSimulator, 
     assert sim.count("flowInstances/search") == 1
 
 
+@pytest.mark.parametrize("sorters", ["snake", "camel"])
+@pytest.mark.parametrize("first_page", [0, 1])
+@pytest.mark.parametrize("number", [0, 1, 49, 50, 51, 100, 120])
+def test_a_search_of_many_pages(hook_for: MakeHook, number: int, first_page: int, sorters: str) -> None:
+    """None twice, none missed, whatever EnOS calls what they are sorted by."""
+    with EnosSimulator(search_first_page=first_page, search_sorters=sorters) as sim:
+        for place in range(number):
+            sim.add_flow(70_000 + place, name=f"of many {place}", tasks=[1000 + place])
+        found = [flow.flow_id for flow in hook_for(sim).search_flows("of many")]
+        assert found == list(range(70_000, 70_000 + number))
+        assert sim.count("flows/search") <= number // 50 + 5
+
+
+def test_flows_are_searched_as_they_are_needed(hook: EnosHook, sim: EnosSimulator) -> None:
+    found = hook.search_flows("", 2)
+    assert sim.requests == []
+    next(found)
+    # Page 0 was refused.
+    assert sim.count("flows/search") == 2
+
+
 # ---- questions that the documentation leaves open -------------------------------------------------------------------
 
 SIDES: dict[str, tuple[Any, ...]] = {
@@ -364,6 +633,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "request_id": (True, False),
     "log_missing_code": (62109, 62102),
     "log_keeps": ("head", "tail"),
+    "log_grows": (True, False),
     "replayed_call": ("refused", "accepted"),
     "one_at_a_time": (True, False),
     "time_zone": ("GMT+8", "GMT-11"),
@@ -375,6 +645,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "edit_copy": ("temporary", "same"),
     "task_types_as": ("str", "int"),
     "import_needs_desc": (False, True),
+    "paused_trigger": ("accepted", "refused"),
 }
 NOT_FOR_THE_HOOK = {"id_style"}
 """A hook gives the id that EnOS gives; who predicts ids is the operator."""
@@ -412,6 +683,40 @@ def test_the_same_on_either_side_of_every_switch(hook_for: MakeHook, name: str, 
         hook.cancel_flow_instance(INSTANCE)
         assert len(sim.instances) == 1
         assert hook.test_connection()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [pytest.param(name, side, id=f"{name}={side}") for name, sides in SIDES.items() for side in sides],
+)
+def test_flows_the_same_on_either_side_of_every_switch(hook_for: MakeHook, name: str, side: Any) -> None:
+    with EnosSimulator(**{name: side}) as sim:
+        hook = hook_for(sim)
+        flow = hook.get_flow(4011)
+        assert [node.task_id for node in flow.nodes] == [40111, 40112]
+        assert [other.flow_id for other in flow.flows] == [3377]
+        assert len(flow.relations) == 2
+        assert 4011 in [one.flow_id for one in hook.get_my_flow()]
+        assert [one.flow_id for one in hook.search_flows("401")] == [4010, 4011]
+        (root,) = hook.list_workflow_directories()
+        assert {3377, 4010, 4011} <= {one.flow_id for one in root.walk()}
+        assert root.type == 1
+        new = hook.create_directory(root.key, "new")
+        export = hook.export_flow(4011)
+        copy = hook.import_flow("copy", new, export)
+        assert replace(hook.export_flow(copy), name=export.name) == export
+        loaded = hook.load_flow_for_edit(copy)
+        assert hook.save_flow(replace(loaded, description="changed", parameters=(("a", "b"),))) == copy
+        hook.disable_flow(copy)
+        saved = hook.get_flow(copy)
+        assert (saved.description, saved.parameters, saved.active) == ("changed", (("a", "b"),), False)
+        assert [node.task_name for node in saved.nodes] == [node.task_name for node in flow.nodes]
+        assert len(saved.relations) == 2
+        hook.enable_flow(copy)
+        assert hook.get_flow(copy).active
+        hook.delete_flow(copy)
+        with pytest.raises(errors.EnosNotFoundError):
+            hook.get_flow(copy)
 
 
 @pytest.mark.parametrize("changes", [True, False])
@@ -677,6 +982,35 @@ def test_requests_and_tokens_show_nothing_of_themselves(hook: EnosHook, sim: Eno
     assert "flows" in text
     for name in ("APP_PORTAL", "apim-signature", "encryption", sim.secret_key):
         assert name not in text
+
+
+READS: dict[str, Any] = {
+    "export": lambda: calls.export_flow(4011),
+    "get": lambda: calls.get_flow(4011),
+    "getMyFlow": lambda: calls.get_my_flow(),
+    "listWorkFlowDirs": lambda: calls.list_workflow_directories(),
+    "search": lambda: calls.search_flows(page_no=1, page_size=50),
+    "search from 0": lambda: calls.search_flows(page_no=0, page_size=50),
+    "export of no flow": lambda: calls.export_flow(1),
+    "loadForEdit of no flow": lambda: calls.load_flow_for_edit(1),
+    "delete of what others rely on": lambda: calls.delete_flow(3377),
+    "create in no directory": lambda: calls.create_directory("none", "new"),
+}
+
+
+@pytest.mark.parametrize("make", READS.values(), ids=READS)
+def test_both_ways_of_calling_agree(
+    sim: EnosSimulator, hook: EnosHook, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_ASYNC", sim.connection_uri)
+
+    def outcome(ask: Callable[[], object]) -> tuple[object, ...]:
+        try:
+            return (ask(),)
+        except errors.EnosError as error:
+            return type(error), str(error)
+
+    assert outcome(lambda: hook.run(make())) == outcome(lambda: asyncio.run(EnosHook("enos_async").arun(make())))
 
 
 def test_any_call_without_blocking_the_event_loop(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:

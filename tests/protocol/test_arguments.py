@@ -142,9 +142,37 @@ def test_text_refused(value: object) -> None:
     check_refused(lambda: arguments.text(value, "some_field"), value)
 
 
+@pytest.mark.parametrize("value", ["new", " a b ", "ä 描述", "62e3038840514caf9af60ad36878851e", "x" * 1000])
+def test_name(value: str) -> None:
+    assert arguments.name(value, "some_field") == value
+
+
+@pytest.mark.parametrize("value", [None, 3377, "", " ", True, ["a"], b"a", "a\nb", "\x00", "\ud83d", "x" * 1001])
+def test_name_refused(value: object) -> None:
+    check_refused(lambda: arguments.name(value, "some_field"), value)
+
+
+@pytest.mark.parametrize("value", ["", "two\nlines\t", "ä 描述 \U0001f600", "x" * 5000])
+def test_prose(value: str) -> None:
+    assert arguments.prose(value, "some_field") == value
+
+
+@pytest.mark.parametrize("value", [None, 3377, True, ["a"], b"a", "\ud83d", "x\ude00y"])
+def test_prose_refused(value: object) -> None:
+    check_refused(lambda: arguments.prose(value, "some_field"), value)
+
+
 @given(st.text() | st.integers() | st.floats() | st.none() | st.booleans() | st.lists(st.integers()))
 def test_anything_is_taken_or_refused(value: Any) -> None:
-    for check in (arguments.number, arguments.instance, arguments.seconds, arguments.parameters, arguments.text):
+    for check in (
+        arguments.number,
+        arguments.instance,
+        arguments.seconds,
+        arguments.parameters,
+        arguments.text,
+        arguments.name,
+        arguments.prose,
+    ):
         named = "some_field"
         try:
             check(value, "some_field")

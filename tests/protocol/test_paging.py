@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, strategies as st
 
 from airflow_provider_enos.errors import (
     EnosAccessError,
+    EnosApiError,
     EnosError,
     EnosRateLimitError,
     EnosRequestError,
@@ -18,9 +20,9 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Call
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
+from airflow_provider_enos.protocol.messages import Call, Procedure
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowPage
+from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
 
 
 def call_for(page_no: int, page_size: int = PAGE_SIZE) -> Call[FlowInstancePage]:
@@ -150,6 +152,76 @@ def test_failing_later_page(run: Any) -> None:
     """Part of the instances is not taken for all of them."""
     assert isinstance(run([page("a", "b"), REFUSED]).error, EnosRequestError)
     assert isinstance(run([REFUSED, REFUSED]).error, EnosRequestError)
+
+
+# Another way to ask
+
+
+def otherwise(page_no: int) -> Call[FlowInstancePage]:
+    call = call_for(page_no)
+    return replace(call, operation=f"otherwise {call.operation}")
+
+
+@pytest.fixture
+def run_either(play: Any) -> Callable[..., Any]:
+    """The same, where there is another way to ask."""
+
+    def procedure() -> Procedure[list[FlowInstance]]:
+        pager = Pager(call_for, 2, or_else=otherwise)
+        found: list[FlowInstance] = []
+        while not pager.done:
+            try:
+                found += pager.take((yield pager.call))
+            except EnosApiError as error:
+                pager.refused(error)
+        return found
+
+    return lambda answers: play(procedure(), answers)
+
+
+@pytest.mark.parametrize(
+    ("answers", "found", "asked"),
+    [
+        ([page("a")], "a", ["page 0"]),
+        ([REFUSED, page("a")], "a", ["page 0", "page 1"]),
+        ([REFUSED, REFUSED, page("a")], "a", ["page 0", "page 1", "otherwise page 0"]),
+        (
+            [REFUSED, REFUSED, REFUSED, page("a", "b"), page("c")],
+            "abc",
+            ["page 0", "page 1", "otherwise page 0", "otherwise page 1", "otherwise page 2"],
+        ),
+    ],
+)
+def test_another_way_to_ask(run_either: Any, answers: list[Any], found: str, asked: list[str]) -> None:
+    played = run_either(answers)
+    assert names(played.value) == list(found)
+    assert played.operations == asked
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [REFUSED] * 4,
+        # It understood the first way.
+        [page("a", "b"), REFUSED],
+        [page(), REFUSED],
+        [REFUSED, page("a", "b"), REFUSED],
+        [REFUSED, api_error(EnosRequestError, 413)],
+        [REFUSED, api_error(EnosServerError, 62109)],
+    ],
+)
+def test_refusals_that_stand_in_either_way(run_either: Any, answers: list[Any]) -> None:
+    played = run_either(answers)
+    assert str(played.error) == str(answers[-1])
+
+
+def test_pages_of_flows(play: Any) -> None:
+    """What Search Flow gives: ids that are numbers, no count."""
+    answers = [FlowPage.parse([{"flowId": number}, {"flowId": str(number + 1)}]) for number in (1, 2, 4)]
+    found = play(
+        all_entries(lambda page_no: calls.search_flows(page_no=page_no, page_size=2), 2), [*answers, FlowPage(())]
+    )
+    assert [flow.flow_id for flow in found.value] == [1, 2, 3, 4, 5]
 
 
 @given(

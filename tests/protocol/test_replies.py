@@ -14,6 +14,7 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.errors import EnosApiError, EnosError, EnosNotFoundError, EnosReplyError
 from airflow_provider_enos.protocol import calls, replies
 from airflow_provider_enos.protocol.messages import Response
+from airflow_provider_enos.protocol.models import Flow, FlowExport
 
 TIME = calls.get_current_time()
 FLOW = calls.get_flow(3377)
@@ -105,6 +106,51 @@ def test_every_row_of_the_table_is_tested() -> None:
 )
 def test_says_what_to_do(code: int, hint: str) -> None:
     assert hint in str(refusal(reply({"code": code, "msg": "x"})))
+
+
+HINTED = {
+    ("Create Directory", 62102): "no other in it may have this dir_name",
+    ("Create Directory", 62103): "unit of the parent directory",
+    ("Delete Flow", 62104): "take it out of the flows that rely on it first",
+    ("Export Flow", 62102): "there is no such flow, or it is not complete",
+    ("Export Flow", 62103): "unit of the flow",
+    ("Get Flow", 62103): "unit of the flow",
+    ("Import Flow", 62102): "dir_id must be the key of a directory",
+    ("Import Flow", 62103): "unit of the directory",
+    ("Load Flow For Edit", 62103): "unit of the flow",
+    ("Save Flow", 62102): "change what Load Flow For Edit gives",
+    ("Trigger Flow", 62104): "put a task into the flow first",
+    ("Trigger Flow From Task", 62104): "put a task into the flow first",
+    ("Update And Trigger Flow", 62104): "put a task into the flow first",
+}
+OPERATIONS = {
+    call.operation: call
+    for call in (
+        calls.create_directory("root", "new"),
+        calls.delete_flow(1),
+        calls.export_flow(1),
+        calls.get_flow(1),
+        calls.import_flow("new", "root", FlowExport.parse({})),
+        calls.load_flow_for_edit(1),
+        calls.save_flow(Flow.parse({"flowId": 1})),
+        calls.trigger_flow(1, 1),
+        calls.trigger_flow_from_task(1, 1, 1),
+        calls.update_and_trigger_flow(1, 1, {}),
+    )
+}
+
+
+@pytest.mark.parametrize(("about", "hint"), HINTED.items())
+def test_says_what_to_do_in_an_operation(about: tuple[str, int], hint: str) -> None:
+    """The class is that of the code."""
+    operation, code = about
+    error = refusal(reply({"code": code, "msg": "x"}), OPERATIONS[operation])
+    assert hint in str(error)
+    assert type(error) is replies._CLASSES[code][0]
+
+
+def test_every_hint_is_tested() -> None:
+    assert replies._HINTS.keys() == HINTED.keys()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 429, 500, 502, 503, 504])

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_enos.protocol.text import excerpt, is_instance_id, tail
+from airflow_provider_enos.protocol.text import clean, excerpt, is_instance_id, tail
 
 FORBIDDEN = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066)}
 
@@ -83,3 +83,26 @@ def test_instance_id(text: str) -> None:
 )
 def test_no_instance_id(text: str) -> None:
     assert not is_instance_id(text)
+
+
+FOLDS = ["::group::", "::endgroup::", "##[group]", "##[endgroup]"]
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+@pytest.mark.parametrize("text", ["{0}", "x {0} y", "{0}{0}", ":{0}:", "a{0}b ::group{0}"])
+def test_nothing_folds_the_log_page(fold: str, text: str) -> None:
+    hostile = text.format(fold)
+    for cleaned in (clean(hostile), excerpt(hostile), tail(hostile, 5, 200)):
+        assert not [one for one in FOLDS if one in cleaned]
+        assert "group" in cleaned
+
+
+@pytest.mark.parametrize("line", ["std::vector", "::groupby::x", "a:group:b", "    indented", "[group]"])
+def test_clean_leaves_the_rest_as_it_is(line: str) -> None:
+    assert clean(line) == line
+
+
+@given(st.text(st.sampled_from(":#[]groupend\x00\n"), max_size=60))
+def test_any_text_folds_nothing(text: str) -> None:
+    for cleaned in (clean(text), excerpt(text, 30), tail(text, 5, 30)):
+        assert not [one for one in FOLDS if one in cleaned]

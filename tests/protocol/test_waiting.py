@@ -24,7 +24,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
-from airflow_provider_enos.protocol.waiting import Watch, cancel_late, conclude, look, wait
+from airflow_provider_enos.protocol.waiting import Watch, conclude, look, wait
 
 ID = "3377-20200706062600"
 LINK = "https://console.example/3377-20200706062600"
@@ -32,6 +32,7 @@ LOST = EnosTransportError("read timed out", sent=True)
 GONE = EnosNotFoundError(0, "it is not there", operation="Get Flow Instance", http_status=200)
 WRONG_KEY = EnosAuthError(401, "no", operation="Get Flow Instance", http_status=401)
 NO_LOG = EnosNotFoundError(62109, "No log found.", operation="Get Task Instance Log", http_status=200)
+NO_RUN = EnosNotFoundError(62102, "Instance not found", operation="Get Task Instance", http_status=200)
 BUSY = EnosServerError(62109, "Internal error.", operation="Get Flow Instance", http_status=200)
 
 
@@ -349,25 +350,21 @@ def test_deadline_without_an_answer(watch: Watch, play: Any, clock: Any) -> None
     assert played.error.status == "unknown"
 
 
-def test_late_instance_is_cancelled(play: Any) -> None:
-    late = EnosFlowTimeoutError("it took too long", flow_instance_id=ID, status="RUNNING")
-    played = play(cancel_late(late), [None])
-    assert played.operations == ["Cancel Flow Instance"]
-    assert str(played.value) == "it took too long; it was asked to be cancelled"
-    assert (played.value.flow_instance_id, played.value.status) == (ID, "RUNNING")
-
-
-def test_late_instance_cannot_be_cancelled(play: Any) -> None:
-    late = EnosFlowTimeoutError("it took too long", flow_instance_id=ID, status="RUNNING")
-    error = play(cancel_late(late), [LOST]).value
-    assert str(error) == "it took too long; it may still run, since cancelling it failed: read timed out"
-
-
 # What the end means
 
 
 def finish(play: Any, log: Any, ended: FlowInstance, *logs: object, task_logs: Any = "failed", link: Any = LINK) -> Any:
-    return play(conclude(ended, task_logs=task_logs, link=link, log=log), logs)
+    """The end of it, where EnOS cannot tell the times of nodes; what shows them is tested in ``test_report``."""
+    texts = iter(logs)
+
+    def answer(call: Any) -> object:
+        return NO_RUN if call.operation == "Get Task Instance" else next(texts)
+
+    return play(conclude(ended, task_logs=task_logs, link=link, log=log), answer)
+
+
+def log_requests(played: Any) -> list[str]:
+    return [dict(call.query)["taskInstId"] for call in played.sent if call.operation == "Get Task Instance Log"]
 
 
 def test_success(play: Any, log: Any) -> None:
@@ -390,7 +387,10 @@ def test_failed(play: Any, log: Any, status: str) -> None:
         f"still running: c (c-1); {LINK}"
     )
     assert (error.flow_instance_id, error.status, error.failed_tasks) == (ID, status, ("b (b-1)",))
-    assert log.lines == [
+    assert log.lines[0] == f"info: ::group::Nodes of flow instance {ID}: {status}"
+    assert log.lines[-7:] == [
+        "info: ::endgroup::",
+        "info: Failed first: b (b-1)",
         "info: ::group::End of the log of node b (b-1)",
         "info: one",
         "info: two",
@@ -428,7 +428,7 @@ def test_whose_logs_are_copied(play: Any, log: Any, task_logs: str, status: str,
     """Not that of a node which never began: it has none, and EnOS calls that an error."""
     ended = instance(status, a="SUCCESS", b=status, c="INIT")
     played = finish(play, log, ended, *["x"] * len(asked), task_logs=task_logs)
-    assert [dict(call.query)["taskInstId"] for call in played.sent] == asked
+    assert log_requests(played) == asked
 
 
 def test_log_that_cannot_be_read_does_not_hide_the_failure(play: Any, log: Any) -> None:
@@ -454,8 +454,9 @@ def test_long_log_is_cut(play: Any, log: Any) -> None:
     text = "\n".join(f"line {number} \x1b[31m" for number in range(1000)) + "\n" + "x" * 5000
     error = finish(play, log, instance("FAIL", b="FAIL"), text).error
     assert len(str(error)) < 600
-    assert len(log.lines) == 42
-    assert log.lines[1].startswith("info: … line 961")
+    shown = log.lines[log.lines.index("info: ::group::End of the log of node b (b-1)") :]
+    assert len(shown) == 42
+    assert shown[1].startswith("info: … line 961")
     assert not any("\x1b" in line for line in log.lines)
 
 

@@ -55,6 +55,26 @@ def test_flows_instances_tokens_reset(sim: EnosSimulator, client: Any) -> None:
     assert (sim.instances, sim.requests, sim.first_page) == ([], [], 1)
 
 
+def test_directories_schedule_and_user(sim: EnosSimulator, client: Any) -> None:
+    status, made = control(client, "POST", "directories", {"title": "d"})
+    assert (status, made["id"]) == (200, sim.directories[-1].id)
+    flow = {"flow_id": 7, "type": 1, "tasks": {"71": "one"}, "directory": made["id"], "places": {"71": [1, 2]}}
+    assert control(client, "POST", "flows", flow)[0] == 200
+    started = control(client, "POST", "flows/7/schedule", {"trigger_time": 1594016819108})
+    assert started == (200, {"flow_instance_id": "7-2020070606"})
+    client.call("flows/disable", {"flowId": 7})
+    assert control(client, "POST", "flows/7/schedule", {}) == (200, {"flow_instance_id": None})
+    assert control(client, "POST", "user", {"locked": True})[0] == 200
+    assert client.trigger().json["code"] == 62103
+    state = control(client, "GET", "state")[1]
+    assert state["user_locked"] is True
+    assert state["directories"][-1] == {"id": made["id"], "title": "d", "parent": sim.directories[0].id}
+    shown = next(one for one in state["flows"] if one["flow_id"] == 7)
+    assert (shown["active"], shown["directory"]) == (False, made["id"])
+    assert control(client, "POST", "reset")[0] == 200
+    assert (sim.user_locked, len(sim.directories)) == (False, 4)
+
+
 @pytest.mark.parametrize(
     ("route", "body"),
     [
@@ -68,6 +88,15 @@ def test_flows_instances_tokens_reset(sim: EnosSimulator, client: Any) -> None:
         ("flows", {"flow_id": 7, "tasks": 5}),
         ("instances/1-1/finish", {"status": "SUCCESS"}),
         ("instances/1-1/finish", {}),
+        ("directories", {"title": "examples"}),
+        ("directories", {"title": "d", "parent": "nowhere"}),
+        ("directories", {}),
+        ("user", {"locked": 1}),
+        ("user", {}),
+        ("flows/1/schedule", {}),
+        ("flows/x/schedule", {}),
+        ("flows/4010/schedule", {"trigger_time": "now"}),
+        ("flows", {"flow_id": 7, "directory": "nowhere"}),
     ],
 )
 def test_bad_input(client: Any, route: Any, body: Any) -> None:

@@ -29,6 +29,20 @@ def busy() -> EnosSimulator:
     sim.trigger(2, trigger_time=MINUTE + 60_000, type=1)
     sim.add_flow(2, tasks=[23])
     sim.trigger(2, 23, 4_000_000_000_000)
+    inner = sim.add_directory("inner", sim.add_directory("outer"))
+    sim.add_flow(
+        3,
+        tasks=[31, 32],
+        relations=[(31, 32, True, "D-1")],
+        active=False,
+        directory=inner,
+        links=[("a", 1), ("b", 2, 23)],
+        link_edges=[("a", 31), ("b", 32, True)],
+        details={31: {"cmd": "echo", "timeout": 5}},
+        places={32: (1.5, 2)},
+    )
+    sim.add_flow(4, type=2, copy_of=3)
+    sim.user_locked = True
     return sim
 
 
@@ -37,7 +51,9 @@ def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
     old.save(tmp_path / "state.json")
     new.load(tmp_path / "state.json")
     assert new.instances == old.instances
-    assert new._world.flows() == old._world.flows()
+    assert new.flows == old.flows
+    assert new.directories == old.directories
+    assert new.user_locked
     for sim in (old, new):
         sim.finish(sim.instances[0].id, "SUCCESS")
         sim.set_node_status(sim.instances[1].id, 12, "FAIL")
@@ -84,7 +100,13 @@ def changed(**changes: Any) -> Any:
     ("change", "says"),
     [
         (lambda content: content.clear(), "its format is not"),
-        (lambda content: content.update(format="state 2"), "its format is not"),
+        (lambda content: content.update(format="airflow_provider_enos.simulator state 1"), "its format is not"),
+        (lambda content: content.pop("directories"), "'directories' is missing"),
+        (lambda content: content["directories"].pop(), "there is no directory"),
+        (lambda content: content["directories"].append({**content["directories"][0]}), "there is a directory"),
+        (lambda content: content["directories"][0].update(title=7), "title is text"),
+        (lambda content: content["flows"][0].update(active=1), "active of a flow cannot be 1"),
+        (lambda content: content["flows"][0].update(links=[["a", 99]]), "there is no flow 99"),
         (lambda content: content.pop("flows"), "'flows' is missing"),
         (lambda content: content["flows"].clear(), "is missing"),
         (lambda content: content["flows"][0].update(colour="red"), "a flow has no colour"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.simulator.operations.registry import OPERATIONS
 
 INSTANCE = "3377-20200706062600"
 TRIGGER = {"flowId": 3377, "taskId": 108580, "triggerTime": 1594016819108}
@@ -69,6 +70,28 @@ def test_flows_that_cannot_be_triggered(client: Any, flow: Any, code: Any) -> No
 def test_wrong_tenant(client: Any) -> None:
     assert client.call("flows/get", flowId="3377", orgId="other").json["code"] == 62101
     assert client.call("flows/get", flowId="3377", userId="other").json["code"] == 62101
+
+
+DOCUMENTED = {
+    "POST": {
+        *("flowInstances/cancel", "flowInstances/search", "directories/create", "flows/disable", "flows/enable"),
+        *("flows/import", "flows/save", "flows/search", "flows/trigger", "flows/triggerFromTask"),
+        "flows/updateAndTrigger",
+    },
+    "GET": {
+        *("flows/delete", "flows/export", "flows/get", "flows/getMyFlow", "flows/loadForEdit", "flowInstances/get"),
+        *("taskInstances/get", "taskInstances/getLog", "time/getCurrentTime", "time/getTimeZone"),
+        "directories/listWorkFlowDirs",
+    },
+}
+
+
+def test_every_documented_operation_is_there(client: Any) -> None:
+    for method, names in DOCUMENTED.items():
+        assert {name for name, operation in OPERATIONS.items() if operation.method == method} == names
+        for name in names:
+            assert client.call(name, {} if method == "POST" else None).status == 200
+            assert client.call(name, None if method == "POST" else {}).status == 405
 
 
 def test_unknown_operations(client: Any) -> None:
@@ -182,6 +205,20 @@ def test_logs(sim: EnosSimulator, client: Any) -> None:
     assert log("40012", maxLength="5")["data"]["log"] == text[-5:]
     assert log("40012", maxLength="x")["code"] == 62102
     assert log("1")["code"] == 62102
+
+
+def test_logs_that_grow(sim: EnosSimulator, client: Any) -> None:
+    """With the progress of the node: each look at the instance brings some of the lines, the end all of them."""
+    sim.log_grows = True
+    lines = ["one", "two", "three", "four"]
+    sim.add_flow(7001, tasks={70011: "a", 70012: "b"}, progress=("polls", 4), logs={70011: "\n".join(lines)})
+    made = sim.trigger(7001, None, 0).id
+    shown = []
+    for _ in range(4):
+        client.call("flowInstances/get", flowInstId=made)
+        answer = client.call("taskInstances/getLog", taskInstId=f"70011-{made.partition('-')[2]}").json
+        shown.append(answer["data"]["log"].split("=" * 60 + "\n")[2].splitlines() if answer["code"] == 0 else None)
+    assert shown == [None, lines[:2], lines, lines]
 
 
 def test_list(sim: EnosSimulator, client: Any) -> None:

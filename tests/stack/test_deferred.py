@@ -143,3 +143,23 @@ def test_mapped_sensors_that_cannot_start_in_the_triggerer_defer_from_a_worker(a
     simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
     run.wait_for("success")
     assert run.xcom() == [instance]
+
+
+def test_a_sensor_of_a_window_starts_and_ends_in_the_triggerer(airflow: Airflow) -> None:
+    """The flow and the window are templates; no worker ever runs the sensor."""
+    stack, simulator = airflow
+    flow = {"flow_id": 8008, "tasks": {"80080": "extract"}, "type": 1, "cycle": "mi", "progress": "at_once"}
+    simulator.post("flows", flow)
+    run = stack.run("window_from_trigger")
+    run.wait_for("deferred")
+    simulator.post("flows/8008/schedule", {"trigger_time": int(time.time() - 3600) * 1000})
+    run.wait_for("success")
+    assert run.xcom() == [simulator.instances(8008)[0]["id"]]
+    assert run.task["pid"] is None, "a worker would have left its process id"
+
+
+def test_a_run_without_a_data_interval_has_no_window(airflow: Airflow) -> None:
+    stack, _ = airflow
+    run = stack.run("window_without_interval")
+    run.wait_for("failed")
+    assert "window_start: it is empty, as the default is for a DAG run without a data interval" in run.log()

@@ -7,16 +7,20 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, XCom
 from airflow.triggers.base import BaseTrigger
+from worker import Log
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.hooks.boundary import InstanceEvent
+from airflow_provider_enos.hooks.boundary import InstanceEvent, WindowEvent
+from airflow_provider_enos.links.enos import LINK_KEY
+from airflow_provider_enos.protocol.windows import Window
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import enos
-from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger
 
 INSTANCE = "3377-20200706062600"
 TIME = 1594016819108
@@ -35,7 +39,7 @@ def trigger(connection: EnosSimulator) -> MakeTrigger:
     return make
 
 
-def events(trigger: EnosFlowInstanceTrigger) -> list[Any]:
+def events(trigger: Any) -> list[Any]:
     async def main() -> list[Any]:
         return [event.payload async for event in trigger.run()]
 
@@ -58,6 +62,8 @@ def test_what_is_stored_of_it() -> None:
         "known": False,
         "ends_task": False,
         "do_xcom_push": True,
+        "show_logs": False,
+        "push_link": False,
         "org_id": "o",
         "user_id": "u",
     }
@@ -247,7 +253,7 @@ def pushed_xcoms(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return pushed
 
 
-def ended_in_triggerer(one: EnosFlowInstanceTrigger) -> Any:
+def ended_in_triggerer(one: Any) -> Any:
     """The event of a trigger that may end its task."""
     one._task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1, start_date=None)
     return asyncio.run(anext(one.run()))
@@ -306,3 +312,208 @@ def test_a_timeout_counts_from_the_start_of_the_task(trigger: MakeTrigger, sim: 
     one = trigger(deadline=None, timeout=60)
     one._task_instance = SimpleNamespace(task_id="task", start_date=datetime.now(UTC) - timedelta(seconds=120))
     assert isinstance(error_of(events(one)), errors.EnosFlowTimeoutError)
+
+
+@pytest.fixture
+def console(sim: EnosSimulator, trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the instance in the console, to which the connection leads."""
+    address = quote("https://console.example/{flow_instance_id}", safe="")
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", f"{sim.connection_uri}&console_url={address}")
+    return f"https://console.example/{INSTANCE}"
+
+
+def pushed_by(one: EnosFlowInstanceTrigger, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    pushed: dict[str, Any] = {}
+    monkeypatch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))
+    one._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+    assert InstanceEvent.of(events(one)[0]).error is None
+    return pushed
+
+
+def test_it_stores_the_link_where_no_worker_has(
+    trigger: MakeTrigger, console: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pushed_by(trigger(push_link=True), monkeypatch) == {LINK_KEY: console}
+    assert pushed_by(trigger(push_link=False), monkeypatch) == {}
+
+
+def test_without_a_console_there_is_no_link(trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pushed_by(trigger(push_link=True), monkeypatch) == {}
+
+
+def test_a_link_that_cannot_be_stored_ends_no_wait(
+    trigger: MakeTrigger, console: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    monkeypatch.setattr(EnosFlowInstanceTrigger, "log", log)
+
+    def broken(**_: object) -> None:
+        raise RuntimeError("no database today")
+
+    monkeypatch.setattr(XCom, "set", broken)
+    one = trigger(push_link=True)
+    one._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+    assert InstanceEvent.of(events(one)[0]).error is None
+    assert "Cannot store the link to the instance: no database today" in log.lines
+
+
+@pytest.fixture
+def shown(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> Log:
+    """What a trigger logs, of an instance of flow 7001 whose one node writes eight lines."""
+    log = Log()
+    monkeypatch.setattr(EnosFlowInstanceTrigger, "log", log)
+    sim.log_grows = True
+    lines = "\n".join(f"line {number}" for number in range(8))
+    sim.add_flow(7001, tasks={70011: "a"}, progress=("polls", 8), logs={70011: lines})
+    sim.trigger(7001, None, TIME)
+    return log
+
+
+def lines_of(log: Log) -> list[str]:
+    return [line for line in log.lines if line.startswith("line ")]
+
+
+def test_logs_are_shown_as_they_grow_and_how_far_goes_with_the_event(trigger: MakeTrigger, shown: Log) -> None:
+    (payload,) = events(trigger(f"7001-{INSTANCE[5:]}", show_logs=True))
+    assert lines_of(shown) == [f"line {number}" for number in range(7)], "the last one comes with the end"
+    event = InstanceEvent.of(json.loads(json.dumps(payload)))
+    assert event.logs is not None
+    assert list(event.logs) == [f"70011-{INSTANCE[5:]}"]
+    assert "line" not in json.dumps(payload)
+
+
+def test_logs_cost_nothing_where_nobody_wants_them(trigger: MakeTrigger, shown: Log, sim: EnosSimulator) -> None:
+    (payload,) = events(trigger(f"7001-{INSTANCE[5:]}"))
+    assert sim.count("taskInstances/getLog") == 0
+    assert "logs" not in payload
+
+
+def test_a_triggerer_that_takes_over_shows_a_log_from_its_beginning_once(
+    trigger: MakeTrigger, shown: Log, sim: EnosSimulator
+) -> None:
+    """It cannot know what the one before it has shown."""
+
+    def waiting() -> EnosFlowInstanceTrigger:
+        return trigger(f"7001-{INSTANCE[5:]}", show_logs=True, poll_interval=0.05)
+
+    async def until_stopped() -> None:
+        wait = asyncio.ensure_future(anext(waiting().run()))
+        while len(lines_of(shown)) < 3:
+            await asyncio.sleep(0.01)
+        wait.cancel()
+        await asyncio.gather(wait, return_exceptions=True)
+
+    asyncio.run(until_stopped())
+    before = len(lines_of(shown))
+    events(waiting())
+    assert lines_of(shown)[before:] == [f"line {number}" for number in range(7)]
+
+
+@pytest.mark.parametrize("fault", ["http_502", "http_429", "not_json", "http_404"])
+def test_a_log_that_cannot_be_read_ends_no_wait(
+    trigger: MakeTrigger, shown: Log, sim: EnosSimulator, fault: str
+) -> None:
+    sim.fault(fault, on="taskInstances/getLog", times=None)
+    event = InstanceEvent.of(events(trigger(f"7001-{INSTANCE[5:]}", show_logs=True, poll_error_tolerance=60))[0])
+    assert event.error is None
+    assert sum("Cannot read the log of node a" in line for line in shown.lines) == 1
+
+
+# Windows
+
+WINDOW_END = 1594080000000
+WINDOW = Window.between(WINDOW_END - 86_400_000, WINDOW_END)
+
+
+def window_trigger(**arguments: Any) -> EnosFlowTrigger:
+    start, end = WINDOW.bounds
+    defaults = {"enos_conn_id": "enos_default", "poll_interval": 0.02, "deadline": time.time() + 10}
+    return EnosFlowTrigger(3377, start, end, **{**defaults, **arguments})
+
+
+def test_what_is_stored_of_a_wait_for_a_window() -> None:
+    first = EnosFlowTrigger(
+        3377, "a", "b", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"], skipped_statuses=(),
+        instances="any", expected_instances=2, types=(0,), scheduled_only=False, check_existence=False,
+        poll_error_tolerance=60, org_id="o", user_id="u",
+    )  # fmt: skip
+    expected = {
+        "flow_id": 3377,
+        "window_start": "a",
+        "window_end": "b",
+        "enos_conn_id": "other",
+        "poll_interval": 12.5,
+        "deadline": 1700000000.5,
+        "window_shift": 60,
+        "allowed_statuses": ["SKIP"],
+        "failed_statuses": ["FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL"],
+        "skipped_statuses": [],
+        "instances": "any",
+        "expected_instances": 2,
+        "types": [0],
+        "scheduled_only": False,
+        "check_existence": False,
+        "poll_error_tolerance": 60,
+        "timeout": None,
+        "ends_task": False,
+        "do_xcom_push": True,
+        "org_id": "o",
+        "user_id": "u",
+    }
+    path, arguments = first.serialize()
+    assert path == f"{enos.__name__}.EnosFlowTrigger"
+    assert arguments == expected
+    assert EnosFlowTrigger(**json.loads(json.dumps(arguments))).serialize() == first.serialize()
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "SKIP"])
+def test_one_event_when_the_window_is_decided(connection: EnosSimulator, status: str) -> None:
+    connection.finish(connection.trigger(3377, trigger_time=WINDOW_END, type=1).id, status)
+    (payload,) = events(window_trigger())
+    assert payload == {"window": [WINDOW.first, WINDOW.end], "status": "ended", "error": None}
+    assert WindowEvent.of(json.loads(json.dumps(payload))) == WindowEvent(WINDOW)
+
+
+def test_what_ends_a_wait_for_a_window_otherwise(connection: EnosSimulator) -> None:
+    def error(**arguments: Any) -> Any:
+        (payload,) = json.loads(json.dumps(events(window_trigger(**arguments))))
+        return WindowEvent.of(payload).error
+
+    assert isinstance(error(deadline=time.time() - 1), errors.EnosFlowTimeoutError)
+    assert isinstance(error(window_shift=10.0**11), errors.EnosConfigError)
+    assert isinstance(error(org_id="a\nb"), errors.EnosConfigError)
+    connection.fault("http_502", on="flowInstances/search", times=None)
+    assert isinstance(error(poll_error_tolerance=0), errors.EnosPollLostError)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        {},
+        {"status": "ended"},
+        {"status": "ended", "window": None, "error": None},
+        {"status": "ended", "window": [2, 1], "error": None},
+        {"status": "ended", "window": [1, "2"], "error": None},
+        {"status": "ended", "window": [1, 2], "error": {"class": "EnosError", "message": "x"}},
+        {"status": "success", "window": [1, 2], "error": None},
+        {"status": "error", "window": [1, 2], "error": None},
+        {"status": "error", "window": None, "error": {"class": "SystemExit", "message": ""}},
+    ],
+    ids=str,
+)
+def test_an_event_of_a_window_that_is_not_sent_is_refused(payload: Any) -> None:
+    with pytest.raises(errors.EnosEventError):
+        WindowEvent.of(payload)
+
+
+@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="tasks start in the triggerer from Airflow 3.3 on")
+@pytest.mark.parametrize(("status", "expected"), [("SUCCESS", "TaskSuccessEvent"), ("SKIP", "TaskSkippedEvent")])
+def test_a_wait_for_a_window_that_started_in_the_triggerer_ends_there(
+    connection: EnosSimulator, pushed_xcoms: list[dict[str, Any]], status: str, expected: str
+) -> None:
+    one = connection.trigger(3377, trigger_time=WINDOW_END, type=1).id
+    connection.finish(one, status)
+    event = ended_in_triggerer(window_trigger(deadline=None, timeout=10, ends_task=True))
+    assert type(event).__name__ == expected
+    assert [xcom["value"] for xcom in pushed_xcoms] == ([[one]] if status == "SUCCESS" else [])

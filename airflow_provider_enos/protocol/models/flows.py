@@ -72,8 +72,8 @@ class FlowNode:
 
     def document(self) -> dict[str, object]:
         """``TaskSimpleInfo`` as Save Flow takes it."""
-        place = _place(self.x, self.y)
-        return {"taskName": self.task_name, "taskId": str(self.task_id), "nodeId": self.node_id, **place}
+        named = {"taskName": self.task_name, "taskId": str(self.task_id), "nodeId": self.node_id}
+        return {**named, "x": self.x or 0.0, "y": self.y or 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class FlowReference:
         """``FlowSimpleInfo`` as Save Flow takes it."""
         flow_id = {} if self.flow_id is None else {"flowId": str(self.flow_id)}
         named = {"flowName": self.flow_name, "nodeId": self.node_id, "isVirtual": self.virtual}
-        return {**flow_id, **named, **_place(self.x, self.y)}
+        return {**flow_id, **named, "x": self.x or 0.0, "y": self.y or 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +312,3 @@ def pairs(of: tuple[tuple[str, str], ...] | Mapping[str, str]) -> list[dict[str,
     """Parameters as EnOS takes them: a list of key and value."""
     items = of.items() if isinstance(of, Mapping) else of
     return [{"key": key, "value": value} for key, value in items]
-
-
-def _place(x: float | None, y: float | None) -> dict[str, object]:
-    return {name: value for name, value in (("x", x), ("y", y)) if value is not None}

@@ -21,7 +21,7 @@ Decided where the documentation is silent:
 - Cancelling an ended instance succeeds and changes nothing. Parameters that Update And Trigger leaves out keep their
   stored value.
 - A flow with a running instance cannot be deleted (the console's rule): 62104. So it is with one that others rely on.
-- A trigger works whether or not the schedule of the flow is on.
+- Disabling a flow leaves its instances alone.
 - A temporary copy, made by Load Flow For Edit, is in no list and cannot be triggered. Saving it changes the flow that
   it was made of, and the copy is gone. A type 2 that is saved leaves the flow's type as it is.
 - No two flows have the same name, since links between exported flows go by names.

@@ -230,8 +230,8 @@ def task_details(config: Config, flow: Flow, task_id: int) -> dict[str, Any]:
     }
 
 
-def task_log(config: Config, flow: Flow, node: Node, started_at: int) -> str:
-    """What Get Task Instance Log shows of a node that has run."""
+def task_log(config: Config, flow: Flow, node: Node, started_at: int, share: float = 1.0) -> str:
+    """What Get Task Instance Log shows of a node that has run: so much of its lines, from 0 to 1."""
     ruler = "=" * 60
     command = task_details(config, flow, node.task_id)["cmd"]
     started = _java_date(datetime.fromtimestamp(started_at / 1000, UTC))
@@ -239,7 +239,8 @@ def task_log(config: Config, flow: Flow, node: Node, started_at: int) -> str:
         f"run  num:\t1\ninstance:\t{node.task_instance_id}\ncmdline:\t{command}\n"
         f"submitter:\t{flow.do_as}\ncurrent time:\t{started}"
     )
-    return f"{ruler}\n{head}\n{ruler}\n{flow.logs.get(node.task_id, node.name + ' done')}\n"
+    lines = f"{flow.logs.get(node.task_id, node.name + ' done')}\n".splitlines(keepends=True)
+    return f"{ruler}\n{head}\n{ruler}\n{''.join(lines[: int(share * len(lines))])}"
 
 
 def _java_date(moment: datetime) -> str:

@@ -31,7 +31,8 @@ def _get_task_instance_log(ask: Ask) -> object:
         if newer_texts:
             raise ServiceRefused(62102, NO_LOG_OR_NO_TASK)
         raise ServiceRefused(62109, "No log found")
-    text = task_log(ask.config, ask.world.flow_of(instance), node, instance.started_at)
+    share = ask.world.share_of(node.task_instance_id) if ask.config.log_grows else 1.0
+    text = task_log(ask.config, ask.world.flow_of(instance), node, instance.started_at, share)
     return {"log": text[:length] if ask.config.log_keeps == "head" else text[max(len(text) - length, 0) :]}
 
 

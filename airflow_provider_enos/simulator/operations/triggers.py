@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_enos.simulator.flows import Flow
+from airflow_provider_enos.simulator.flows import PERIODIC, Flow
 from airflow_provider_enos.simulator.operations.checks import check_privilege, parameters, whole
 from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Ask, ServiceRefused, operation
 from airflow_provider_enos.simulator.state import LATEST_TRIGGER_MS, Conflict
@@ -58,6 +58,8 @@ def _own_flow(ask: Ask) -> Flow:
     if flow is None or flow.copy_of is not None:
         raise ServiceRefused(62102, CANNOT_CREATE)
     check_privilege(ask, flow)
+    if ask.config.paused_trigger == "refused" and flow.type == PERIODIC and not flow.active:
+        raise ServiceRefused(62102, CANNOT_CREATE)
     return flow
 
 

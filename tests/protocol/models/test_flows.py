@@ -150,7 +150,7 @@ def test_flow_as_it_is_saved() -> None:
 def test_flow_with_little_has_all_fields_when_it_is_saved() -> None:
     document = Flow.parse({"flowId": 1, "type": 0, "alertMode": 0, "graph": {"flows": [{}]}}).document()
     assert document.keys() == Flow.parse(WHOLE_FLOW).document().keys()
-    assert document["flows"] == [{"flowName": "", "nodeId": "", "isVirtual": False}]
+    assert document["flows"] == [{"flowName": "", "nodeId": "", "isVirtual": False, "x": 0.0, "y": 0.0}]
 
 
 def test_changes_are_saved() -> None:

@@ -181,6 +181,15 @@ def test_what_a_schedule_does_not_start(sim: EnosSimulator) -> None:
         sim.run_schedule(1)
 
 
+def test_a_trigger_of_a_flow_that_is_paused(sim: EnosSimulator, client: Any) -> None:
+    """A manual flow has no schedule that could be off."""
+    sim.paused_trigger = "refused"
+    for flow_id, task_id, code in ((4010, 40101, 62102), (4009, 40091, 0)):
+        assert client.trigger(flowId=flow_id, taskId=task_id, triggerTime=0).json["code"] == 0
+        client.call("flows/disable", {"flowId": flow_id})
+        assert client.trigger(flowId=flow_id, taskId=task_id).json["code"] == code
+
+
 @pytest.mark.parametrize("action", ["enable", "disable"])
 @pytest.mark.parametrize(
     ("body", "code"),

@@ -1,4 +1,4 @@
-"""Sensors that start in the triggerer, for instances whose ids are known only when the DAG runs."""
+"""Sensors that start in the triggerer, for instances and windows that are known only when the DAG runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from airflow.sdk import DAG, task
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
-from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 
 
 def start(flow_id: int) -> EnosTriggerFlowFromTaskOperator:
@@ -35,3 +35,18 @@ with DAG("mapped_from_trigger", schedule=None):
         task_id="wait", poke_interval=1, timeout=600, start_from_trigger=True
     ).expand(flow_instance_id=ids(start(8007).output))
     gathered(sensors.output)
+
+with DAG("window_from_trigger", schedule=None):
+    EnosFlowSensor(
+        task_id="task",
+        flow_id="{{ 8000 + 8 }}",
+        # A run that is triggered has no data interval.
+        window_start="{{ dag_run.run_after - macros.timedelta(days=1) }}",
+        window_end="{{ dag_run.run_after }}",
+        poke_interval=1,
+        timeout=600,
+        start_from_trigger=True,
+    )
+
+with DAG("window_without_interval", schedule=None):
+    EnosFlowSensor(task_id="task", flow_id=8008, poke_interval=1, timeout=600, start_from_trigger=True)

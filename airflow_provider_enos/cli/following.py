@@ -1,0 +1,103 @@
+"""The log of a node's run as it grows. EnOS gives it whole each time, so what is new is found by comparing."""
+
+from __future__ import annotations
+
+from time import time
+
+from airflow_provider_enos.cli.terminal import Terminal
+from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosPollLostError, EnosRequestError
+from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.messages import Procedure, Sleep
+from airflow_provider_enos.protocol.streaming import Place
+from airflow_provider_enos.protocol.text import clean_lines
+
+LOG_LENGTH = 2**22
+"""Characters of a log to ask for; left to itself, EnOS gives a quarter of them."""
+_TOLERANCE = 600.0
+
+
+def follow_log(hook: EnosHook, task_instance_id: str, terminal: Terminal, *, lines: int | None, pause: float) -> str:
+    """Prints the log until the run has ended; gives it whole. ``lines``: of what is there at first, only the last."""
+    return hook.client.run(_Follower(task_instance_id, terminal, lines, pause).follow())
+
+
+class _Follower:
+    def __init__(self, task_instance_id: str, terminal: Terminal, lines: int | None, pause: float) -> None:
+        self._id = task_instance_id
+        self._terminal = terminal
+        self._lines = lines
+        self._pause = pause
+        self._text = ""
+        self._place = Place()
+        self._known = False
+        self._unknown: EnosRequestError | None = None
+        self._failing_since: float | None = None
+
+    def follow(self) -> Procedure[str]:
+        while True:
+            try:
+                # In this order: what is written before the end is then in the log.
+                ended = yield from self._ended()
+                yield from self._read()
+                self._failing_since = None
+            except EnosError as error:
+                self._missed(error)
+                ended = False
+            self._print(whole=ended)
+            if ended:
+                return self._text
+            yield Sleep(self._pause)
+
+    def _ended(self) -> Procedure[bool]:
+        if self._unknown is not None:
+            return False
+        try:
+            run = yield calls.get_task_instance(self._id)
+        except EnosRequestError as error:
+            if self._known:
+                raise
+            # EnOS before 2.3 cannot be asked for a run; whether there is one its log tells.
+            self._unknown = error
+            return False
+        self._known = True
+        self._terminal.progress(f"{self._id}: {run.status}")
+        return bool(run.status.ended)
+
+    def _read(self) -> Procedure[None]:
+        try:
+            text = yield calls.get_task_instance_log(self._id, LOG_LENGTH)
+        except EnosNotFoundError:
+            if self._unknown is not None and not self._known:
+                raise self._unknown from None
+            return
+        if self._unknown is not None and not self._known:
+            self._known = True
+            said = "EnOS does not tell when this run ends (%s): following until interrupted"
+            self._terminal.warning(said, self._unknown)
+        self._text = text
+
+    def _missed(self, error: EnosError) -> None:
+        if error.final or (isinstance(error, EnosRequestError) and not self._known):
+            raise error
+        now = time()
+        if self._failing_since is None:
+            self._failing_since = now
+            self._terminal.warning("Cannot ask EnOS, will go on trying for %.0f s: %s", _TOLERANCE, error)
+        if now - self._failing_since >= _TOLERANCE:
+            raise EnosPollLostError(
+                f"task instance {self._id}: EnOS could not be asked for {_TOLERANCE:.0f} s. Last error: {error}",
+                flow_instance_id=self._id,
+            ) from error
+
+    def _print(self, *, whole: bool) -> None:
+        """Prints what is new, up to the last whole line unless there comes no more."""
+        end = len(self._text) if whole else self._text.rfind("\n") + 1
+        fresh = clean_lines(self._text[self._place.find(self._text) or 0 : end])
+        if not fresh:
+            return
+        if self._lines is not None and self._place.offset == 0:
+            fresh = fresh[-self._lines :]
+        self._place.move(self._text, end)
+        if not self._terminal.as_json:
+            self._terminal.lines(fresh)

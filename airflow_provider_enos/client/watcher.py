@@ -1,0 +1,152 @@
+"""Looks at flows again and again, for all who watch flows of one gateway and tenant: for the triggerer.
+
+Few flows: the list of each. Many: one list of everything, from which each takes its own. The whole window of trigger
+times is looked at now and then, the last day's every time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from time import time
+
+from airflow_provider_enos.client.poller import Poller
+from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.messages import Call, Procedure, T
+from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.watching import Window, by_flow, instances_in
+
+_FEW = 8
+"""Up to so many flows, each is listed for itself."""
+_WHOLE = 600.0
+"""Seconds between two looks at the whole window."""
+
+
+@dataclass(eq=False, slots=True)
+class Look:
+    """What one look has shown: for each flow that it was at, all its instances in the window."""
+
+    window: Window
+    flows: dict[int, list[FlowInstance]]
+    is_complete: bool
+    """Whether it has all flows that it was meant to be at."""
+    read: Callable[[str], Awaitable[FlowInstance]]
+    """Reads one instance."""
+    when_told: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What those who were shown it want done once all that they made of it is stored."""
+
+
+class Watched:
+    """The flows that are watched through one stream."""
+
+    def __init__(self) -> None:
+        self._flows: Counter[int] = Counter()
+        self._more = asyncio.Event()
+        self.new: set[int] = set()
+        """Those that somebody watches who has not been shown the whole window yet."""
+
+    @property
+    def flows(self) -> set[int]:
+        """Those watched now."""
+        return set(self._flows)
+
+    def add(self, flow_id: int) -> None:
+        """One more watches this flow."""
+        self._flows[flow_id] += 1
+        self.new.add(flow_id)
+        self._more.set()
+
+    def remove(self, flow_id: int) -> None:
+        """One fewer does."""
+        self._flows[flow_id] -= 1
+        self._flows += Counter()
+        self.new &= self.flows
+
+    async def more(self, seconds: float | None = None) -> None:
+        """Waits for somebody who has not been shown anything, or for so many seconds."""
+        if not self.new:
+            self._more.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._more.wait(), seconds)
+
+
+_streams: dict[tuple[asyncio.AbstractEventLoop, Hashable], tuple[Watched, int]] = {}
+
+
+@contextmanager
+def stream(key: Hashable) -> Iterator[Watched]:
+    """The flows that are watched through the stream of this key on this event loop."""
+    place = (asyncio.get_running_loop(), key)
+    watched, users = _streams.get(place) or (Watched(), 0)
+    _streams[place] = (watched, users + 1)
+    try:
+        yield watched
+    finally:
+        _, users = _streams.pop(place)
+        if users > 1:
+            _streams[place] = (watched, users - 1)
+
+
+class Watcher:
+    """Looks at what is watched.
+
+    :param poll_interval: seconds between two looks.
+    :param lookback: seconds that the window reaches back.
+    """
+
+    def __init__(self, watched: Watched, *, poll_interval: float, lookback: float) -> None:
+        self._watched = watched
+        self._poll_interval = poll_interval
+        self._lookback = lookback
+        self._whole_at = 0.0
+
+    async def looks(self, poller: Poller) -> AsyncGenerator[Look, None]:
+        """One look after the other, for ever. Raises what goes wrong, after what has not; it can be called again."""
+        while True:
+            while not self._watched.flows:
+                await self._watched.more()
+            # Those who have just come do not have to wait for the others.
+            flows = self._watched.new or self._watched.flows
+            whole = bool(self._watched.new) or time() >= self._whole_at
+            window = Window.at(time(), self._lookback, whole=whole)
+            found, error = await self._list(poller, set(flows), window)
+            if whole:
+                self._watched.new -= found.keys()
+                if found.keys() >= self._watched.flows:
+                    self._whole_at = time() + _WHOLE
+            if found:
+                yield Look(window, found, error is None, partial(_read, poller))
+            if error is not None:
+                raise error
+            await self._watched.more(self._poll_interval * random.uniform(0.9, 1.0))
+
+    async def _list(
+        self, poller: Poller, flows: Collection[int], window: Window
+    ) -> tuple[dict[int, list[FlowInstance]], EnosError | None]:
+        """The instances of each flow; and an error, where some are missing."""
+        found: dict[int, list[FlowInstance]] = {}
+        error: EnosError | None = None
+        for flow_id in [None] if len(flows) > _FEW else sorted(flows):
+            try:
+                listed = await poller.run(instances_in(window, flow_id))
+            except EnosError as failure:
+                error = error or failure
+                continue
+            instances = by_flow(listed)
+            found.update((one, instances.get(one, [])) for one in (flows if flow_id is None else [flow_id]))
+        return found, error
+
+
+async def _read(poller: Poller, flow_instance_id: str) -> FlowInstance:
+    return await poller.run(_one(calls.get_flow_instance(flow_instance_id)))
+
+
+def _one(call: Call[T]) -> Procedure[T]:
+    result: T = yield call
+    return result

@@ -1,0 +1,316 @@
+"""Has ends of flow instances in EnOS schedule DAGs, through an ``AssetWatcher`` of Airflow 3."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from functools import partial
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_enos.errors import EnosConfigError, EnosError
+from airflow_provider_enos.hooks.boundary import AssetState, async_settings
+from airflow_provider_enos.hooks.versions import BaseEventTrigger
+from airflow_provider_enos.protocol import arguments
+from airflow_provider_enos.protocol.watching import Memory, Reach, ends, news, payload
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.client.settings import Settings
+    from airflow_provider_enos.client.watcher import Look
+    from airflow_provider_enos.protocol.models import FlowInstance
+
+_log = logging.getLogger(__name__)
+_LONGEST_PAUSE = 60.0
+_APART = 5.0
+"""Seconds that Airflow's scheduler is given to start a run for an event, before another one comes."""
+
+
+class EnosFlowEventTrigger(BaseEventTrigger):
+    """Fires an event for each instance of a flow that has ended, whoever has started it::
+
+        readings = Asset(
+            "meter_readings",
+            watchers=[AssetWatcher(name="flow_3377", trigger=EnosFlowEventTrigger(3377, statuses=["SUCCESS"]))],
+        )
+
+        with DAG("report", schedule=readings): ...
+
+    The payload of the event, in ``triggering_asset_events`` of the DAG run under ``extra["payload"]``, is a dict of
+    ``flow_instance_id``, ``flow_id``, ``flow_name``, ``status``, ``trigger_time``, ``start_time``, ``end_time`` and
+    ``business_date``: texts as EnOS sends them, the times without a zone. Airflow gives several events to one run when
+    they come together; the last one of several is told at the next look, since Airflow lets it wait otherwise. So give
+    each flow an asset of its own, and a DAG that is to run for several flows several assets: ``schedule=(a | b)``.
+
+    What has ended by the first look is not told. An end is told once, and again only if the instance is run again in
+    EnOS: seen running in between, with another status, or succeeded at another time.
+
+    From Airflow 3.3 on what was told is kept in Airflow's asset state store, so that a triggerer that stops misses
+    nothing, and goes on where it was. It is noted once Airflow has stored the events, a second or two after them: a
+    triggerer that ends within these fires them again. Before 3.3 Airflow has no place to note it: what ends while no
+    triggerer runs is missed there.
+
+    All triggers with the same connection, tenant, ``poll_interval`` and ``lookback`` share one stream of looks (from
+    3.3 on), and one session and token with everything else in the triggerer that asks this gateway. Errors never end
+    it: they are logged when they come and when they go.
+
+    Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance".
+
+    :param flow_id: the flow, a number or digits.
+    :param enos_conn_id: the Airflow connection, of type ``enos``.
+    :param statuses: which ends are events: names out of SUCCESS, FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL, SKIP; None for
+        all.
+    :param poll_interval: between two looks, a timedelta or seconds. Instances that were triggered for a time more than
+        a day ago are looked at every ten minutes.
+    :param lookback: instances with a trigger time longer ago are not looked at, a timedelta or seconds. EnOS lists by
+        trigger time: it is to be longer than an instance takes, and than business times lie back for which flows are
+        triggered. No more than the last thousand ends of a flow are looked at in any case.
+    :param poll_error_tolerance: how long EnOS may be out of reach, a timedelta or seconds, until the log has an error
+        rather than a warning.
+    :param org_id: the EnOS organisation, in place of the connection's.
+    :param user_id: the EnOS user, in place of the connection's.
+
+    :raises EnosConfigError: an argument cannot work.
+    """
+
+    def __init__(
+        self,
+        flow_id: int | str,
+        enos_conn_id: str = "enos_default",
+        *,
+        statuses: Collection[str] | str | None = None,
+        poll_interval: timedelta | float = 60.0,
+        lookback: timedelta | float = timedelta(days=7),
+        poll_error_tolerance: timedelta | float = timedelta(minutes=10),
+        org_id: str | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flow_id = arguments.number(flow_id, "flow_id")
+        self.enos_conn_id = enos_conn_id
+        self.statuses = ends(statuses, "statuses")
+        self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
+        self.lookback = arguments.seconds(lookback, "lookback")
+        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
+        self.org_id = org_id
+        self.user_id = user_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Plain values, and nothing secret. Airflow tells triggers apart by them: the same arguments make the same."""
+        return (
+            "airflow_provider_enos.triggers.enos.EnosFlowEventTrigger",
+            {
+                "flow_id": self.flow_id,
+                "enos_conn_id": self.enos_conn_id,
+                "statuses": list(self.statuses),
+                "poll_interval": self.poll_interval,
+                "lookback": self.lookback,
+                "poll_error_tolerance": self.poll_error_tolerance,
+                "org_id": self.org_id,
+                "user_id": self.user_id,
+            },
+        )
+
+    def shared_stream_key(self) -> Hashable:
+        """Who shares one stream of looks."""
+        return ("enos", self.enos_conn_id, self.org_id, self.user_id, self.poll_interval, self.lookback)
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
+        """The stream of looks for all triggers of one key, for Airflow to drive."""
+        return LookStream(cls(**kwargs))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncGenerator[TriggerEvent, None]:
+        """The events for this trigger's flow that come of the looks."""
+        from airflow_provider_enos.client.watcher import stream
+
+        flow = _FlowEvents(self)
+        with stream(self.shared_stream_key()) as watched:
+            watched.add(self.flow_id)
+            try:
+                async for look in shared_stream:
+                    for instance in await flow.ended(look):
+                        yield TriggerEvent(payload(instance))  # type: ignore[no-untyped-call]
+            finally:
+                watched.remove(self.flow_id)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """The same, with a stream of its own: before Airflow 3.3, which shares none."""
+        async with aclosing(self._own_stream()) as looks, aclosing(self.filter_shared_stream(looks)) as events:
+            async for event in events:
+                yield event
+
+    async def _own_stream(self) -> AsyncGenerator[Look, None]:
+        async with aclosing(LookStream(self).open_stream()) as looks:
+            async for look, _ in looks:
+                yield look
+                await _settle(look)
+
+
+class LookStream:
+    """The producer of a shared stream, in Airflow's terms: its raw events are looks, which are acknowledged one by one.
+
+    ``SharedStreamProducer`` in all but name, which Airflow has only from 3.3 on.
+    """
+
+    def __init__(self, trigger: EnosFlowEventTrigger) -> None:
+        self._trigger = trigger
+        self._looks = 0
+        self._doubtful = 0
+        """Up to which look what is to be noted may rest on events that were not stored."""
+
+    async def open_stream(self) -> AsyncGenerator[tuple[Look, tuple[int, Look]], None]:
+        """Looks, for ever: whatever goes wrong is logged, and tried again."""
+        from airflow_provider_enos.client.poller import shared_poller
+        from airflow_provider_enos.client.watcher import Watcher, stream
+
+        one = self._trigger
+        reach = Reach(f"flows of {one.enos_conn_id}", tolerance=one.poll_error_tolerance, log=_log)
+        with stream(one.shared_stream_key()) as watched:
+            watcher = Watcher(watched, poll_interval=one.poll_interval, lookback=one.lookback)
+            while True:
+                try:
+                    # Read again after each error: keys may have changed.
+                    async with shared_poller(await self._settings()) as poller:
+                        async for look in watcher.looks(poller):
+                            if look.is_complete:
+                                reach.answered(time())
+                            self._looks += 1
+                            yield look, (self._looks, look)
+                except EnosError as error:
+                    reach.failed(error, time())
+                await asyncio.sleep(min(one.poll_interval, _LONGEST_PAUSE))
+
+    async def advance(self, batch: Sequence[Any]) -> None:
+        """Airflow is done with these looks, and has stored the events that came of them unless it says otherwise."""
+        for item in batch:
+            number, look = item.broker_payload
+            if item.outcome.failed:
+                # Not told: whose, and which looks that trigger has had since. The others note theirs with a later look.
+                self._doubtful = self._looks
+            elif number > self._doubtful:
+                await _settle(look)
+
+    def get_advance_lane(self, broker_payload: Any) -> Hashable:
+        """All in the order of the looks."""
+        return None
+
+    async def aclose(self) -> None:
+        """Nothing is left to close."""
+
+    async def _settings(self) -> Settings:
+        one = self._trigger
+        try:
+            return await async_settings(one.enos_conn_id, org_id=one.org_id, user_id=one.user_id)
+        except EnosError:
+            raise
+        except Exception as error:
+            raise EnosConfigError(
+                "enos_conn_id",
+                f"Airflow cannot read {one.enos_conn_id!r}: {error}",
+                accepted="the id of a connection of type enos",
+            ) from error
+
+
+class _FlowEvents:
+    """What one trigger has told, and what it is to tell."""
+
+    def __init__(self, trigger: EnosFlowEventTrigger) -> None:
+        self._flow_id = trigger.flow_id
+        self._statuses = trigger.statuses
+        tenant = (trigger.enos_conn_id, trigger.org_id or "", trigger.user_id or "")
+        key = "/".join(("enos_ends", *tenant, str(trigger.flow_id), ",".join(trigger.statuses)))
+        self._state = AssetState(getattr(trigger, "asset_state_store", None), key, trigger.log)
+        self._log = trigger.log
+        self._memory: Memory | None = None
+        self._saved: Memory | None = None
+        self._is_loaded = False
+        self._is_full = False
+        self._told_at = float("-inf")
+
+    async def ended(self, look: Look) -> list[FlowInstance]:
+        """The instances whose ends are events now."""
+        instances = look.flows.get(self._flow_id)
+        if instances is None or not (self._is_loaded or await self._load()):
+            return []
+        new, memory = news(self._memory, instances, look.window)
+        if new:
+            # Another triggerer may have told of them, while this one was taken for dead.
+            if not await self._load():
+                return []
+            new, memory = news(self._memory, instances, look.window)
+        wanted = [instance for instance in new if instance.status.name in self._statuses]
+        if memory is not None:
+            memory = self._hold_back(wanted, memory)
+            self._remember(memory, look)
+        return list(await asyncio.gather(*(self._whole(look, instance) for instance in wanted)))
+
+    def _hold_back(self, wanted: list[FlowInstance], memory: Memory) -> Memory:
+        """Leaves to a later look what Airflow would not hand over now; gives the memory without it.
+
+        Airflow starts a run for the first of several events that come together; the others wait for the next event,
+        whenever that is. So the last one of several comes alone, when Airflow has dealt with those before it.
+        """
+        if self._memory is None or not wanted:
+            return memory
+        now = monotonic()
+        is_early = now - self._told_at < _APART
+        held = wanted[:] if is_early else wanted[1:][-1:]
+        for instance in held:
+            memory = memory.without(instance, self._memory)
+            wanted.remove(instance)
+        self._told_at = self._told_at if is_early else now
+        return memory
+
+    def _remember(self, memory: Memory, look: Look) -> None:
+        if self._memory is None:
+            self._log.info("Watching flow %s; %d ended instances are there already", self._flow_id, len(memory.ends))
+        if memory.is_full and not self._is_full:
+            self._log.warning(
+                "Flow %s has more instances than can be remembered: only the latest %d are watched, by trigger time",
+                self._flow_id,
+                len(memory.ends),
+            )
+        self._is_full = memory.is_full
+        self._memory = memory
+        if memory != self._saved:
+            look.when_told.append(partial(self._save, memory))
+
+    async def _whole(self, look: Look, instance: FlowInstance) -> FlowInstance:
+        """The instance with what the list leaves out of it, if that can be had."""
+        self._log.info("Flow instance %s: %s", payload(instance)["flow_instance_id"], str(instance.status))
+        if instance.business_date is not None:
+            return instance
+        try:
+            read = await look.read(instance.flow_instance_id)
+        except EnosError as error:
+            self._log.warning("Cannot read %s, so its event has no business date: %s", instance.flow_instance_id, error)
+            return instance
+        return read if read.status == instance.status else instance
+
+    async def _load(self) -> bool:
+        """Takes up what is kept; False where it cannot be told, and so nothing can be told of."""
+        kept = await self._state.load()
+        if kept is None:
+            return False
+        for value in kept:
+            memory = Memory.of(value)
+            if memory is None:
+                self._log.warning("What Airflow's asset state store has for flow %s is not ours", self._flow_id)
+            else:
+                self._memory = memory if self._memory is None else self._memory.with_those_of(memory)
+        self._is_loaded = True
+        return True
+
+    async def _save(self, memory: Memory) -> None:
+        if await self._state.save(memory.to_json()):
+            self._saved = memory
+
+
+async def _settle(look: Look) -> None:
+    for do in look.when_told:
+        await do()

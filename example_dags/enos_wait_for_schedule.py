@@ -1,0 +1,47 @@
+"""Wait for flows that EnOS runs by its own schedule, and go on when they are done.
+
+Nothing is started in EnOS: each sensor waits for the instances whose trigger times lie in the day that the DAG run
+covers. By default that is the run's data interval; the start is given here, since the data intervals of Airflow 3's
+cron schedules are empty unless it is configured otherwise.
+"""
+
+from __future__ import annotations
+
+import pendulum
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_enos.sensors.enos import EnosFlowSensor
+
+with DAG(
+    dag_id="enos_wait_for_schedule",
+    schedule="@daily",
+    start_date=pendulum.datetime(2020, 7, 1, tz="UTC"),
+    catchup=False,
+    doc_md=__doc__,
+    tags=["example", "enos"],
+):
+
+    @task
+    def report(daily: list[str], hourly: list[str]) -> dict[str, list[str]]:
+        return {"daily": daily, "hourly": hourly}
+
+    # [START howto_sensor_enos_flow]
+    daily = EnosFlowSensor(
+        task_id="daily",
+        flow_id=3377,
+        window_start="{{ data_interval_end - macros.timedelta(days=1) }}",
+        poke_interval=5,
+        timeout=3600,
+        mode="reschedule",
+    )
+    # [END howto_sensor_enos_flow]
+    hourly = EnosFlowSensor(
+        task_id="hourly",
+        flow_id=3388,
+        window_start="{{ data_interval_end - macros.timedelta(days=1) }}",
+        instances="latest",
+        poke_interval=5,
+        timeout=3600,
+        deferrable=True,
+    )
+    report(daily.output, hourly.output)

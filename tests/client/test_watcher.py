@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_enos.client import settings, watcher as watcher_module
+from airflow_provider_enos.client.poller import shared_poller
+from airflow_provider_enos.client.watcher import Look, Watched, Watcher, stream
+from airflow_provider_enos.errors import EnosError, EnosServerError
+from airflow_provider_enos.simulator import EnosSimulator
+
+HOUR, DAY = 3_600_000, 86_400_000
+WEEK = 7 * 86_400.0
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    assert watcher_module._streams == {}
+
+
+@pytest.fixture
+def past(sim: EnosSimulator) -> Callable[..., str]:
+    """Makes an instance of a flow that was started so many hours ago by EnOS's schedule."""
+    sim.progress = "manual"
+    sim.one_at_a_time = False
+
+    def make(flow_id: int, hours: int) -> str:
+        if flow_id not in made:
+            made.add(flow_id)
+            sim.add_flow(flow_id, name=f"flow_{flow_id}", tasks={flow_id * 10: "extract"})
+        return sim.trigger(flow_id, trigger_time=sim.now_ms() - hours * HOUR, type=1).id
+
+    made: set[int] = set()
+    return make
+
+
+def run(
+    sim: EnosSimulator,
+    work: Callable[[Watched, Any], Coroutine[Any, Any, Any]],
+    *,
+    poll_interval: float = 0.02,
+    lookback: float = WEEK,
+) -> Any:
+    """Has ``work`` take looks from a watcher."""
+    connection = SimpleNamespace(
+        conn_id="enos",
+        host="127.0.0.1",
+        port=sim.port,
+        schema="http",
+        login=sim.access_key,
+        password=sim.secret_key,
+        extra={"org_id": sim.org_id, "user_id": sim.user_id, "timeout": 5},
+    )
+
+    async def main() -> Any:
+        with stream("key") as watched:
+            watcher = Watcher(watched, poll_interval=poll_interval, lookback=lookback)
+            async with shared_poller(settings.read(connection)) as poller:
+                return await asyncio.wait_for(work(watched, lambda: watcher.looks(poller)), 20)
+
+    return asyncio.run(main())
+
+
+def shown(look: Look) -> dict[int, list[str]]:
+    return {flow_id: sorted(one.flow_instance_id for one in found) for flow_id, found in look.flows.items()}
+
+
+@pytest.mark.parametrize("first_page", [0, 1])
+@pytest.mark.parametrize("others", [0, 10], ids=["each for itself", "all in one list"])
+def test_each_flow_is_shown_its_own_instances(
+    sim: EnosSimulator, past: Callable[..., str], first_page: int, others: int
+) -> None:
+    sim.first_page = first_page
+    sim.ids_as = "str"
+    expected = {51: sorted([past(51, 3), past(51, 100)]), 52: [past(52, 5)], 5152: []}
+    # Their ids hold the numbers of the others.
+    past(9510, 1)
+    past(1952, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        for flow_id in [*expected, *range(9000, 9000 + others)]:
+            watched.add(flow_id)
+        look = await anext(looks())
+        assert look.window.whole
+        assert look.is_complete
+        assert {flow_id: shown(look)[flow_id] for flow_id in expected} == expected
+        assert len(look.flows) == len(expected) + others
+
+    run(sim, work)
+    # Three types; and a page 0 that is refused where pages start at 1.
+    lists = 1 if others else len(expected)
+    assert sim.count("flowInstances/search") == 3 * lists * (1 if first_page == 0 else 2) or first_page == 0
+
+
+def test_more_than_a_page(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    ids = sorted(past(51, hours) for hours in range(1, 121))
+
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        assert shown(await anext(looks())) == {51: ids}
+
+    run(sim, work)
+
+
+def test_the_last_day_is_looked_at_every_time_and_all_now_and_then(
+    sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recent, old = past(51, 3), past(51, 100)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        one = looks()
+        seen = [await anext(one) for _ in range(3)]
+        assert [look.window.whole for look in seen] == [True, False, False]
+        assert [old in shown(look)[51] for look in seen] == [True, False, False]
+        assert all(recent in shown(look)[51] for look in seen)
+        monkeypatch.setattr(watcher_module, "time", lambda: time.time() + 601)
+        assert (await anext(one)).window.whole
+
+    run(sim, work)
+
+
+def test_whoever_comes_later_is_shown_all_at_once(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    """Also to a flow that somebody else watches already; and the next look is the others' again."""
+    old = past(51, 100)
+    past(52, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        watched.add(52)
+        one = looks()
+        await anext(one)
+        coming = asyncio.create_task(anext(one))
+        await asyncio.sleep(0.1)
+        watched.add(51)
+        look = await coming
+        assert shown(look) == {51: [old]}
+        assert look.window.whole
+
+    run(sim, work, poll_interval=30)
+
+
+def test_who_leaves_is_looked_at_no_more(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    past(51, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        for flow_id in (51, 51, 52):
+            watched.add(flow_id)
+        one = looks()
+        assert set((await anext(one)).flows) == {51, 52}
+        watched.remove(51)
+        watched.remove(52)
+        assert set((await anext(one)).flows) == {51}
+        watched.remove(51)
+        waiting = asyncio.create_task(anext(one))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        watched.add(52)
+        assert set((await waiting).flows) == {52}
+
+    run(sim, work)
+
+
+def test_a_flow_whose_list_fails_holds_up_no_other(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    past(51, 1)
+    past(52, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        for flow_id in (51, 52):
+            watched.add(flow_id)
+        sim.fault("http_500", on="flowInstances/search", times=2)
+        one = looks()
+        look = await anext(one)
+        assert set(look.flows) == {52}
+        assert not look.is_complete
+        with pytest.raises(EnosServerError):
+            await anext(one)
+        look = await anext(looks())
+        assert (set(look.flows), look.window.whole, look.is_complete) == ({51}, True, True)
+
+    run(sim, work)
+
+
+def test_where_nothing_can_be_listed_it_says_so(sim: EnosSimulator) -> None:
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        sim.fault("http_403", on="flowInstances/search", times=None)
+        with pytest.raises(EnosError):
+            await anext(looks())
+
+    run(sim, work)
+
+
+def test_one_instance_can_be_read(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    id = past(51, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        look = await anext(looks())
+        assert look.flows[51][0].business_date is None
+        assert (await look.read(id)).business_date is not None
+
+    run(sim, work)
+
+
+def test_those_with_one_key_share_what_is_watched() -> None:
+    async def main() -> None:
+        with stream("a") as one, stream("a") as same, stream("b") as other:
+            assert one is same
+            assert one is not other
+        with stream("a") as later:
+            assert later is not one
+
+    asyncio.run(main())

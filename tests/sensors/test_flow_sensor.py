@@ -1,0 +1,221 @@
+"""EnosFlowSensor: its arguments, its looks in reschedule mode, what it logs.
+
+How it ends, whichever way it waits: tests/test_window_parity.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred
+from airflow.triggers.base import BaseTrigger
+from worker import Log, StateStore, TaskInstance
+
+from airflow_provider_enos import errors
+from airflow_provider_enos.sensors.enos import EnosFlowSensor
+from airflow_provider_enos.simulator import EnosSimulator
+
+FLOW, NODE = 7001, 70011
+END = 1594080000000
+START = END - 86_400_000
+
+
+class Looks:
+    """A sensor in reschedule mode: each look in a process of its own, which knows nothing but what was stored."""
+
+    def __init__(self, store: StateStore | None, **arguments: Any) -> None:
+        self.ti, self.log, self.store = TaskInstance(), Log(), store
+        self._class = type("Logged", (EnosFlowSensor,), {"log": self.log})
+        defaults = {"flow_id": FLOW, "window_start": START, "window_end": END, "mode": "reschedule"}
+        self._arguments = {**defaults, **arguments}
+
+    def look(self) -> Any:
+        context: Any = {"ti": self.ti} if self.store is None else {"ti": self.ti, "task_state_store": self.store}
+        return self._class(task_id="wait", **self._arguments).poke(context)
+
+
+MakeLooks = Callable[..., Looks]
+
+
+@pytest.fixture
+def looks(connection: EnosSimulator, short_pauses: None) -> MakeLooks:
+    connection.add_flow(FLOW, tasks={NODE: "load"}, progress="manual")
+
+    def make(store: StateStore | None = None, **arguments: Any) -> Looks:
+        return Looks(store, **arguments)
+
+    return make
+
+
+def start(sim: EnosSimulator) -> str:
+    return sim.trigger(FLOW, trigger_time=END, type=1).id
+
+
+def test_each_change_is_one_line_and_the_flow_is_asked_for_once(
+    looks: MakeLooks, sim: EnosSimulator, state_store: StateStore
+) -> None:
+    one = looks(state_store)
+    for _ in range(3):
+        assert not one.look()
+    instance = start(sim)
+    for _ in range(3):
+        assert not one.look()
+    sim.finish(instance, "SUCCESS")
+    assert one.look().xcom_value == [instance]
+    window = "flow 7001, trigger times from 2020-07-06T00:01+00:00 to 2020-07-07T00:00+00:00"
+    assert [line.removeprefix(f"Waiting for {window}: ") for line in one.log.lines] == [
+        "no instance yet",
+        f"{instance} RUNNING",
+        f"{instance} SUCCESS",
+    ]
+    assert sim.count("flows/get") == 1
+    assert len(state_store.history) == 3
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_schedule_that_is_paused_is_warned_of(looks: MakeLooks, sim: EnosSimulator, active: bool) -> None:
+    sim.add_flow(FLOW, tasks={NODE: "load"}, type=1, active=active)
+    one = looks()
+    assert not one.look()
+    warned = "The schedule of flow 7001 is paused in EnOS: it starts nothing" in one.log.lines
+    assert warned is not active
+
+
+def test_without_a_store_it_works_all_the_same(looks: MakeLooks, sim: EnosSimulator) -> None:
+    one = looks()
+    assert not one.look()
+    assert not one.look()
+    sim.finish(start(sim), "SUCCESS")
+    assert one.look()
+
+
+def test_the_tolerance_spans_the_looks_of_a_try(looks: MakeLooks, sim: EnosSimulator, state_store: StateStore) -> None:
+    sim.fault("http_503", on="flowInstances/search", times=None)
+    one = looks(state_store, poll_error_tolerance=timedelta(seconds=0.2))
+    assert not one.look()
+    time.sleep(0.25)
+    one.ti.try_number = 2
+    assert not one.look()
+    time.sleep(0.25)
+    with pytest.raises(errors.EnosPollLostError, match=r"^flow 7001, trigger times from"):
+        one.look()
+
+
+def test_the_logs_of_all_nodes_are_copied_if_wanted(looks: MakeLooks, sim: EnosSimulator) -> None:
+    sim.add_flow(FLOW, tasks={NODE: "load"}, progress="at_once", logs={NODE: "1812 rows"})
+    start(sim)
+    for task_logs, copied in (("failed", False), ("all", True)):
+        one = looks(task_logs=task_logs)
+        assert one.look()
+        assert ("1812 rows" in one.log.lines) is copied
+
+
+def test_the_others_that_failed_are_named(looks: MakeLooks, sim: EnosSimulator) -> None:
+    sim.one_at_a_time = False
+    first, second = (sim.trigger(FLOW, trigger_time=END - hour * 3_600_000, type=1).id for hour in (1, 0))
+    sim.finish(first, "FAIL")
+    sim.finish(second, "CANCEL")
+    one = looks()
+    with pytest.raises(errors.EnosFlowFailedError, match=first):
+        one.look()
+    assert f"Flow instance {second}, too: CANCEL" in one.log.lines
+
+
+ARGUMENTS: list[dict[str, Any]] = [
+    {"allowed_statuses": "DONE"},
+    {"failed_statuses": "SUCCESS"},
+    {"skipped_statuses": ["FAIL"]},
+    {"instances": "some"},
+    {"expected_instances": 0},
+    {"types": 3},
+    {"window_shift": "1 day"},
+    {"window_shift": True},
+    {"poll_error_tolerance": -1},
+    {"task_logs": "some"},
+]
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
+def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
+    (name,) = arguments
+    with pytest.raises(errors.EnosConfigError, match=f"^{name}: .*; expected "):
+        EnosFlowSensor(task_id="wait", flow_id=FLOW, **arguments)
+
+
+TEMPLATES: list[tuple[dict[str, Any], str]] = [
+    (
+        {
+            "data_interval_start": datetime(2024, 3, 2, tzinfo=UTC),
+            "data_interval_end": datetime(2024, 3, 3, tzinfo=UTC),
+        },
+        "from 2024-03-02T00:01+00:00 to 2024-03-03T00:00+00:00",
+    ),
+    (
+        {
+            "data_interval_start": datetime(2024, 3, 3, tzinfo=UTC),
+            "data_interval_end": datetime(2024, 3, 3, tzinfo=UTC),
+        },
+        "at 2024-03-03T00:00+00:00",
+    ),
+]
+
+
+def rendered(context: dict[str, Any], *, native: bool, **arguments: Any) -> EnosFlowSensor:
+    with DAG("dag", schedule=None, render_template_as_native_obj=native):
+        sensor = EnosFlowSensor(task_id="wait", flow_id="{{ params.flow }}", **arguments)
+    sensor.render_template_fields({**context, "params": {"flow": FLOW}})
+    return sensor
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(("context", "window"), TEMPLATES)
+def test_the_default_window_is_the_data_interval(context: dict[str, Any], window: str, native: bool) -> None:
+    wanted = rendered(context, native=native)._wanted()
+    assert (wanted.flow_id, str(wanted.window)) == (FLOW, window)
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("context", [{}, {"data_interval_start": None, "data_interval_end": None}])
+def test_a_run_without_a_data_interval_is_refused(context: dict[str, Any], native: bool) -> None:
+    with pytest.raises(
+        errors.EnosConfigError, match=r"^window_start: it is empty.*without a data interval; expected a time"
+    ):
+        rendered(context, native=native)._wanted()
+
+
+def test_what_a_deferred_task_hands_to_its_trigger(connection: EnosSimulator) -> None:
+    sensor = EnosFlowSensor(
+        task_id="wait", flow_id=str(FLOW), window_start=START, window_end=END, window_shift=timedelta(hours=1),
+        deferrable=True, poke_interval=20, timeout=100, failed_statuses=["CANCEL"], types=[1, 0], org_id="o",
+    )  # fmt: skip
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({"ti": TaskInstance()})
+    assert deferred.value.timeout is None, "Airflow would end the task without asking us"
+    _, arguments = deferred.value.trigger.serialize()
+    assert arguments["flow_id"] == FLOW
+    assert arguments["window_start"] == "2020-07-05T23:00+00:00"
+    assert arguments["window_end"] == "2020-07-06T23:00+00:00"
+    assert (arguments["window_shift"], arguments["poll_interval"], arguments["org_id"]) == (0.0, 20, "o")
+    assert (arguments["failed_statuses"], arguments["types"]) == (["CANCEL"], [1, 0])
+    assert abs(arguments["deadline"] - time.time() - 100) < 10
+    assert connection.requests == []
+
+
+@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="tasks start in the triggerer from Airflow 3.3 on")
+def test_what_a_task_hands_to_the_triggerer_in_which_it_starts() -> None:
+    with DAG("dag", schedule=None):
+        sensor = EnosFlowSensor(
+            task_id="wait", flow_id=FLOW, window_end=datetime(2024, 3, 3, tzinfo=UTC), window_shift=60,
+            start_from_trigger=True, timeout=50,
+        )  # fmt: skip
+    arguments = sensor.start_trigger_args.trigger_kwargs
+    assert arguments["flow_id"] == str(FLOW)
+    assert arguments["window_start"] == "{{ data_interval_start | default(none) }}"
+    assert arguments["window_end"] == "2024-03-03T00:00:00+00:00"
+    assert (arguments["window_shift"], arguments["deadline"], arguments["timeout"]) == (60.0, None, 50)
+    assert arguments["ends_task"] is True
+    assert set(sensor.template_fields) >= {"flow_id", "window_start", "window_end"}, "by these names it renders them"
