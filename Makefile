@@ -8,7 +8,7 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 # Processes that run tests. Many tests wait, so a few more than there are processors.
 WORKERS ?= 4
-IN_PARALLEL := -n $(WORKERS) --dist loadgroup
+IN_PARALLEL := -n $(WORKERS)
 ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.

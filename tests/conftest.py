@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,21 +30,31 @@ from worker import StateStore  # noqa: E402
 from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
-_WHOLE_AIRFLOW = ("stack", "browser")
-"""Folders of tests that start an Airflow of many processes."""
+_WHOLE_AIRFLOW = (
+    "tests/stack/",
+    "tests/browser/",
+    "tests/plugins/view/test_app.py",
+    "tests/plugins/view/test_record.py",
+)
+"""The tests that start an Airflow of many processes."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These come first, for they take the longest, and one after the other, for they fill the machine."""
-    whole = [item for item in items if _takes_whole_airflow(item)]
-    for item in whole:
-        item.add_marker(pytest.mark.xdist_group("whole airflow"))
-    items.sort(key=lambda item: not _takes_whole_airflow(item))
+    """These come first, for they take the longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_WHOLE_AIRFLOW))
 
 
-def _takes_whole_airflow(item: pytest.Item) -> bool:
-    return item.path.parent.name in _WHOLE_AIRFLOW or "airflow_site" in getattr(item, "fixturenames", ())
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
+    """In parallel, these are one after the other, for they fill the machine."""
+    # Not by xdist's own groups, which pytest 9.2 leads past.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class WholeAirflowsInTurn(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "whole Airflow" if nodeid.startswith(_WHOLE_AIRFLOW) else nodeid
+
+    return WholeAirflowsInTurn(config, log)
 
 
 @pytest.fixture(autouse=True)

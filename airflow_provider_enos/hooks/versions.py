@@ -7,11 +7,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger
 
 try:
-    from airflow.triggers.base import BaseEventTrigger
+    from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 except ImportError:  # Airflow 2, which has nothing that one could be given to
     BaseEventTrigger = BaseTrigger  # type: ignore[misc, assignment]
-
-__all__ = ["BaseEventTrigger", "state_of", "triggers_are_told_of_kills"]
 
 
 def triggers_are_told_of_kills() -> bool:
