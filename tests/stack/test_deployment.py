@@ -69,11 +69,7 @@ def test_triggers_are_left_behind() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_one_of_each_is_killed_while_there_is_work(seed: int) -> None:
     kills = plan(seed)
-    assert [[kill.part in parts for parts in (WORKERS, SCHEDULERS, TRIGGERERS)].index(True) for kill in kills] == [
-        0,
-        1,
-        2,
-    ]
+    assert all(kill.part in parts for kill, parts in zip(kills, (WORKERS, SCHEDULERS, TRIGGERERS), strict=True))
     assert all(deployment.EARLIEST <= kill.done <= deployment.LATEST for kill in kills)
     assert plan(seed) == kills
 

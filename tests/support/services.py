@@ -103,9 +103,9 @@ def postgres_programs(folders: str = POSTGRES_FOLDERS) -> Path:
     versions = [folder for folder in Path(folders).glob("*/bin") if (folder / "initdb").exists()]
     if not found and not versions:
         sys.exit("PostgreSQL is not installed: apt-get install postgresql")
-    return (
-        max(versions, key=lambda folder: float(folder.parent.name)) if versions else Path(str(found)).resolve().parent
-    )
+    if versions:
+        return max(versions, key=lambda folder: float(folder.parent.name))
+    return Path(str(found)).resolve().parent
 
 
 def redis_program() -> str:
