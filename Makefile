@@ -25,6 +25,8 @@ help:
 	@echo "make nightly the model-based tests, long and at random (EXAMPLES=5000)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make screenshots  the pictures in docs/images/, which need a Chromium"
+	@echo "make cluster-test"
+	@echo "             the same in a distributed Airflow, of many tasks (RUNS=1000 SEED=1 LASTS=300); docs/scale.md"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 newest' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint, types and documentation"
@@ -57,6 +59,17 @@ chaos: .venv/installed
 screenshots: .venv/installed
 	@ENOS_SCREENSHOTS=1 $(BIN)/pytest tests/browser $(PYTEST_OPTIONS)
 
+# Airflow with Celery and a driver for PostgreSQL; the servers themselves are the machine's.
+.cluster/installed: requirements/cluster.txt .venv/installed
+	@echo "Installing a distributed Airflow and this package into .cluster (a minute, once)"
+	@$(BIN)/python -m uv --quiet venv --clear --python $(BIN)/python .cluster
+	@$(BIN)/python -m uv --quiet pip sync --python .cluster/bin/python requirements/cluster.txt
+	@$(BIN)/python -m uv --quiet pip install --python .cluster/bin/python --no-deps $(EDITABLE) "$(PACKAGE)"
+	@touch $@
+
+cluster-test: .cluster/installed
+	@.cluster/bin/python tests/stack/deployment.py --runs $(RUNS) --seed $(SEED) --lasts $(LASTS)
+
 matrix: .venv/installed
 	@$(BIN)/python scripts/matrix.py $(addprefix --python=,$(MATRIX_PYTHON)) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
@@ -85,4 +98,4 @@ build: .venv/installed
 	@$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf .venv .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .cluster .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
