@@ -15,8 +15,6 @@ from airflow_provider_enos.protocol import arguments
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-__all__ = ["External", "ReportsLineage", "number_if_valid"]
-
 
 @dataclass(frozen=True, slots=True)
 class External:

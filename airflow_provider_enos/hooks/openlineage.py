@@ -17,8 +17,6 @@ from openlineage.client.facet_v2 import JobFacet, RunFacet, external_query_run
 if TYPE_CHECKING:
     from airflow_provider_enos.hooks.lineage import External
 
-__all__ = ["EnosFlowInstancesRunFacet", "EnosFlowJobFacet", "lineage_of"]
-
 
 @define
 class EnosFlowJobFacet(JobFacet):
