@@ -13,9 +13,12 @@ ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
 EXAMPLES ?= 5000
-# For matrix and pins: which versions of Airflow, all of them if empty, and which Python.
+# For matrix, pins and build: which versions of Airflow, all of them if empty, and which Python.
 AIRFLOW ?=
 MATRIX_PYTHON ?= 3.11
+# The time of everything in wheel and sdist: that of the last commit, or of hatchling where there is no git.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
+export SOURCE_DATE_EPOCH
 
 .PHONY: help demo test nightly chaos matrix pins check docs format bench build clean
 
@@ -30,7 +33,7 @@ help:
 	@echo "make docs    the documentation, in build/docs"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
-	@echo "make build   wheel and sdist in dist/"
+	@echo "make build   wheel and sdist in dist/, the same bytes each time, and what PyPI and a bare Airflow think of them"
 	@echo "make clean   remove what the others made"
 
 .venv/installed: pyproject.toml
@@ -79,6 +82,8 @@ bench: .venv/installed
 build: .venv/installed
 	@rm -rf dist
 	@$(BIN)/python -m build --outdir dist .
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python scripts/bare_install.py dist/*.whl $(AIRFLOW)
 
 clean:
 	rm -rf .venv .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
