@@ -37,7 +37,8 @@ MAY_IMPORT = {
 OUTSIDE = {
     "protocol": set[str](),
     "client": {"requests", "urllib3", "certifi", "aiohttp", "yarl"},
-    "hooks": {"airflow", "asgiref", "flask_appbuilder", "wtforms"},
+    # attrs and openlineage: where Airflow's OpenLineage provider, which has them, asks for facets.
+    "hooks": {"airflow", "asgiref", "attrs", "flask_appbuilder", "openlineage", "wtforms"},
     "links": {"airflow"},
     "operators": {"airflow"},
     "sensors": {"airflow"},
