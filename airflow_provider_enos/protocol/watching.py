@@ -19,7 +19,7 @@ from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Call, Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.protocol.waiting import Log
 from airflow_provider_enos.protocol.windows import flow_of
 
@@ -44,7 +44,7 @@ def ends(value: object, field: str) -> tuple[str, ...]:
         wanted = {name.strip().upper() for name in names if isinstance(name, str)}
         if len(wanted) == len(names) and wanted <= set(ENDS):
             return tuple(name for name in ENDS if name in wanted)
-    raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"names of ends, each once: {', '.join(ENDS)}")
+    raise EnosConfigError(field, shown(value), accepted=f"names of ends, each once: {', '.join(ENDS)}")
 
 
 @dataclass(frozen=True, slots=True)

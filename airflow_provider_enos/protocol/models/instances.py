@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
+from airflow_provider_enos.protocol.text import is_instance_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,10 @@ class FlowInstanceNode:
     def parse(cls, data: object) -> FlowInstanceNode:
         fields = Fields(data, "task of the graph")
         status = fields.any("status")
+        task_instance_id = fields.text("taskInstId", "")
         return cls(
-            task_instance_id=fields.text("taskInstId", ""),
+            # What is no id is asked for nowhere, and kept nowhere.
+            task_instance_id=task_instance_id if is_instance_id(task_instance_id) else "",
             task_id=fields.number("taskId", None),
             task_name=fields.text("taskName", ""),
             node_id=fields.text("nodeId", ""),
@@ -57,8 +60,12 @@ class FlowInstance:
     def parse(cls, data: object) -> FlowInstance:
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = fields.decoded("graph")
+        flow_instance_id = fields.text("instanceId")
+        if not is_instance_id(flow_instance_id):
+            # It goes into logs, addresses and XCom.
+            raise fields.wrong("instanceId", "an instance id", flow_instance_id)
         return cls(
-            flow_instance_id=fields.text("instanceId"),
+            flow_instance_id=flow_instance_id,
             status=status_of(fields, "status"),
             flow_id=fields.number("flowId", None),
             flow_name=fields.text("flowName", ""),
