@@ -28,8 +28,8 @@ from airflow_provider_enos.hooks.boundary import (
     stream_of,
 )
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
+from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments, calls, waiting, windows
 from airflow_provider_enos.protocol.messages import Procedure
