@@ -19,7 +19,7 @@ from airflow_provider_enos.protocol import calls, windows
 from airflow_provider_enos.protocol.messages import Call, Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.protocol.waiting import Log
 
 ENDS = tuple(status.name for status in FlowStatus if status.ended)
@@ -43,7 +43,7 @@ def ends(value: object, field: str) -> tuple[str, ...]:
         wanted = {name.strip().upper() for name in names if isinstance(name, str)}
         if len(wanted) == len(names) and wanted <= set(ENDS):
             return tuple(name for name in ENDS if name in wanted)
-    raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"names of ends, each once: {', '.join(ENDS)}")
+    raise EnosConfigError(field, shown(value), accepted=f"names of ends, each once: {', '.join(ENDS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ def instances_in(window: Window, flow_id: int) -> Procedure[list[FlowInstance]]:
     for type in calls.ALL_FLOW_TYPES:
         # The id of the flow is a part of the ids of its instances.
         listed = yield from all_entries(partial(_page, window, type, str(flow_id)))
-        found.update((one.flow_instance_id, replace(one, nodes=())) for one in listed if windows.flow_of(one) == flow_id)
+        mine = (one for one in listed if windows.flow_of(one) == flow_id)
+        found.update((one.flow_instance_id, replace(one, nodes=())) for one in mine)
     return list(found.values())
 
 

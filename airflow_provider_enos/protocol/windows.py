@@ -30,6 +30,7 @@ from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.models.fields import whole_number
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
+from airflow_provider_enos.protocol.text import shown
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of, minute_of_id, moment, to_iso
 from airflow_provider_enos.protocol.waiting import Log
 
@@ -159,7 +160,7 @@ def _types(value: object) -> tuple[int, ...]:
     several = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     if not several or any(isinstance(one, bool) or one not in calls.ALL_FLOW_TYPES for one in several):
         raise EnosConfigError(
-            "types", repr(value)[:80], accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
+            "types", shown(value), accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
         )
     return tuple(dict.fromkeys(several))
 
