@@ -13,6 +13,8 @@ ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
 EXAMPLES ?= 5000
+# For how many seconds it tries each property that holds for anything at all: there are more than ten of them.
+FUZZ ?= 60
 # For matrix, pins and build: which versions of Airflow, and which Pythons; all of them if empty.
 AIRFLOW ?=
 MATRIX_PYTHON ?=
@@ -25,7 +27,7 @@ export SOURCE_DATE_EPOCH
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
-	@echo "make nightly the model-based tests, long and at random (EXAMPLES=5000)"
+	@echo "make nightly the model-based tests and the fuzzing, long and at random (EXAMPLES=5000 FUZZ=60)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make screenshots  the pictures in docs/images/, which need a Chromium"
 	@echo "make cluster-test"
@@ -55,6 +57,7 @@ test: .venv/installed
 
 nightly: .venv/installed
 	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
+	@ENOS_FUZZ_SECONDS=$(FUZZ) $(BIN)/pytest tests/fuzzing $(PYTEST_OPTIONS)
 
 chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)

@@ -49,7 +49,7 @@ class Response:
     """One HTTP reply, read whole. Header names are in lower case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 

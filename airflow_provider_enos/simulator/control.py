@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.simulator.flows import Flow
 from airflow_provider_enos.simulator.saved import BY_TASK, keys_as_ids
-from airflow_provider_enos.simulator.state import Instance
+from airflow_provider_enos.simulator.state import LATEST_TRIGGER_MS, Instance
 from airflow_provider_enos.simulator.wire import Reply, Request, json_reply, parse_object
 
 if TYPE_CHECKING:
@@ -135,13 +135,15 @@ def _add_flow(sim: EnosSimulator, body: dict[str, Any]) -> None:
 
 def _schedule(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
     trigger_time = body.get("trigger_time")
-    if isinstance(trigger_time, bool) or not isinstance(trigger_time, int | None):
-        raise ValueError("trigger_time is a whole number")
+    if trigger_time is not None and (type(trigger_time) is not int or not 0 <= trigger_time < LATEST_TRIGGER_MS):
+        raise ValueError("trigger_time is a whole number of milliseconds before the year 3000")
     instance = sim.run_schedule(int(body["id"]), trigger_time)
     return {"flow_instance_id": instance and instance.id}
 
 
 def _add_directory(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+    if not all(isinstance(text, str) for text in body.values()):
+        raise ValueError("title and parent are texts")
     return {"id": sim.add_directory(**body)}
 
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
-from airflow_provider_enos.simulator.config import Progress, ProgressLike
+from airflow_provider_enos.simulator.config import Progress, ProgressLike, number
 from airflow_provider_enos.simulator.directories import ROOT
 
 END_STATUSES = ("SUCCESS", "FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL", "SKIP")
 MANUAL, PERIODIC, TEMPORARY = 0, 1, 2
 
 _FIRST_OF_JULY_2020_MS = 1_593_561_600_000
+_LATEST_MS = 32_503_680_000_000
+"""The year 3000."""
+
+
+N = TypeVar("N", bound=NamedTuple)
 
 
 class Edge(NamedTuple):
@@ -203,24 +208,50 @@ def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
     tasks = description.get("tasks", ())
     named = dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks}
     progress = description.get("progress")
+    _check_mapping("tasks", named, int, str)
+    _check_mapping("logs", description.get("logs", {}), int, str)
+    _check_mapping("parameters", description.get("parameters", {}), str, str)
     return Flow(
         flow_id=flow_id,
-        name=description.get("name", f"flow-{flow_id}"),
+        name=_checked("name", description.get("name", f"flow-{flow_id}")),
         tasks=MappingProxyType(named),
-        relations=tuple(Edge(*edge) for edge in description.get("relations", pairwise(named))),
+        relations=tuple(_checked_tuple(Edge(*edge)) for edge in description.get("relations", pairwise(named))),
         progress=None if progress is None else Progress.parse(progress),
         logs=dict(description.get("logs", {})),
         parameters=dict(description.get("parameters", {})),
-        links=tuple(Link(*link) for link in description.get("links", ())),
-        link_edges=tuple(LinkEdge(*edge) for edge in description.get("link_edges", ())),
+        links=tuple(_checked_tuple(Link(*link)) for link in description.get("links", ())),
+        link_edges=tuple(_checked_tuple(LinkEdge(*edge)) for edge in description.get("link_edges", ())),
         details={task: dict(known) for task, known in description.get("details", {}).items()},
-        places={task: (float(x), float(y)) for task, (x, y) in description.get("places", {}).items()},
+        places={task: (number(x), number(y)) for task, (x, y) in description.get("places", {}).items()},
         **{name: _checked(name, value) for name, value in description.items() if name in _AS_THEY_ARE},
     )
 
 
+def _check_mapping(what: str, given: object, name: type, value: type) -> None:
+    if not isinstance(given, Mapping) or not all(type(key) is name for key in given):
+        raise ValueError(f"{what} of a flow cannot be {given!r}")
+    if not all(isinstance(one, value) for one in given.values()):
+        raise ValueError(f"{what} of a flow cannot be {given!r}")
+
+
+_TUPLE_FIELDS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("source", "target", "flow_id"), int),
+    **dict.fromkeys(("gap", "link_id"), str),
+    "rerun": bool,
+    "task_id": (int, type(None)),
+}
+
+
+def _checked_tuple(given: N) -> N:
+    for name, value in given._asdict().items():
+        if not isinstance(value, _TUPLE_FIELDS[name]):
+            raise ValueError(f"{name} in {given!r} is of the wrong type")
+    return given
+
+
 def _checked(name: str, value: Any) -> Any:
-    kinds = _AS_THEY_ARE[name]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+    kinds = str if name == "name" else _AS_THEY_ARE[name]
+    absurd = isinstance(value, int) and abs(value) > _LATEST_MS
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool) or absurd:
         raise ValueError(f"{name} of a flow cannot be {value!r}")
     return value

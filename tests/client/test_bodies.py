@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+
+from airflow_provider_enos.client.bodies import Body
+from airflow_provider_enos.client.failures import LARGEST_REPLY
+from airflow_provider_enos.errors import EnosReplyError
+
+TEXT = b'{"code":0,"msg":"OK","data":""}'
+
+
+def packed(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
+
+
+def put(raw: bytes, encoding: str, *, piece: int = 65_536) -> bytes:
+    body = Body("https://gateway", 200, encoding)
+    for place in range(0, len(raw), piece):
+        body.add(raw[place : place + piece])
+    return body.whole()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 65_536])
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        (TEXT, ""),
+        (TEXT, "identity"),
+        (TEXT, "UTF-8"),
+        (packed(TEXT), "gzip"),
+        (packed(TEXT), " X-GZip "),
+        (zlib.compress(TEXT), "deflate"),
+        (packed(TEXT) + b"\0" * 100, "gzip"),
+    ],
+    ids=["plain", "identity", "unknown", "gzip", "x-gzip", "deflate", "gzip and more"],
+)
+def test_what_is_read(raw: bytes, encoding: str, piece: int) -> None:
+    assert put(raw, encoding, piece=piece) == TEXT
+
+
+def test_no_body_needs_no_decompression() -> None:
+    assert put(b"", "gzip") == b""
+
+
+@pytest.mark.parametrize("raw", [TEXT, packed(TEXT)[:-9], b"\x1f\x8b"], ids=["plain", "cut", "begun"])
+def test_what_cannot_be_decompressed(raw: bytes) -> None:
+    with pytest.raises(EnosReplyError, match="https://gateway: the reply cannot be decompressed"):
+        put(raw, "gzip")
+
+
+def test_as_much_as_is_allowed_and_no_more() -> None:
+    assert len(put(bytes(LARGEST_REPLY), "")) == LARGEST_REPLY
+    assert len(put(packed(bytes(LARGEST_REPLY)), "gzip")) == LARGEST_REPLY
+    for raw, encoding in ((bytes(LARGEST_REPLY + 1), ""), (packed(bytes(LARGEST_REPLY + 1)), "gzip")):
+        with pytest.raises(EnosReplyError, match="larger than 32 MiB") as caught:
+            put(raw, encoding)
+        assert caught.value.http_status == 200
+
+
+def test_a_bomb_takes_no_more_memory_than_a_large_reply() -> None:
+    """600 kB that would be 600 MiB, in one piece."""
+    compress = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(compress.compress(bytes(2**20)) for _ in range(600)) + compress.flush()
+    tracemalloc.start()
+    with pytest.raises(EnosReplyError, match="larger than 32 MiB"):
+        put(bomb, "gzip", piece=len(bomb))
+    assert tracemalloc.get_traced_memory()[1] < 3 * LARGEST_REPLY
+    tracemalloc.stop()
+
+
+def test_a_bomb_in_a_bomb_is_not_unpacked() -> None:
+    inner = packed(packed(TEXT))
+    assert put(inner, "gzip, gzip") == inner
+
+
+def test_what_decompresses_to_nothing_does_not_go_on_for_ever() -> None:
+    """Empty blocks, of which there can be any number."""
+    head, empty_blocks = b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\0\0\0\xff\xff" * (LARGEST_REPLY // 5 + 1)
+    with pytest.raises(EnosReplyError, match="larger than 32 MiB"):
+        put(head + empty_blocks, "gzip")
