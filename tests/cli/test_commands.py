@@ -65,7 +65,15 @@ def test_check_of_a_connection_that_is_not_there(run: Run) -> None:
     ran = run("check", "--conn-id", "enos_nowhere")
     assert ran.code == 1
     assert ran.rows[0][:2] == ["connection", "failed"]
-    assert "AIRFLOW_CONN_ENOS_NOWHERE" in ran.rows[0][2]
+    assert "or set AIRFLOW_CONN_ENOS_NOWHERE" in ran.rows[0][2]
+
+
+def test_check_of_a_connection_that_airflow_cannot_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_CUT", '{"conn_type": "enos", "password": "very secret",')
+    ran = run("check", "--conn-id", "enos_cut")
+    assert ran.code == 1
+    assert "AIRFLOW_CONN_ENOS_CUT is set, but Airflow cannot read it" in ran.rows[0][2]
+    assert "very secret" not in ran.out + ran.err
 
 
 # ---- flows, flow ----------------------------------------------------------------------------------------------------
