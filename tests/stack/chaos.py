@@ -212,10 +212,7 @@ class Scene:
 
     def keep_alive(self) -> None:
         """Starts a part again that has ended by itself, as what runs Airflow in earnest does."""
-        for part in self.stack.ended_parts():
-            self.died[part] += 1
-            self.stack.forget_part(part)
-            self.stack.start_part(part)
+        self.died.update(self.stack.revive())
 
     def clean_up(self) -> None:
         self.simulator.clear_holds()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -14,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+import psutil
 import requests
 
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -84,18 +86,23 @@ class Simulator:
 
 
 class Stack:
-    """Airflow's processes, and its REST API."""
+    """Airflow's processes, and its REST API.
+
+    Where there are several of a part they are numbered: ``scheduler-1`` and ``scheduler-2``.
+    """
 
     parts: tuple[str, ...] = PARTS
     api = "api/v2"
+    base_path = ""
     new_run: Mapping[str, Any] = {"logical_date": None}
     for_good: Mapping[str, Any] = {}
+    seconds_to_start: float = 60
 
     def __init__(
         self, home: Path, dags: Path, connection: str, settings: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}{self.base_path}"
         self._home = home
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
@@ -137,19 +144,31 @@ class Stack:
 
     def log_in(self) -> None:
         """Waits until the API answers, and gets what it wants with each request."""
-        until(lambda: self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).ok, 60, "API server")
+        until(
+            lambda: self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).ok,
+            self.seconds_to_start,
+            "API server",
+        )
         token = self._session.get(f"{self.url}/auth/token", timeout=10).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
 
     def start_part(self, part: str) -> None:
         with (self._home / f"{part}.log").open("ab") as log:
             self._parts[part] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", part],
-                env=self._environment,
+                [sys.executable, "-m", "airflow", *self.command(part)],
+                env=self.environment(part),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def command(self, part: str) -> list[str]:
+        """What starts a part, after ``airflow``."""
+        return [kind_of(part)]
+
+    def environment(self, part: str) -> dict[str, str]:
+        """Of the process of a part."""
+        return self._environment
 
     def stop_part(self, part: str, number: signal.Signals = signal.SIGTERM) -> None:
         process = self._parts.pop(part)
@@ -160,12 +179,29 @@ class Stack:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
 
+    def has_part(self, part: str) -> bool:
+        """Whether it has been started, and not stopped since."""
+        return part in self._parts
+
     def pid(self, part: str) -> int:
         return self._parts[part].pid
 
-    def ended_parts(self) -> list[str]:
-        """The parts that have ended by themselves."""
-        return [part for part, process in self._parts.items() if process.poll() is not None]
+    def kill_part(self, part: str) -> int:
+        """Kills a part and all that runs under it, as a machine that breaks down does; gives how many processes."""
+        victims = tree(self.pid(part))
+        for process in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.forget_part(part)
+        return len(victims)
+
+    def revive(self) -> list[str]:
+        """Starts the parts again that have ended by themselves, as what runs Airflow in earnest does; gives which."""
+        ended = [part for part, process in self._parts.items() if process.poll() is not None]
+        for part in ended:
+            self.forget_part(part)
+            self.start_part(part)
+        return ended
 
     def forget_part(self, part: str) -> None:
         """Makes sure that a part that was killed is gone, so that it can be started again."""
@@ -178,10 +214,14 @@ class Stack:
         return self._home / "airflow.db"
 
     def stop(self) -> None:
+        below = [process for one in self._parts.values() for process in tree(one.pid)]
         for process in self._parts.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
         time.sleep(1)
+        for one in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         for process in self._parts.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -196,8 +236,11 @@ class Stack:
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
-    def run(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> Run:
+    def wait_for_dag(self, dag_id: str) -> None:
         until(lambda: self._session.get(f"{self.url}/{self.api}/dags/{dag_id}", timeout=10).ok, 60, f"DAG {dag_id}")
+
+    def run(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> Run:
+        self.wait_for_dag(dag_id)
         run = self.call("POST", f"dags/{dag_id}/dagRuns", {**self.new_run, "conf": conf or {}})
         return Run(self, dag_id, run["dag_run_id"])
 
@@ -207,25 +250,25 @@ class Run:
 
     def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
         self._stack = stack
-        self._dag_id = dag_id
+        self.dag_id = dag_id
         self.run_id = run_id
 
     @property
     def _path(self) -> str:
-        return f"dags/{self._dag_id}/dagRuns/{self.run_id}/taskInstances/task"
+        return f"dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/task"
 
     @property
     def task(self) -> dict[str, Any]:
         return dict(self._stack.call("GET", self._path))
 
     def wait_for(self, *states: str, seconds: float = 60) -> dict[str, Any]:
-        until(lambda: self.task["state"] in states, seconds, f"{self._dag_id}: {states}", lambda: self.task["state"])
+        until(lambda: self.task["state"] in states, seconds, f"{self.dag_id}: {states}", lambda: self.task["state"])
         return self.task
 
     def wait_for_run(self, state: str, seconds: float = 60) -> None:
         """Waits for the run itself: Airflow ends it a moment after its last task."""
-        path = f"dags/{self._dag_id}/dagRuns/{self.run_id}"
-        until(lambda: self._stack.call("GET", path)["state"] == state, seconds, f"run of {self._dag_id}: {state}")
+        path = f"dags/{self.dag_id}/dagRuns/{self.run_id}"
+        until(lambda: self._stack.call("GET", path)["state"] == state, seconds, f"run of {self.dag_id}: {state}")
 
     def kill(self, *, supervisor: bool = False) -> None:
         """Ends the running task's process, and the one that supervises it, as a machine that breaks down does."""
@@ -241,7 +284,7 @@ class Run:
     def clear(self) -> None:
         body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self.run_id, "only_failed": False}
         body["reset_dag_runs"] = True  # Airflow 2 leaves the run as it is
-        self._stack.call("POST", f"dags/{self._dag_id}/clearTaskInstances", body)
+        self._stack.call("POST", f"dags/{self.dag_id}/clearTaskInstances", body)
 
     def xcom(self, key: str = "return_value") -> Any:
         return self._stack.call("GET", f"{self._path}/xcomEntries/{key}")["value"]
@@ -263,9 +306,26 @@ def until(
     raise AssertionError(f"waited {seconds} s for: {what}; there is {seen()}")
 
 
+def kind_of(part: str) -> str:
+    """What a part is, without its number."""
+    return re.sub(r"-\d+$", "", part)
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all under it; nothing if it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+AnyStack = TypeVar("AnyStack", bound=Stack)
 
 
 @contextlib.contextmanager
@@ -274,8 +334,8 @@ def running(
     dags: Path,
     *options: str,
     settings: Mapping[str, str] = MappingProxyType({}),
-    kind: type[Stack] = Stack,
-) -> Iterator[tuple[Stack, Simulator]]:
+    kind: type[AnyStack] = Stack,  # type: ignore[assignment]
+) -> Iterator[tuple[AnyStack, Simulator]]:
     """A simulator with these options, and an Airflow with these settings whose ``enos_default`` leads to it."""
     simulator = Simulator(*options)
     stack = kind(home, dags, simulator.connection, settings)
