@@ -7,8 +7,8 @@ from dataclasses import asdict, astuple, fields
 from time import time
 from typing import Any
 
-from airflow_provider_enos.cli.following import LOG_LENGTH, follow_log
-from airflow_provider_enos.cli.running import FAILED, SKIPPED, Failure, UsageError, command, program
+from airflow_provider_enos.cli.following import LOG_LENGTH, check_may_run, follow_log
+from airflow_provider_enos.cli.running import FAILED, SKIPPED, Failure, UsageError, command, next_command
 from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.client.checking import Step
 from airflow_provider_enos.errors import (
@@ -101,7 +101,7 @@ def flow(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
         {
             "flow": f"{found.flow_id} {found.flow_name}",
             "description": found.description,
-            "owner": found.owner,
+            "owner": ", ".join(name for name in found.owner.split(";") if name),
             "schedule": f"{found.cron} (cycle {found.cycle}), {'on' if found.active else 'off'}" if found.cron else "",
             "locked": "yes: it cannot be triggered" if found.locked else "",
             "user locked": "yes: this user cannot trigger it" if found.user_locked else "",
@@ -260,13 +260,13 @@ def _started(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> str:
 
 
 def _look(arguments: Namespace, flow_instance_id: str) -> str:
-    return f"Before you start it again, look: {program(arguments)} instance {flow_instance_id}"
+    return f"Before you start it again, look: {next_command(arguments, 'instance', flow_instance_id)}"
 
 
 def _runs_on(arguments: Namespace, terminal: Terminal, flow_instance_id: str) -> None:
     terminal.left_behind = (
-        f"Flow instance {flow_instance_id} runs on: {program(arguments)} instance --wait {flow_instance_id} follows "
-        f"it again, {program(arguments)} cancel {flow_instance_id} ends it."
+        f"Flow instance {flow_instance_id} runs on: {next_command(arguments, 'instance', '--wait', flow_instance_id)} "
+        f"follows it again, {next_command(arguments, 'cancel', flow_instance_id)} ends it."
     )
 
 
@@ -299,6 +299,7 @@ def _log_so_far(hook: EnosHook, task_instance_id: str) -> str:
         run = hook.get_task_instance(task_instance_id)
         if run.status.ended:
             raise
+        hook.client.run(check_may_run(run))
         raise Failure(f"{task_instance_id} has no log yet, it is {run.status}; --follow waits for one") from None
 
 

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 AIRFLOW_PROGRAM = "airflow enos"
 OWN_PROGRAM = "python -m airflow_provider_enos"
+DEFAULT_CONN_ID = "enos_default"
 _HELP = "Ask EnOS for flows and instances, start and cancel them"
 
 
@@ -155,7 +156,11 @@ def _option(*flags: str, **settings: Any) -> Option:
 
 
 COMMON = (
-    _option("--conn-id", default="enos_default", help="The Airflow connection, of type enos (default: enos_default)"),
+    _option(
+        "--conn-id",
+        default=DEFAULT_CONN_ID,
+        help=f"The Airflow connection, of type enos (default: {DEFAULT_CONN_ID})",
+    ),
     _option("--org-id", help="The EnOS organisation, in place of the connection's"),
     _option("--user-id", help="The EnOS user, in place of the connection's"),
     _option(
@@ -267,7 +272,8 @@ COMMANDS = (
         "cancel",
         "Cancel an instance",
         (_FLOW_INSTANCE_ID, *_WAITING),
-        description="Ask EnOS to cancel an instance. With --wait, the exit code is 0 once it has ended.",
+        description="Ask EnOS to cancel an instance. With --wait, the exit code is 0 once it is cancelled, and 1 if it "
+        "had ended by itself.",
     ),
 )
 """All commands."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from time import time
 
+from airflow_provider_enos.cli.running import Failure
 from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosPollLostError, EnosRequestError
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.cancelling import has_stopped
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
+from airflow_provider_enos.protocol.models import FlowStatus, TaskInstance
 from airflow_provider_enos.protocol.streaming import Place
 from airflow_provider_enos.protocol.text import clean_lines
 
@@ -20,6 +23,21 @@ _TOLERANCE = 600.0
 def follow_log(hook: EnosHook, task_instance_id: str, terminal: Terminal, *, lines: int | None, pause: float) -> str:
     """Prints the log until the run has ended; gives it whole. ``lines``: of what is there at first, only the last."""
     return hook.client.run(_Follower(task_instance_id, terminal, lines, pause).follow())
+
+
+def check_may_run(run: TaskInstance) -> Procedure[None]:
+    """Raises ``Failure`` for a run that has not begun and never will: its instance has stopped without it."""
+    if run.status is not FlowStatus.INIT or not run.flow_instance_id:
+        return
+    try:
+        instance = yield calls.get_flow_instance(run.flow_instance_id)
+    except EnosNotFoundError:
+        return
+    if has_stopped(instance):
+        raise Failure(
+            f"{run.task_instance_id} has no log, since it has not run: its flow instance {run.flow_instance_id} has "
+            f"ended without it ({instance.status})"
+        )
 
 
 class _Follower:
@@ -62,6 +80,7 @@ class _Follower:
             return False
         self._known = True
         self._terminal.progress(f"{self._id}: {run.status}")
+        yield from check_may_run(run)
         return bool(run.status.ended)
 
     def _read(self) -> Procedure[None]:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 from typing import TypeAlias
 
-from airflow_provider_enos.cli.definition import AIRFLOW_PROGRAM
+from airflow_provider_enos.cli.definition import AIRFLOW_PROGRAM, DEFAULT_CONN_ID
 from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.hooks.enos import EnosHook
@@ -45,6 +46,13 @@ class Failure(Exception):
 def program(arguments: Namespace) -> str:
     """What the user has typed to get here, for hints on what to type next."""
     return str(getattr(arguments, "program", AIRFLOW_PROGRAM))
+
+
+def next_command(arguments: Namespace, *words: str) -> str:
+    """A command to type next, with the connection, organisation and user of this one."""
+    given = {"--conn-id": arguments.conn_id, "--org-id": arguments.org_id, "--user-id": arguments.user_id}
+    options = [word for pair in given.items() if pair[1] not in (None, DEFAULT_CONN_ID) for word in pair]
+    return f"{program(arguments)} {shlex.join([*words, *options])}"
 
 
 def command(body: Body) -> Callable[[Namespace], None]:

@@ -45,6 +45,9 @@ def failed(name: str, error: EnosError) -> Step:
         return Step(name, "failed", f"The connection cannot work. {error}")
     if isinstance(error, EnosTransportError) and error.tls:
         to_do = "Where the gateway's certificate is of your own authority, put the path of its CA file into verify."
+        if "WRONG_VERSION_NUMBER" in str(error):
+            # As OpenSSL says of an answer that is not TLS.
+            to_do = "Check the port, and whether the gateway takes https there: if it is a plain http one, set schema."
         return Step(name, "failed", f"TLS is refused. {error}", to_do)
     if isinstance(error, EnosTransportError):
         to_do = "Check host and port, and whether a proxy or a firewall stands between this machine and the gateway."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -348,6 +349,9 @@ class EnosHook(BaseHook):
         except AirflowNotFoundException as error:
             variable = f"AIRFLOW_CONN_{self.enos_conn_id.upper()}"
             to_do = f"Add it in Airflow (Admin > Connections, airflow connections add), or set {variable}."
+            if os.environ.get(variable):
+                # Airflow passes over what it cannot read there.
+                to_do = f"{variable} is set, but Airflow cannot read it: is it whole, and valid JSON?"
             yield checking.Step("connection", "failed", excerpt(str(error)), excerpt(to_do))
             return
         except EnosConfigError as error:

@@ -28,7 +28,7 @@ def number(value: object, field: str) -> int:
     if isinstance(found, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", found):
         found = int(found)
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= _LARGEST:
-        raise EnosConfigError(field, shown(value), accepted="a whole number such as 3377")
+        raise EnosConfigError(field, shown(value), accepted="a whole number from 1 on, such as 3377")
     return found
 
 

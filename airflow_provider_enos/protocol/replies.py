@@ -74,7 +74,7 @@ _HINTS: Mapping[tuple[str, int], str] = {
         INVALID,
     ): "parent_id must be the key of a directory, and no other in it may have this dir_name",
     ("Create Directory", 62103): "the user must belong to the organisation unit of the parent directory",
-    ("Delete Flow", 62104): "take it out of the flows that rely on it first",
+    ("Delete Flow", 62104): "take it out of the flows that rely on it, and stop its instances, first",
     ("Export Flow", INVALID): "there is no such flow, or it is not complete: look at it in the EnOS console",
     ("Export Flow", 62103): _OF_THE_UNIT,
     ("Get Flow", 62103): _OF_THE_UNIT,

@@ -172,6 +172,7 @@ class SwitchValues(TypedDict, total=False):
     task_types_as: str
     paused_trigger: str
     import_needs_desc: bool
+    omitted_parameters: str
 
 
 class Config:
@@ -227,6 +228,11 @@ class Config:
         "accepted", "what becomes of a trigger of a periodic flow that is disabled", one_of("accepted", "refused")
     )
     import_needs_desc = Switch(False, "whether Import Flow demands a desc", one_of(True, False))
+    omitted_parameters = Switch(
+        "kept",
+        "whether parameters that Update And Trigger Flow is not given keep their stored values in that run",
+        one_of("kept", "dropped"),
+    )
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)
 

@@ -319,6 +319,8 @@ class World:
     ) -> Instance:
         """Makes an instance. Raises Conflict where the minute rule forbids it, KeyError for no such flow or
         task.
+
+        ``parameters``: those that this one run is given; None: the stored ones.
         """
         with self.lock:
             line = self._lines[flow_id]
@@ -327,13 +329,14 @@ class World:
                 raise KeyError(from_task_id)
             now = self._config.now_ms()
             instance_id = self._new_id(line, trigger_time, now, periodic=type == PERIODIC)
+            keeps_stored = parameters is None or self._config.omitted_parameters == "kept"
             run = Run(
                 id=instance_id,
                 flow=flow,
                 trigger_time=trigger_time,
                 created_at=now,
                 from_task_id=from_task_id,
-                parameters={**flow.parameters, **(parameters or {})},
+                parameters={**(flow.parameters if keeps_stored else {}), **(parameters or {})},
                 type=type,
                 nodes=dict.fromkeys(flow.tasks, "INIT"),
             )

@@ -65,7 +65,15 @@ def test_check_of_a_connection_that_is_not_there(run: Run) -> None:
     ran = run("check", "--conn-id", "enos_nowhere")
     assert ran.code == 1
     assert ran.rows[0][:2] == ["connection", "failed"]
-    assert "AIRFLOW_CONN_ENOS_NOWHERE" in ran.rows[0][2]
+    assert "or set AIRFLOW_CONN_ENOS_NOWHERE" in ran.rows[0][2]
+
+
+def test_check_of_a_connection_that_airflow_cannot_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_CUT", '{"conn_type": "enos", "password": "very secret",')
+    ran = run("check", "--conn-id", "enos_cut")
+    assert ran.code == 1
+    assert "AIRFLOW_CONN_ENOS_CUT is set, but Airflow cannot read it" in ran.rows[0][2]
+    assert "very secret" not in ran.out + ran.err
 
 
 # ---- flows, flow ----------------------------------------------------------------------------------------------------
@@ -221,6 +229,16 @@ def test_a_wait_that_is_over_too_early_says_what_runs_on(enos: Run, sim: EnosSim
     assert sim.instances[0].status != "CANCEL"
 
 
+def test_what_to_type_next_asks_the_same_gateway_and_tenant(
+    enos: Run, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_EMEA", sim.connection_json)
+    triggered(sim, 4009, 40091)
+    tenant = ("--conn-id", "enos_emea", "--org-id", sim.org_id, "--user-id", sim.user_id)
+    ran = enos("instance", "4009-20200706062600", *WAIT, *tenant, "--timeout", 0.05)
+    assert f"cancel 4009-20200706062600 {' '.join(tenant)} ends it." in ran.err
+
+
 # ---- log ------------------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +264,15 @@ def test_log_of_what_has_not_begun(enos: Run, sim: EnosSimulator) -> None:
     triggered(sim, 3377, 108580)
     ran = enos("log", "108582-20200706062600")
     assert "has no log yet, it is INIT; --follow waits for one" in error_line(ran)
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)], ids=["once", "followed"])
+def test_log_of_what_will_never_run(enos: Run, sim: EnosSimulator, follow: tuple[str, ...]) -> None:
+    """A node upstream of the one that the flow was started from stays INIT for ever."""
+    sim.finish(triggered(sim, 3377, 108580), "SUCCESS")
+    ran = enos("log", "108579-20200706062600", *follow)
+    assert "it has not run: its flow instance 3377-20200706062600 has ended without it (SUCCESS)" in error_line(ran)
     assert ran.out == ""
 
 

@@ -53,7 +53,7 @@ def test_it_ends_with_the_step_that_fails(sim: EnosSimulator, changes: Any, name
     assert [step.name for step in before] == NAMES[: NAMES.index(name)]
     assert {step.state for step in before} <= {"ok"}
     assert (last.name, last.state) == (name, "failed")
-    assert last.to_do.startswith(to_do)
+    assert last.to_do.startswith(to_do) if to_do else not last.to_do
     assert "another-secret" not in last.said
 
 
@@ -82,6 +82,12 @@ def test_tls() -> None:
         assert (last.name, last.state) == ("TLS", "failed")
         assert "CA file" in last.to_do
         assert {step.name: step.state for step in steps(sim, verify=False)}["TLS"] == "note"
+
+
+def test_https_to_a_plain_http_port(sim: EnosSimulator) -> None:
+    *_, last = steps(sim, base_url=f"https://127.0.0.1:{sim.port}")
+    assert (last.name, last.state) == ("TLS", "failed")
+    assert "plain http" in last.to_do
 
 
 def test_a_clock_that_is_off_is_a_note() -> None:

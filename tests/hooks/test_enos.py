@@ -646,6 +646,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "task_types_as": ("str", "int"),
     "import_needs_desc": (False, True),
     "paused_trigger": ("accepted", "refused"),
+    "omitted_parameters": ("kept", "dropped"),
 }
 NOT_FOR_THE_HOOK = {"id_style"}
 """A hook gives the id that EnOS gives; who predicts ids is the operator."""

@@ -111,7 +111,7 @@ def test_says_what_to_do(code: int, hint: str) -> None:
 HINTED = {
     ("Create Directory", 62102): "no other in it may have this dir_name",
     ("Create Directory", 62103): "unit of the parent directory",
-    ("Delete Flow", 62104): "take it out of the flows that rely on it first",
+    ("Delete Flow", 62104): "take it out of the flows that rely on it, and stop its instances, first",
     ("Export Flow", 62102): "there is no such flow, or it is not complete",
     ("Export Flow", 62103): "unit of the flow",
     ("Get Flow", 62103): "unit of the flow",

@@ -134,6 +134,11 @@ def test_parameters_hold_for_one_run(sim: EnosSimulator, client: Any) -> None:
     assert shown == [{"key": "A", "value": "1"}, {"key": "B", "value": "3"}]
     flow = client.call("flows/get", flowId="7").json["data"]
     assert json.loads(flow["parameters"])[1]["value"] == "2"
+    sim.omitted_parameters = "dropped"
+    made = client.call("flows/updateAndTrigger", body | {"triggerTime": 10**8}).json["data"]["flowInstanceId"]
+    assert json.loads(client.get(made)["parameters"]) == [{"key": "B", "value": "3"}]
+    made = client.call("flows/trigger", {"flowId": 7, "triggerTime": 2 * 10**8}).json["data"]["flowInstanceId"]
+    assert len(json.loads(client.get(made)["parameters"])) == 2
     bad = body | {"triggerTime": 10**9, "parameters": ["x"]}
     assert client.call("flows/updateAndTrigger", bad).json["code"] == 62102
 

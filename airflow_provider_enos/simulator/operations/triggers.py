@@ -19,7 +19,7 @@ NO_TASK = "This workflow has no task. You cannot trigger it."
 
 @operation("POST", "flows/trigger", "flowId", "triggerTime", writes=True)
 def _trigger(ask: Ask) -> object:
-    return _trigger_whole(ask, {})
+    return _trigger_whole(ask, None)
 
 
 @operation("POST", "flows/updateAndTrigger", "flowId", "triggerTime", "parameters", writes=True)
@@ -34,10 +34,10 @@ def _trigger_from_task(ask: Ask) -> object:
     flow = _own_flow(ask)
     if task_id not in flow.tasks:
         raise ServiceRefused(62102, CANNOT_CREATE)
-    return _triggered(ask, flow, task_id, trigger_time, {})
+    return _triggered(ask, flow, task_id, trigger_time, None)
 
 
-def _trigger_whole(ask: Ask, parameters: Mapping[str, str]) -> object:
+def _trigger_whole(ask: Ask, parameters: Mapping[str, str] | None) -> object:
     trigger_time = _trigger_time(ask.body, "triggerTime")
     flow = _own_flow(ask)
     if not flow.tasks:
@@ -45,7 +45,9 @@ def _trigger_whole(ask: Ask, parameters: Mapping[str, str]) -> object:
     return _triggered(ask, flow, None, trigger_time, parameters)
 
 
-def _triggered(ask: Ask, flow: Flow, task_id: int | None, trigger_time: int, parameters: Mapping[str, str]) -> object:
+def _triggered(
+    ask: Ask, flow: Flow, task_id: int | None, trigger_time: int, parameters: Mapping[str, str] | None
+) -> object:
     try:
         instance = ask.world.trigger(flow.flow_id, task_id, trigger_time, parameters=parameters)
     except Conflict as error:
