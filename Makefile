@@ -8,14 +8,14 @@ BIN := .venv/bin
 PYTEST_OPTIONS ?=
 # Processes that run tests. Many tests wait, so a few more than there are processors.
 WORKERS ?= 4
-IN_PARALLEL := -n $(WORKERS) --dist loadgroup
+IN_PARALLEL := -n $(WORKERS)
 ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
 EXAMPLES ?= 5000
-# For matrix, pins and build: which versions of Airflow, all of them if empty, and which Python.
+# For matrix, pins and build: which versions of Airflow, and which Pythons; all of them if empty.
 AIRFLOW ?=
-MATRIX_PYTHON ?= 3.11
+MATRIX_PYTHON ?=
 # The time of everything in wheel and sdist: that of the last commit, or of hatchling where there is no git.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
 export SOURCE_DATE_EPOCH
@@ -27,7 +27,7 @@ help:
 	@echo "make test    all tests"
 	@echo "make nightly the model-based tests, long and at random (EXAMPLES=5000)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
-	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 3.0.6' for some, MATRIX_PYTHON=3.12)"
+	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 newest' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint, types and documentation"
 	@echo "make docs    the documentation, in build/docs"
@@ -57,10 +57,10 @@ chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
 
 matrix: .venv/installed
-	@$(BIN)/python scripts/matrix.py --python $(MATRIX_PYTHON) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
+	@$(BIN)/python scripts/matrix.py $(addprefix --python=,$(MATRIX_PYTHON)) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 pins: .venv/installed
-	@$(BIN)/python scripts/matrix.py --renew --python $(MATRIX_PYTHON) $(AIRFLOW)
+	@$(BIN)/python scripts/matrix.py --renew $(AIRFLOW)
 
 check: .venv/installed
 	@$(BIN)/ruff check .

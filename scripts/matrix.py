@@ -1,9 +1,11 @@
-"""Runs the tests against the built wheel on each Airflow that requirements/ has the pins of, and says how they went.
+"""Runs the tests against the built wheel on each Airflow that requirements/ has the pins of, and on the newest Airflow
+with the newest of all else; each with every Python that it supports. Says how they went.
 
-python scripts/matrix.py                            all of them
-python scripts/matrix.py 2.11.2 3.0.6 -- -k stack   these, with options for pytest
-python scripts/matrix.py --renew                    new pins: the same Airflows, the newest of all else
-python scripts/matrix.py --renew 3.3.3              new pins for another Airflow of its minor, or for a new minor
+python scripts/matrix.py                                 all of them
+python scripts/matrix.py 2.11.2 newest -- -k stack       these, with options for pytest
+python scripts/matrix.py --python 3.11 --python 3.12     with these Pythons only
+python scripts/matrix.py --renew                         new pins: the same Airflows, the newest of all else
+python scripts/matrix.py --renew 3.3.3                   new pins for another Airflow of its minor, or for a new minor
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from xml.etree import ElementTree
 PROJECT = Path(__file__).resolve().parent.parent
 PINS = PROJECT / "requirements"
 ENVIRONMENTS = PROJECT / ".matrix"
+PYTHONS = ("3.11", "3.12", "3.13")
+LAST_PYTHON = {"2.11": "3.12", "3.0": "3.12"}
+"""Of the Airflows that do not support all of them."""
+NEWEST = "newest"
 UV = [sys.executable, "-m", "uv", "--no-progress"]
 
 
@@ -31,20 +37,30 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(own[:split])
     if options.renew:
         for airflow in options.airflow or known():
-            renew(airflow, options.python)
+            renew(airflow)
         return 0
-    unknown = set(options.airflow) - set(known())
+    unknown = set(options.airflow) - {*known(), NEWEST}
     if unknown:
         sys.exit(f"No pins for {', '.join(sorted(unknown))}, only for {', '.join(known())}: see --renew")
-    results = [test(airflow, options.python, own[split + 1 :]) for airflow in options.airflow or known()]
+    results = [
+        test(airflow, python, own[split + 1 :])
+        for airflow in options.airflow or [*known(), NEWEST]
+        for python in options.python or PYTHONS
+        if supports(airflow, python)
+    ]
     print("\n" + "\n".join(line for line, _ in results))
-    return 0 if all(passed for _, passed in results) else 1
+    return 0 if results and all(passed for _, passed in results) else 1
 
 
 def parser() -> argparse.ArgumentParser:
     what = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what.add_argument("airflow", nargs="*", help="versions of Airflow; default: all")
-    what.add_argument("--python", default="3.11", help="a version or a path (default: 3.11)")
+    what.add_argument("airflow", nargs="*", help=f"versions of Airflow, or '{NEWEST}'; default: all")
+    what.add_argument(
+        "--python",
+        action="append",
+        choices=PYTHONS,
+        help="may be given more than once (default: each that is supported)",
+    )
     what.add_argument("--renew", action="store_true", help="resolve the pins anew rather than run the tests")
     return what
 
@@ -56,28 +72,38 @@ def known() -> list[str]:
     return sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
 
 
+def minor(airflow: str) -> str:
+    return ".".join(airflow.split(".")[:2])
+
+
+def supports(airflow: str, python: str) -> bool:
+    """Whether this Airflow runs with this Python."""
+    return PYTHONS.index(python) <= PYTHONS.index(LAST_PYTHON.get(minor(airflow), PYTHONS[-1]))
+
+
 def pins_of(airflow: str) -> Path:
-    return PINS / f"airflow-{'.'.join(airflow.split('.')[:2])}.txt"
+    return PINS / f"airflow-{minor(airflow)}.txt"
 
 
-def renew(airflow: str, python: str) -> None:
+def renew(airflow: str) -> None:
     """Writes the newest of what this package and its tests need that goes with this Airflow, within its bounds."""
     pins = pins_of(airflow)
     wanted = pins.with_suffix(".in")
     bounds = wanted.read_text().splitlines()[1:] if wanted.exists() else []
     wanted.write_text("\n".join([f"apache-airflow=={airflow}", *bounds, ""]))
-    options = ["--upgrade", "--no-header", "--no-annotate", "--extra", "test", "--output-file", str(pins)]
-    command = [*UV, "--quiet", "pip", "compile", "--python", python, *options, str(wanted), "pyproject.toml"]
+    # For every Python and machine.
+    options = ["--upgrade", "--universal", "--python-version", PYTHONS[0], "--no-header", "--no-annotate"]
+    options += ["--extra", "test", "--output-file", str(pins)]
+    command = [*UV, "--quiet", "pip", "compile", *options, str(wanted), "pyproject.toml"]
     subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     print(f"{pins.relative_to(PROJECT)}: Airflow {airflow}")
 
 
 def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str, bool]:
     """Runs the tests on this Airflow; gives a line on how they went, and whether they passed."""
-    version = python_version(python)
-    name = f"Airflow {airflow}, Python {version}"
+    name = f"Airflow {airflow}, Python {python}"
     print(f"\n{name}", flush=True)
-    folder = ENVIRONMENTS / f"{airflow}-py{version}"
+    folder = ENVIRONMENTS / f"{airflow}-py{python}"
     try:
         install(folder, airflow, python)
     except subprocess.CalledProcessError as error:
@@ -95,15 +121,6 @@ def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str,
     return f"{name}: {counts(report)}", process.returncode == 0
 
 
-def python_version(python: str) -> str:
-    """Such as 3.11, of the interpreter that uv finds by this name."""
-    found = subprocess.run([*UV, "python", "find", "--system", python], capture_output=True, text=True, check=False)
-    if found.returncode:
-        sys.exit(found.stderr)
-    code = "import sys; print('{}.{}'.format(*sys.version_info))"
-    return subprocess.run([found.stdout.strip(), "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-
-
 def install(folder: Path, airflow: str, python: str) -> None:
     """Makes or updates the environment: the pins and the wheel, and nothing else."""
     uv = [*UV, "--quiet"]
@@ -113,8 +130,12 @@ def install(folder: Path, airflow: str, python: str) -> None:
     with tempfile.TemporaryDirectory() as dist:
         subprocess.run([*uv, "build", "--wheel", "--python", python, "--out-dir", dist, PROJECT], check=True)
         (wheel,) = Path(dist).glob("*.whl")
-        subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(airflow)], check=True)
-        subprocess.run([*uv, "pip", "install", "--python", interpreter, "--no-deps", "--reinstall", wheel], check=True)
+        if airflow == NEWEST:
+            wanted = ["--upgrade", "--reinstall-package", "airflow-provider-enos", f"{wheel}[test]"]
+        else:
+            subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(airflow)], check=True)
+            wanted = ["--no-deps", "--reinstall", str(wheel)]
+        subprocess.run([*uv, "pip", "install", "--python", interpreter, *wanted], check=True)
 
 
 def counts(report: Path) -> str:

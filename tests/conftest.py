@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,22 @@ _WHOLE_AIRFLOW = ("stack", "browser")
 """Folders of tests that start an Airflow of many processes."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These come first, for they take the longest, and one after the other, for they fill the machine."""
-    whole = [item for item in items if item.path.parent.name in _WHOLE_AIRFLOW]
-    for item in whole:
-        item.add_marker(pytest.mark.xdist_group("whole airflow"))
+    """These come first, for they take the longest."""
     items.sort(key=lambda item: item.path.parent.name not in _WHOLE_AIRFLOW)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
+    """In parallel, these are one after the other, for they fill the machine."""
+    # Not by xdist's own groups, which pytest 9.2 leads past.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class WholeAirflowsInTurn(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "whole Airflow" if nodeid.split("/")[1] in _WHOLE_AIRFLOW else nodeid
+
+    return WholeAirflowsInTurn(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.cli import definition, running
 from airflow_provider_enos.client import poller, settings
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
-from airflow_provider_enos.protocol import cancelling, replies, trigger_time, triggering, waiting, watching
+from airflow_provider_enos.protocol import cancelling, replies, report, trigger_time, triggering, watching
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.simulator import FAULTS
@@ -109,7 +109,7 @@ def test_the_trigger_page() -> None:
         get_args(triggering.OnConflict)
     )
     assert f"up to {trigger_time.MOST_MINUTES} are tried" in text
-    assert f"last {waiting._LOGGED_LINES} lines" in text
+    assert f"last {report._SHOWN_LINES} lines" in text
     assert f"from {poller._MANY} on" in text
     defaults = {
         name: parameter.default

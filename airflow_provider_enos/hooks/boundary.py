@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
+from airflow_provider_enos.hooks.versions import state_of
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import conclude
@@ -164,34 +165,10 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
     from asgiref.sync import sync_to_async
 
     try:
-        return await sync_to_async(_state_of)(task_instance) == "deferred"
+        return await sync_to_async(state_of)(task_instance) == "deferred"
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises
         log.warning("Cannot find out what became of the task: %s", error)
         return True
-
-
-def _state_of(task_instance: Any) -> str | None:
-    try:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-    except ImportError:
-        from airflow.models.taskinstance import TaskInstance
-
-        fresh = TaskInstance.get_task_instance(
-            dag_id=task_instance.dag_id,
-            run_id=task_instance.run_id,
-            task_id=task_instance.task_id,
-            map_index=task_instance.map_index,
-        )
-        return None if fresh is None else str(fresh.state)
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=task_instance.dag_id,
-        task_ids=[task_instance.task_id],
-        run_ids=[task_instance.run_id],
-        map_index=task_instance.map_index,
-    )
-    found = states.get(task_instance.run_id, {})
-    # A mapped task is named after its index, too.
-    return next((str(state) for state in found.values()), None)
 
 
 class TaskState:

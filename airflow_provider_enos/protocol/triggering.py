@@ -28,7 +28,7 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import calls, replies
 from airflow_provider_enos.protocol.messages import Call, Procedure, Sleep
-from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.models import FlowInstance, FlowType, Outcome
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import (
@@ -49,8 +49,9 @@ _LOOKUP_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each look for an instance whose trigger was not answered."""
 _CLOCK_MINUTE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each further try where the gateway counts minutes by its own clock; the last one repeats."""
-_CLOCK_MINUTE_LIMIT = 3600.0
-"""Seconds after which a refusal for which no reason can be seen is taken for final."""
+_CLOCK_MINUTE_LIMIT, _SWITCHED_OFF_LIMIT = 3600.0, 180.0
+"""Seconds after which a refusal is taken for final for which no reason can be seen, or only a schedule that is off.
+The first is long, since many may wait for such a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,7 @@ class _Starter:
         self._superseded = superseded
         self._further_times: list[int] | None = None
         self._index = attempt.base
+        self._is_switched_off = False
         # Of the whole attempt: where many wait, each further minute would begin with the short ones again.
         self._clock_minute_pauses = chain(_CLOCK_MINUTE_PAUSES, repeat(_CLOCK_MINUTE_PAUSES[-1]))
 
@@ -266,7 +268,7 @@ class _Starter:
 
         ``was_empty``: an earlier try may have asked for this minute, whose request may still be under way.
         """
-        until = min(self._deadline, self._clock() + _CLOCK_MINUTE_LIMIT)
+        since = self._clock()
         while True:
             self._note(time)
             try:
@@ -279,7 +281,7 @@ class _Starter:
                 found = yield from self._look_up(time)
                 if found is not None:
                     return self._settle_conflict(time, found, was_empty, error)
-                yield from self._wait_out_clock_minute(next(self._clock_minute_pauses), until, error)
+                yield from self._wait_out_clock_minute(next(self._clock_minute_pauses), since, error)
                 self._check_not_superseded(error)
             except EnosError as error:
                 answered = isinstance(error, EnosApiError) and not isinstance(error, EnosServerError)
@@ -357,6 +359,7 @@ class _Starter:
                 raise
             self._log.warning("Cannot check flow %s, taking it that it exists: %s", flow_id, error)
             return
+        self._is_switched_off = flow.type is FlowType.PERIODIC and not flow.active
         nodes = {node.task_id for node in flow.nodes}
         if from_task_id is not None and nodes and from_task_id not in nodes:
             raise EnosTriggerTargetError(
@@ -364,15 +367,18 @@ class _Starter:
                 + ", ".join(excerpt(str(node), 80) for node in flow.nodes)
             )
 
-    def _wait_out_clock_minute(self, pause: float, until: float, error: EnosRequestError) -> Procedure[None]:
-        if self._clock() + pause > until:
+    def _wait_out_clock_minute(self, pause: float, since: float, error: EnosRequestError) -> Procedure[None]:
+        limit = _SWITCHED_OFF_LIMIT if self._is_switched_off else _CLOCK_MINUTE_LIMIT
+        perhaps = ", perhaps since its schedule is switched off" if self._is_switched_off else ""
+        if self._clock() + pause > min(self._deadline, since + limit):
             raise EnosTriggerConflictError(
                 f"flow {self._target.flow_id}: the gateway went on refusing the trigger, though no instance has "
-                f"this minute: {error}"
+                f"this minute{perhaps}: {error}"
             ) from error
         self._log.info(
-            "EnOS refuses the trigger, though no instance has this minute; it may count minutes by its own clock. "
+            "EnOS refuses the trigger, though no instance has this minute; it may count minutes by its own clock%s. "
             "Trying again in %.0f s: %s",
+            perhaps,
             pause,
             error,
         )

@@ -29,6 +29,7 @@ from airflow_provider_enos.hooks.boundary import (
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
+from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments, calls, waiting, windows
 from airflow_provider_enos.protocol.messages import Procedure
@@ -80,10 +81,10 @@ class _WaitingSensor(ReportsLineage, BaseSensorOperator, Generic[Sight]):
 
     def _start_from_trigger(self, trigger: str, **trigger_kwargs: Any) -> None:
         """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
-        from airflow.triggers.base import BaseTrigger, StartTriggerArgs
+        from airflow.triggers.base import StartTriggerArgs
 
         self.deferrable = True
-        if not hasattr(BaseTrigger, "on_kill"):
+        if not triggers_are_told_of_kills():
             return
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=f"airflow_provider_enos.triggers.enos.{trigger}",

@@ -18,6 +18,7 @@ from airflow_provider_enos.hooks.boundary import (
     is_still_deferred,
     push_xcom,
 )
+from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
@@ -207,7 +208,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
             yield await self._settled_event()
         except asyncio.CancelledError:
             # Before 3.3 Airflow has no on_kill for triggers: what the task has become tells a kill from a restart.
-            if not hasattr(BaseTrigger, "on_kill") and not await is_still_deferred(self.task_instance, self.log):
+            if not triggers_are_told_of_kills() and not await is_still_deferred(self.task_instance, self.log):
                 await self.on_kill()
             raise
 

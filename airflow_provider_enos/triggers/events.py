@@ -15,6 +15,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
 from airflow_provider_enos.hooks.boundary import AssetState, async_settings
+from airflow_provider_enos.hooks.versions import BaseEventTrigger
 from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.watching import Memory, Reach, ends, news, payload
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.client.watcher import Look
     from airflow_provider_enos.protocol.models import FlowInstance
-
-try:
-    from airflow.triggers.base import BaseEventTrigger
-except ImportError:  # Airflow 2, which has nothing that it could be given to
-    from airflow.triggers.base import BaseTrigger as BaseEventTrigger  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 60.0

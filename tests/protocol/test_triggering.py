@@ -27,7 +27,7 @@ from airflow_provider_enos.errors import (
     EnosTriggerUncertainError,
 )
 from airflow_provider_enos.protocol.messages import Call
-from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage
+from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage, FlowType
 from airflow_provider_enos.protocol.trigger_time import MINUTE, MOST_MINUTES, predicted_flow_instance_id
 from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, attempt_of, lineage_base, start
 
@@ -669,6 +669,18 @@ def test_clock_minute_is_waited_out_with_an_open_record(run: Any, records: list[
     """Each time it is sent again, it may be carried out."""
     run([CONFLICT, THE_FLOW, *NOWHERE, LOST, *NOWHERE * 5], has_record=True)
     assert [record.refused for record in records] == [False, True, False]
+
+
+def test_flow_that_is_switched_off_is_not_waited_for_long(run: Any, log: Any) -> None:
+    """Whether EnOS starts a flow whose schedule is off is not documented; what it would say then, neither."""
+    off = replace(THE_FLOW, type=FlowType.PERIODIC, active=False)
+    played = run([CONFLICT, off, *NOWHERE] * 10)
+    assert isinstance(played.error, EnosTriggerConflictError)
+    assert "though no instance has this minute, perhaps since its schedule is switched off: " in str(played.error)
+    assert "it may count minutes by its own clock, perhaps since its schedule is switched off. Trying" in "".join(
+        log.lines
+    )
+    assert 120 < sum(played.pauses) < 180
 
 
 @pytest.mark.parametrize("error", [CONFLICT, *SURE])
