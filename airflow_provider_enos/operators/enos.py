@@ -86,7 +86,7 @@ class _EnosOperator(BaseOperator):
         return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
 
 
-class _TriggerOperator(ReportsLineage, _EnosOperator):
+class _TriggerOperator(_EnosOperator, ReportsLineage):
     """What the operators that start a flow have in common: all but what they start."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)

@@ -49,7 +49,7 @@ Sight = TypeVar("Sight", FlowInstance, Verdict)
 """What a look brings."""
 
 
-class _WaitingSensor(ReportsLineage, BaseSensorOperator, Generic[Sight]):
+class _WaitingSensor(BaseSensorOperator, ReportsLineage, Generic[Sight]):
     """What the sensors have in common: how they wait and how they fail; not for what."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)
