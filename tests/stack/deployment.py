@@ -35,7 +35,8 @@ FLOW = 8401
 WORKER_PROCESSES = 4
 LOOK_EVERY, TELL_EVERY = 1.0, 30.0
 """Seconds between two looks at how far it has got, and between two lines that say so."""
-TRIGGER = "flows/triggerFromTask"
+SETTLE = 20.0
+"""Seconds within which a triggerer has removed the triggers that nobody waits for any more."""
 EARLIEST, LATEST = 0.1, 0.8
 """Between these shares of the work something is to be killed."""
 AT_WORK = {"worker": "running", "scheduler": "queued", "triggerer": "deferred"}
@@ -155,7 +156,7 @@ class Deployment:
         self.most_deferred = 0
 
     def see_to_the_end(self, seconds: float) -> None:
-        """Until all runs have succeeded, or this many seconds are over; kills what is to be killed meanwhile."""
+        """Until all runs have ended, or this many seconds are over; kills what is to be killed meanwhile."""
         began = told = time.monotonic()
         while not self._is_done() and time.monotonic() < began + seconds:
             self.triggerers.look()
@@ -169,6 +170,9 @@ class Deployment:
                 told = time.monotonic()
                 print(f"{done:4.0%} done after {told - began:.0f} s: {listed(states.items())}", flush=True)
             time.sleep(LOOK_EVERY)
+        ended = time.monotonic()
+        while self.triggers() and time.monotonic() < ended + SETTLE:
+            time.sleep(LOOK_EVERY)
         self.triggerers.look()
 
     def _see_to(self, kill: Kill, done: float, states: Mapping[str, int]) -> None:
@@ -180,8 +184,8 @@ class Deployment:
             self._cluster.start_part(kill.part)
 
     def _is_done(self) -> bool:
-        succeeded = "SELECT count(*) FROM dag_run WHERE dag_id = 'hourly' AND state = 'success'"
-        return self._cluster.query(succeeded) == [(self._runs,)]
+        ended = "SELECT count(*) FROM dag_run WHERE dag_id = 'hourly' AND state IN ('success', 'failed')"
+        return self._cluster.query(ended) == [(self._runs,)]
 
     def missed(self) -> list[str]:
         """What should have been killed, and was not."""
