@@ -13,17 +13,21 @@ ROUNDS ?= 20
 SEED ?= 1
 # How many each machine of `make nightly` plays.
 EXAMPLES ?= 5000
-# For matrix and pins: which versions of Airflow, and which Pythons; all of them if empty.
+# For matrix, pins and build: which versions of Airflow, and which Pythons; all of them if empty.
 AIRFLOW ?=
 MATRIX_PYTHON ?=
+# The time of everything in wheel and sdist: that of the last commit, or of hatchling where there is no git.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
+export SOURCE_DATE_EPOCH
 
-.PHONY: help demo test nightly chaos matrix pins check docs format bench build clean
+.PHONY: help demo test nightly chaos screenshots cluster-test matrix pins check docs format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
 	@echo "make nightly the model-based tests, long and at random (EXAMPLES=5000)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
+	@echo "make screenshots  the pictures in docs/images/, which need a Chromium"
 	@echo "make cluster-test"
 	@echo "             the same in a distributed Airflow, of many tasks (RUNS=1000 SEED=1 LASTS=300); docs/scale.md"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 newest' for some, MATRIX_PYTHON=3.12)"
@@ -32,7 +36,7 @@ help:
 	@echo "make docs    the documentation, in build/docs"
 	@echo "make bench   the figures of the README"
 	@echo "make format  format the code"
-	@echo "make build   wheel and sdist in dist/"
+	@echo "make build   wheel and sdist in dist/, the same bytes each time, and what PyPI and a bare Airflow think of them"
 	@echo "make clean   remove what the others made"
 
 .venv/installed: pyproject.toml
@@ -54,6 +58,9 @@ nightly: .venv/installed
 
 chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
+
+screenshots: .venv/installed
+	@ENOS_SCREENSHOTS=1 $(BIN)/pytest tests/browser $(PYTEST_OPTIONS)
 
 # Airflow with Celery and a driver for PostgreSQL; the servers themselves are the machine's.
 .cluster/installed: requirements/cluster.txt .venv/installed
@@ -92,6 +99,8 @@ bench: .venv/installed
 build: .venv/installed
 	@rm -rf dist
 	@$(BIN)/python -m build --outdir dist .
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python scripts/bare_install.py dist/*.whl $(AIRFLOW)
 
 clean:
 	rm -rf .venv .cluster .matrix .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -62,7 +62,7 @@ def from_json(data: object) -> EnosError:
             attributes = attributes if isinstance(attributes, dict) else {}
             restored = {name: tuple(value) if isinstance(value, list) else value for name, value in attributes.items()}
             return _restore(cls, (message,), restored)
-    raise EnosEventError(f"the trigger's event holds no error of this package: {str(data)[:200]}")
+    raise EnosEventError(f"the trigger's event holds no error of this package: {repr(data)[:200]}")
 
 
 def _restore(cls: type[EnosError], args: tuple[object, ...], attributes: dict[str, object]) -> EnosError:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.client import failures
-from airflow_provider_enos.client.failures import LARGEST_REPLY
+from airflow_provider_enos.client.bodies import Body
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings, ca_file
 from airflow_provider_enos.client.sync import shared_gateway
 from airflow_provider_enos.errors import EnosError, EnosTransportError
@@ -38,6 +38,7 @@ class AsyncClient:
         self._timeout = timeout or settings.timeout
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
+        self._proxy: str | None = None
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> AsyncClient:
@@ -100,14 +101,15 @@ class AsyncClient:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
+                proxy=self._proxy,
             ) as reply:
                 body = await self._read(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status, headers, body)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
-                raise failures.undecodable(self.gateway.base_url) from error
-            raise _transport_error(self.gateway.base_url, error) from error
+            failure = _transport_error(self.gateway.base_url, error)
+        # Without those it came of: their texts may repeat what the gateway sent, and their frames hold the headers.
+        raise failure
 
     async def _open_session(self) -> aiohttp.ClientSession:
         import aiohttp
@@ -115,13 +117,16 @@ class AsyncClient:
         async with self._opening:
             if self._session is None:
                 context = await asyncio.to_thread(_ssl_context, self._settings.verify)
+                self._proxy = await asyncio.to_thread(_proxy, self.gateway.base_url)
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, ssl=context),
                     timeout=aiohttp.ClientTimeout(
                         total=self._timeout, sock_connect=min(CONNECT_TIMEOUT, self._timeout)
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
-                    trust_env=True,
+                    auto_decompress=False,
+                    # It would send the password that a .netrc file has for this host, which is none of EnOS's.
+                    trust_env=False,
                 )
                 # aiohttp would send a read again by itself: with the same signature, which the gateway takes for a
                 # replay. What may be repeated is decided elsewhere. There is no public way to say so (tests hold it).
@@ -129,20 +134,24 @@ class AsyncClient:
             return self._session
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
+        body = Body(self.gateway.base_url, reply.status, reply.headers.get("Content-Encoding", ""))
         async for chunk in reply.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > LARGEST_REPLY:
-                raise failures.too_large(self.gateway.base_url, reply.status)
-        return b"".join(chunks)
+            body.add(chunk)
+        return body.whole()
 
 
 def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
     import ssl
 
     return False if verify is False else ssl.create_default_context(cafile=ca_file(verify))
+
+
+def _proxy(base_url: str) -> str | None:
+    """The proxy that the environment names for this address, as requests reads it."""
+    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+
+    found = select_proxy(base_url, get_environ_proxies(base_url))
+    return prepend_scheme_if_needed(found, "http") if found else None  # type: ignore[no-untyped-call]
 
 
 def _transport_error(base_url: str, error: Exception) -> EnosTransportError:

@@ -60,4 +60,5 @@ def too_large(base_url: str, http_status: int) -> EnosReplyError:
 
 
 def _named(error: BaseException) -> str:
-    return excerpt(f"{type(error).__name__}: {error}")
+    # The HTTP libraries repeat what they could not read, and there a gateway may repeat what it was sent.
+    return excerpt(f"{type(error).__name__}: {error}") if isinstance(error, OSError) else type(error).__name__

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, shown
 
 DEFAULT_TIMEOUT = 65.0
 """Seconds. Just above the 60 s after which the gateway itself gives up on a service, so that it answers first."""
@@ -79,6 +79,15 @@ def read(connection: AirflowConnection, *, org_id: str | None = None, user_id: s
 
     Raises ``EnosConfigError``, naming the field, its value unless it is secret, and what would do.
     """
+    try:
+        return _read(connection, org_id, user_id)
+    except EnosConfigError as error:
+        # Some tracebacks show local variables, and Airflow's connections their password.
+        del connection
+        raise error.with_traceback(None) from None
+
+
+def _read(connection: AirflowConnection, org_id: str | None, user_id: str | None) -> Settings:
     extra = _extra(connection)
     return Settings(
         base_url=_base_url(connection, _flag(extra, "allow_http", False)),
@@ -271,4 +280,4 @@ def _is_plain_netloc(netloc: str) -> bool:
 
 def _shown(value: Any) -> str:
     # People paste whole addresses, with their credentials before an @.
-    return excerpt(re.sub(r".*@", "***@", repr(value)), 80)
+    return excerpt(re.sub(r".*@", "***@", shown(value, 1_000)), 80)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_enos.client import failures
+from airflow_provider_enos.client.bodies import Body
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.errors import EnosError, EnosTransportError
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
@@ -20,6 +21,8 @@ from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Re
 
 if TYPE_CHECKING:
     import requests
+
+    from airflow_provider_enos.client.timed import TimedAdapter
 
 default_sleep: Callable[[float], None] = time.sleep
 """How clients wait that are not told otherwise: tests put something shorter here."""
@@ -113,7 +116,7 @@ class SyncClient:
 
     def _send(self, request: Request) -> Response:
         import requests
-        from urllib3.exceptions import DecodeError, HTTPError
+        from urllib3.exceptions import HTTPError
 
         session = self._session or self._open_session()
         if not request.safe:
@@ -126,9 +129,11 @@ class SyncClient:
         if request.body is not None:
             prepared.headers["Content-Length"] = str(len(request.body))
         handled = sys.exception()
+        adapter: TimedAdapter = session.get_adapter(prepared.url)  # type: ignore[assignment]
+        adapter.deadline = time.monotonic() + self._timeout
         try:
             # By the adapter, since a session would read what a redirect leads to, also when told not to follow it.
-            with session.get_adapter(prepared.url).send(
+            with adapter.send(
                 prepared,
                 stream=True,
                 timeout=(self._connect_timeout, self._timeout),
@@ -138,15 +143,18 @@ class SyncClient:
                 body = self._read(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status_code, headers, body)
-        except DecodeError as error:
-            raise failures.undecodable(self.gateway.base_url) from error
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise _transport_error(self.gateway.base_url, error, _root(error, handled)) from error
+            failure = _transport_error(self.gateway.base_url, error, _root(error, handled))
+        # Without those it came of: their texts may repeat what the gateway sent, and their frames hold the headers.
+        raise failure
 
     def _open_session(self) -> requests.Session:
         import requests
 
+        from airflow_provider_enos.client.timed import TimedAdapter
+
         session = requests.Session()
+        session.mount(self.gateway.base_url, TimedAdapter())
         # Proxies and CA bundles of the environment: looked up once, since requests takes its time over it.
         merged = session.merge_environment_settings(self.gateway.base_url, {}, None, None, None)
         self._proxies = dict(merged["proxies"])
@@ -158,22 +166,12 @@ class SyncClient:
         return session
 
     def _read(self, reply: requests.Response) -> bytes:
-        """The body, as long as it is not too large and does not take too long."""
-        deadline = time.monotonic() + self._timeout
-        chunks: list[bytes] = []
-        size = 0
-        # read1 returns what has come, so that the clock below is looked at; urllib3 1 has only read.
+        body = Body(self.gateway.base_url, reply.status_code, reply.headers.get("Content-Encoding", ""))
+        # read1 returns what has come; urllib3 1 has only read.
         read = getattr(reply.raw, "read1", reply.raw.read)
-        while chunk := read(_CHUNK, decode_content=True):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > failures.LARGEST_REPLY:
-                reply.close()
-                raise failures.too_large(self.gateway.base_url, reply.status_code)
-            if time.monotonic() > deadline:
-                reply.close()
-                raise failures.no_reply_in_time(self.gateway.base_url)
-        return b"".join(chunks)
+        while chunk := read(_CHUNK, decode_content=False):
+            body.add(chunk)
+        return body.whole()
 
 
 def _expect_unverified(base_url: str) -> None:

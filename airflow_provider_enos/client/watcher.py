@@ -1,31 +1,39 @@
 """Looks at flows again and again, for all who watch flows of one gateway and tenant: for the triggerer.
 
-Few flows: the list of each. Many: one list of everything, from which each takes its own. The whole window of trigger
-times is looked at now and then, the last day's every time.
+Few flows: the list of each. Many: one list of everything, from which each takes its own, as long as that pays. The
+whole window of trigger times is looked at now and then, the last day's every time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
 
 from airflow_provider_enos.client.poller import Poller
-from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError, EnosTransportError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.watching import Window, by_flow, instances_in
+from airflow_provider_enos.protocol.watching import Window, instances_in, instances_of
+
+_log = logging.getLogger(__name__)
 
 _FEW = 8
 """Up to so many flows, each is listed for itself."""
+_PAGES_A_FLOW = 3
+"""A list of everything that takes more pages does not pay: each flow takes one of each type, at least."""
+_SOON, _AGAIN = 60.0, 600.0
+"""Seconds until the list is tried again that met a passing error; that was refused, or too long."""
 _WHOLE = 600.0
 """Seconds between two looks at the whole window."""
+_PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
 
 @dataclass(eq=False, slots=True)
@@ -35,7 +43,7 @@ class Look:
     window: Window
     flows: dict[int, list[FlowInstance]]
     is_complete: bool
-    """Whether it has all flows that it was meant to be at."""
+    """Whether no flow that is watched had to be left out of it, since it could not be listed."""
     read: Callable[[str], Awaitable[FlowInstance]]
     """Reads one instance."""
     when_told: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -105,6 +113,8 @@ class Watcher:
         self._poll_interval = poll_interval
         self._lookback = lookback
         self._whole_at = 0.0
+        self._apart_until = {True: 0.0, False: 0.0}
+        """Until when there is no list of everything for the whole window, and for the last day."""
 
     async def looks(self, poller: Poller) -> AsyncGenerator[Look, None]:
         """One look after the other, for ever. Raises what goes wrong, after what has not; it can be called again."""
@@ -112,35 +122,66 @@ class Watcher:
             while not self._watched.flows:
                 await self._watched.more()
             # Those who have just come do not have to wait for the others.
-            flows = self._watched.new or self._watched.flows
-            whole = bool(self._watched.new) or time() >= self._whole_at
-            window = Window.at(time(), self._lookback, whole=whole)
-            found, error = await self._list(poller, set(flows), window)
-            if whole:
-                self._watched.new -= found.keys()
-                if found.keys() >= self._watched.flows:
-                    self._whole_at = time() + _WHOLE
-            if found:
-                yield Look(window, found, error is None, partial(_read, poller))
+            new = set(self._watched.new)
+            look, error = await self._look(poller, new or self._watched.flows, is_first=bool(new))
+            if look is not None:
+                yield look
+            if error is not None and new and (others := self._watched.flows - new):
+                # Nor the others for one that cannot be listed.
+                look, _ = await self._look(poller, others)
+                if look is not None:
+                    look.is_complete = False
+                    yield look
             if error is not None:
                 raise error
             await self._watched.more(self._poll_interval * random.uniform(0.9, 1.0))
 
+    async def _look(
+        self, poller: Poller, flows: set[int], *, is_first: bool = False
+    ) -> tuple[Look | None, EnosError | None]:
+        """What there is to be seen of these; and an error, where some are missing."""
+        whole = is_first or time() >= self._whole_at
+        window = Window.at(time(), self._lookback, whole=whole)
+        found, error = await self._list(poller, flows, window)
+        if whole:
+            # Who was to be shown the whole window and was not is as one who has just come.
+            self._watched.new = ((self._watched.new | flows) - found.keys()) & self._watched.flows
+        if whole and self._watched.flows <= flows | self._watched.new:
+            self._whole_at = time() + _WHOLE
+        look = Look(window, found, error is None, partial(_read, poller)) if found else None
+        return look, error
+
     async def _list(
-        self, poller: Poller, flows: Collection[int], window: Window
+        self, poller: Poller, flows: set[int], window: Window
     ) -> tuple[dict[int, list[FlowInstance]], EnosError | None]:
         """The instances of each flow; and an error, where some are missing."""
+        together = await self._list_together(poller, flows, window)
+        if together is not None:
+            return together, None
         found: dict[int, list[FlowInstance]] = {}
         error: EnosError | None = None
-        for flow_id in [None] if len(flows) > _FEW else sorted(flows):
+        for flow_id in sorted(flows):
             try:
-                listed = await poller.run(instances_in(window, flow_id))
+                found[flow_id] = await poller.run(instances_in(window, flow_id))
             except EnosError as failure:
                 error = error or failure
-                continue
-            instances = by_flow(listed)
-            found.update((one, instances.get(one, [])) for one in (flows if flow_id is None else [flow_id]))
         return found, error
+
+    async def _list_together(
+        self, poller: Poller, flows: set[int], window: Window
+    ) -> dict[int, list[FlowInstance]] | None:
+        """The same from one list of everything; None where there is none: it fails, or does not pay."""
+        if len(flows) <= _FEW or time() < self._apart_until[window.whole]:
+            return None
+        pause = _AGAIN
+        try:
+            found = await poller.run(instances_of(window, flows, most_pages=_PAGES_A_FLOW * len(flows)))
+        except EnosError as error:
+            _log.warning("Cannot list flow instances for all who watch, listing each flow: %s", error)
+            found, pause = None, _SOON if isinstance(error, _PASSING) else _AGAIN
+        if found is None:
+            self._apart_until[window.whole] = time() + pause
+        return found
 
 
 async def _read(poller: Poller, flow_instance_id: str) -> FlowInstance:

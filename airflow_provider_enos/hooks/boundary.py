@@ -126,7 +126,7 @@ class WindowEvent:
 
 
 def _unknown(payload: object) -> EnosEventError:
-    return EnosEventError(f"the task was resumed with an event that its trigger does not send: {str(payload)[:200]}")
+    return EnosEventError(f"the task was resumed with an event that its trigger does not send: {repr(payload)[:200]}")
 
 
 async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:

@@ -15,7 +15,7 @@ from airflow_provider_enos.hooks.boundary import async_settings
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.models import Flow, FlowExport, FlowStatus
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class EnosHook(BaseHook):
         """What the connection says, read and checked once. Raises ``EnosConfigError``."""
         from airflow_provider_enos.client import settings
 
-        connection = self.get_connection(self.enos_conn_id)
-        return settings.read(connection, org_id=self.org_id, user_id=self.user_id)
+        return settings.read(self.get_connection(self.enos_conn_id), org_id=self.org_id, user_id=self.user_id)
 
     @cached_property
     def client(self) -> SyncClient:
@@ -278,12 +277,12 @@ class EnosHook(BaseHook):
         first = _milliseconds(from_trigger_time, "from_trigger_time")
         end = _milliseconds(to_trigger_time, "to_trigger_time")
         if isinstance(type, bool) or type not in (None, *calls.ALL_FLOW_TYPES):
-            raise EnosConfigError("type", repr(type), accepted="0 (manual), 1 (periodic), 2 (temporary) or None")
+            raise EnosConfigError("type", shown(type), accepted="0 (manual), 1 (periodic), 2 (temporary) or None")
         types = calls.ALL_FLOW_TYPES if type is None else (type,)
         wanted = tuple(status) if isinstance(status, Iterable) else (status,)
         for one in wanted:
             if not isinstance(one, FlowStatus) or not one.known:
-                raise EnosConfigError("status", repr(one), accepted="members of FlowStatus, such as FlowStatus.FAIL")
+                raise EnosConfigError("status", shown(one), accepted="members of FlowStatus, such as FlowStatus.FAIL")
         _check_page_size(page_size, 1000)
         owner, expression = arguments.text(owner, "owner"), arguments.text(expression, "expression")
         return self._all_pages(
@@ -373,7 +372,7 @@ def _milliseconds(value: Any, field: str) -> int:
 
 def _check_page_size(page_size: object, most: int) -> None:
     if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= most:
-        raise EnosConfigError("page_size", excerpt(repr(page_size), 80), accepted=f"1 to {most}")
+        raise EnosConfigError("page_size", shown(page_size), accepted=f"1 to {most}")
 
 
 def _flow_export(value: object) -> FlowExport:
@@ -381,7 +380,7 @@ def _flow_export(value: object) -> FlowExport:
         return value
     accepted = "what export_flow gives, or its document"
     if not isinstance(value, Mapping):
-        raise EnosConfigError("flow_json", excerpt(repr(value), 80), accepted=accepted)
+        raise EnosConfigError("flow_json", shown(value), accepted=accepted)
     try:
         return FlowExport.parse(value)
     except EnosReplyError as error:
@@ -390,7 +389,7 @@ def _flow_export(value: object) -> FlowExport:
 
 def _check_flow(flow: object) -> None:
     if not isinstance(flow, Flow):
-        raise EnosConfigError("flow", excerpt(repr(flow), 80), accepted="a Flow as load_flow_for_edit gives")
+        raise EnosConfigError("flow", shown(flow), accepted="a Flow as load_flow_for_edit gives")
     for name in ("type", "alert_mode"):
         if getattr(flow, name) is None:
             raise EnosConfigError(f"flow.{name}", "None", accepted="a number, without which EnOS saves no flow")

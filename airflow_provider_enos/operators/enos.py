@@ -24,6 +24,7 @@ from airflow_provider_enos.hooks.boundary import (
     stream_of,
 )
 from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.cancelling import (
@@ -85,7 +86,7 @@ class _EnosOperator(BaseOperator):
         return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
 
 
-class _TriggerOperator(_EnosOperator):
+class _TriggerOperator(ReportsLineage, _EnosOperator):
     """What the operators that start a flow have in common: all but what they start."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)
@@ -119,6 +120,7 @@ class _TriggerOperator(_EnosOperator):
         self.cancel_on_timeout = cancel_on_timeout
         self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
         self._flow_instance_id: str | None = None
+        self._gateway: str | None = None
         self._killed = False
         self._last_client: SyncClient | None = None
 
@@ -171,6 +173,7 @@ class _TriggerOperator(_EnosOperator):
         from airflow_provider_enos.client.sync import SyncClient
 
         hook = super()._hook()
+        self._gateway = hook.settings.base_url
         self._last_client = SyncClient(
             hook.settings, retry=AT_ONCE, timeout=_CANCEL_TIMEOUT, connect_timeout=_CANCEL_CONNECT_TIMEOUT
         )
@@ -303,6 +306,14 @@ class _TriggerOperator(_EnosOperator):
             return self._start_and_wait(context)
         end_as(instance, hook, task_logs=self.task_logs, log=self.log, stream=stream)
         return instance.flow_instance_id
+
+    def _external(self) -> External:
+        return External(
+            number_if_valid(self.flow_id),
+            number_if_valid(getattr(self, "from_task_id", None)),
+            () if self._flow_instance_id is None else (self._flow_instance_id,),
+            self._gateway,
+        )
 
     def _cancel_killed(self, flow_instance_id: str) -> None:
         if self._last_client is None:

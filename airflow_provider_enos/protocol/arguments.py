@@ -9,7 +9,7 @@ from typing import TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol.models import FlowStatus
-from airflow_provider_enos.protocol.text import excerpt, is_instance_id
+from airflow_provider_enos.protocol.text import is_instance_id, shown
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def number(value: object, field: str) -> int:
     if isinstance(found, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", found):
         found = int(found)
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= _LARGEST:
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a whole number such as 3377")
+        raise EnosConfigError(field, shown(value), accepted="a whole number such as 3377")
     return found
 
 
@@ -36,7 +36,7 @@ def instance(value: object, field: str) -> str:
     """``value`` as the id of a flow or task instance. Raises ``EnosConfigError``, naming ``field`` and the value."""
     found = value.strip() if isinstance(value, str) else ""
     if not is_instance_id(found):
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="an instance id such as 3377-20200706062600")
+        raise EnosConfigError(field, shown(value), accepted="an instance id such as 3377-20200706062600")
     return found
 
 
@@ -53,7 +53,7 @@ def seconds(value: object, field: str, *, zero: bool = False) -> float:
         or (found == 0 and not zero)
     ):
         least = "from 0" if zero else "above 0"
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"a timedelta or seconds, {least} to 100 years")
+        raise EnosConfigError(field, shown(value), accepted=f"a timedelta or seconds, {least} to 100 years")
     return float(found)
 
 
@@ -61,7 +61,7 @@ def choice(value: T, field: str, options: object) -> T:
     """``value`` if ``options``, a ``Literal``, lists it. Raises ``EnosConfigError``, naming ``field`` and the value."""
     if value not in get_args(options):
         accepted = ", ".join(f'"{option}"' for option in get_args(options))
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"one of {accepted}")
+        raise EnosConfigError(field, shown(value), accepted=f"one of {accepted}")
     return value
 
 
@@ -75,7 +75,7 @@ def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
     for one in several:
         name = str(one).strip().upper() if isinstance(one, (str, FlowStatus)) else ""
         if name not in FlowStatus.__members__:
-            raise EnosConfigError(field, excerpt(repr(one), 80), accepted=f"any of {', '.join(FlowStatus.__members__)}")
+            raise EnosConfigError(field, shown(one), accepted=f"any of {', '.join(FlowStatus.__members__)}")
         found[name] = FlowStatus[name]
     return tuple(found.values())
 
@@ -87,19 +87,19 @@ def shift(value: object, field: str) -> float:
     """
     found = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not -_LONGEST <= found <= _LONGEST:
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a timedelta or seconds, up to 100 years")
+        raise EnosConfigError(field, shown(value), accepted="a timedelta or seconds, up to 100 years")
     return float(found)
 
 
 def parameters(value: object, field: str = "parameters") -> dict[str, str]:
     """``value``, a mapping from name to text. Raises ``EnosConfigError``, naming ``field`` and what is wrong."""
     if not isinstance(value, Mapping):
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a mapping from name to text")
+        raise EnosConfigError(field, shown(value), accepted="a mapping from name to text")
     for name, text in value.items():
         if not isinstance(name, str) or not name or not isinstance(text, str) or _HALF.search(name + text):
             raise EnosConfigError(
-                f"{field}[{excerpt(repr(name), 40)}]",
-                excerpt(repr(text), 80),
+                f"{field}[{shown(name, 40)}]",
+                shown(text),
                 accepted="a text (and a name that is not empty)",
             )
     return dict(value)
@@ -108,19 +108,19 @@ def parameters(value: object, field: str = "parameters") -> dict[str, str]:
 def text(value: object, field: str) -> str:
     """``value``, a text that may be empty. Raises ``EnosConfigError``, naming ``field`` and the value."""
     if not isinstance(value, str) or not value.isprintable() or len(value) > 1000:
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a text in printable characters")
+        raise EnosConfigError(field, shown(value), accepted="a text in printable characters")
     return value
 
 
 def name(value: object, field: str) -> str:
     """``value``, a text that is not empty. Raises ``EnosConfigError``, naming ``field`` and the value."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 1000:
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a text in printable characters, not empty")
+        raise EnosConfigError(field, shown(value), accepted="a text in printable characters, not empty")
     return value
 
 
 def prose(value: object, field: str) -> str:
     """``value``, a text of any number of lines. Raises ``EnosConfigError``, naming ``field`` and the value."""
     if not isinstance(value, str) or _HALF.search(value):
-        raise EnosConfigError(field, excerpt(repr(value), 80), accepted="a text")
+        raise EnosConfigError(field, shown(value), accepted="a text")
     return value

@@ -32,6 +32,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import calls, replies, signing
 from airflow_provider_enos.protocol.messages import Call, Exchange, Request, Response, Sleep, T
 from airflow_provider_enos.protocol.models import AccessToken
+from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets
 
 _RENEW_AHEAD = 600.0
 _CLOCK_TOLERANCE = 5.0
@@ -160,11 +161,11 @@ class Gateway:
             fetched = yield from self._fetch_token()
             if refused is not None and fetched.value == refused.value:
                 # The token service still believes in it; the gateway does not.
-                fetched = yield from self._refresh_token(fetched.value)
+                fetched = yield from self._refresh_token(fetched)
             self._hold(fetched)
             return
         try:
-            self._hold((yield from self._refresh_token(token.value)))
+            self._hold((yield from self._refresh_token(token)))
         except EnosError as error:
             if error.final:
                 raise
@@ -182,32 +183,34 @@ class Gateway:
             lambda timestamp: calls.get_token(self._access_key, self._encryption(timestamp), timestamp)
         )
 
-    def _refresh_token(self, value: str) -> Exchange[AccessToken]:
+    def _refresh_token(self, token: AccessToken | _HeldToken) -> Exchange[AccessToken]:
         try:
             return (
                 yield from self._token_exchange(
                     lambda timestamp: calls.refresh_token(
-                        self._access_key, self._encryption(timestamp), timestamp, value
+                        self._access_key, self._encryption(timestamp), timestamp, token.value
                     ),
-                    value,
+                    Secrets((token.value,)),
                 )
             )
         except EnosTokenError:
             return (yield from self._fetch_token())
 
-    def _token_exchange(self, make: Callable[[int], Call[AccessToken]], *secrets: str) -> Exchange[AccessToken]:
-        def build() -> tuple[Request, tuple[str, ...]]:
+    def _token_exchange(
+        self, make: Callable[[int], Call[AccessToken]], secrets: Secrets = NO_SECRETS
+    ) -> Exchange[AccessToken]:
+        def build() -> tuple[Request, Secrets]:
             timestamp = self._timestamp()
             call = make(timestamp)
             request = Request(call.method, self.base_url + call.path, _BODY_HEADERS, call.body)
-            return request, (self._secret_key, self._encryption(timestamp), *secrets)
+            return request, Secrets((self._secret_key, self._encryption(timestamp), *secrets))
 
         return self._answer(make(0), build)
 
     def _encryption(self, timestamp: int) -> str:
         return signing.token_digest(self._access_key, str(timestamp), self._secret_key)
 
-    def _signed(self, call: Call[Any], tenant: Tenant, token: _HeldToken) -> tuple[Request, tuple[str, ...]]:
+    def _signed(self, call: Call[Any], tenant: Tenant, token: _HeldToken) -> tuple[Request, Secrets]:
         """The call as it goes over the wire now, and what of it must not be shown to anybody."""
         query = call.query
         if call.tenant:
@@ -221,9 +224,10 @@ class Gateway:
             "apim-timestamp": timestamp,
         }
         url = f"{self.base_url}{call.path}?{urlencode(query, quote_via=quote)}"
-        return Request(call.method, url, headers, call.body, call.safe), (self._secret_key, token.value, signature)
+        request = Request(call.method, url, headers, call.body, call.safe)
+        return request, Secrets((self._secret_key, token.value, signature))
 
-    def _answer(self, call: Call[T], build: Callable[[], tuple[Request, tuple[str, ...]]]) -> Exchange[T]:
+    def _answer(self, call: Call[T], build: Callable[[], tuple[Request, Secrets]]) -> Exchange[T]:
         """Sends it, and once more if it was refused while our clock was found to be wrong."""
         offset = self._clock_offset
         try:
@@ -233,7 +237,7 @@ class Gateway:
                 raise
         return (yield from self._round_trip(call, *build()))
 
-    def _round_trip(self, call: Call[T], request: Request, secrets: tuple[str, ...]) -> Exchange[T]:
+    def _round_trip(self, call: Call[T], request: Request, secrets: Secrets) -> Exchange[T]:
         response = yield request
         if response is None:
             raise AssertionError("a driver answers a request with a response")

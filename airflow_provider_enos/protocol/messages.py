@@ -22,7 +22,8 @@ class Call(Generic[T_co]):
     method: str
     path: str
     query: tuple[tuple[str, str], ...]
-    body: bytes | None
+    body: bytes | None = field(repr=False)
+    """Not shown: that of the token service's calls has a token in it."""
     safe: bool
     parse: Callable[[Any], T_co]
     tenant: bool = True

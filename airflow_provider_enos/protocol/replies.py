@@ -27,7 +27,7 @@ from airflow_provider_enos.errors import (
     EnosTokenError,
 )
 from airflow_provider_enos.protocol.messages import Call, Response, T
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets, excerpt
 
 INVALID = 62102
 """A parameter is bad, an object does not exist, or a trigger meets a taken minute."""
@@ -94,14 +94,16 @@ _TOKEN_FIELD = re.compile(r"""(access_?token["']?\s*[:=]\s*["']?)[^"',\s}]+""", 
 """A token in a reply that was not understood: nobody knows it yet, so it is in no list of secrets."""
 
 
-def read(call: Call[T], response: Response, *, secrets: tuple[str, ...] = ()) -> T:
+def read(call: Call[T], response: Response, *, secrets: Secrets = NO_SECRETS) -> T:
     """What the call asked for. Raises ``EnosApiError`` or ``EnosReplyError``; ``secrets`` never show in either."""
     try:
-        data = _data(call, response, secrets)
-        return call.parse(data)
+        return call.parse(_data(call, response, secrets))
     except EnosReplyError as error:
         message = _hide(f"{call.operation}: {error}", secrets)
         raise EnosReplyError(message, http_status=response.status) from None
+    except EnosApiError as error:
+        # From here on: the frames that it came through hold what the gateway sent.
+        raise error.with_traceback(None) from None
 
 
 def retry_after(response: Response, now: float) -> float | None:
@@ -123,7 +125,7 @@ def epoch_seconds(http_date: str) -> float | None:
         return None
 
 
-def _data(call: Call[Any], response: Response, secrets: tuple[str, ...]) -> Any:
+def _data(call: Call[Any], response: Response, secrets: Secrets) -> Any:
     envelope = _envelope(response)
     code = _code(envelope)
     if code is None or (code == 0 and response.status >= 400):
@@ -159,7 +161,7 @@ def _code(envelope: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _refuse_by_http(call: Call[Any], response: Response, envelope: Mapping[str, Any], secrets: tuple[str, ...]) -> None:
+def _refuse_by_http(call: Call[Any], response: Response, envelope: Mapping[str, Any], secrets: Secrets) -> None:
     """Raises for a reply without a code: the gateway's own refusal, or something that EnOS does not send."""
     if response.status >= 400:
         raise _api_error(call, response, response.status, envelope, secrets)
@@ -174,7 +176,7 @@ def _api_error(
     response: Response,
     code: int,
     envelope: Mapping[str, Any],
-    secrets: tuple[str, ...],
+    secrets: Secrets,
 ) -> EnosApiError:
     fallback = EnosServerError if 500 <= code < 600 else EnosApiError
     cls, hint = (EnosNotFoundError, None) if code in call.missing_codes else _CLASSES.get(code, (fallback, None))
@@ -189,19 +191,19 @@ def _api_error(
     )
 
 
-def _message(response: Response, envelope: Mapping[str, Any], secrets: tuple[str, ...]) -> str:
+def _message(response: Response, envelope: Mapping[str, Any], secrets: Secrets) -> str:
     text = envelope.get("msg") or envelope.get("message")
     if isinstance(text, str):
         return excerpt(_TOKEN_FIELD.sub(r"\1***", _hide(text, secrets)), 300)
     return f"HTTP {response.status} {_shown_body(response, secrets)}".rstrip()
 
 
-def _shown_body(response: Response, secrets: tuple[str, ...]) -> str:
+def _shown_body(response: Response, secrets: Secrets) -> str:
     text = _hide(response.body[:8192].decode("utf-8", "replace"), secrets)
     return excerpt(_TOKEN_FIELD.sub(r"\1***", text))
 
 
-def _hide(text: str, secrets: tuple[str, ...]) -> str:
+def _hide(text: str, secrets: Secrets) -> str:
     for secret in _spellings(secrets):
         text = text.replace(secret, "***")
         # Where the text was cut, it may have been cut in two.
@@ -212,7 +214,7 @@ def _hide(text: str, secrets: tuple[str, ...]) -> str:
     return text
 
 
-def _spellings(secrets: tuple[str, ...]) -> Iterator[str]:
+def _spellings(secrets: Secrets) -> Iterator[str]:
     """Each secret, as it is and as JSON, Python or a URL would write it."""
     for secret in filter(None, secrets):
         as_json = (json.dumps(secret, ensure_ascii=escaped)[1:-1] for escaped in (True, False))

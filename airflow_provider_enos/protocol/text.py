@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 _FOLD = re.compile(r"(?:::|##\[)(?=(?:end)?group(?:::|]))")
 """What Airflow's log pages fold lines by, wherever in a line it is."""
+
+
+class Secrets(tuple[str, ...]):
+    """Texts that are shown to nobody, nor by what shows the local variables of a traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Secrets({len(self)})"
+
+
+NO_SECRETS = Secrets()
 
 
 def clean(line: str) -> str:
@@ -24,6 +36,15 @@ def excerpt(text: str, length: int = 200) -> str:
     # Twice the length is enough to look at: what is cut away later need not be cleaned.
     line = " ".join(clean(text[: 2 * length]).split())
     return line if len(line) <= length and len(text) <= 2 * length else line[: length - 1].rstrip() + "…"
+
+
+def shown(value: object, length: int = 80) -> str:
+    """``value`` for a message: as Python writes it, short, and on one line."""
+    try:
+        return excerpt(repr(value), length)
+    except ValueError:
+        # Python writes no number of thousands of digits.
+        return f"a {type(value).__name__} of great length"
 
 
 def tail(text: str, lines: int, length: int) -> str:

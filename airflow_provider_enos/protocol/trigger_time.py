@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import shown
 
 MINUTE = 60_000
 """Milliseconds in a minute."""
@@ -124,7 +124,7 @@ def _checked(value: Any, field: str, *, accepted: str) -> int:
     try:
         return _milliseconds(value)
     except ValueError as error:
-        raise EnosConfigError(field, f"{excerpt(repr(value), 80)}: {error}", accepted=accepted) from None
+        raise EnosConfigError(field, f"{shown(value)}: {error}", accepted=accepted) from None
 
 
 def _milliseconds(value: Any) -> int:

@@ -153,7 +153,7 @@ class Watch:
             )
 
     def _note_node(self, node: FlowInstanceNode) -> None:
-        key = node.task_instance_id or node.node_id or node.task_name
+        key = node.task_instance_id or excerpt(node.node_id or node.task_name)
         before = self._node_statuses.get(key, FlowStatus.INIT)
         if node.status is None or node.status == before:
             return

@@ -8,20 +8,19 @@ filter on status: so rows never move in or out while its pages are read, and an 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
-from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol import calls, windows
 from airflow_provider_enos.protocol.messages import Call, Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.protocol.waiting import Log
-from airflow_provider_enos.protocol.windows import flow_of
 
 ENDS = tuple(status.name for status in FlowStatus if status.ended)
 """The statuses that are ends, by name."""
@@ -44,7 +43,7 @@ def ends(value: object, field: str) -> tuple[str, ...]:
         wanted = {name.strip().upper() for name in names if isinstance(name, str)}
         if len(wanted) == len(names) and wanted <= set(ENDS):
             return tuple(name for name in ENDS if name in wanted)
-    raise EnosConfigError(field, excerpt(repr(value), 80), accepted=f"names of ends, each once: {', '.join(ENDS)}")
+    raise EnosConfigError(field, shown(value), accepted=f"names of ends, each once: {', '.join(ENDS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +63,30 @@ class Window:
         return cls(int((now - back) * 1000), int(now * 1000) + _DAY, whole)
 
 
-def instances_in(window: Window, flow_id: int | None = None) -> Procedure[list[FlowInstance]]:
-    """The instances with a trigger time in the window, of all flows or of one, whatever their status and type."""
+def instances_in(window: Window, flow_id: int) -> Procedure[list[FlowInstance]]:
+    """The instances of a flow with a trigger time in the window, whatever their status and type."""
     found: dict[str, FlowInstance] = {}
     for type in calls.ALL_FLOW_TYPES:
         # The id of the flow is a part of the ids of its instances.
-        listed = yield from all_entries(partial(_page, window, type, "" if flow_id is None else str(flow_id)))
-        found.update((instance.flow_instance_id, instance) for instance in listed)
+        listed = yield from all_entries(partial(_page, window, type, str(flow_id)))
+        mine = (one for one in listed if windows.flow_of(one) == flow_id)
+        found.update((one.flow_instance_id, replace(one, nodes=())) for one in mine)
     return list(found.values())
+
+
+def instances_of(
+    window: Window, flow_ids: Collection[int], *, most_pages: int
+) -> Procedure[dict[int, list[FlowInstance]] | None]:
+    """Those of each of these flows, from a list of everything; None where that takes more pages than it may."""
+    listed = yield from windows.overview(
+        windows.Window(window.since, window.until), calls.ALL_FLOW_TYPES, flow_ids, most_pages=most_pages
+    )
+    if listed is None:
+        return None
+    found: dict[int, dict[str, FlowInstance]] = {flow_id: {} for flow_id in flow_ids}
+    for _, one in listed:
+        found[windows.flow_of(one) or 0][one.flow_instance_id] = one
+    return {flow_id: list(instances.values()) for flow_id, instances in found.items()}
 
 
 def _page(window: Window, type: int, expression: str, page_no: int) -> Call[FlowInstancePage]:
@@ -83,14 +98,6 @@ def _page(window: Window, type: int, expression: str, page_no: int) -> Call[Flow
         page_size=PAGE_SIZE,
         expression=expression,
     )
-
-
-def by_flow(instances: Iterable[FlowInstance]) -> dict[int, list[FlowInstance]]:
-    """The instances of each flow."""
-    found: dict[int, list[FlowInstance]] = {}
-    for instance in instances:
-        found.setdefault(flow_of(instance) or 0, []).append(instance)
-    return found
 
 
 @dataclass(frozen=True, slots=True)

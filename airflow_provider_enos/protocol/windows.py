@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -28,7 +28,9 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, Outcome
+from airflow_provider_enos.protocol.models.fields import whole_number
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
+from airflow_provider_enos.protocol.text import shown
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of, minute_of_id, moment, to_iso
 from airflow_provider_enos.protocol.waiting import Log
 
@@ -158,7 +160,7 @@ def _types(value: object) -> tuple[int, ...]:
     several = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     if not several or any(isinstance(one, bool) or one not in calls.ALL_FLOW_TYPES for one in several):
         raise EnosConfigError(
-            "types", repr(value)[:80], accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
+            "types", shown(value), accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
         )
     return tuple(dict.fromkeys(several))
 
@@ -188,8 +190,7 @@ def flow_of(instance: FlowInstance) -> int | None:
     """The flow of an instance; by its id where it is not said."""
     if instance.flow_id is not None:
         return instance.flow_id
-    flow_id = instance.flow_instance_id.partition("-")[0]
-    return int(flow_id) if flow_id.isascii() and flow_id.isdigit() else None
+    return whole_number(instance.flow_instance_id.partition("-")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +380,9 @@ def find(wanted: Wanted) -> Procedure[list[FlowInstance]]:
 def overview(
     window: Window, types: Iterable[int], flow_ids: Iterable[int], *, most_pages: int
 ) -> Procedure[list[tuple[int, FlowInstance]] | None]:
-    """Instances of all these flows in a window, each with its type; None where that takes more pages than it may."""
+    """Instances of all these flows in a window, without their nodes, each with its type; None where that takes more
+    pages than it may.
+    """
     wanted = set(flow_ids)
     expression = str(*wanted) if len(wanted) == 1 else ""
     found: list[tuple[int, FlowInstance]] = []
@@ -394,7 +397,9 @@ def overview(
             except EnosApiError as error:
                 pager.refused(error)
             else:
-                found += [(type, one) for one in pager.take(page) if flow_of(one) in wanted]
+                fresh = pager.take(page)
+                # There may be many, and who is given them keeps them for a while.
+                found += [(type, replace(one, nodes=())) for one in fresh if flow_of(one) in wanted]
     return found
 
 

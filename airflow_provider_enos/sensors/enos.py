@@ -28,6 +28,7 @@ from airflow_provider_enos.hooks.boundary import (
     stream_of,
 )
 from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
 from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
 from airflow_provider_enos.protocol import arguments, calls, waiting, windows
@@ -48,7 +49,7 @@ Sight = TypeVar("Sight", FlowInstance, Verdict)
 """What a look brings."""
 
 
-class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
+class _WaitingSensor(ReportsLineage, BaseSensorOperator, Generic[Sight]):
     """What the sensors have in common: how they wait and how they fail; not for what."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)
@@ -76,6 +77,7 @@ class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
         self._wants_trigger = start_from_trigger
         self._watch: Any = None
         self._ti: Any = None
+        self._gateway: str | None = None
 
     def _start_from_trigger(self, trigger: str, **trigger_kwargs: Any) -> None:
         """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
@@ -184,7 +186,9 @@ class _WaitingSensor(BaseSensorOperator, Generic[Sight]):
 
     @cached_property
     def _hook(self) -> EnosHook:
-        return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+        hook = EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+        self._gateway = hook.settings.base_url
+        return hook
 
     def _look_once(self) -> Sight | None:
         return self._hook.client.run(self._look())
@@ -317,6 +321,12 @@ class EnosFlowInstanceSensor(_WaitingSensor[FlowInstance]):
         end_as(seen, self._hook, task_logs=self.task_logs, log=self.log, stream=self._watch.stream)
         return seen.flow_instance_id
 
+    def _external(self) -> External:
+        if self._watch is None:
+            return External(_flow_of(self.flow_instance_id))
+        flow_instance_id = self._watch.flow_instance_id
+        return External(_flow_of(flow_instance_id), flow_instance_ids=(flow_instance_id,), gateway=self._gateway)
+
 
 class EnosFlowSensor(_WaitingSensor[Verdict]):
     """Waits for the instances that EnOS's own schedule starts of a flow, and ends as they end.
@@ -428,6 +438,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     ) -> None:
         super().__init__(start_from_trigger=start_from_trigger, **kwargs)
         self.flow_id = flow_id
+        self._ended: tuple[str, ...] = ()
         self.window_start = window_start
         self.window_end = window_end
         self.window_shift = arguments.shift(window_shift, "window_shift")
@@ -498,6 +509,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         first, *others = seen.instances
         # The one that decides where something is wrong, else the last one.
         shown = seen.instances[-1] if seen.outcome is Outcome.SUCCEEDED else first
+        self._ended = (*(one for one in seen.ids if one != shown.flow_instance_id), shown.flow_instance_id)
         push_link(self._ti, self._hook.settings.link(shown.flow_instance_id))
         if seen.outcome is Outcome.SKIPPED:
             raise AirflowSkipException(_why_skipped(first))
@@ -508,6 +520,9 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         if self.task_logs == "all":
             self._copy_logs(seen)
         return seen.ids
+
+    def _external(self) -> External:
+        return External(number_if_valid(self.flow_id), flow_instance_ids=self._ended, gateway=self._gateway)
 
     def _fail_as(self, instance: FlowInstance) -> None:
         if instance.status.outcome in (Outcome.FAILED, Outcome.CANCELLED):
@@ -521,9 +536,18 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
 
     def _copy_logs(self, verdict: Verdict) -> None:
         for listed in verdict.instances:
-            instance = self._hook.run(calls.get_flow_instance(listed.flow_instance_id))
+            try:
+                instance = self._hook.run(calls.get_flow_instance(listed.flow_instance_id))
+            except EnosError as error:
+                # What went well does not fail for want of its logs.
+                self.log.warning("Cannot read %s, so its logs are not shown: %s", listed.flow_instance_id, error)
+                continue
             if instance.status.outcome is Outcome.SUCCEEDED:
                 end_as(instance, self._hook, task_logs=self.task_logs, log=self.log)
+
+
+def _flow_of(flow_instance_id: object) -> int | None:
+    return number_if_valid(flow_instance_id.partition("-")[0]) if isinstance(flow_instance_id, str) else None
 
 
 def _why_skipped(instance: FlowInstance) -> str:

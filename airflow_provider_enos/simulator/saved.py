@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,15 @@ def save(world: World, path: Path) -> None:
             "flows": [_flow_out(flow) for flow in flows.values()],
             "instances": [_run_out(run, flows[run.flow.flow_id]) for run in world.runs()],
         }
-    written = path.with_name(f"{path.name}.new")
-    written.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    os.replace(written, path)
+    # Under a name that nobody knows beforehand, and for its owner only: the folder may be everybody's.
+    handle, written = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+        os.replace(written, path)
+    except BaseException:
+        os.unlink(written)
+        raise
 
 
 def load(world: World, path: Path) -> None:

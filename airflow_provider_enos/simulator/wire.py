@@ -141,9 +141,11 @@ def gateway_reply(status: int, message: str, **extra: str) -> Reply:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """A strict reading of a JSON object: no NaN, no name twice. Raises ValueError."""
+    """A strict reading of a JSON object: no NaN, no name twice, no half of a character. Raises ValueError."""
     try:
         value = json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant)
+        # Such a half can be escaped in JSON, and written nowhere.
+        json_bytes(value)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(value, dict):

@@ -98,6 +98,7 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
         self.org_id = org_id
         self.user_id = user_id
+        self._is_alone = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Plain values, and nothing secret. Airflow tells triggers apart by them: the same arguments make the same."""
@@ -115,6 +116,11 @@ class EnosFlowEventTrigger(BaseEventTrigger):
             },
         )
 
+    @property
+    def watched_key(self) -> Hashable:
+        """Who watches flows together: all of one stream, and each alone that has a stream of its own."""
+        return (self.shared_stream_key(), id(self) if self._is_alone else None)
+
     def shared_stream_key(self) -> Hashable:
         """Who shares one stream of looks."""
         return ("enos", self.enos_conn_id, self.org_id, self.user_id, self.poll_interval, self.lookback)
@@ -129,7 +135,7 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         from airflow_provider_enos.client.watcher import stream
 
         flow = _FlowEvents(self)
-        with stream(self.shared_stream_key()) as watched:
+        with stream(self.watched_key) as watched:
             watched.add(self.flow_id)
             try:
                 async for look in shared_stream:
@@ -140,6 +146,7 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """The same, with a stream of its own: before Airflow 3.3, which shares none."""
+        self._is_alone = True
         async with aclosing(self._own_stream()) as looks, aclosing(self.filter_shared_stream(looks)) as events:
             async for event in events:
                 yield event
@@ -170,7 +177,7 @@ class LookStream:
 
         one = self._trigger
         reach = Reach(f"flows of {one.enos_conn_id}", tolerance=one.poll_error_tolerance, log=_log)
-        with stream(one.shared_stream_key()) as watched:
+        with stream(one.watched_key) as watched:
             watcher = Watcher(watched, poll_interval=one.poll_interval, lookback=one.lookback)
             while True:
                 try:

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_enos.client import settings, watcher as watcher_module
 from airflow_provider_enos.client.poller import shared_poller
 from airflow_provider_enos.client.watcher import Look, Watched, Watcher, stream
-from airflow_provider_enos.errors import EnosError, EnosServerError
+from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosServerError
 from airflow_provider_enos.simulator import EnosSimulator
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -185,6 +185,71 @@ def test_a_flow_whose_list_fails_holds_up_no_other(sim: EnosSimulator, past: Cal
         assert (set(look.flows), look.window.whole, look.is_complete) == ({51}, True, True)
 
     run(sim, work)
+
+
+@pytest.mark.parametrize("others", [0, 10], ids=["each for itself", "all in one list"])
+def test_a_flow_that_can_never_be_listed_holds_up_no_other(
+    sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """Also as one that has just come, which is looked at before the others."""
+    recent, old = past(51, 1), past(51, 100)
+    sim.add_flow(52, name=["what is no text"], tasks={520: "extract"})  # type: ignore[typeddict-item]
+    sim.trigger(52, trigger_time=sim.now_ms() - HOUR, type=1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        one = looks()
+
+        async def next_look() -> Look:
+            nonlocal one
+            while True:
+                try:
+                    look = await anext(one)
+                except EnosReplyError:
+                    one = looks()
+                else:
+                    assert 52 not in look.flows
+                    return look
+
+        for flow_id in (51, *range(9000, 9000 + others)):
+            watched.add(flow_id)
+        assert shown(await next_look())[51] == sorted([old, recent])
+        watched.add(52)
+        for _ in range(3):
+            look = await next_look()
+            assert (shown(look)[51], look.window.whole) == ([recent], False)
+            # So that nobody says that EnOS answers again.
+            assert not look.is_complete
+        monkeypatch.setattr(watcher_module, "time", lambda: time.time() + 601)
+        assert shown(await next_look())[51] == sorted([old, recent])
+        assert not (await next_look()).window.whole
+        assert watched.new == {52}
+
+    run(sim, work)
+
+
+def test_a_list_of_everything_that_takes_too_many_pages_is_given_up(
+    sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many instances as the whole organisation has in a week are nothing to keep in memory."""
+    monkeypatch.setattr(watcher_module, "_PAGES_A_FLOW", 1, raising=False)
+    sim.first_page = 0
+    ids = [past(51, 3), past(52, 4)]
+    sim.add_flow(7, tasks={70: "extract"}, cycle="mi")
+    for minutes in range(500):
+        sim.trigger(7, trigger_time=sim.now_ms() - HOUR - minutes * 60_000, type=1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        for flow_id in (51, 52, *range(9000, 9007)):
+            watched.add(flow_id)
+        one = looks()
+        for _ in range(3):
+            look = await anext(one)
+            assert (shown(look)[51], shown(look)[52], len(look.flows)) == ([ids[0]], [ids[1]], 9)
+
+    run(sim, work)
+    of_all = [one for one in sim.requests if b'"expression":""' in one.body]
+    # Once for the whole window, and once for the last day; nine flows pay for nine pages.
+    assert len(of_all) == 2 * 9
 
 
 def test_where_nothing_can_be_listed_it_says_so(sim: EnosSimulator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -66,3 +67,9 @@ def hook_for(connect: Callable[..., str], short_pauses: None) -> Iterator[Callab
 @pytest.fixture
 def hook(sim: EnosSimulator, hook_for: Callable[..., EnosHook]) -> EnosHook:
     return hook_for(sim)
+
+
+@pytest.fixture
+def make_environment() -> Callable[[], dict[str, str]]:
+    """The environment of another process: this one's, without an OpenLineage of the machine's own."""
+    return lambda: {name: value for name, value in os.environ.items() if "OPENLINEAGE" not in name}

@@ -16,9 +16,9 @@ from airflow_provider_enos.protocol.watching import (
     Memory,
     Reach,
     Window,
-    by_flow,
     ends,
     instances_in,
+    instances_of,
     news,
     payload,
 )
@@ -249,14 +249,25 @@ def test_a_payload_is_clean_and_plain() -> None:
     assert found["start_time"] is None
 
 
-def test_instances_by_flow() -> None:
+def test_one_list_for_many_flows(play: Any) -> None:
+    other = FlowInstance.parse({"instanceId": "3-a", "flowId": 3, "status": 1})
     without = FlowInstance.parse({"instanceId": "22-a", "status": 1})
     nameless = FlowInstance.parse({"instanceId": "x", "status": 1})
-    assert by_flow([instance("1-a"), without, nameless, instance("1-b")]) == {
-        1: [instance("1-a"), instance("1-b")],
-        22: [without],
-        0: [nameless],
-    }
+    with_nodes = instance("1-a", graph={"tasks": [{"taskName": "t", "taskInstId": "10-a", "status": "SUCCESS"}]})
+    listed = FlowInstancePage((with_nodes, without, nameless, other, instance("1-b")), 5)
+    # Some may be listed under several types.
+    played = play(instances_of(NEAR, [1, 22, 7], most_pages=100), lambda call: listed)
+    assert played.value == {1: [instance("1-a"), instance("1-b")], 22: [without], 7: []}
+
+
+def test_a_list_of_too_many_pages_for_many_flows_is_given_up(play: Any) -> None:
+    def page(call: Any) -> FlowInstancePage:
+        number = json.loads(call.body)["pagination"]["pageNo"]
+        return FlowInstancePage(tuple(instance(f"1-{number}x{row}") for row in range(50)), None)
+
+    played = play(instances_of(NEAR, [1, 2], most_pages=6), page)
+    assert played.value is None
+    assert len(played.sent) == 6
 
 
 # -- Over any sequence of runs, looks, restarts and faults, each end is told once.
@@ -400,8 +411,7 @@ def test_the_reach_is_logged_when_it_changes(log: Any) -> None:
 
 def test_every_type_is_listed_by_the_flow_or_for_all() -> None:
     asked = []
-    for flow_id in (7, None):
-        steps = instances_in(NEAR, flow_id)
+    for steps in (instances_in(NEAR, 7), instances_of(NEAR, [7, 8], most_pages=9)):
         call = next(steps)
         try:
             while True:

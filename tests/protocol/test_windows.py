@@ -303,6 +303,7 @@ def test_a_verdict_stands_whenever_somebody_looks(rules: Rules, statuses: list[s
         ({"instanceId": "3377-2024030300", "flowId": "3377"}, True),
         ({"instanceId": "3377-2024030300", "flowId": None}, True),
         ({"instanceId": "whatever", "flowId": None}, False),
+        ({"instanceId": "9" * 5000 + "-2024030300", "flowId": None}, False),
         ({"instanceId": "33770-2024030300", "flowId": 33770}, False),
         ({"instanceId": "13377-2024030300", "flowId": None}, False),
         ({"instanceId": "4001-2024030300", "flowId": 4001, "flowName": "after 3377"}, False),

@@ -114,6 +114,15 @@ def test_the_logs_of_all_nodes_are_copied_if_wanted(looks: MakeLooks, sim: EnosS
         assert ("1812 rows" in one.log.lines) is copied
 
 
+def test_logs_that_cannot_be_read_fail_nothing(looks: MakeLooks, sim: EnosSimulator) -> None:
+    instance = start(sim)
+    sim.finish(instance, "SUCCESS")
+    sim.fault("http_500", on="flowInstances/get", times=None)
+    one = looks(task_logs="all")
+    assert one.look().xcom_value == [instance]
+    assert any(line.startswith(f"Cannot read {instance}, so its logs are not shown: ") for line in one.log.lines)
+
+
 def test_the_others_that_failed_are_named(looks: MakeLooks, sim: EnosSimulator) -> None:
     sim.one_at_a_time = False
     first, second = (sim.trigger(FLOW, trigger_time=END - hour * 3_600_000, type=1).id for hour in (1, 0))

@@ -270,6 +270,22 @@ def test_an_end_is_an_event(
     run(main())
 
 
+def test_each_lists_its_own_flow_alone(trigger: MakeTrigger, ended: Ended, sim: EnosSimulator) -> None:
+    """Else a gateway would be asked the more by each, the more of them there are, where Airflow shares no streams."""
+
+    def lists(flow_id: int) -> int:
+        return sum(f'"expression":"{flow_id}"'.encode() in record.body for record in sim.requests)
+
+    async def main() -> None:
+        async with watching(sim, trigger(FLOW, poll_interval=60)):
+            of_one = lists(FLOW)
+            async with watching(sim, trigger(OTHER, poll_interval=60)):
+                await asyncio.sleep(0.3)
+                assert (lists(FLOW), lists(OTHER)) == (of_one, of_one)
+
+    run(main())
+
+
 def test_only_the_ends_that_are_asked_for(trigger: MakeTrigger, ended: Ended, sim: EnosSimulator) -> None:
     async def main() -> None:
         async with watching(sim, trigger(statuses=["FAIL", "CANCEL"])) as watch:

@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any, TypeVar, overload
 
 from airflow_provider_enos.errors import EnosReplyError
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol import text
 
 D = TypeVar("D")
 
@@ -199,4 +199,4 @@ def snake_case(name: str) -> str:
 
 def shown(value: object) -> str:
     """``value`` for a message: short, and on one line."""
-    return "nothing" if value is None else excerpt(repr(value), 60)
+    return "nothing" if value is None else text.shown(value, 60)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
+from airflow_provider_enos.errors import EnosReplyError
 from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters
+from airflow_provider_enos.protocol.models.flows import Relation
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
+from airflow_provider_enos.protocol.text import excerpt, is_instance_id
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +32,10 @@ class FlowInstanceNode:
     def parse(cls, data: object) -> FlowInstanceNode:
         fields = Fields(data, "task of the graph")
         status = fields.any("status")
+        task_instance_id = fields.text("taskInstId", "")
         return cls(
-            task_instance_id=fields.text("taskInstId", ""),
+            # What is no id is asked for nowhere, and kept nowhere.
+            task_instance_id=task_instance_id if is_instance_id(task_instance_id) else "",
             task_id=fields.number("taskId", None),
             task_name=fields.text("taskName", ""),
             node_id=fields.text("nodeId", ""),
@@ -58,7 +67,8 @@ class FlowInstance:
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = fields.decoded("graph")
         return cls(
-            flow_instance_id=fields.text("instanceId"),
+            # Fit for logs, messages and XCom, where it goes from here.
+            flow_instance_id=excerpt(fields.text("instanceId")),
             status=status_of(fields, "status"),
             flow_id=fields.number("flowId", None),
             flow_name=fields.text("flowName", ""),
@@ -82,6 +92,54 @@ class FlowInstance:
     def working_nodes(self) -> tuple[FlowInstanceNode, ...]:
         """The nodes that are running at this moment."""
         return tuple(node for node in self.nodes if node.status is FlowStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInstanceReference:
+    """Another flow, in the graph of an instance of a flow that depends on it.
+
+    ``status``: None where EnOS says ``NONE``, as it does for one that has no instance yet.
+    """
+
+    flow_id: int | None
+    flow_name: str
+    node_id: str
+    flow_instance_id: str
+    status: FlowStatus | None
+
+    @classmethod
+    def parse(cls, data: object) -> FlowInstanceReference:
+        fields = Fields(data, "flow of the graph")
+        status = fields.any("status")
+        return cls(
+            flow_id=fields.number("flowId", None),
+            flow_name=fields.text("flowName", ""),
+            node_id=fields.text("nodeId", ""),
+            flow_instance_id=fields.text("flowInstId", ""),
+            status=None if status in (None, "", "NONE") else FlowStatus(status),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInstanceGraph:
+    """The same answer of Get Flow Instance, with how its nodes hang together: what it takes to draw it.
+
+    Who waits has no need of this and does not read it, so nothing that is wrong with it can end a wait. Flows and
+    relations of another shape than the documented one are left out.
+    """
+
+    instance: FlowInstance
+    flows: tuple[FlowInstanceReference, ...]
+    relations: tuple[Relation, ...]
+
+    @classmethod
+    def parse(cls, data: object) -> FlowInstanceGraph:
+        graph = Fields(one(data, "flow instance"), "flow instance").decoded("graph")
+        return cls(
+            instance=FlowInstance.parse(data),
+            flows=tuple(_readable(FlowInstanceReference.parse, graph, "flows")),
+            relations=tuple(_readable(Relation.parse, graph, "relations")),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +199,15 @@ class TaskInstance:
             is_timeout=fields.flag("isTimeout"),
             command=fields.text("cmd", ""),
         )
+
+
+def _readable(parse: Callable[[object], T], graph: object, name: str) -> Iterator[T]:
+    try:
+        items = graph_list(graph, name)
+    except EnosReplyError:
+        return
+    for item in items:
+        try:
+            yield parse(item)
+        except EnosReplyError:
+            continue

@@ -1,0 +1,48 @@
+"""The facets that OpenLineage is given. Imported only where Airflow's OpenLineage provider asks for them.
+
+The job facet ``enos_flow`` names the external job, the run facet ``enos_flowInstances`` its runs, and OpenLineage's own
+``externalQuery`` the one run that the task reports, for readers that know nothing of EnOS.
+
+https://openlineage.io/docs/spec/facets/run-facets/external_query
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.openlineage.extractors import OperatorLineage
+from attrs import define
+from openlineage.client.facet_v2 import JobFacet, RunFacet, external_query_run
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.hooks.lineage import External
+
+
+@define
+class EnosFlowJobFacet(JobFacet):
+    """The flow, at which gateway, and the task node that it is started from."""
+
+    flowId: int
+    fromTaskId: int | None = None
+    gateway: str | None = None
+
+
+@define
+class EnosFlowInstancesRunFacet(RunFacet):
+    """The flow instances that this run of the task has started or waited for."""
+
+    flowInstanceIds: list[str]
+    gateway: str
+
+
+def lineage_of(external: External) -> OperatorLineage[Any, Any]:
+    """The facets that say so; none for what is not known. There are no datasets: EnOS does not tell which they are."""
+    job_facets: dict[str, JobFacet] = {}
+    run_facets: dict[str, RunFacet] = {}
+    if external.flow_id is not None:
+        job_facets["enos_flow"] = EnosFlowJobFacet(external.flow_id, external.from_task_id, external.gateway)
+    if external.flow_instance_ids and external.gateway is not None:
+        ids = list(external.flow_instance_ids)
+        run_facets["enos_flowInstances"] = EnosFlowInstancesRunFacet(ids, external.gateway)
+        run_facets["externalQuery"] = external_query_run.ExternalQueryRunFacet(ids[-1], external.gateway)
+    return OperatorLineage(run_facets=run_facets, job_facets=job_facets)

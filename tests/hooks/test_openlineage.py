@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_enos.hooks import openlineage
+from airflow_provider_enos.hooks.lineage import External
+from airflow_provider_enos.simulator import EnosSimulator
+
+DAGS = Path(__file__).resolve().parent / "lineage_dags"
+RUNNER = Path(__file__).resolve().parent.parent / "support" / "run_dag.py"
+GATEWAY = "https://apim.example.com"
+INSTANCE = "3377-20200706062600"
+
+
+def facets(external: External) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Job and run facets as OpenLineage sends them, without what all facets have."""
+    from openlineage.client.serde import Serde
+
+    lineage = openlineage.lineage_of(external)
+    assert not lineage.inputs
+    assert not lineage.outputs
+    job, run = (
+        {name: Serde.to_dict(one) for name, one in found.items()} for found in (lineage.job_facets, lineage.run_facets)
+    )
+    return plain(job), plain(run)
+
+
+def plain(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {key: value for key, value in facet.items() if not key.startswith("_")} for name, facet in found.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("external", "job", "run"),
+    [
+        (External(None), {}, {}),
+        (External(3377), {"enos_flow": {"flowId": 3377}}, {}),
+        (External(3377, 108580), {"enos_flow": {"flowId": 3377, "fromTaskId": 108580}}, {}),
+        (External(3377, gateway=GATEWAY), {"enos_flow": {"flowId": 3377, "gateway": GATEWAY}}, {}),
+        (
+            External(3377, None, ("3377-20200706062500", INSTANCE), GATEWAY),
+            {"enos_flow": {"flowId": 3377, "gateway": GATEWAY}},
+            {
+                "enos_flowInstances": {"flowInstanceIds": ["3377-20200706062500", INSTANCE], "gateway": GATEWAY},
+                "externalQuery": {"externalQueryId": INSTANCE, "source": GATEWAY},
+            },
+        ),
+    ],
+)
+def test_there_is_a_facet_for_what_is_known(external: External, job: dict[str, Any], run: dict[str, Any]) -> None:
+    assert facets(external) == (job, run)
+
+
+def test_they_are_facets_of_the_specification() -> None:
+    """With properties of their own, which it allows: their schema is that of all facets."""
+    lineage = openlineage.lineage_of(External(3377, None, (INSTANCE,), GATEWAY))
+    assert lineage.job_facets["enos_flow"]._schemaURL.endswith("OpenLineage.json#/$defs/JobFacet")
+    assert lineage.run_facets["enos_flowInstances"]._schemaURL.endswith("OpenLineage.json#/$defs/RunFacet")
+    assert lineage.run_facets["externalQuery"]._schemaURL.endswith("#/$defs/ExternalQueryRunFacet")
+
+
+def test_what_airflow_sends(
+    sim: EnosSimulator, migrated_home: Path, tmp_path: Path, make_environment: Callable[[], dict[str, str]]
+) -> None:
+    """A DAG runs through Airflow, and its own provider writes the events: deferred, sensed and failed."""
+    sim.progress = "at_once"
+    shutil.copy(migrated_home / "airflow.db", tmp_path)
+    events = tmp_path / "events"
+    transport = {"type": "file", "log_file_path": str(events), "append": True}
+    process = subprocess.run(
+        [sys.executable, str(RUNNER), str(DAGS / "lineage.py"), "lineage"],
+        env={
+            **make_environment(),
+            "AIRFLOW_HOME": str(tmp_path),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW_CONN_ENOS_DEFAULT": sim.connection_json,
+            "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    printed = process.stdout + process.stderr
+    assert process.returncode == 0, printed
+    (result,) = (json.loads(line) for line in process.stdout.splitlines() if line.startswith('{"state"'))
+    assert result["tasks"] == {
+        "started": "success",
+        "waited": "success",
+        "failed": "failed",
+    }
+    written = events.read_text()
+    told = {(event["job"]["name"], event["eventType"]): event for event in map(json.loads, written.splitlines())}
+    flow = {"flowId": 3377, "fromTaskId": 108580}
+    failed = "4001-20200706062600"
+    assert named(told["lineage.started", "START"]) == {"enos_flow": flow}
+    assert named(told["lineage.started", "COMPLETE"]) == known({**flow, "gateway": sim.url}, INSTANCE)
+    assert named(told["lineage.waited", "START"]) == {"enos_flow": {"flowId": 3377}}
+    assert named(told["lineage.waited", "COMPLETE"]) == known({"flowId": 3377, "gateway": sim.url}, INSTANCE)
+    assert named(told["lineage.failed", "FAIL"]) == known({"flowId": 4001, "gateway": sim.url}, failed)
+    for secret in (sim.secret_key, sim.access_key):
+        assert secret not in written
+
+
+def named(event: dict[str, Any]) -> dict[str, Any]:
+    """What an event says of EnOS."""
+    found = {**event["job"]["facets"], **event["run"]["facets"]}
+    return plain({name: facet for name, facet in found.items() if name.startswith(("enos_", "externalQuery"))})
+
+
+def known(flow: dict[str, Any], flow_instance_id: str) -> dict[str, Any]:
+    gateway = flow["gateway"]
+    return {
+        "enos_flow": flow,
+        "enos_flowInstances": {"flowInstanceIds": [flow_instance_id], "gateway": gateway},
+        "externalQuery": {"externalQueryId": flow_instance_id, "source": gateway},
+    }
