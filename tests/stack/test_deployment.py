@@ -10,7 +10,7 @@ import deployment
 import pytest
 import services
 from cluster import SCHEDULERS, TRIGGERERS, WORKERS
-from deployment import FLOW, Task, judge, plan
+from deployment import FLOW, Kill, Task, judge, plan
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 TASKS = [
@@ -72,6 +72,23 @@ def test_one_of_each_is_killed_while_there_is_work(seed: int) -> None:
     assert all(kill.part in parts for kill, parts in zip(kills, (WORKERS, SCHEDULERS, TRIGGERERS), strict=True))
     assert all(deployment.EARLIEST <= kill.done <= deployment.LATEST for kill in kills)
     assert plan(seed) == kills
+
+
+@pytest.mark.parametrize(
+    ("part", "states", "due"),
+    [
+        ("worker-1", {"running": 1, "queued": 99}, True),
+        ("worker-1", {"queued": 50, "deferred": 50}, False),
+        ("scheduler-2", {"queued": 1, "running": 99}, True),
+        ("scheduler-2", {"running": 50, "deferred": 50}, False),
+        ("triggerer-1", {"deferred": 10, "success": 90}, True),
+        ("triggerer-1", {"deferred": 9, "success": 91}, False),
+    ],
+)
+def test_a_part_is_killed_while_it_has_something_in_hand(part: str, states: dict[str, int], due: bool) -> None:
+    assert Kill(part, done=0.5, away=1).is_due(0.5, states) == due
+    assert not Kill(part, done=0.5, away=1).is_due(0.4, states)
+    assert not Kill(part, done=0.5, away=1, back_at=1.0).is_due(0.5, states)
 
 
 def test_both_of_each_have_their_turn() -> None:
