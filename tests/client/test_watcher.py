@@ -193,7 +193,7 @@ def test_a_flow_that_can_never_be_listed_holds_up_no_other(
 ) -> None:
     """Also as one that has just come, which is looked at before the others."""
     recent, old = past(51, 1), past(51, 100)
-    sim.add_flow(52, name=["what is no text"], tasks={520: "extract"})  # type: ignore[typeddict-item]
+    sim.add_flow(52, name=["what is no text"], tasks={520: "extract"})  # type: ignore[arg-type]
     sim.trigger(52, trigger_time=sim.now_ms() - HOUR, type=1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -203,7 +203,7 @@ def test_a_flow_that_can_never_be_listed_holds_up_no_other(
             nonlocal one
             while True:
                 try:
-                    look = await anext(one)
+                    look: Look = await anext(one)
                 except EnosReplyError:
                     one = looks()
                 else:
