@@ -329,7 +329,7 @@ def no_log(error: EnosError) -> str:
 def _is_telling(node: FlowInstanceNode) -> bool:
     """Whether it is one of those that tell why an instance ended badly."""
     ended_badly = node.status is not None and node.status.outcome in (Outcome.FAILED, Outcome.CANCELLED)
-    return ended_badly or node.status is FlowStatus.RUNNING
+    return ended_badly or (node.status is not None and node.status.working)
 
 
 def _name(node: FlowInstanceNode) -> str:

@@ -36,7 +36,6 @@ _MOST_PLACES = 20_000
 _REACH = 256
 """Characters by which a place in a log is known again."""
 _FAULTS = 3
-_WORKING = (FlowStatus.RUNNING, FlowStatus.RERUN)
 _NO_LOG = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
 
 _CUT = f"(EnOS gives {LOG_LENGTH:,} characters of a log at the most: a part of this one may be missing)"
@@ -181,7 +180,7 @@ class LogStream:
     def _is_due(self, node: FlowInstanceNode) -> bool:
         if not node.task_instance_id or node.status is None or node.status is FlowStatus.SKIP:
             return False
-        if node.status in _WORKING:
+        if node.status.working:
             return self._place_of(node).shown < _LENGTH_A_LOG
         return node.status.ended and not self._place_of(node).is_done
 

@@ -18,7 +18,6 @@ REFRESH, REFRESH_SLOW = 5, 10
 """Seconds until the page asks again: while the instance runs; while there is nothing to see, or a problem."""
 
 _NAME_LENGTH, _ID_LENGTH = 200, 200
-_WORKING = {FlowStatus.RUNNING, FlowStatus.RERUN}
 
 Json = dict[str, Any]
 
@@ -93,7 +92,7 @@ def look_of(status: FlowStatus | None) -> str:
         return str(status.outcome.value)
     if not status.known:
         return "unknown"
-    return "running" if status in _WORKING else "waiting"
+    return "running" if status.working else "waiting"
 
 
 def _nodes(graph: FlowInstanceGraph) -> list[_Node]:

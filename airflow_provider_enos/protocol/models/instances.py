@@ -10,7 +10,7 @@ from airflow_provider_enos.errors import EnosReplyError
 from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters
 from airflow_provider_enos.protocol.models.flows import Relation
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
-from airflow_provider_enos.protocol.text import excerpt, is_instance_id
+from airflow_provider_enos.protocol.text import excerpt
 
 T = TypeVar("T")
 
@@ -32,10 +32,8 @@ class FlowInstanceNode:
     def parse(cls, data: object) -> FlowInstanceNode:
         fields = Fields(data, "task of the graph")
         status = fields.any("status")
-        task_instance_id = fields.text("taskInstId", "")
         return cls(
-            # What is no id is asked for nowhere, and kept nowhere.
-            task_instance_id=task_instance_id if is_instance_id(task_instance_id) else "",
+            task_instance_id=excerpt(fields.text("taskInstId", "")),
             task_id=fields.number("taskId", None),
             task_name=fields.text("taskName", ""),
             node_id=fields.text("nodeId", ""),
@@ -91,7 +89,7 @@ class FlowInstance:
     @property
     def working_nodes(self) -> tuple[FlowInstanceNode, ...]:
         """The nodes that are running at this moment."""
-        return tuple(node for node in self.nodes if node.status is FlowStatus.RUNNING)
+        return tuple(node for node in self.nodes if node.status and node.status.working)
 
 
 @dataclass(frozen=True, slots=True)

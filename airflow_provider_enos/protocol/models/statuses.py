@@ -71,6 +71,11 @@ class FlowStatus(Enum):
         return _OUTCOMES.get(self, Outcome.RUNNING)
 
     @property
+    def working(self) -> bool:
+        """Whether it is being carried out at this moment, for the first time or once more."""
+        return self in (FlowStatus.RUNNING, FlowStatus.RERUN)
+
+    @property
     def ended(self) -> bool:
         """Whether this status is an end."""
         return self.outcome is not Outcome.RUNNING

@@ -84,7 +84,7 @@ def test_nodes_by_outcome() -> None:
     tasks = [{"taskName": str(status), "status": status.name} for status in FlowStatus]
     instance = FlowInstance.parse(but(INSTANCE, graph={"tasks": tasks}))
     assert [node.task_name for node in instance.nodes_with(Outcome.FAILED)] == ["FAIL", "INTERNAL_ERROR", "TIMEOUT"]
-    assert [node.task_name for node in instance.working_nodes] == ["RUNNING"]
+    assert [node.task_name for node in instance.working_nodes] == ["RUNNING", "RERUN"]
 
 
 @pytest.mark.parametrize(
