@@ -38,5 +38,5 @@ class EnosFlowInstanceLink(BaseOperatorLink):
 
 def push_link(task_instance: Any, link: str | None) -> None:
     """Makes ``link`` the one of this task, from a worker. None: there is none."""
-    if link is not None:
-        task_instance.xcom_push(key=LINK_KEY, value=link)
+    # Airflow asks for it when the task ends, and logs an error where nothing has been stored.
+    task_instance.xcom_push(key=LINK_KEY, value=link or "")

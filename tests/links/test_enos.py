@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferr
 from worker import StateStore, TaskInstance, execute
 
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.links.enos import LINK_KEY, EnosFlowInstanceLink, push_link
+from airflow_provider_enos.links.enos import LINK_KEY, EnosFlowInstanceLink
 from airflow_provider_enos.operators.enos import (
     EnosCancelFlowInstanceOperator,
     EnosTriggerFlowFromTaskOperator,
@@ -172,12 +172,10 @@ def test_without_a_console_there_is_none(connection: EnosSimulator) -> None:
         for deferrable in (False, True):
             ti = TaskInstance()
             run(make(deferrable=deferrable), ti)
-            assert LINK_KEY not in ti.xcom
+            assert not ti.xcom[LINK_KEY]
             connection.clear_faults()
             for instance in connection.instances:
                 connection.finish(instance.id, "SUCCESS")
-    push_link(ti, None)
-    assert LINK_KEY not in ti.xcom
 
 
 @pytest.mark.parametrize(

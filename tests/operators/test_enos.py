@@ -19,6 +19,7 @@ from worker import StateStore
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import sync
+from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
     EnosTriggerFlowFromTaskOperator,
@@ -57,8 +58,8 @@ def test_the_id_is_in_xcom_before_the_wait_begins(task: MakeTask, sim: EnosSimul
     one = task()
     one.ti.on_push = lambda key: looks.setdefault(key, sim.count("flowInstances/get"))
     one.run()
-    assert looks == {"flow_instance_id": 0, "return_value": 0}
-    assert one.ti.xcom == {"flow_instance_id": INSTANCE, "return_value": INSTANCE}
+    assert looks == {LINK_KEY: 0, "flow_instance_id": 0, "return_value": 0}
+    assert one.ti.xcom == {LINK_KEY: "", "flow_instance_id": INSTANCE, "return_value": INSTANCE}
 
 
 def test_without_waiting_the_task_ends_once_the_flow_is_started(task: MakeTask, sim: EnosSimulator) -> None:
