@@ -17,13 +17,14 @@ EXAMPLES ?= 5000
 AIRFLOW ?=
 MATRIX_PYTHON ?=
 
-.PHONY: help demo test nightly chaos matrix pins check docs format bench build clean
+.PHONY: help demo test nightly chaos screenshots matrix pins check docs format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
 	@echo "make test    all tests"
 	@echo "make nightly the model-based tests, long and at random (EXAMPLES=5000)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
+	@echo "make screenshots  the pictures in docs/images/, which need a Chromium"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 newest' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint, types and documentation"
@@ -52,6 +53,9 @@ nightly: .venv/installed
 
 chaos: .venv/installed
 	@$(BIN)/python tests/stack/chaos.py --rounds $(ROUNDS) --seed $(SEED)
+
+screenshots: .venv/installed
+	@ENOS_SCREENSHOTS=1 $(BIN)/pytest tests/browser $(PYTEST_OPTIONS)
 
 matrix: .venv/installed
 	@$(BIN)/python scripts/matrix.py $(addprefix --python=,$(MATRIX_PYTHON)) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)

@@ -9,9 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pages import Site
 
 # Before anything imports Airflow, which reads it once.
 _home = tempfile.TemporaryDirectory(prefix="enos-tests-")
@@ -27,13 +30,18 @@ from worker import StateStore  # noqa: E402
 from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
-_WHOLE_AIRFLOW = ("stack", "browser")
-"""Folders of tests that start an Airflow of many processes."""
+_WHOLE_AIRFLOW = (
+    "tests/stack/",
+    "tests/browser/",
+    "tests/plugins/view/test_app.py",
+    "tests/plugins/view/test_record.py",
+)
+"""Tests that start an Airflow of many processes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These come first, for they take the longest."""
-    items.sort(key=lambda item: item.path.parent.name not in _WHOLE_AIRFLOW)
+    items.sort(key=lambda item: not item.nodeid.startswith(_WHOLE_AIRFLOW))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -44,7 +52,7 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
 
     class WholeAirflowsInTurn(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "whole Airflow" if nodeid.split("/")[1] in _WHOLE_AIRFLOW else nodeid
+            return "whole Airflow" if nodeid.startswith(_WHOLE_AIRFLOW) else nodeid
 
     return WholeAirflowsInTurn(config, log)
 
@@ -111,6 +119,21 @@ def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between repetitions of a call, a thousandth of what they are."""
     monkeypatch.setattr(sync, "default_sleep", lambda seconds: time.sleep(seconds / 1000 if seconds > 0.1 else seconds))
+
+
+@pytest.fixture(scope="session")
+def airflow_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One Airflow for all tests that look at its pages."""
+    from airflow.plugins_manager import AirflowPlugin
+
+    if not hasattr(AirflowPlugin, "external_views"):
+        pytest.skip("Airflow before 3.1 has no tabs")
+    from pages import site
+    from view_scene import set_up
+
+    with site(tmp_path_factory.mktemp("site"), Path(__file__).parent / "browser" / "dags") as looked_at:
+        set_up(looked_at)
+        yield looked_at
 
 
 def pytest_unconfigure() -> None:

@@ -88,6 +88,7 @@ class Stack:
 
     parts: tuple[str, ...] = PARTS
     api = "api/v2"
+    base_path = ""
     new_run: Mapping[str, Any] = {"logical_date": None}
     for_good: Mapping[str, Any] = {}
 
@@ -95,7 +96,7 @@ class Stack:
         self, home: Path, dags: Path, connection: str, settings: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}{self.base_path}"
         self._home = home
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
@@ -207,25 +208,25 @@ class Run:
 
     def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
         self._stack = stack
-        self._dag_id = dag_id
+        self.dag_id = dag_id
         self.run_id = run_id
 
     @property
     def _path(self) -> str:
-        return f"dags/{self._dag_id}/dagRuns/{self.run_id}/taskInstances/task"
+        return f"dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/task"
 
     @property
     def task(self) -> dict[str, Any]:
         return dict(self._stack.call("GET", self._path))
 
     def wait_for(self, *states: str, seconds: float = 60) -> dict[str, Any]:
-        until(lambda: self.task["state"] in states, seconds, f"{self._dag_id}: {states}", lambda: self.task["state"])
+        until(lambda: self.task["state"] in states, seconds, f"{self.dag_id}: {states}", lambda: self.task["state"])
         return self.task
 
     def wait_for_run(self, state: str, seconds: float = 60) -> None:
         """Waits for the run itself: Airflow ends it a moment after its last task."""
-        path = f"dags/{self._dag_id}/dagRuns/{self.run_id}"
-        until(lambda: self._stack.call("GET", path)["state"] == state, seconds, f"run of {self._dag_id}: {state}")
+        path = f"dags/{self.dag_id}/dagRuns/{self.run_id}"
+        until(lambda: self._stack.call("GET", path)["state"] == state, seconds, f"run of {self.dag_id}: {state}")
 
     def kill(self, *, supervisor: bool = False) -> None:
         """Ends the running task's process, and the one that supervises it, as a machine that breaks down does."""
@@ -241,7 +242,7 @@ class Run:
     def clear(self) -> None:
         body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self.run_id, "only_failed": False}
         body["reset_dag_runs"] = True  # Airflow 2 leaves the run as it is
-        self._stack.call("POST", f"dags/{self._dag_id}/clearTaskInstances", body)
+        self._stack.call("POST", f"dags/{self.dag_id}/clearTaskInstances", body)
 
     def xcom(self, key: str = "return_value") -> Any:
         return self._stack.call("GET", f"{self._path}/xcomEntries/{key}")["value"]

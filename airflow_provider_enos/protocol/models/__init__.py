@@ -40,8 +40,10 @@ from airflow_provider_enos.protocol.models.flows import (
 )
 from airflow_provider_enos.protocol.models.instances import (
     FlowInstance,
+    FlowInstanceGraph,
     FlowInstanceNode,
     FlowInstancePage,
+    FlowInstanceReference,
     TaskInstance,
 )
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome
@@ -56,8 +58,10 @@ __all__ = [
     "Flow",
     "FlowExport",
     "FlowInstance",
+    "FlowInstanceGraph",
     "FlowInstanceNode",
     "FlowInstancePage",
+    "FlowInstanceReference",
     "FlowLink",
     "FlowNode",
     "FlowPage",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
+from airflow_provider_enos.errors import EnosReplyError
 from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters
+from airflow_provider_enos.protocol.models.flows import Relation
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,54 @@ class FlowInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowInstanceReference:
+    """Another flow, in the graph of an instance of a flow that depends on it.
+
+    ``status``: None where EnOS says ``NONE``, as it does for one that has no instance yet.
+    """
+
+    flow_id: int | None
+    flow_name: str
+    node_id: str
+    flow_instance_id: str
+    status: FlowStatus | None
+
+    @classmethod
+    def parse(cls, data: object) -> FlowInstanceReference:
+        fields = Fields(data, "flow of the graph")
+        status = fields.any("status")
+        return cls(
+            flow_id=fields.number("flowId", None),
+            flow_name=fields.text("flowName", ""),
+            node_id=fields.text("nodeId", ""),
+            flow_instance_id=fields.text("flowInstId", ""),
+            status=None if status in (None, "", "NONE") else FlowStatus(status),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInstanceGraph:
+    """The same answer of Get Flow Instance, with how its nodes hang together: what it takes to draw it.
+
+    Who waits has no need of this and does not read it, so nothing that is wrong with it can end a wait. Flows and
+    relations of another shape than the documented one are left out.
+    """
+
+    instance: FlowInstance
+    flows: tuple[FlowInstanceReference, ...]
+    relations: tuple[Relation, ...]
+
+    @classmethod
+    def parse(cls, data: object) -> FlowInstanceGraph:
+        graph = Fields(one(data, "flow instance"), "flow instance").decoded("graph")
+        return cls(
+            instance=FlowInstance.parse(data),
+            flows=tuple(_readable(FlowInstanceReference.parse, graph, "flows")),
+            relations=tuple(_readable(Relation.parse, graph, "relations")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class FlowInstancePage:
     """One page of List Flow Instances. Whether ``count`` is the total is not documented: do not rely on it."""
 
@@ -141,3 +195,15 @@ class TaskInstance:
             is_timeout=fields.flag("isTimeout"),
             command=fields.text("cmd", ""),
         )
+
+
+def _readable(parse: Callable[[object], T], graph: object, name: str) -> Iterator[T]:
+    try:
+        items = graph_list(graph, name)
+    except EnosReplyError:
+        return
+    for item in items:
+        try:
+            yield parse(item)
+        except EnosReplyError:
+            continue

@@ -1,0 +1,138 @@
+"""Who may see what of a remote run, and under which paths.
+
+    GET /enos/view           the page, an iframe on the page of a task instance
+    GET /enos/static/...     its style and script
+    GET /enos/api/instance   what it draws
+    GET /enos/api/log        the end of one node's log
+
+All but the style and the script are for who may read that task instance by the rules of Airflow's auth manager; logs
+are for who may read its logs. All name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+
+Only for the API server, on Airflow 3.1 and later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.staticfiles import StaticFiles
+
+from airflow_provider_enos.plugins.view import picture
+from airflow_provider_enos.plugins.view.lookups import Lookups, Problem
+from airflow_provider_enos.plugins.view.record import Key, Record, read, settings_of
+
+STATIC = Path(__file__).parent / "static"
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""With every reply. The browser runs nothing but the script of this package, whatever EnOS says."""
+
+_SAID = {
+    401: "You are not signed in to Airflow any more. Sign in, and load this page again.",
+    403: "You may not see this task instance.",
+}
+_PAGE_OF_ERROR = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>EnOS</title>'
+    '<link rel="stylesheet" href="static/view.css"><main><p class="note">{}</p></main></html>'
+)
+_LONGEST_NAME = 1000
+
+Name = Annotated[str, Query(max_length=_LONGEST_NAME)]
+
+
+def key_of(dag_id: Name, run_id: Name, task_id: Name, map_index: str = "-1") -> Key:
+    """The task instance. Airflow leaves the placeholder ``{MAP_INDEX}`` as it is where a task is not mapped."""
+    digits = map_index if map_index.isascii() and map_index.isdigit() and len(map_index) < 10 else "-1"
+    return Key(dag_id, run_id, task_id, int(digits))
+
+
+WantedKey = Annotated[Key, Depends(key_of)]
+MAY_SEE = Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.TASK_INSTANCE))
+MAY_SEE_LOGS = Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.TASK_LOGS))
+
+
+def build() -> FastAPI:
+    """The app, for the event loop that runs."""
+    app = FastAPI(title="EnOS", docs_url=None, redoc_url=None, openapi_url=None)
+    lookups = Lookups(settings_of)
+    page = (STATIC / "view.html").read_text(encoding="utf-8")
+
+    @app.middleware("http")
+    async def with_headers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await go_on(request)
+        response.headers.update(HEADERS)
+        return response
+
+    @app.exception_handler(AnyHTTPException)
+    async def refused(request: Request, error: AnyHTTPException) -> Response:
+        if request.url.path.endswith("/view"):
+            return HTMLResponse(
+                _PAGE_OF_ERROR.format(_SAID.get(error.status_code, "This cannot be shown.")), error.status_code
+            )
+        return JSONResponse({"detail": _SAID.get(error.status_code, error.detail)}, error.status_code)
+
+    @app.get("/view", dependencies=[MAY_SEE])
+    async def view(dag_id: Name) -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/api/instance", dependencies=[MAY_SEE])
+    async def instance(key: WantedKey) -> dict[str, Any]:
+        record = await _record(key)
+        airflow = {"state": record.state or "no status", "try_number": record.try_number}
+        if record.source is None:
+            return {**_nothing(record), "airflow": airflow}
+        seen = await lookups.instance(record.source)
+        drawn = (
+            picture.of_problem(seen)
+            if isinstance(seen, Problem)
+            else await run_in_threadpool(picture.of_instance, seen)
+        )
+        return {**drawn, "airflow": airflow}
+
+    @app.get("/api/log", dependencies=[MAY_SEE, MAY_SEE_LOGS])
+    async def log(key: WantedKey, node: Name) -> dict[str, Any]:
+        record = await _record(key)
+        seen = None if record.source is None else await lookups.instance(record.source)
+        if record.source is None or seen is None or isinstance(seen, Problem):
+            return {"problem": seen.message if isinstance(seen, Problem) else "No flow instance is on record."}
+        named = next((one for one in seen.graph.instance.nodes if node and one.task_instance_id == node), None)
+        if named is None:
+            raise HTTPException(404, "The flow instance of this task instance has no such node.")
+        text = await lookups.log(record.source, named)
+        return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return app
+
+
+async def _record(key: Key) -> Record:
+    record = await run_in_threadpool(read, key)
+    if record is None:
+        raise HTTPException(404, "Airflow has no such task instance.")
+    return record
+
+
+def _nothing(record: Record) -> picture.Json:
+    """Why there is nothing to draw."""
+    if not record.of_enos:
+        return picture.note("This is not an EnOS task, so there is no remote run to show.", refresh=None)
+    if not record.has_connection:
+        return picture.note("Airflow does not have on record any more which connection this task used.", refresh=None)
+    if record.ended:
+        return picture.note("This task has ended without a flow instance of EnOS.", refresh=None)
+    return picture.note("No flow instance is on record for this task instance yet.", refresh=picture.REFRESH)

@@ -1,0 +1,170 @@
+"""What the page draws, as JSON. All texts of EnOS are cleaned here; the page adds them as text, never as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_enos.plugins.view.layout import NODE_HEIGHT, NODE_WIDTH, arrange
+from airflow_provider_enos.plugins.view.lookups import Problem, Seen
+from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
+from airflow_provider_enos.protocol.text import excerpt
+
+MOST_NODES = 1000
+"""How many nodes are drawn."""
+REFRESH, REFRESH_SLOW = 5, 10
+"""Seconds until the page asks again: while the instance runs; while there is nothing to see, or a problem."""
+
+_NAME_LENGTH, _ID_LENGTH = 200, 200
+_WORKING = {FlowStatus.RUNNING, FlowStatus.RERUN}
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """A node of the picture: a task, or another flow that this one depends on."""
+
+    node_id: str
+    name: str
+    status: FlowStatus | None
+    task_instance_id: str = ""
+    flow_instance_id: str = ""
+    is_flow: bool = False
+
+
+def note(message: str, *, refresh: int | None, kind: str = "note") -> Json:
+    """Nothing to draw, and why. ``kind`` is ``note`` or ``problem``."""
+    return {"kind": kind, "message": message, "refresh": refresh}
+
+
+def of_problem(problem: Problem) -> Json:
+    """A problem, which may pass."""
+    return note(problem.message, refresh=max(REFRESH_SLOW, int(problem.fresh)), kind="problem")
+
+
+def of_instance(seen: Seen) -> Json:
+    """A flow instance."""
+    instance = seen.graph.instance
+    every = _nodes(seen.graph)
+    nodes = every[:MOST_NODES]
+    layout = arrange(len(nodes), _edges(nodes, seen.graph))
+    bars = _bars(nodes, seen.runs)
+    return {
+        "kind": "instance",
+        "refresh": None if seen.ended else REFRESH,
+        "id": excerpt(instance.flow_instance_id, _ID_LENGTH),
+        "flow_id": instance.flow_id,
+        "flow_name": excerpt(instance.flow_name, _NAME_LENGTH),
+        "status": str(instance.status),
+        "look": look_of(instance.status),
+        "facts": _facts(instance),
+        "link": seen.link,
+        "left_out": len(every) - len(nodes),
+        "width": round(layout.width),
+        "height": round(layout.height),
+        "node_width": NODE_WIDTH,
+        "node_height": NODE_HEIGHT,
+        "nodes": [
+            {
+                "id": excerpt(node.task_instance_id or node.flow_instance_id or node.node_id, _ID_LENGTH),
+                "name": excerpt(node.name, _NAME_LENGTH) or "(no name)",
+                "is_flow": node.is_flow,
+                "has_log": bool(node.task_instance_id),
+                "status": str(node.status or "none"),
+                "look": look_of(node.status),
+                "x": place[0],
+                "y": place[1],
+                **bars.get(node.task_instance_id, {}),
+            }
+            for node, place in zip(nodes, layout.places, strict=True)
+        ],
+        "edges": [{"d": edge.path, "back": edge.back} for edge in layout.edges],
+    }
+
+
+def look_of(status: FlowStatus | None) -> str:
+    """How a status is shown: its outcome, where it has one, else whether work goes on, waits, or nobody knows."""
+    if status is None:
+        return "waiting"
+    if status.outcome is not Outcome.RUNNING:
+        return str(status.outcome.value)
+    if not status.known:
+        return "unknown"
+    return "running" if status in _WORKING else "waiting"
+
+
+def _nodes(graph: FlowInstanceGraph) -> list[_Node]:
+    flows = [
+        _Node(flow.node_id, flow.flow_name, flow.status, flow_instance_id=flow.flow_instance_id, is_flow=True)
+        for flow in graph.flows
+    ]
+    tasks = [
+        _Node(task.node_id, task.task_name, task.status, task_instance_id=task.task_instance_id)
+        for task in graph.instance.nodes
+    ]
+    return flows + tasks
+
+
+def _edges(nodes: Sequence[_Node], graph: FlowInstanceGraph) -> list[tuple[int, int]]:
+    # Of nodes with the same id the first one counts; where a node has none, nothing leads to it.
+    numbers = {node.node_id: number for number, node in reversed(list(enumerate(nodes))) if node.node_id}
+    return [
+        (numbers[edge.source], numbers[edge.target])
+        for edge in graph.relations
+        if edge.source in numbers and edge.target in numbers
+    ]
+
+
+def _facts(instance: Any) -> list[tuple[str, str]]:
+    named = (
+        ("Trigger time", instance.trigger_time),
+        ("Start", instance.start_time),
+        ("End", instance.end_time),
+        ("Business date", instance.business_date),
+        ("Owner", instance.owner),
+    )
+    return [(name, excerpt(text, 60)) for name, text in named if text]
+
+
+def _bars(nodes: Sequence[_Node], runs: Mapping[str, TaskInstance]) -> dict[str, Json]:
+    """For each node whose start is known: its times, and where its bar begins and ends, from 0 to 1.
+
+    The zone of the times is not documented, so they are only compared with each other. The bar of a node that has not
+    ended reaches to the end.
+    """
+    found = {node.task_instance_id: runs[node.task_instance_id] for node in nodes if node.task_instance_id in runs}
+    starts = {name: _time(run.start_time) for name, run in found.items()}
+    ends = {name: _time(run.end_time) for name, run in found.items()}
+    known = [moment for moment in (*starts.values(), *ends.values()) if moment is not None]
+    if not known:
+        return {}
+    first, last = min(known), max(known)
+    whole = max((last - first).total_seconds(), 1.0)
+    bars: dict[str, Json] = {}
+    for name, run in found.items():
+        start, end = starts[name], ends[name]
+        if start is None:
+            continue
+        reach = 1.0 if end is None else (max(end, start) - first).total_seconds() / whole
+        bars[name] = {
+            "start": excerpt(run.start_time or "", 40),
+            "end": excerpt(run.end_time or "", 40),
+            "seconds": None if end is None else max((end - start).total_seconds(), 0.0),
+            "from": round((start - first).total_seconds() / whole, 4),
+            "to": round(reach, 4),
+            "open": end is None,
+        }
+    return bars
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time as EnOS writes it, with or without a fraction; None where it is something else."""
+    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"):
+        try:
+            return datetime.strptime(text or "", form)
+        except ValueError:
+            continue
+    return None

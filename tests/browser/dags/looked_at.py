@@ -1,0 +1,36 @@
+"""What the tests look at: one DAG for each kind of task instance, each with a task ``task``."""
+
+from __future__ import annotations
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, task
+
+from airflow_provider_enos.operators.enos import EnosTriggerFlowOperator
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+
+FLOWS = {"runs": 8101, "fails": 8102, "hostile": 8103, "ends": 8105}
+
+for name, flow_id in FLOWS.items():
+    with DAG(name, schedule=None):
+        EnosTriggerFlowOperator(task_id="task", flow_id=flow_id, poll_interval=2, deferrable=True)
+
+with DAG("not_of_enos", schedule=None):
+    EmptyOperator(task_id="task")
+
+with DAG("senses", schedule=None):
+    EnosFlowInstanceSensor(
+        task_id="task", flow_instance_id="{{ dag_run.conf['instance'] }}", poke_interval=2, deferrable=True
+    )
+
+with DAG("mapped", schedule=None):
+
+    @task
+    def instances(**context: object) -> list[str]:
+        return context["dag_run"].conf["instances"]  # type: ignore[attr-defined, no-any-return]
+
+    EnosFlowInstanceSensor.partial(task_id="task", poke_interval=2, deferrable=True).expand(
+        flow_instance_id=instances()
+    )
+
+with DAG("waits", schedule=None, is_paused_upon_creation=True):
+    EnosTriggerFlowOperator(task_id="task", flow_id=8104)

@@ -1,0 +1,276 @@
+"""The tab "EnOS" of a task instance, as people and screen readers have it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+from airflow.plugins_manager import AirflowPlugin
+from browser import accessible, chromium, complaints, needs_browser, set_theme, shot, tab
+from view_scene import HOSTILE_NAME, WHY_LOAD_FAILED, half_way
+
+if TYPE_CHECKING:
+    from pages import Site
+    from playwright.sync_api import Browser, Frame, FrameLocator, Page
+    from stack import Run
+
+pytestmark = needs_browser
+
+if not hasattr(AirflowPlugin, "external_views"):
+    pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@contextmanager
+def view(
+    site: Site,
+    browser: Browser,
+    run: Run,
+    *,
+    in_airflow: bool = False,
+    dark: bool = False,
+    width: int = 1440,
+    map_index: int | None = None,
+) -> Iterator[tuple[Page, Page | FrameLocator]]:
+    """The view as a viewer has it, by itself or in Airflow's page; nothing may have been complained of in the end."""
+    with tab(
+        browser, dark=dark, width=width, token=site.stack.tokens["viewer"], url=site.stack.url, seconds=60
+    ) as page:
+        set_theme(page, "dark" if dark else "light")
+        if in_airflow:
+            page.goto(site.stack.page_of(run, "/plugin/enos", map_index))
+            yield page, page.frame_locator("iframe[title=EnOS]")
+        else:
+            named = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": "task", "map_index": "{MAP_INDEX}"}
+            page.goto(f"{site.stack.url}/enos/view?{urlencode(named)}")
+            yield page, page
+        assert complaints(page) == []
+
+
+def document_of(page: Page) -> Frame:
+    """The frame of the view."""
+    return next(one for one in page.frames if "/enos/view" in one.url)
+
+
+def test_the_tab_shows_a_running_instance(airflow_site: Site, browser: Browser) -> None:
+    half_way(airflow_site, "runs", 8101)
+    with tab(browser, token=airflow_site.stack.tokens["viewer"], url=airflow_site.stack.url, seconds=60) as page:
+        page.goto(airflow_site.stack.page_of(airflow_site.run("runs")))
+        page.get_by_role("link", name="EnOS").click()
+        frame = page.frame_locator("iframe[title=EnOS]")
+        frame.get_by_role("heading", name="meter_readings_daily").wait_for()
+        assert frame.locator(".node").count() == 5
+        assert frame.locator(".edge").count() == 5
+        assert frame.locator(".node.succeeded").count() == frame.locator(".node.running").count() == 1
+        shot(page, "view-running")
+        assert complaints(page) == []
+
+
+def test_it_follows_the_instance_to_its_end_and_then_asks_no_more(airflow_site: Site, browser: Browser) -> None:
+    instance = half_way(airflow_site, "ends", 8105)
+    with view(airflow_site, browser, airflow_site.run("ends")) as (page, frame):
+        frame.get_by_text("1 of 5 nodes ended").wait_for()
+        for node in range(5):
+            airflow_site.sim.set_node_status(instance, 81050 + node, "SUCCESS")
+        airflow_site.sim.finish(instance, "SUCCESS")
+        frame.get_by_text("SUCCESS: 5 of 5 nodes ended").wait_for()
+        assert frame.locator(".node.succeeded").count() == 5
+        asked = []
+        page.on("request", lambda request: asked.append(request.url) if "/enos/api/" in request.url else None)
+        page.wait_for_timeout(6000)
+        assert asked == []
+
+
+def test_a_hidden_tab_asks_nothing(airflow_site: Site, browser: Browser) -> None:
+    half_way(airflow_site, "runs", 8101)
+    with view(airflow_site, browser, airflow_site.run("runs")) as (page, frame):
+        frame.get_by_text("1 of 5 nodes ended").wait_for()
+        inside = document_of(page)
+        inside.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true})")
+        inside.evaluate("window.away = true")
+        asked = []
+        page.on("request", lambda request: asked.append(request.url) if "/enos/api/" in request.url else None)
+        page.wait_for_timeout(6000)
+        assert asked == []
+        inside.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(1000)
+        assert len(asked) == 1
+
+
+def test_a_failed_instance_and_its_log(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run, in_airflow=True) as (page, frame):
+        frame.get_by_text("failed: clean").wait_for()
+        frame.locator(".node.failed").click()
+        frame.get_by_role("dialog", name="Log of clean").get_by_text(WHY_LOAD_FAILED).wait_for()
+        shot(page, "view-failed-log")
+        page.keyboard.press("Escape")
+        frame.get_by_role("dialog").wait_for(state="hidden")
+        shot(page, "view-failed")
+
+
+def test_the_log_is_opened_by_keyboard_too(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run) as (page, frame):
+        button = frame.get_by_role("button", name="Log of clean")
+        button.focus()
+        page.keyboard.press("Enter")
+        frame.get_by_role("dialog", name="Log of clean").get_by_text(WHY_LOAD_FAILED).wait_for()
+        page.keyboard.press("Escape")
+        assert button.evaluate("button => document.activeElement === button")
+
+
+def test_a_screen_reader_has_a_table_in_place_of_the_picture(airflow_site: Site, browser: Browser) -> None:
+    half_way(airflow_site, "runs", 8101)
+    for width in (1440, 480):
+        with view(airflow_site, browser, airflow_site.run("runs"), width=width) as (_, frame):
+            table = frame.get_by_role("table", name="Nodes of the flow instance")
+            table.get_by_role("row", name=re.compile("^clean")).wait_for()
+            assert table.get_by_role("columnheader").all_inner_texts()[:2] == ["Node", "Status"]
+            assert table.get_by_role("row").count() == 6
+            said = accessible(frame.locator("body"))
+            # On a narrow screen, where the head of the table is not seen, each cell says its column itself.
+            assert re.search(r'row "ingest \S+ (Status )?SUCCESS', said), said
+            assert re.search(r'row "clean \S+ (Status )?RUNNING', said), said
+            assert 'button "Log of clean"' in said
+            assert "img" not in said
+            assert re.search(r'status: "?RUNNING: 1 of 5 nodes ended', said), said
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 400], ids=["wide", "narrow"])
+def test_all_of_it_can_be_read(airflow_site: Site, browser: Browser, dark: bool, width: int) -> None:
+    """Texts stand out from their ground by 4.5 to 1 (WCAG AA), and nothing but the graph is wider than the screen."""
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run, dark=dark, width=width) as (page, frame):
+        frame.get_by_text("failed: clean").wait_for()
+        root = frame.locator("html")
+        assert root.get_attribute("data-theme") == ("dark" if dark else "light")
+        assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+        assert root.evaluate(CONTRASTS) == []
+        if width < 1000:
+            shot(page, f"view-narrow-{'dark' if dark else 'light'}", full_page=True)
+
+
+CONTRASTS = """root => {
+  const channel = value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const pen = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  // Whatever way a colour is written: as the browser paints it.
+  const parse = text => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = text;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => 0.2126 * channel(r / 255) + 0.7152 * channel(g / 255) + 0.0722 * channel(b / 255);
+  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05) };
+  const ground = element => {
+    for (let one = element; one; one = one.parentElement) {
+      const rect = one.matches('.node') ? one.querySelector('rect') : null;
+      const colour = parse(rect ? getComputedStyle(rect).fill : getComputedStyle(one).backgroundColor);
+      if (colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of root.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.getClientRects().length) continue;
+    const style = getComputedStyle(element);
+    const colour = parse(element instanceof SVGElement ? style.fill : style.color);
+    if (element.matches('title')) continue;
+    const found = ratio(colour, ground(element));
+    if (found < 4.5) poor.push(`${element.textContent}: ${found.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+def test_it_is_as_dark_as_airflow_and_follows_its_switch(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run, dark=True, in_airflow=True) as (page, frame):
+        frame.get_by_text("failed: clean").wait_for()
+        root = frame.locator("html")
+        assert root.get_attribute("data-theme") == "dark"
+        ground = "element => getComputedStyle(element).backgroundColor"
+        around = [page.locator(name).evaluate(ground) for name in ("body", "html")]
+        assert root.evaluate(ground) in around
+        assert root.evaluate(CONTRASTS) == []
+        shot(page, "view-dark")
+        page.evaluate("document.documentElement.classList.replace('dark', 'light')")
+        frame.locator("html[data-theme=light]").wait_for(state="attached")
+
+
+def test_hostile_texts_are_shown_and_not_carried_out(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("hostile")
+    run.wait_for("deferred", seconds=120)
+    (instance,) = airflow_site.sim.instances_of(8103)
+    airflow_site.sim.set_node_status(instance.id, 81031, "SUCCESS")
+    with view(airflow_site, browser, run) as (page, frame):
+        frame.get_by_role("heading", name=HOSTILE_NAME).wait_for()
+        assert frame.locator("main img").count() == 0
+        # The page's own, and none of EnOS.
+        assert frame.locator("script").count() == 1
+        frame.get_by_role("button", name=f"Log of {HOSTILE_NAME}").click()
+        text = frame.locator("#log-text")
+        text.get_by_text("</pre></script>").wait_for()
+        assert "\u202e" not in text.inner_text()
+        page.keyboard.press("Escape")
+        inside = document_of(page)
+        assert "owned" not in (page.title(), inside.title())
+        assert frame.locator("html").evaluate("root => root.scrollWidth <= root.clientWidth")
+
+
+def test_another_task_is_told_calmly(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("not_of_enos")
+    run.wait_for("success", seconds=120)
+    with view(airflow_site, browser, run) as (_, frame):
+        frame.get_by_text("This is not an EnOS task").wait_for()
+        assert frame.locator("svg").is_hidden()
+
+
+def test_a_gateway_that_is_away_and_comes_back(airflow_site: Site, browser: Browser) -> None:
+    half_way(airflow_site, "runs", 8101)
+    with view(airflow_site, browser, airflow_site.run("runs")) as (_, frame):
+        frame.get_by_text("1 of 5 nodes ended").wait_for()
+        airflow_site.sim.fault("dropped", on="flowInstances/get", times=None)
+        frame.get_by_text("EnOS does not answer at the moment.").wait_for()
+        assert frame.locator(".node").count() == 5, "what was seen last stays"
+        airflow_site.sim.clear_faults()
+        frame.get_by_role("button", name="Refresh").first.click()
+        frame.get_by_text("EnOS does not answer at the moment.").wait_for(state="hidden")
+
+
+def test_who_may_not_see_it_is_told_so(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    stack = airflow_site.stack
+    with tab(browser, token=stack.tokens["stranger"], url=stack.url) as page:
+        page.goto(f"{stack.url}/enos/view?dag_id={run.dag_id}&run_id={run.run_id}&task_id=task")
+        page.get_by_text("You may not see this task instance.").wait_for()
+
+
+def test_each_mapped_task_instance_shows_its_own(airflow_site: Site, browser: Browser) -> None:
+    from stack import until
+
+    run = airflow_site.run("mapped")
+    path = f"dags/mapped/dagRuns/{run.run_id}/taskInstances/task/listMapped"
+    until(
+        lambda: "deferred" in [one["state"] for one in airflow_site.stack.call("GET", path)["task_instances"]],
+        120,
+        path,
+    )
+    with view(airflow_site, browser, run, map_index=0, in_airflow=True) as (_, frame):
+        frame.get_by_text(airflow_site.watched).first.wait_for()

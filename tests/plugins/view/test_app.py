@@ -1,0 +1,139 @@
+"""Who may see what, by Airflow's own rules, on a real API server below a path."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from airflow.plugins_manager import AirflowPlugin
+from view_scene import HOSTILE_NAME, WHY_LOAD_FAILED, half_way
+
+if TYPE_CHECKING:
+    from pages import Site
+
+if not hasattr(AirflowPlugin, "external_views"):
+    pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
+
+PATHS = ["view", "api/instance", "api/log"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_without_signing_in_nothing_is_shown(airflow_site: Site, path: str) -> None:
+    answer = airflow_site.ask(path, airflow_site.run("runs"), None, node="1-2")
+    assert answer.status_code == 401
+    assert "not signed in" in answer.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_who_may_not_read_the_task_instance_is_refused(airflow_site: Site, path: str) -> None:
+    answer = airflow_site.ask(path, airflow_site.run("runs"), "stranger", node="1-2")
+    assert answer.status_code == 403
+    assert "may not see" in answer.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_token_that_is_none_is_refused(airflow_site: Site, path: str) -> None:
+    airflow_site.stack.tokens["forged"] = airflow_site.stack.tokens["admin"][:-3] + "abc"
+    assert airflow_site.ask(path, airflow_site.run("runs"), "forged", node="1-2").status_code in (401, 403)
+
+
+def test_a_session_cookie_is_enough_as_an_iframe_has_it(airflow_site: Site) -> None:
+    import requests
+
+    run = airflow_site.run("runs")
+    answer = requests.get(
+        f"{airflow_site.stack.url}/enos/view",
+        {"dag_id": run.dag_id},
+        cookies={"_token": airflow_site.stack.tokens["viewer"]},
+        timeout=30,
+    )
+    assert answer.status_code == 200
+    assert "<main>" in answer.text
+
+
+@pytest.mark.parametrize("path", [*PATHS, "static/view.js", "static/view.css"])
+def test_every_reply_forbids_scripts_of_others_and_frames_elsewhere(airflow_site: Site, path: str) -> None:
+    answer = airflow_site.ask(path, airflow_site.run("fails"), node="1-2")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_page_has_no_script_or_style_in_it_and_no_path_that_starts_at_the_root(airflow_site: Site) -> None:
+    page = airflow_site.ask("view", airflow_site.run("fails")).text
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bon[a-z]+=|style=", page)
+    assert not re.search(r'(src|href)="/', page)
+
+
+def test_who_may_read_sees_the_instance(airflow_site: Site) -> None:
+    instance = half_way(airflow_site, "runs", 8101)
+    answer = airflow_site.ask("api/instance", airflow_site.run("runs"))
+    assert answer.status_code == 200
+    seen = answer.json()
+    assert (seen["kind"], seen["id"], seen["flow_name"]) == ("instance", instance, "meter_readings_daily")
+    assert seen["airflow"] == {"state": "deferred", "try_number": 1}
+    assert len(seen["edges"]) == 5
+
+
+def test_no_secret_reaches_the_browser(airflow_site: Site) -> None:
+    sim = airflow_site.sim
+    for dag_id in ("fails", "not_of_enos"):
+        text = airflow_site.ask("api/instance", airflow_site.run(dag_id), "admin").text
+        for secret in (sim.access_key, sim.secret_key, sim.url, *airflow_site.stack.tokens.values()):
+            assert secret not in text
+
+
+def test_the_log_of_a_node(airflow_site: Site) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    seen = airflow_site.ask("api/instance", run).json()
+    assert (seen["status"], seen["refresh"]) == ("FAIL", None)
+    (failed,) = [node for node in seen["nodes"] if node["look"] == "failed"]
+    answer = airflow_site.ask("api/log", run, node=failed["id"])
+    assert WHY_LOAD_FAILED in answer.json()["log"]
+
+
+@pytest.mark.parametrize("node", ["", "x", "other"])
+def test_logs_of_other_instances_are_not_given(airflow_site: Site, node: str) -> None:
+    """Also not those that the connection could read: only nodes of the instance that is on record."""
+    asked = airflow_site.sim.count("taskInstances/getLog")
+    if node == "other":
+        node = f"81040-{airflow_site.watched.partition('-')[2]}"
+    run = airflow_site.run("runs")
+    run.wait_for("deferred", seconds=120)
+    answer = airflow_site.ask("api/log", run, "admin", node=node)
+    assert answer.status_code == 404
+    assert airflow_site.sim.count("taskInstances/getLog") == asked
+
+
+def test_hostile_names_come_as_data(airflow_site: Site) -> None:
+    run = airflow_site.run("hostile")
+    run.wait_for("deferred", seconds=120)
+    answer = airflow_site.ask("api/instance", run)
+    assert answer.headers["Content-Type"] == "application/json"
+    seen = answer.json()
+    assert seen["flow_name"] == HOSTILE_NAME
+    assert all(node["name"].isprintable() and len(node["name"]) <= 200 for node in seen["nodes"])
+
+
+@pytest.mark.parametrize("parameters", [{"run_id": "nowhere"}, {"task_id": "nothing"}, {"map_index": "7"}])
+def test_a_task_instance_that_airflow_does_not_have(airflow_site: Site, parameters: dict[str, str]) -> None:
+    assert airflow_site.ask("api/instance", airflow_site.run("runs"), **parameters).status_code == 404
+
+
+def test_a_dag_that_airflow_does_not_have(airflow_site: Site) -> None:
+    assert airflow_site.ask("api/instance", airflow_site.run("runs"), dag_id="~").status_code in (403, 404)
+    assert airflow_site.ask("api/instance", airflow_site.run("runs"), dag_id="x" * 2000).status_code == 422
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_it_changes_nothing(airflow_site: Site, method: str) -> None:
+    import requests
+
+    headers = {"Authorization": f"Bearer {airflow_site.stack.tokens['admin']}"}
+    address = f"{airflow_site.stack.url}/enos/api/instance?dag_id=runs"
+    assert requests.request(method, address, headers=headers, timeout=30).status_code == 405

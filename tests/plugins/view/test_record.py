@@ -1,0 +1,102 @@
+"""Which flow instance a task instance is about: what Airflow has on record, and nothing that a browser says."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.plugins_manager import AirflowPlugin
+from view_scene import half_way
+
+if TYPE_CHECKING:
+    from pages import Site
+
+if not hasattr(AirflowPlugin, "external_views"):
+    pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
+
+
+def shown(site: Site, dag_id: str, **more: str) -> dict[str, Any]:
+    answer = site.ask("api/instance", site.run(dag_id), **more)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def change(site: Site, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(site.stack.database, timeout=30)) as database, database:
+        database.execute(statement, values)
+
+
+def test_of_an_operator_it_is_the_instance_that_it_started(airflow_site: Site) -> None:
+    assert shown(airflow_site, "runs")["id"] == half_way(airflow_site, "runs", 8101)
+
+
+def test_of_a_sensor_it_is_the_one_that_it_waits_for(airflow_site: Site) -> None:
+    airflow_site.run("senses").wait_for("deferred", seconds=120)
+    assert shown(airflow_site, "senses")["id"] == airflow_site.watched
+
+
+def test_each_mapped_task_instance_has_its_own(airflow_site: Site) -> None:
+    from stack import until
+
+    path = f"dags/mapped/dagRuns/{airflow_site.run('mapped').run_id}/taskInstances/task/listMapped"
+
+    def states() -> list[str]:
+        return [one["state"] for one in airflow_site.stack.call("GET", path)["task_instances"]]
+
+    until(lambda: "deferred" in states() and len(states()) == 2, 120, "mapped tasks", states)
+    assert shown(airflow_site, "mapped", map_index="0")["id"] == airflow_site.watched
+    other = shown(airflow_site, "mapped", map_index="1")
+    assert (other["kind"], other["message"]) == ("problem", "EnOS has nothing by this id, or not yet.")
+
+
+def test_what_the_browser_says_of_instances_does_not_count(airflow_site: Site) -> None:
+    instance = half_way(airflow_site, "runs", 8101)
+    asked = {"flow_instance_id": airflow_site.watched, "enos_conn_id": "another", "id": airflow_site.watched}
+    assert shown(airflow_site, "runs", **asked)["id"] == instance
+
+
+def test_another_task_is_not_of_enos(airflow_site: Site) -> None:
+    answer = shown(airflow_site, "not_of_enos")
+    assert (answer["kind"], answer["refresh"]) == ("note", None)
+    assert "not an EnOS task" in answer["message"]
+
+
+def test_a_task_that_has_not_begun(airflow_site: Site) -> None:
+    answer = shown(airflow_site, "waits")
+    assert "is on record" in answer["message"]
+    assert answer["refresh"]
+
+
+def test_without_rendered_arguments_those_of_the_dag_count(airflow_site: Site) -> None:
+    """Airflow drops the rendered ones of a task after 30 runs."""
+    airflow_site.run("fails").wait_for("failed", seconds=120)
+    before = shown(airflow_site, "fails")["id"]
+    change(airflow_site, "DELETE FROM rendered_task_instance_fields WHERE dag_id = 'fails'")
+    assert shown(airflow_site, "fails")["id"] == before
+
+
+@pytest.mark.parametrize(
+    "value", [json.dumps("no id"), json.dumps({"id": "8104-1"}), json.dumps("../x-1"), json.dumps(None)]
+)
+def test_an_xcom_that_is_no_id_is_none(airflow_site: Site, value: str) -> None:
+    run = airflow_site.run("hostile")
+    run.wait_for("deferred", seconds=120)
+    where = "dag_id = 'hostile' AND key IN ('flow_instance_id', 'return_value')"
+    with closing(sqlite3.connect(airflow_site.stack.database, timeout=30)) as database:
+        (before,) = database.execute(f"SELECT DISTINCT value FROM xcom WHERE {where}").fetchone()
+    try:
+        change(airflow_site, f"UPDATE xcom SET value = ? WHERE {where}", value)
+        assert shown(airflow_site, "hostile")["kind"] == "note"
+    finally:
+        change(airflow_site, f"UPDATE xcom SET value = ? WHERE {where}", before)
+
+
+def test_the_connection_may_be_a_template_that_is_not_known_any_more(airflow_site: Site) -> None:
+    run = airflow_site.run("senses")
+    run.wait_for("deferred", seconds=120)
+    change(airflow_site, "DELETE FROM rendered_task_instance_fields WHERE dag_id = 'senses'")
+    # The id was a template of which nothing is left.
+    assert "is on record" in shown(airflow_site, "senses")["message"]

@@ -1,0 +1,74 @@
+"""What there is to look at: flows, and one task instance in each state that the view has a word for."""
+
+from __future__ import annotations
+
+from pages import Site
+
+HOSTILE_NAME = "<script>document.title='owned'</script>"
+HOSTILE_NAMES = {
+    81031: HOSTILE_NAME,
+    81032: '"><img src=x onerror="document.title=\'owned\'">',
+    81033: "invoice\u202efdp.exe",
+    81034: "long " * 200,
+    81035: "日本語 🙂 \ud800",
+}
+HOSTILE_LOG = (
+    "</pre></script><script>document.title='owned'</script>\n<img src=x onerror=alert(1)>\n\x1b[31mred\u202e\n"
+)
+WHY_LOAD_FAILED = "ERROR load: dw.meter_readings has no column 'reactive_power'"
+READINGS = {
+    "name": "meter_readings_daily",
+    "relations": [(0, 1), (1, 2), (1, 3), (2, 4), (3, 4)],
+    "names": ("ingest", "clean", "aggregate", "validate", "publish"),
+}
+
+
+def set_up(site: Site) -> None:
+    """Adds the flows, and starts a run of each DAG."""
+    sim = site.sim
+    _add_readings(site, 8101, "meter_readings_daily", progress="manual", logs={81010: "read 1812 rows\ndone"})
+    _add_readings(
+        site,
+        8102,
+        "fails_at_clean",
+        progress="at_once",
+        ends_as="FAIL",
+        failing_task=81021,
+        logs={81021: WHY_LOAD_FAILED},
+    )
+    sim.add_flow(
+        8103,
+        name=HOSTILE_NAME,
+        tasks=HOSTILE_NAMES,
+        relations=[(81031, 81032), (81032, 81033), (81031, 81034)],
+        progress="manual",
+        logs={81031: HOSTILE_LOG},
+    )
+    _add_readings(site, 8104, "watched_by_sensors", progress="manual")
+    _add_readings(site, 8105, "comes_to_an_end", progress="manual")
+    site.watched = sim.trigger(8104).id
+    for dag_id in ("runs", "fails", "hostile", "ends", "not_of_enos"):
+        site.run(dag_id)
+    site.run("senses", {"instance": site.watched})
+    site.run("mapped", {"instances": [site.watched, "8104-20200101000000"]})
+    site.run("waits")
+
+
+def _add_readings(site: Site, flow_id: int, name: str, **more: object) -> None:
+    first = flow_id * 10
+    site.sim.add_flow(
+        flow_id,
+        name=name,
+        tasks={first + number: task for number, task in enumerate(READINGS["names"])},
+        relations=[(first + a, first + b) for a, b in READINGS["relations"]],
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def half_way(site: Site, dag_id: str, flow_id: int) -> str:
+    """The running instance of this DAG, once it is there: its first node has ended, its second one runs."""
+    site.run(dag_id).wait_for("deferred", seconds=120)
+    (instance,) = site.sim.instances_of(flow_id)
+    site.sim.set_node_status(instance.id, flow_id * 10, "SUCCESS")
+    site.sim.set_node_status(instance.id, flow_id * 10 + 1, "RUNNING")
+    return instance.id
