@@ -36,7 +36,7 @@ _WHOLE_AIRFLOW = (
     "tests/plugins/view/test_app.py",
     "tests/plugins/view/test_record.py",
 )
-"""Tests that start an Airflow of many processes."""
+"""The tests that start an Airflow of many processes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,6 +28,7 @@ class Pages(Stack):
         passwords = home / "passwords.json"
         passwords.write_text(json.dumps(dict.fromkeys(USERS, PASSWORD)))
         settings = {
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),

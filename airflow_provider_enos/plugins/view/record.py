@@ -4,7 +4,8 @@ The record is the only place where the view takes an EnOS identifier from. The f
 
 - the XCom ``flow_instance_id``, which the operators push before they wait;
 - the rendered argument of that name, which sensors and the operators for one instance have;
-- the XCom ``return_value``, for a sensor whose rendered arguments Airflow has dropped (it keeps those of 30 runs).
+- the XCom ``return_value``, for a sensor whose rendered arguments Airflow has dropped (it keeps those of 30 runs), and
+  for one that has waited for a window of instances, of which the last one is shown.
 
 The connection and the tenant are rendered arguments, else the ones in the DAG, as long as these are no templates. A
 task whose template fields do not include ``enos_conn_id`` is not one of EnOS.
@@ -120,11 +121,10 @@ def _known(value: object) -> str | None:
 
 
 def _flow_instance_id(key: Key, arguments: Mapping[str, str | None], session: Session) -> str | None:
-    for text in (
-        _xcom(key, "flow_instance_id", session),
-        arguments.get("flow_instance_id"),
-        _xcom(key, "return_value", session),
-    ):
+    returned = _xcom(key, "return_value", session)
+    # The instances that a window had in it, the last one last, which is the one that the task's link leads to.
+    last = returned[-1] if isinstance(returned, list) and returned else returned
+    for text in (_xcom(key, "flow_instance_id", session), arguments.get("flow_instance_id"), last):
         if isinstance(text, str) and "-" in text and is_instance_id(text):
             return text
     return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,20 +79,32 @@ def test_without_rendered_arguments_those_of_the_dag_count(airflow_site: Site) -
     assert shown(airflow_site, "fails")["id"] == before
 
 
-@pytest.mark.parametrize(
-    "value", [json.dumps("no id"), json.dumps({"id": "8104-1"}), json.dumps("../x-1"), json.dumps(None)]
-)
-def test_an_xcom_that_is_no_id_is_none(airflow_site: Site, value: str) -> None:
-    run = airflow_site.run("hostile")
-    run.wait_for("deferred", seconds=120)
-    where = "dag_id = 'hostile' AND key IN ('flow_instance_id', 'return_value')"
-    with closing(sqlite3.connect(airflow_site.stack.database, timeout=30)) as database:
-        (before,) = database.execute(f"SELECT DISTINCT value FROM xcom WHERE {where}").fetchone()
+@contextmanager
+def xcoms_of_hostile(site: Site, **values: object) -> Iterator[None]:
+    """Other XComs than those that the task of this DAG has pushed, for a while."""
+    site.run("hostile").wait_for("deferred", seconds=120)
+    statement = "UPDATE xcom SET value = ? WHERE dag_id = 'hostile' AND key = ?"
+    with closing(sqlite3.connect(site.stack.database, timeout=30)) as database:
+        before = database.execute("SELECT value, key FROM xcom WHERE dag_id = 'hostile'").fetchall()
+    assert {key for _, key in before} >= set(values)
     try:
-        change(airflow_site, f"UPDATE xcom SET value = ? WHERE {where}", value)
-        assert shown(airflow_site, "hostile")["kind"] == "note"
+        for key, value in values.items():
+            change(site, statement, json.dumps(value), key)
+        yield
     finally:
-        change(airflow_site, f"UPDATE xcom SET value = ? WHERE {where}", before)
+        for value, key in before:
+            change(site, statement, value, key)
+
+
+@pytest.mark.parametrize("value", ["no id", {"id": "8104-1"}, "../x-1", None, [], [1], ["8104-1", None], "8104 -1"])
+def test_an_xcom_that_is_no_id_is_none(airflow_site: Site, value: object) -> None:
+    with xcoms_of_hostile(airflow_site, flow_instance_id=value, return_value=value):
+        assert shown(airflow_site, "hostile")["kind"] == "note"
+
+
+def test_of_the_instances_of_a_window_it_is_the_last_one(airflow_site: Site) -> None:
+    with xcoms_of_hostile(airflow_site, flow_instance_id=None, return_value=["8104-1", airflow_site.watched]):
+        assert shown(airflow_site, "hostile")["id"] == airflow_site.watched
 
 
 def test_the_connection_may_be_a_template_that_is_not_known_any_more(airflow_site: Site) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from enos_documents import GRAPH, INSTANCE, TASK, but, snake
 
 from airflow_provider_enos.errors import EnosReplyError
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome, TaskInstance
+from airflow_provider_enos.protocol.models import (
+    FlowInstance,
+    FlowInstanceGraph,
+    FlowInstancePage,
+    FlowStatus,
+    Outcome,
+    TaskInstance,
+)
 
 
 def test_flow_instance_as_documented() -> None:
@@ -173,3 +181,43 @@ def test_task_instance() -> None:
     assert (task.is_timeout, task.command) == (False, "echo")
     assert TaskInstance.parse([snake(TASK)]) == task
     assert TaskInstance.parse(but(TASK, isTimeout=True)).is_timeout
+
+
+UPSTREAM = {
+    "flowId": 99,
+    "flowName": "before",
+    "nodeId": "f_99",
+    "isVirtual": False,
+    "flowInstId": "",
+    "status": "NONE",
+}
+EDGE = {"cycleGap": "D0", "source": "f_99", "target": "t_104890", "rerun": False}
+
+
+def graph_of(**changes: Any) -> FlowInstanceGraph:
+    return FlowInstanceGraph.parse(but(INSTANCE, graph=json.dumps({**GRAPH, **changes})))
+
+
+@pytest.mark.parametrize("write", [dict, snake], ids=["camelCase", "snake_case"])
+def test_how_the_nodes_of_an_instance_hang_together(write: Callable[[Any], Any]) -> None:
+    graph = graph_of(flows=[write(UPSTREAM)], relations=[write(EDGE)])
+    assert graph.instance == FlowInstance.parse(INSTANCE)
+    assert [(edge.source, edge.target) for edge in graph.relations] == [("f_99", "t_104890")]
+    (flow,) = graph.flows
+    assert (flow.flow_id, flow.flow_name, flow.node_id, flow.status) == (99, "before", "f_99", None)
+
+
+def test_the_status_of_a_flow_that_another_depends_on() -> None:
+    (flow,) = graph_of(flows=[{**UPSTREAM, "flowInstId": "99-1", "status": "SUCCESS"}]).flows
+    assert (flow.flow_instance_id, flow.status) == ("99-1", FlowStatus.SUCCESS)
+
+
+@pytest.mark.parametrize("broken", [7, "x", {}, {"source": []}, [1], [None], [{"source": {}}], None])
+def test_relations_and_flows_of_another_shape_do_not_hide_the_instance(broken: Any) -> None:
+    graph = graph_of(flows=broken, relations=broken)
+    assert graph.instance == FlowInstance.parse(INSTANCE)
+
+
+def test_what_can_be_read_of_relations_is_kept() -> None:
+    graph = graph_of(relations=[EDGE, 7, {**EDGE, "source": []}, EDGE])
+    assert len(graph.relations) == 2

@@ -216,6 +216,7 @@ function update_row(row, node) {
   fill(taken, node.seconds === undefined || node.seconds === null ? "" : duration(node.seconds));
   const bar = span.querySelector("i");
   bar.hidden = node.from === undefined;
+  span.classList.toggle("empty", bar.hidden);
   bar.className = `${node.look}${node.open ? " open" : ""}`;
   if (node.from !== undefined) {
     bar.style.left = `${Math.min(node.from, 0.99) * 100}%`;
