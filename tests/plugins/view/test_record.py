@@ -31,7 +31,8 @@ def change(site: Site, statement: str, *values: object) -> None:
 
 
 def test_of_an_operator_it_is_the_instance_that_it_started(airflow_site: Site) -> None:
-    assert shown(airflow_site, "runs")["id"] == half_way(airflow_site, "runs", 8101)
+    instance = half_way(airflow_site, "runs", 8101)
+    assert shown(airflow_site, "runs")["id"] == instance
 
 
 def test_of_a_sensor_it_is_the_one_that_it_waits_for(airflow_site: Site) -> None:
