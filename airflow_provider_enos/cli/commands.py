@@ -10,7 +10,6 @@ from typing import Any
 from airflow_provider_enos.cli.following import LOG_LENGTH, follow_log
 from airflow_provider_enos.cli.running import FAILED, SKIPPED, Failure, UsageError, command, program
 from airflow_provider_enos.cli.terminal import Terminal
-from airflow_provider_enos.client.checking import Step
 from airflow_provider_enos.errors import (
     EnosApiError,
     EnosFlowTimeoutError,
