@@ -18,7 +18,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "verify": {
         "label": "TLS verification",
         "description": "true (default), false, or the path of a CA file",
-        "schema": {"type": ["string", "null"]},
+        "schema": {"type": ["string", "null"], "examples": ["true", "false"]},
     },
     "timeout": {
         "label": "Timeout",
@@ -28,7 +28,8 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "allow_http": {
         "label": "Allow plain http",
         "description": "Only for gateways without TLS, such as EnOS Edge",
-        "schema": {"type": "boolean", "default": False},
+        # Without null, Airflow marks it as one to be filled in.
+        "schema": {"type": ["boolean", "null"], "default": False},
     },
     "console_url": {
         "label": "Console link",
@@ -51,6 +52,8 @@ FIELD_BEHAVIOUR: dict[str, Any] = {
         "host": "apim.example.com (EnOS > Help > Environment Information > API Gateway)",
         "schema": "https",
         "port": "443",
+        "login": "of an application (EnOS > Application Registration)",
+        "password": "of the same application",
     },
 }
 """How the form shows the fields that every connection has."""

@@ -10,7 +10,6 @@ from typing import Any
 from airflow_provider_enos.cli.following import LOG_LENGTH, check_may_run, follow_log
 from airflow_provider_enos.cli.running import FAILED, SKIPPED, Failure, UsageError, command, next_command
 from airflow_provider_enos.cli.terminal import Terminal
-from airflow_provider_enos.client.checking import Step
 from airflow_provider_enos.errors import (
     EnosApiError,
     EnosFlowTimeoutError,
@@ -69,7 +68,7 @@ def check(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
     if terminal.as_json:
         terminal.json({"conn_id": hook.enos_conn_id, "works": works, "steps": [asdict(step) for step in steps]})
     else:
-        rows = [(step.name, step.state, _what(step)) for step in steps]
+        rows = [(step.name, step.state, step.sentence) for step in steps]
         terminal.table(("step", "status", "what"), rows, styles=_STYLES)
     return 0 if works else FAILED
 
@@ -225,10 +224,6 @@ def _before(flow: Flow, node_id: str) -> str:
     """What a node waits for, by name where it has one: task nodes, and other flows."""
     names = {node.node_id: str(node) for node in flow.nodes} | {other.node_id: str(other) for other in flow.flows}
     return ", ".join(names.get(edge.source, edge.source) for edge in flow.relations if edge.target == node_id)
-
-
-def _what(step: Step) -> str:
-    return f"{step.said.rstrip('.')}. {step.to_do}" if step.to_do else step.said
 
 
 def _started(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> str:

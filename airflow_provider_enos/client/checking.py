@@ -38,16 +38,22 @@ class Step:
     said: str
     to_do: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """What was found, and what to do about it."""
+        return f"{self.said.rstrip('.')}. {self.to_do}" if self.to_do else self.said
+
 
 def failed(name: str, error: EnosError) -> Step:
     """The step that ``error`` ends the check with."""
     if isinstance(error, EnosConfigError):
         return Step(name, "failed", f"The connection cannot work. {error}")
     if isinstance(error, EnosTransportError) and error.tls:
-        to_do = "Where the gateway's certificate is of your own authority, put the path of its CA file into verify."
-        if "WRONG_VERSION_NUMBER" in str(error):
-            # As OpenSSL says of an answer that is not TLS.
-            to_do = "Check the port, and whether the gateway takes https there: if it is a plain http one, set schema."
+        to_do = (
+            "If the gateway's certificate is of your own authority, put the path of its CA file into verify."
+            if "CERTIFICATE_VERIFY_FAILED" in str(error)
+            else "Check host and port, and that the gateway speaks TLS there; else schema is http."
+        )
         return Step(name, "failed", f"TLS is refused. {error}", to_do)
     if isinstance(error, EnosTransportError):
         to_do = "Check host and port, and whether a proxy or a firewall stands between this machine and the gateway."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -83,7 +84,7 @@ class EnosHook(BaseHook):
         widgets: dict[str, Any] = {}
         for name, field in CONNECTION_FIELDS.items():
             label, description = field["label"], field["description"]
-            if field["schema"]["type"] == "boolean":
+            if "boolean" in field["schema"]["type"]:
                 widgets[name] = BooleanField(label, description=description)
             else:
                 widgets[name] = StringField(label, description=description, widget=BS3TextFieldWidget())
@@ -364,10 +365,19 @@ class EnosHook(BaseHook):
         """Whether the connection works, and in a sentence what is wrong with it if not."""
         steps = list(self.check_connection())
         if steps[-1].state == "failed":
-            return False, steps[-1].said
+            found = steps[-1].sentence
+            return False, f"{found.rstrip('.')}.{_in_the_form(found)}"
         settings = self.settings
         said = f"Connected to {settings.base_url} as user {settings.user_id} of organisation {settings.org_id}."
         return True, " ".join([said, *(step.said for step in steps if step.state == "note")])
+
+
+def _in_the_form(said: str) -> str:
+    """What the form calls the fields that ``said`` names; people who test a connection have filled it in."""
+    labels = FIELD_BEHAVIOUR["relabeling"] | {name: field["label"] for name, field in CONNECTION_FIELDS.items()}
+    words = set(re.findall(r"\w+", said))
+    named = [f'{name} is "{label}"' for name, label in labels.items() if name in words and label.lower() != name]
+    return f" In the form, {', '.join(named)}." if named else ""
 
 
 def _milliseconds(value: Any, field: str) -> int:

@@ -19,6 +19,15 @@ USERS = {"admin": "admin", "viewer": "viewer", "stranger": ""}
 """Each with a role; the last one has none, so may see nothing."""
 
 
+CONSOLE = "https://console.example/flows/{flow_id}?id={flow_instance_id}"
+
+
+def with_console(connection: str) -> str:
+    """The same connection, with a link to the console."""
+    fields = json.loads(connection)
+    return json.dumps(fields | {"extra": fields["extra"] | {"console_url": CONSOLE}})
+
+
 class Pages(Stack):
     """Airflow below ``/some/airflow``, with a token for each of the users."""
 
@@ -28,10 +37,12 @@ class Pages(Stack):
         passwords = home / "passwords.json"
         passwords.write_text(json.dumps(dict.fromkeys(USERS, PASSWORD)))
         settings = {
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         }
+        settings["AIRFLOW_CONN_ENOS_CONSOLE"] = with_console(connection)
         super().__init__(home, dags, connection, settings)
         self.tokens: dict[str, str] = {}
 
@@ -46,7 +57,7 @@ class Pages(Stack):
     def page_of(self, run: Run, tab: str = "", map_index: int | None = None) -> str:
         """The address of a task instance's page in Airflow, or of a tab on it."""
         mapped = "" if map_index is None else f"/mapped/{map_index}"
-        return f"{self.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/task{mapped}{tab}"
+        return f"{self.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/{run.task_id}{mapped}{tab}"
 
 
 @dataclass

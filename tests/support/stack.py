@@ -246,16 +246,21 @@ class Stack:
 
 
 class Run:
-    """One run of a DAG that has one task, ``task``."""
+    """One run of a DAG, and a task of it; most have only one, ``task``."""
 
-    def __init__(self, stack: Stack, dag_id: str, run_id: str) -> None:
+    def __init__(self, stack: Stack, dag_id: str, run_id: str, task_id: str = "task") -> None:
         self._stack = stack
         self.dag_id = dag_id
         self.run_id = run_id
+        self.task_id = task_id
+
+    def of_task(self, task_id: str) -> Run:
+        """The same run, and another task of it."""
+        return Run(self._stack, self.dag_id, self.run_id, task_id)
 
     @property
     def _path(self) -> str:
-        return f"dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/task"
+        return f"dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{self.task_id}"
 
     @property
     def task(self) -> dict[str, Any]:
@@ -282,7 +287,7 @@ class Run:
         self._stack.call("PATCH", self._path, {"new_state": "failed", **self._stack.for_good})
 
     def clear(self) -> None:
-        body = {"dry_run": False, "task_ids": ["task"], "dag_run_id": self.run_id, "only_failed": False}
+        body = {"dry_run": False, "task_ids": [self.task_id], "dag_run_id": self.run_id, "only_failed": False}
         body["reset_dag_runs"] = True  # Airflow 2 leaves the run as it is
         self._stack.call("POST", f"dags/{self.dag_id}/clearTaskInstances", body)
 

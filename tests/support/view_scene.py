@@ -46,8 +46,11 @@ def set_up(site: Site) -> None:
     )
     _add_readings(site, 8104, "watched_by_sensors", progress="manual")
     _add_readings(site, 8105, "comes_to_an_end", progress="manual")
+    for flow_id in (8106, 8107):
+        logs = {flow_id * 10 + 1: "read 1812 rows\ndropped 3 that came twice\nwrote 1809 rows\n"}
+        _add_readings(site, flow_id, "meter_readings_daily", progress="manual", logs=logs)
     site.watched = sim.trigger(8104).id
-    for dag_id in ("runs", "fails", "hostile", "ends", "not_of_enos"):
+    for dag_id in ("runs", "fails", "hostile", "ends", "not_of_enos", "meter_readings", "meter_readings_in_worker"):
         site.run(dag_id)
     site.run("senses", {"instance": site.watched})
     site.run("mapped", {"instances": [site.watched, "8104-20200101000000"]})
