@@ -52,7 +52,7 @@ def failed(name: str, error: EnosError) -> Step:
         to_do = (
             "If the gateway's certificate is of your own authority, put the path of its CA file into verify."
             if "CERTIFICATE_VERIFY_FAILED" in str(error)
-            else "Check host and port, and that the gateway speaks TLS there; else schema is http."
+            else "Check host and port, and that the gateway speaks TLS there; if it is a plain http one, set schema."
         )
         return Step(name, "failed", f"TLS is refused. {error}", to_do)
     if isinstance(error, EnosTransportError):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -193,7 +194,8 @@ def test_a_flow_that_can_never_be_listed_holds_up_no_other(
 ) -> None:
     """Also as one that has just come, which is looked at before the others."""
     recent, old = past(51, 1), past(51, 100)
-    sim.add_flow(52, name=["what is no text"], tasks={520: "extract"})  # type: ignore[arg-type]
+    flow = sim.add_flow(52, tasks={520: "extract"})
+    sim._world.add_flows([replace(flow, name=["what is no text"])])  # type: ignore[arg-type]
     sim.trigger(52, trigger_time=sim.now_ms() - HOUR, type=1)
 
     async def work(watched: Watched, looks: Any) -> None:
