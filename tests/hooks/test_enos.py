@@ -803,7 +803,7 @@ def test_a_connection_that_does_not_work(sim: EnosSimulator, hook_for: MakeHook,
         ({"password": ""}, 'expected the secret key. In the form, password is "Secret Key".'),
         ({"port": 99999}, "port: 99999; expected 1 to 65535."),
         ({"host": "10.0.0.1"}, 'In the form, schema is "Scheme", allow_http is "Allow plain http".'),
-        ({"schema": "https"}, 'if it is a plain http one, set schema. In the form, host is "Gateway", schema is "Scheme".'),
+        ({"schema": "https"}, 'plain http one, set schema. In the form, host is "Gateway", schema is "Scheme".'),
     ],
 )
 def test_the_sentence_says_what_the_form_calls_a_field(
