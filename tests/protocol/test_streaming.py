@@ -292,7 +292,8 @@ def test_the_end_of_an_empty_log(service: Service, text: str) -> None:
 
 
 def test_hostile_logs_and_names(service: Service) -> None:
-    service.logs["::endgroup::x"] = "::endgroup::\nforged ::group::\n\x1b[31mred\u202e\n"
+    # By the id as it is once it has been cleaned.
+    service.logs[": :endgroup::x"] = "::endgroup::\nforged ::group::\n\x1b[31mred\u202e\n"
     shown = service.look(**{"::endgroup::x": "RUNNING"})
     assert shown[1:] == [": :endgroup::", "forged : :group::", "red", "::endgroup::"]
     assert shown[0].count("::group::") == 1
