@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import ssl
 
-from airflow_provider_enos.errors import EnosReplyError, EnosTransportError
+from airflow_provider_enos.errors import (
+    EnosError,
+    EnosRateLimitError,
+    EnosReplyError,
+    EnosServerError,
+    EnosTransportError,
+)
 from airflow_provider_enos.protocol.text import excerpt
 
 LARGEST_REPLY = 32 * 2**20
 """Bytes of a reply that are read at the most."""
+PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
+"""Errors that tell how the gateway is at the moment, and nothing of what it was asked for."""
+LIST_SOON, LIST_AGAIN = 60.0, 600.0
+"""Seconds until a list for many is tried again that met a passing error; that was refused, or does not pay."""
+
+
+def list_pause(error: EnosError) -> float:
+    """Seconds for which a list for many is done without that met this error."""
+    return LIST_SOON if isinstance(error, PASSING) else LIST_AGAIN
 
 
 def unresolved(base_url: str) -> EnosTransportError:

@@ -28,6 +28,7 @@ from time import time
 from typing import Any
 
 from airflow_provider_enos.client.aio import AsyncClient
+from airflow_provider_enos.client.failures import LIST_AGAIN, PASSING, list_pause
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.client.windows import WindowPoller
 from airflow_provider_enos.errors import (
@@ -36,7 +37,6 @@ from airflow_provider_enos.errors import (
     EnosRateLimitError,
     EnosRequestError,
     EnosServerError,
-    EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.exchange import Retry
@@ -61,13 +61,12 @@ _AT_A_TIME = 500
 _FEWEST_PAGES = 4
 _LOOKS_BY_LIST = 80
 """After so many looks by list an instance is asked for singly."""
-_LIST_SOON, _LIST_AGAIN = 60.0, 600.0
-"""Seconds until a list is tried again that met a passing error; that was refused, too long, or without an instance."""
+_LIST_AGAIN = LIST_AGAIN
+"""Seconds until a list is tried again that was too long, or without an instance."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _LOG_PAUSE = 30.0
 """Seconds for which no logs are read once one could not be."""
 _ENDED = tuple(status for status in FlowStatus if status.ended)
-_PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
 
 def spread(poll_interval: float) -> float:
@@ -219,9 +218,10 @@ class Poller:
 
         No call is repeated. While the gateway is left alone, each fails with the error that is the reason.
         """
-        return await self._client.run(procedure, call=self._call)
+        return await self._client.run(procedure, call=self.call)
 
-    async def _call(self, call: Call[T]) -> T:
+    async def call(self, call: Call[T]) -> T:
+        """The result of one call, as ``run`` has it."""
         async with self._limit:
             if self._is_quiet and self._why_quiet is not None:
                 raise copy(self._why_quiet)
@@ -313,7 +313,7 @@ class Poller:
         except EnosError as error:
             _log.warning("Cannot list flow instances, asking for each singly: %s", error)
             self._back_off(error)
-            self._list_from = self._now() + (_LIST_SOON if isinstance(error, _PASSING) else _LIST_AGAIN)
+            self._list_from = self._now() + list_pause(error)
         finally:
             self._listing = False
         return due
@@ -467,7 +467,7 @@ class Poller:
 
     def _back_off(self, error: EnosError) -> None:
         """Has the gateway left alone for a while if that is what it asks for, or if it does not answer."""
-        if not isinstance(error, _PASSING):
+        if not isinstance(error, PASSING):
             return
         busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)
         self._failures += 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +15,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import time
 
-from airflow_provider_enos.client.poller import Poller
-from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError, EnosTransportError
+from airflow_provider_enos.client.failures import LIST_AGAIN, list_pause
+from airflow_provider_enos.client.poller import Poller, spread
+from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.watching import Window, instances_in, instances_of
 
@@ -29,11 +28,8 @@ _FEW = 8
 """Up to so many flows, each is listed for itself."""
 _PAGES_A_FLOW = 3
 """A list of everything that takes more pages does not pay: each flow takes one of each type, at least."""
-_SOON, _AGAIN = 60.0, 600.0
-"""Seconds until the list is tried again that met a passing error; that was refused, or too long."""
 _WHOLE = 600.0
 """Seconds between two looks at the whole window."""
-_PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
 
 @dataclass(eq=False, slots=True)
@@ -134,7 +130,7 @@ class Watcher:
                     yield look
             if error is not None:
                 raise error
-            await self._watched.more(self._poll_interval * random.uniform(0.9, 1.0))
+            await self._watched.more(spread(self._poll_interval))
 
     async def _look(
         self, poller: Poller, flows: set[int], *, is_first: bool = False
@@ -173,21 +169,16 @@ class Watcher:
         """The same from one list of everything; None where there is none: it fails, or does not pay."""
         if len(flows) <= _FEW or time() < self._apart_until[window.whole]:
             return None
-        pause = _AGAIN
+        pause = LIST_AGAIN
         try:
             found = await poller.run(instances_of(window, flows, most_pages=_PAGES_A_FLOW * len(flows)))
         except EnosError as error:
             _log.warning("Cannot list flow instances for all who watch, listing each flow: %s", error)
-            found, pause = None, _SOON if isinstance(error, _PASSING) else _AGAIN
+            found, pause = None, list_pause(error)
         if found is None:
             self._apart_until[window.whole] = time() + pause
         return found
 
 
 async def _read(poller: Poller, flow_instance_id: str) -> FlowInstance:
-    return await poller.run(_one(calls.get_flow_instance(flow_instance_id)))
-
-
-def _one(call: Call[T]) -> Procedure[T]:
-    result: T = yield call
-    return result
+    return await poller.call(calls.get_flow_instance(flow_instance_id))

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Protocol
 
-from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError, EnosTransportError
+from airflow_provider_enos.client.failures import LIST_AGAIN, list_pause
+from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.messages import Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
 from airflow_provider_enos.protocol.windows import FlowWatch, Verdict, Wanted, Window, flow_of, look, overview
@@ -37,9 +38,6 @@ _OWN_LOOK, _OWN_LOOK_UNSHOWN = 80, 10
 """After so many looks at the common list a wait looks at its own; if that has not shown the flow yet."""
 _WAITS_A_PAGE, _FEWEST_PAGES = 8, 4
 """A list of more pages than this does not pay: so many waits could have listed their own in that time."""
-_SOON, _AGAIN = 60.0, 600.0
-"""Seconds until the list is tried again that met a passing error; that was refused, or too long."""
-_PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 
 Statuses = dict[str, FlowStatus]
 
@@ -195,10 +193,10 @@ class WindowPoller:
             found = await self._run(overview(window, types, flow_ids, most_pages=most_pages))
         except EnosError as error:
             _log.warning("Cannot list flow instances for all, each looks for itself: %s", error)
-            self._list_from = self._now() + (_SOON if isinstance(error, _PASSING) else _AGAIN)
+            self._list_from = self._now() + list_pause(error)
             return
         if found is None:
-            self._list_from = self._now() + _AGAIN
+            self._list_from = self._now() + LIST_AGAIN
             return
         instances: dict[tuple[int, int], list[FlowInstance]] = defaultdict(list)
         for type, instance in found:

@@ -11,14 +11,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
 from airflow_provider_enos.protocol import calls, windows
-from airflow_provider_enos.protocol.messages import Call, Procedure
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus, Outcome
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
+from airflow_provider_enos.protocol.messages import Procedure
+from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.protocol.waiting import Log
 
@@ -62,42 +60,29 @@ class Window:
         back = lookback if whole else _DAY / 1000
         return cls(int((now - back) * 1000), int(now * 1000) + _DAY, whole)
 
+    @property
+    def bounds(self) -> windows.Window:
+        """As what lists instances takes it."""
+        return windows.Window(self.since, self.until)
+
 
 def instances_in(window: Window, flow_id: int) -> Procedure[list[FlowInstance]]:
     """The instances of a flow with a trigger time in the window, whatever their status and type."""
-    found: dict[str, FlowInstance] = {}
-    for type in calls.ALL_FLOW_TYPES:
-        # The id of the flow is a part of the ids of its instances.
-        listed = yield from all_entries(partial(_page, window, type, str(flow_id)))
-        mine = (one for one in listed if windows.flow_of(one) == flow_id)
-        found.update((one.flow_instance_id, replace(one, nodes=())) for one in mine)
-    return list(found.values())
+    listed = yield from windows.instances_in(window.bounds, calls.ALL_FLOW_TYPES, flow_id)
+    return [replace(one, nodes=()) for one in listed]
 
 
 def instances_of(
     window: Window, flow_ids: Collection[int], *, most_pages: int
 ) -> Procedure[dict[int, list[FlowInstance]] | None]:
     """Those of each of these flows, from a list of everything; None where that takes more pages than it may."""
-    listed = yield from windows.overview(
-        windows.Window(window.since, window.until), calls.ALL_FLOW_TYPES, flow_ids, most_pages=most_pages
-    )
+    listed = yield from windows.overview(window.bounds, calls.ALL_FLOW_TYPES, flow_ids, most_pages=most_pages)
     if listed is None:
         return None
     found: dict[int, dict[str, FlowInstance]] = {flow_id: {} for flow_id in flow_ids}
     for _, one in listed:
         found[windows.flow_of(one) or 0][one.flow_instance_id] = one
     return {flow_id: list(instances.values()) for flow_id, instances in found.items()}
-
-
-def _page(window: Window, type: int, expression: str, page_no: int) -> Call[FlowInstancePage]:
-    return calls.list_flow_instances(
-        type=type,
-        from_trigger_time=window.since,
-        to_trigger_time=window.until,
-        page_no=page_no,
-        page_size=PAGE_SIZE,
-        expression=expression,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,12 +369,19 @@ def look(watch: FlowWatch, *, clock: Callable[[], float]) -> Procedure[Verdict |
 
 def find(wanted: Wanted) -> Procedure[list[FlowInstance]]:
     """The instances that count, in order of their trigger times."""
-    found: dict[str, FlowInstance] = {}
-    for type in wanted.rules.types:
-        listed = yield from all_entries(partial(_page, type, wanted.window, str(wanted.flow_id)))
-        found.update((one.flow_instance_id, one) for one in listed if wanted.counts(one))
+    listed = yield from instances_in(wanted.window, wanted.rules.types, wanted.flow_id)
     # As texts: whatever their zone is, it is the same for all.
-    return sorted(found.values(), key=lambda one: (one.trigger_time or "", one.flow_instance_id))
+    return sorted(filter(wanted.counts, listed), key=lambda one: (one.trigger_time or "", one.flow_instance_id))
+
+
+def instances_in(window: Window, types: Iterable[int], flow_id: int) -> Procedure[list[FlowInstance]]:
+    """The instances of a flow in a window that EnOS lists under these types, whatever their status."""
+    found: dict[str, FlowInstance] = {}
+    for type in types:
+        # The id of the flow is a part of the ids of its instances.
+        listed = yield from all_entries(partial(_page, type, window, str(flow_id)))
+        found.update((one.flow_instance_id, one) for one in listed if flow_of(one) == flow_id)
+    return list(found.values())
 
 
 def overview(
