@@ -7,7 +7,7 @@ from dataclasses import asdict, astuple, fields
 from time import time
 from typing import Any
 
-from airflow_provider_enos.cli.following import LOG_LENGTH, check_may_run, follow_log
+from airflow_provider_enos.cli.following import LOG_LENGTH, TOLERANCE, check_may_run, follow_log
 from airflow_provider_enos.cli.running import FAILED, SKIPPED, Failure, UsageError, command, next_command
 from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import (
@@ -41,8 +41,6 @@ from airflow_provider_enos.protocol.text import clean_lines
 from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, start
 from airflow_provider_enos.protocol.waiting import Watch, conclude, wait
 
-_TOLERANCE = 600.0
-"""Seconds for which EnOS may be out of reach while an instance is followed."""
 _DAY = 86_400_000
 _STYLES = {
     "ok": "green",
@@ -211,7 +209,7 @@ def cancel(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
 def _cancelled(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> FlowInstance:
     """The instance once it has stopped."""
     flow_instance_id = arguments.flow_instance_id
-    watch = Watch(flow_instance_id, tolerance=_TOLERANCE, log=terminal, link=hook.settings.link(flow_instance_id))
+    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=hook.settings.link(flow_instance_id))
     pace = {"poll_interval": arguments.poll_interval, "deadline": time() + arguments.timeout, "clock": time}
     found = hook.client.run(ask_to_cancel(watch, log=terminal, **pace))
     if has_stopped(found):
@@ -270,7 +268,7 @@ def _awaited(
 ) -> FlowInstance:
     """The instance once it has ended; what happens meanwhile is noted."""
     link = hook.settings.link(flow_instance_id)
-    watch = Watch(flow_instance_id, tolerance=_TOLERANCE, log=terminal, link=link, known=known)
+    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, known=known)
     deadline = time() + arguments.timeout
     try:
         return hook.client.run(wait(watch, poll_interval=arguments.poll_interval, deadline=deadline, clock=time))

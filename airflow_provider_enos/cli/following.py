@@ -12,12 +12,14 @@ from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.cancelling import has_stopped
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowStatus, TaskInstance
+from airflow_provider_enos.protocol.patience import ends_wait
 from airflow_provider_enos.protocol.streaming import Place
 from airflow_provider_enos.protocol.text import clean_lines
 
 LOG_LENGTH = 2**22
 """Characters of a log to ask for; left to itself, EnOS gives a quarter of them."""
-_TOLERANCE = 600.0
+TOLERANCE = 600.0
+"""Seconds for which EnOS may be out of reach while a log or an instance is followed."""
 
 
 def follow_log(hook: EnosHook, task_instance_id: str, terminal: Terminal, *, lines: int | None, pause: float) -> str:
@@ -97,15 +99,15 @@ class _Follower:
         self._text = text
 
     def _missed(self, error: EnosError) -> None:
-        if error.final or (isinstance(error, EnosRequestError) and not self._known):
+        if ends_wait(error, known=self._known):
             raise error
         now = time()
         if self._failing_since is None:
             self._failing_since = now
-            self._terminal.warning("Cannot ask EnOS, will go on trying for %.0f s: %s", _TOLERANCE, error)
-        if now - self._failing_since >= _TOLERANCE:
+            self._terminal.warning("Cannot ask EnOS, will go on trying for %.0f s: %s", TOLERANCE, error)
+        if now - self._failing_since >= TOLERANCE:
             raise EnosPollLostError(
-                f"task instance {self._id}: EnOS could not be asked for {_TOLERANCE:.0f} s. Last error: {error}",
+                f"task instance {self._id}: EnOS could not be asked for {TOLERANCE:.0f} s. Last error: {error}",
                 flow_instance_id=self._id,
             ) from error
 

@@ -13,11 +13,11 @@ from airflow_provider_enos.errors import (
     EnosError,
     EnosFlowTimeoutError,
     EnosPollLostError,
-    EnosRequestError,
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, FlowStatus, Outcome
+from airflow_provider_enos.protocol.patience import Patience
 from airflow_provider_enos.protocol.report import examine
 from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.text import excerpt
@@ -47,13 +47,11 @@ class Watch:
 
     # A triggerer has thousands of them.
     __slots__ = (
-        "_failing_since",
-        "_known",
         "_link",
         "_log",
         "_node_statuses",
+        "_patience",
         "_status",
-        "_tolerance",
         "flow_instance_id",
         "stream",
     )
@@ -69,13 +67,11 @@ class Watch:
         stream: LogStream | None = None,
     ) -> None:
         self.flow_instance_id = flow_instance_id
-        self._known = known
-        self._tolerance = tolerance
+        self._patience = Patience(flow_instance_id, tolerance=tolerance, log=log, known=known)
         self._log = log
         self._link = link
         self._status: FlowStatus | None = None
         self._node_statuses: dict[str, FlowStatus] = {}
-        self._failing_since: float | None = None
         self.stream = stream
 
     @property
@@ -85,7 +81,7 @@ class Watch:
             "flow_instance_id": self.flow_instance_id,
             "status": self._status and self._status.name,
             "nodes": {node: status.name for node, status in self._node_statuses.items()},
-            "failing_since": self._failing_since,
+            "failing_since": self._patience.failing_since,
             **({"logs": self.stream.memory} if self.stream else {}),
         }
 
@@ -93,43 +89,31 @@ class Watch:
         """Takes up what another ``Watch`` of the same instance knew; anything else is passed over."""
         if not isinstance(memory, dict) or memory.get("flow_instance_id") != self.flow_instance_id:
             return
-        status, nodes, failing_since = (memory.get(name) for name in ("status", "nodes", "failing_since"))
+        status, nodes = memory.get("status"), memory.get("nodes")
         if isinstance(status, str):
             self._status = FlowStatus(status)
-            self._known = True
+            self._patience.known = True
         if isinstance(nodes, dict):
             self._node_statuses = {str(node): FlowStatus(status) for node, status in nodes.items()}
-        if isinstance(failing_since, (int, float)):
-            self._failing_since = failing_since
+        self._patience.remember(memory.get("failing_since"))
         if self.stream is not None:
             self.stream.remember(memory.get("logs"))
 
     def saw(self, instance: FlowInstance, now: float) -> None:
         """A poll brought this."""
-        self._known = True
-        if self._failing_since is not None:
-            self._log.info("EnOS answers again for %s, after %.0f s", self.flow_instance_id, now - self._failing_since)
-            self._failing_since = None
+        self._patience.known = True
+        self._patience.answered(now)
         self._note_status(instance)
         for node in instance.nodes:
             self._note_node(node)
 
     def missed(self, error: EnosError, now: float) -> None:
         """A poll brought this error: raises it, or ``EnosPollLostError``, if the wait cannot go on."""
-        if error.final or (isinstance(error, EnosRequestError) and not self._known):
-            raise error
-        if self._failing_since is None:
-            self._failing_since = now
-            self._log.warning(
-                "Cannot ask EnOS for %s, will go on trying for %.0f s: %s",
-                self.flow_instance_id,
-                self._tolerance,
-                error,
-            )
-        if now - self._failing_since >= self._tolerance:
+        lasted = self._patience.missed(error, now)
+        if lasted is not None:
             raise EnosPollLostError(
-                f"flow instance {self.flow_instance_id}: EnOS could not be asked for "
-                f"{now - self._failing_since:.0f} s; it was left running. Last error: {error}",
+                f"flow instance {self.flow_instance_id}: EnOS could not be asked for {lasted:.0f} s; it was left "
+                f"running. Last error: {error}",
                 flow_instance_id=self.flow_instance_id,
             ) from error
 

@@ -30,6 +30,7 @@ from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.models.fields import whole_number
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
+from airflow_provider_enos.protocol.patience import Patience
 from airflow_provider_enos.protocol.text import shown
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of, minute_of_id, moment, to_iso
 from airflow_provider_enos.protocol.waiting import Log
@@ -247,7 +248,7 @@ class FlowWatch:
     :param check_existence: whether to ask EnOS for the flow once, if its window is empty.
     """
 
-    __slots__ = ("_failing_since", "_log", "_said", "_tolerance", "answered", "checks_flow", "listed", "wanted")
+    __slots__ = ("_log", "_said", "checks_flow", "listed", "patience", "wanted")
 
     def __init__(self, wanted: Wanted, *, tolerance: float, log: Log, check_existence: bool = True) -> None:
         self.wanted = wanted
@@ -255,11 +256,8 @@ class FlowWatch:
         """Whether the flow is still to be asked for."""
         self.listed: dict[str, FlowStatus] | None = None
         """What the list showed in the window at the last look; None where that is not all that counted."""
-        self.answered = False
-        """Whether EnOS has answered, so that a refusal is waited through, too."""
-        self._tolerance = tolerance
+        self.patience = Patience(str(wanted), tolerance=tolerance, log=log)
         self._log = log
-        self._failing_since: float | None = None
         self._said: str | None = None
 
     @property
@@ -267,9 +265,9 @@ class FlowWatch:
         """What it knows, as JSON: for a wait that goes on in another process."""
         return {
             "wanted": str(self.wanted),
-            "answered": self.answered,
+            "answered": self.patience.known,
             "checks_flow": self.checks_flow,
-            "failing_since": self._failing_since,
+            "failing_since": self.patience.failing_since,
             "said": self._said,
         }
 
@@ -277,19 +275,16 @@ class FlowWatch:
         """Takes up what another watch of the same window knew; anything else is passed over."""
         if not isinstance(memory, dict) or memory.get("wanted") != str(self.wanted):
             return
-        failing_since, said = memory.get("failing_since"), memory.get("said")
-        self.answered = memory.get("answered") is True
+        said = memory.get("said")
+        self.patience.known = memory.get("answered") is True
         self.checks_flow = self.checks_flow and memory.get("checks_flow") is not False
-        if isinstance(failing_since, (int, float)):
-            self._failing_since = failing_since
+        self.patience.remember(memory.get("failing_since"))
         if isinstance(said, str):
             self._said = said
 
     def saw(self, found: Iterable[FlowInstance], now: float) -> None:
         """A look brought these."""
-        if self._failing_since is not None:
-            self._log.info("EnOS answers again for %s, after %.0f s", str(self.wanted), now - self._failing_since)
-            self._failing_since = None
+        self.patience.answered(now)
         there = tuple(found)
         said = _summary(there)
         if said == self._said:
@@ -308,17 +303,10 @@ class FlowWatch:
     def missed(self, error: EnosError, now: float) -> None:
         """A look brought this error: raises it, or ``EnosPollLostError``, if the wait cannot go on."""
         self.listed = None
-        if error.final or (isinstance(error, EnosRequestError) and not self.answered):
-            raise error
-        if self._failing_since is None:
-            self._failing_since = now
-            self._log.warning(
-                "Cannot ask EnOS for %s, will go on trying for %.0f s: %s", str(self.wanted), self._tolerance, error
-            )
-        if now - self._failing_since >= self._tolerance:
+        lasted = self.patience.missed(error, now)
+        if lasted is not None:
             raise EnosPollLostError(
-                f"{self.wanted}: EnOS could not be asked for {now - self._failing_since:.0f} s. Last error: {error}",
-                flow_instance_id="",
+                f"{self.wanted}: EnOS could not be asked for {lasted:.0f} s. Last error: {error}", flow_instance_id=""
             ) from error
 
     def out_of_time(self) -> EnosFlowTimeoutError:
@@ -354,7 +342,8 @@ def look(watch: FlowWatch, *, clock: Callable[[], float]) -> Procedure[Verdict |
     """One look: the verdict, or None where an error is to be waited through."""
     try:
         listed = yield from find(watch.wanted)
-        watch.answered = True
+        # From now on a refusal is waited through, too.
+        watch.patience.known = True
         if not listed and watch.checks_flow:
             watch.saw_flow((yield from _existing(watch.wanted.flow_id)))
         found = yield from _with_failures_read(watch.wanted.rules, listed)
