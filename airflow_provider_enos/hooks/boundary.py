@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.waiting import Log, TaskLogs
 
 
+TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
+"""Template fields of every operator and sensor: on whose behalf it asks EnOS."""
+
+
 @contextmanager
 def airflow_errors() -> Iterator[None]:
     """Errors that trying again cannot help become ``AirflowFailException``: the task fails without a retry."""

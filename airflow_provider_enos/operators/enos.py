@@ -16,6 +16,7 @@ from airflow_provider_enos.errors import (
     EnosTriggerError,
 )
 from airflow_provider_enos.hooks.boundary import (
+    TENANT_FIELDS,
     InstanceEvent,
     TaskState,
     airflow_errors,
@@ -61,7 +62,6 @@ DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_af
 
 _CANCEL_TIMEOUT, _CANCEL_CONNECT_TIMEOUT = 2.0, 1.0
 _STATE_KEY = "enos_trigger"
-_TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
 
 
 class _EnosOperator(BaseOperator):
@@ -376,7 +376,7 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :raises EnosTriggerConflictError: the minute is taken, and ``on_conflict`` does not help.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "from_task_id", "trigger_time", *_TENANT_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", "from_task_id", "trigger_time", *TENANT_FIELDS)
 
     def __init__(self, *, flow_id: int | str, from_task_id: int | str, **kwargs: Any) -> None:
         super().__init__(flow_id=flow_id, **kwargs)
@@ -401,7 +401,7 @@ class EnosTriggerFlowOperator(_TriggerOperator):
         they are. None or empty: it runs with those. Values other than text are refused when the task runs.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "parameters", "trigger_time", *_TENANT_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", "parameters", "trigger_time", *TENANT_FIELDS)
     template_fields_renderers = {"parameters": "json"}
 
     def __init__(self, *, flow_id: int | str, parameters: Mapping[str, str] | None = None, **kwargs: Any) -> None:
@@ -449,7 +449,7 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
     :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
     """
 
-    template_fields: Sequence[str] = ("flow_instance_id", *_TENANT_FIELDS)
+    template_fields: Sequence[str] = ("flow_instance_id", *TENANT_FIELDS)
     operator_extra_links = (EnosFlowInstanceLink(),)
 
     def __init__(
@@ -539,7 +539,7 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
 class _ScheduleOperator(_EnosOperator):
     """What switching a flow's schedule on and off have in common: all but the switch."""
 
-    template_fields: Sequence[str] = ("flow_id", *_TENANT_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", *TENANT_FIELDS)
 
     def __init__(self, *, flow_id: int | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

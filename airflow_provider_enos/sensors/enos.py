@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_enos.errors import EnosError, EnosFlowFailedError, EnosFlowTimeoutError
 from airflow_provider_enos.hooks.boundary import (
+    TENANT_FIELDS,
     InstanceEvent,
     TaskState,
     WindowEvent,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["EnosFlowInstanceSensor", "EnosFlowSensor"]
 
 _STATE_KEY = "enos_watch"
-_TEMPLATE_FIELDS = ("enos_conn_id", "org_id", "user_id")
 
 Sight = TypeVar("Sight", FlowInstance, Verdict)
 """What a look brings."""
@@ -249,7 +249,7 @@ class EnosFlowInstanceSensor(_WaitingSensor[FlowInstance]):
     :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
     """
 
-    template_fields: Sequence[str] = ("flow_instance_id", *_TEMPLATE_FIELDS)
+    template_fields: Sequence[str] = ("flow_instance_id", *TENANT_FIELDS)
 
     def __init__(self, *, flow_instance_id: str, start_from_trigger: bool = False, **kwargs: Any) -> None:
         super().__init__(start_from_trigger=start_from_trigger, **kwargs)
@@ -416,7 +416,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "window_start", "window_end", *_TEMPLATE_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", "window_start", "window_end", *TENANT_FIELDS)
 
     def __init__(
         self,
