@@ -35,7 +35,8 @@ _SHOWN_LINES, _SHOWN_LENGTH = 40, 8_000
 _NODES_IN_MESSAGE = 3
 _FIRST_LINE, _OTHER_LINE, _NAME = 300, 100, 120
 _LONGEST_MESSAGE, _LONGEST_LINK = 1_600, 2_000
-_NOT_BEGUN = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
+NOT_BEGUN = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
+"""Statuses of nodes that have neither times nor a log yet."""
 _COLUMNS = ("node", "task instance", "status", "start", "end")
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?")
@@ -268,7 +269,7 @@ def examine(
     :param logs: whether to read the logs of failed nodes.
     :param known_logs: those that were read before, by task instance id.
     """
-    begun = [node for node in instance.nodes if node.task_instance_id and node.status not in _NOT_BEGUN]
+    begun = [node for node in instance.nodes if node.task_instance_id and node.status not in NOT_BEGUN]
     asked = begun if len(begun) <= _MOST_RUNS else [node for node in begun if _is_telling(node)][:_MOST_RUNS]
     notes = []
     if len(asked) < len(begun):

@@ -19,7 +19,7 @@ from airflow_provider_enos.errors import EnosError, EnosNotFoundError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, FlowStatus, Outcome
-from airflow_provider_enos.protocol.report import EMPTY_LOG, LOG_LENGTH, no_log
+from airflow_provider_enos.protocol.report import EMPTY_LOG, LOG_LENGTH, NOT_BEGUN, no_log
 from airflow_provider_enos.protocol.text import clean, excerpt
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _MOST_PLACES = 20_000
 _REACH = 256
 """Characters by which a place in a log is known again."""
 _FAULTS = 3
-_NO_LOG = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
 
 _CUT = f"(EnOS gives {LOG_LENGTH:,} characters of a log at the most: a part of this one may be missing)"
 _GAP = "(the log begins anew here, or a part of it is missing)"
@@ -154,7 +153,7 @@ class LogStream:
         for node in instance.nodes:
             failed = node.status is not None and node.status.outcome is Outcome.FAILED
             place = self._place_of(node)
-            if not node.task_instance_id or node.status in _NO_LOG or (place.is_done and not failed):
+            if not node.task_instance_id or node.status in NOT_BEGUN or (place.is_done and not failed):
                 continue
             if faults == _FAULTS:
                 self.log.warning("The logs of the other nodes are not asked for any more")

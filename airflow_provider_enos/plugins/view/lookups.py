@@ -28,6 +28,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.cancelling import has_stopped
 from airflow_provider_enos.protocol.exchange import Retry
 from airflow_provider_enos.protocol.messages import Call
 from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowInstanceNode, FlowStatus, TaskInstance
@@ -75,7 +76,7 @@ class Seen:
     @property
     def ended(self) -> bool:
         """Whether nothing more will come: a failed instance's other nodes may still be running."""
-        return self.graph.instance.status.ended and not self.graph.instance.working_nodes
+        return has_stopped(self.graph.instance)
 
 
 @dataclass(frozen=True, slots=True)
