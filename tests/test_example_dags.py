@@ -10,17 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflows import AIRFLOW, dag_bag
 
 from airflow_provider_enos.simulator import EnosSimulator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
-AIRFLOW_3 = find_spec("airflow.sdk") is not None
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 RUNNER = Path(__file__).resolve().parent / "support" / "run_dag.py"
 
@@ -138,14 +137,13 @@ def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
     assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
 
 
-@pytest.mark.skipif(not AIRFLOW_3, reason="Airflow 2 has no asset watchers")
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 has no asset watchers")
 def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
     """By hand there is no event. The asset's trigger makes one of an instance that ends, and the task takes it."""
+    from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
+
     assert run("enos_run_on_flow_end")["xcom"] == {"report": []}
-
-    from airflow.dag_processing.dagbag import DagBag
-
-    dag = DagBag(EXAMPLES / "enos_run_on_flow_end.py").dags["enos_run_on_flow_end"]
+    dag = dag_bag(EXAMPLES / "enos_run_on_flow_end.py").dags["enos_run_on_flow_end"]
     asset = dag.timetable.asset_condition
     (watcher,) = asset.watchers
     watcher.trigger.poll_interval = 0.02
@@ -164,7 +162,10 @@ def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
         await fired.aclose()
         return payload
 
-    events = {asset: [SimpleNamespace(extra={"from_trigger": True, "payload": asyncio.run(main())})]}
+    event = SimpleNamespace(
+        asset=asset, source_aliases=[], extra={"from_trigger": True, "payload": asyncio.run(main())}
+    )
+    events = TriggeringAssetEventsAccessor.build([event])
     assert dag.task_dict["report"].python_callable(triggering_asset_events=events) == [ids[1]]
 
 

@@ -10,11 +10,11 @@ import shlex
 import subprocess
 import sys
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from airflows import AIRFLOW, dag_bag
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.cli.definition import COMMANDS, COMMON
@@ -35,11 +35,6 @@ from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowS
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
 
-try:
-    from airflow.dag_processing.dagbag import DagBag
-except ImportError:
-    from airflow.models import DagBag
-
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
@@ -54,10 +49,10 @@ def table(heading: str) -> list[list[str]]:
 def test_the_first_dag_is_short_and_works(tmp_path: Path) -> None:
     dag_file = SNIPPETS[0]
     assert len([line for line in dag_file.splitlines() if line.strip()]) <= 12
-    if not find_spec("airflow.sdk"):
+    if AIRFLOW < (3, 0):
         dag_file = dag_file.replace("from airflow.sdk import DAG", "from airflow import DAG")
     (tmp_path / "meter_readings.py").write_text(dag_file)
-    bag = DagBag(tmp_path)
+    bag = dag_bag(tmp_path)
     assert bag.import_errors == {}
     assert isinstance(bag.dags["meter_readings"].task_dict["clean_meter_readings"], EnosTriggerFlowFromTaskOperator)
 
@@ -176,11 +171,11 @@ def test_what_happens_is_held_by_a_test(row: list[str]) -> None:
         assert issubclass(getattr(errors, error), errors.EnosError)
 
 
-@pytest.mark.skipif(not find_spec("airflow.sdk"), reason="Airflow 2 has no asset watchers")
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 has no asset watchers")
 def test_the_dag_that_events_start(tmp_path: Path) -> None:
     (snippet,) = (one for one in SNIPPETS if "EnosFlowEventTrigger" in one)
     (tmp_path / "report.py").write_text(snippet)
-    bag = DagBag(tmp_path)
+    bag = dag_bag(tmp_path)
     assert bag.import_errors == {}
     (watcher,) = bag.dags["report"].timetable.asset_condition.watchers
     assert watcher.trigger.serialize() == EnosFlowEventTrigger(3377, statuses=["SUCCESS"]).serialize()

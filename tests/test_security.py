@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Connection
+from airflow.models.connection import Connection as StoredConnection
+from airflow.providers.common.compat.sdk import Connection, redact
+from airflows import AIRFLOW
 from rogue import TOKEN, drive_with_aiohttp, drive_with_requests, rogue_gateway, settings_of
 
 import airflow_provider_enos
@@ -112,7 +114,7 @@ class Wiretap(EnosSimulator):
 
 
 def settings_for(sim: EnosSimulator) -> settings.Settings:
-    return settings.read(Connection(conn_id="x", uri=sim.connection_uri + "&timeout=0.3&allow_http=true"))
+    return settings.read(StoredConnection(conn_id="x", uri=sim.connection_uri + "&timeout=0.3&allow_http=true"))
 
 
 def shown(error: BaseException) -> str:
@@ -146,6 +148,7 @@ def test_a_traceback_that_shows_local_variables(kind: str, operation: str, drive
     assert [secret for secret in sim.__dict__["secrets"] if secret in text] == []
 
 
+@pytest.mark.filterwarnings("ignore:Encountered non-JSON")  # by Airflow 2
 @pytest.mark.parametrize("field", ["password", "login", "host", "extra"])
 def test_a_traceback_of_a_connection_that_cannot_work(field: str) -> None:
     wrong = {"password": f" {SECRET_KEY}", "login": "", "host": "a b", "extra": "{"}
@@ -199,6 +202,8 @@ def test_no_representation_shows_a_secret() -> None:
         layer = info.name.split(".")[1]
         if layer in ("simulator", "testing", "__main__") or info.name.endswith("__main__"):
             continue
+        if layer == "plugins" and AIRFLOW < (3, 1):
+            continue
         for cls in vars(importlib.import_module(info.name)).values():
             if isinstance(cls, type) and dataclasses.is_dataclass(cls) and cls.__module__ == info.name:
                 named += [(cls, one) for one in dataclasses.fields(cls) if secret.search(one.name)]
@@ -209,10 +214,6 @@ def test_no_representation_shows_a_secret() -> None:
 
 def test_airflow_masks_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """In whatever a task logs, also where a DAG author prints it."""
-    try:
-        from airflow.sdk.log import redact
-    except ImportError:
-        from airflow.utils.log.secrets_masker import redact
     secret = "a-secret-key-that-airflow-hides"
     uri = f"enos://key:{secret}@h/?org_id=o&user_id=u"
     monkeypatch.setenv("AIRFLOW_CONN_ENOS_MASKED", uri)

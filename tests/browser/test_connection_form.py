@@ -6,11 +6,11 @@ import json
 import re
 import ssl
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from airflows import AIRFLOW
 from browser import chromium, complaints, needs_browser, shot, tab
 
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_browser
 
-if [int(number) for number in version("apache-airflow").split(".")[:2]] < [3, 3]:
+if AIRFLOW < (3, 3):
     pytest.skip("the pages are looked at in Airflow 3.3", allow_module_level=True)
 
 CONN_ID = "enos_by_hand"

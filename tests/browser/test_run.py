@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
+from airflows import AIRFLOW
 from browser import chromium, complaints, needs_browser, shot, tab
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_browser
 
-if [int(number) for number in version("apache-airflow").split(".")[:2]] < [3, 3]:
+if AIRFLOW < (3, 3):
     pytest.skip("the pages are looked at in Airflow 3.3", allow_module_level=True)
 
 TASK = "clean_meter_readings"

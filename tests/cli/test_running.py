@@ -30,7 +30,9 @@ PROGRAMS = [[MODULE], ["airflow", "enos"]] if "cli" in PROVIDER_SCHEMA["properti
 def elsewhere(connection: EnosSimulator, tmp_path: Path) -> dict[str, str]:
     """The environment of a process whose Airflow has no database, only the connection."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
-    return {**kept, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    # Airflow 2 warns of how it measures.
+    settings = {"AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True"}
+    return {**kept, **settings, "AIRFLOW_HOME": str(tmp_path)}
 
 
 def start(program: list[str], *arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:

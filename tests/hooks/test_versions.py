@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.triggers.base import BaseTrigger
+from airflows import AIRFLOW
 
 from airflow_provider_enos.hooks import versions
-
-AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 
 def test_when_triggers_are_told_of_kills() -> None:

@@ -10,11 +10,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
-from airflow.plugins_manager import AirflowPlugin
+from airflows import AIRFLOW
 
 from airflow_provider_enos.plugins.enos import URL_PREFIX, VIEW, EnosPlugin
-
-HAS_TABS = hasattr(AirflowPlugin, "external_views")
 
 
 def test_airflow_finds_it_by_its_entry_point() -> None:
@@ -22,7 +20,7 @@ def test_airflow_finds_it_by_its_entry_point() -> None:
     assert found.load() is EnosPlugin
 
 
-@pytest.mark.skipif(not HAS_TABS, reason="Airflow before 3.1 has no tabs")
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow before 3.1 has no tabs")
 def test_it_adds_a_tab_to_task_instances() -> None:
     assert EnosPlugin.external_views == [VIEW]
     (app,) = EnosPlugin.fastapi_apps
@@ -30,7 +28,7 @@ def test_it_adds_a_tab_to_task_instances() -> None:
     assert VIEW["href"].startswith(f"{URL_PREFIX[1:]}/view?")
 
 
-@pytest.mark.skipif(HAS_TABS, reason="Airflow 3.1 and later have tabs")
+@pytest.mark.skipif(AIRFLOW >= (3, 1), reason="Airflow 3.1 and later have tabs")
 def test_it_adds_nothing_where_there_are_no_tabs() -> None:
     assert not getattr(EnosPlugin, "external_views", None)
     assert not getattr(EnosPlugin, "fastapi_apps", None)
@@ -52,7 +50,7 @@ def test_loading_it_imports_nothing_but_itself() -> None:
     }
 
 
-@pytest.mark.skipif(not HAS_TABS, reason="Airflow before 3.1 has no tabs")
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow before 3.1 has no tabs")
 def test_the_app_is_built_at_its_first_request_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_provider_enos.plugins.view import app
 

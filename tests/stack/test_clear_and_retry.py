@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from airflow2 import Airflow2
+from airflows import AIRFLOW
 from stack import Run, Simulator, Stack, running, until
 
 Airflow = tuple[Stack, Simulator]
-FAILS_WHAT_IS_KILLED = version("apache-airflow").startswith("3.0.")
+FAILS_WHAT_IS_KILLED = AIRFLOW == (3, 0)
 """Airflow 3.0 gives a task whose process alone is killed no retry; it does where it sees no heartbeat any more."""
 HEARTBEATS = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "12",
@@ -23,7 +22,7 @@ HEARTBEATS = {
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     dags = Path(__file__).parent / "dags_for_all"
-    kind = Stack if find_spec("airflow.sdk") else Airflow2
+    kind = Stack if AIRFLOW >= (3, 0) else Airflow2
     settings = HEARTBEATS if FAILS_WHAT_IS_KILLED else {}
     with running(tmp_path_factory.mktemp("stack"), dags, settings=settings, kind=kind) as (stack, simulator):
         for flow_id in range(8101, 8105):

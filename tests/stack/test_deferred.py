@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from airflows import AIRFLOW
 
-pytest.importorskip("airflow.sdk", reason="Airflow 2 has another API")
-from airflow.triggers.base import BaseTrigger
+if AIRFLOW < (3, 3):
+    pytest.skip("kills reach triggers from 3.3 on", allow_module_level=True)
 from stack import Simulator, Stack, running, until
-
-pytestmark = pytest.mark.skipif(
-    find_spec("airflow.sdk") is None or not hasattr(BaseTrigger, "on_kill"), reason="kills reach triggers from 3.3 on"
-)
 
 Airflow = tuple[Stack, Simulator]
 OUTAGE = 60.0

@@ -8,22 +8,17 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflows import AIRFLOW
 
-pytest.importorskip("airflow.sdk", reason="Airflow 2 has no asset watchers")
-from airflow.triggers.base import BaseTrigger
+if AIRFLOW < (3, 3):
+    pytest.skip("triggers can keep what they have told from 3.3 on", allow_module_level=True)
 from stack import Stack, until
 
 from airflow_provider_enos.simulator import EnosSimulator
-
-pytestmark = pytest.mark.skipif(
-    find_spec("airflow.sdk") is None or not hasattr(BaseTrigger, "on_kill"),
-    reason="triggers can keep what they have told from 3.3 on",
-)
 
 Airflow = tuple[Stack, EnosSimulator]
 

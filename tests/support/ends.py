@@ -67,7 +67,7 @@ def started_from_trigger(operator: Any, said_if_skipped: str) -> End:
     pushed: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))
-        trigger._task_instance = SimpleNamespace(dag_id="d", task_id="task", run_id="r", map_index=-1, start_date=None)
+        trigger.task_instance = SimpleNamespace(dag_id="d", task_id="task", run_id="r", map_index=-1, start_date=None)
         event = asyncio.run(anext(trigger.run()))
     if isinstance(event, BaseTaskEndEvent):
         skipped = str(event.task_instance_state) == "skipped"

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from importlib.metadata import version
+from pathlib import Path
 
-try:
-    from airflow.dag_processing.dagbag import DagBag
-except ImportError:
-    from airflow.models import DagBag
+sys.path.append(str(Path(__file__).parent))
+from airflows import AIRFLOW, dag_bag
 
 
 def main(file: str, dag_id: str) -> None:
-    if version("apache-airflow").startswith("3.0."):
+    if AIRFLOW == (3, 0):
         drop_debug_lines()
-    bag = DagBag(file)
+    bag = dag_bag(Path(file))
     if bag.import_errors:
         sys.exit(str(bag.import_errors))
     run = bag.dags[dag_id].test()

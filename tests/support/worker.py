@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib.util import find_spec
 from typing import Any
+
+from airflows import AIRFLOW
 
 
 def execute(operator: Any, context: dict[str, Any]) -> Any:
     """Executes it as a worker does, in any thread."""
-    if not find_spec("airflow.sdk"):
+    if AIRFLOW < (3, 0):
         from airflow.models.baseoperator import ExecutorSafeguard
 
         # Airflow 2 keeps who may execute in a variable that only its main thread has.

@@ -255,7 +255,7 @@ def pushed_xcoms(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def ended_in_triggerer(one: Any) -> Any:
     """The event of a trigger that may end its task."""
-    one._task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1, start_date=None)
+    one.task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1, start_date=None)
     return asyncio.run(anext(one.run()))
 
 
@@ -310,7 +310,7 @@ def test_what_went_wrong_is_told_by_the_task_itself(
 def test_a_timeout_counts_from_the_start_of_the_task(trigger: MakeTrigger, sim: EnosSimulator) -> None:
     sim.progress = "manual"
     one = trigger(deadline=None, timeout=60)
-    one._task_instance = SimpleNamespace(task_id="task", start_date=datetime.now(UTC) - timedelta(seconds=120))
+    one.task_instance = SimpleNamespace(task_id="task", start_date=datetime.now(UTC) - timedelta(seconds=120))
     assert isinstance(error_of(events(one)), errors.EnosFlowTimeoutError)
 
 
@@ -325,7 +325,7 @@ def console(sim: EnosSimulator, trigger: MakeTrigger, monkeypatch: pytest.Monkey
 def pushed_by(one: EnosFlowInstanceTrigger, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     pushed: dict[str, Any] = {}
     monkeypatch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))
-    one._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+    one.task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
     assert InstanceEvent.of(events(one)[0]).error is None
     return pushed
 
@@ -352,7 +352,7 @@ def test_a_link_that_cannot_be_stored_ends_no_wait(
 
     monkeypatch.setattr(XCom, "set", broken)
     one = trigger(push_link=True)
-    one._task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+    one.task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
     assert InstanceEvent.of(events(one)[0]).error is None
     assert "Cannot store the link to the instance: no database today" in log.lines
 

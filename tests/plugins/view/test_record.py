@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.plugins_manager import AirflowPlugin
+from airflows import AIRFLOW
 from view_scene import half_way
 
 if TYPE_CHECKING:
     from pages import Site
 
-if not hasattr(AirflowPlugin, "external_views"):
+if AIRFLOW < (3, 1):
     pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
 
 
