@@ -143,7 +143,9 @@ def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
     from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
     assert run("enos_run_on_flow_end")["xcom"] == {"report": []}
-    dag = dag_bag(EXAMPLES / "enos_run_on_flow_end.py").dags["enos_run_on_flow_end"]
+    bag = dag_bag(EXAMPLES / "enos_run_on_flow_end.py")
+    assert not bag.import_errors
+    dag = bag.dags["enos_run_on_flow_end"]
     asset = dag.timetable.asset_condition
     (watcher,) = asset.watchers
     watcher.trigger.poll_interval = 0.02

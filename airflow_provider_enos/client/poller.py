@@ -52,6 +52,8 @@ _GATHER = 0.02
 """Seconds to wait for others once somebody has come."""
 _MANY = 20
 """From how many waits on a list is thought of."""
+_MORE = 5
+"""From how many newcomers on, once there is one, it is asked whether it shows them, too."""
 _CONCURRENT = 8
 _CONCURRENT_LOGS = 3
 """How many read logs at a time: fewer than there are connections, so that looks find one."""
@@ -304,7 +306,8 @@ class Poller:
         self._listing = True
         try:
             new = {wait for wait in self._waits if wait.may_be_listed(self._now())}
-            if len(new) >= _MANY and new & due:
+            enough = _MORE if sum(wait.type is not None for wait in self._waits) >= _MANY else _MANY
+            if len(new) >= enough and new & due:
                 due = due - await self._cover(new)
             for type in calls.ALL_FLOW_TYPES:
                 covered = {wait for wait in self._waits if wait.type == type}

@@ -127,6 +127,25 @@ def test_many_are_looked_at_by_list(switches: dict[str, Any]) -> None:
         assert looks(sim)["search"] < 100
 
 
+def test_a_few_newcomers_join_the_list(sim: EnosSimulator, found: Settings) -> None:
+    """As they come in while a DAG catches up."""
+    ids = trigger(sim, 35)
+
+    async def work(poller: Poller) -> None:
+        waits = [asyncio.create_task(wait_in(poller, one)) for one in ids[:20]]
+        for start in (20, 25, 30):
+            await asyncio.sleep(0.3)
+            waits += [asyncio.create_task(wait_in(poller, one)) for one in ids[start : start + 5]]
+        await asyncio.sleep(1)
+        for one in ids:
+            sim.finish(one, "SUCCESS")
+        await asyncio.gather(*waits)
+
+    run(found, work)
+    # Of the 15, ten looks each or more; 35 at their ends, and an eightieth of all others.
+    assert looks(sim)["get"] < 35 + 15 + 15
+
+
 def test_what_the_list_does_not_show_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
     """Being right never depends on the list."""
     ids = trigger(sim, 30)
