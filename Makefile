@@ -10,6 +10,9 @@ PYTEST_OPTIONS ?=
 WORKERS ?= 4
 IN_PARALLEL := -n $(WORKERS)
 ROUNDS ?= 20
+RUNS ?= 1000
+# Seconds that each instance of `make cluster-test` runs.
+LASTS ?= 300
 SEED ?= 1
 # How many each machine of `make nightly` plays.
 EXAMPLES ?= 5000

@@ -48,7 +48,7 @@ def run(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> Run:
             env={**environment(tmp_path), "AIRFLOW_CONN_ENOS_DEFAULT": sim.connection_json},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         printed = process.stdout + process.stderr

@@ -214,7 +214,8 @@ def _tenant(given: Any, extra: Mapping[str, Any], name: str) -> str:
 
 def _flag(extra: Mapping[str, Any], name: str, default: bool) -> bool:
     value = extra.get(name, default)
-    flag = _as_flag(value)
+    # The button "Test" of Airflow 2 calls a box that is ticked "y".
+    flag = True if value == "y" else _as_flag(value)
     if flag is None:
         raise EnosConfigError(name, _shown(value), accepted="true or false")
     return flag

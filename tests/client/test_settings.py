@@ -242,6 +242,10 @@ GOOD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain http to localhost": ({"host": "localhost", "schema": "http"}, {"base_url": "http://localhost"}),
     "plain http to loopback": ({"host": "http://127.0.0.1:8080"}, {"base_url": "http://127.0.0.1:8080"}),
     "plain http to IPv6 loopback": ({"host": "::1", "schema": "http"}, {"base_url": "http://[::1]"}),
+    "plain http allowed where Airflow 2 tests its form": (
+        {"schema": "http", **extra(allow_http="y")},
+        {"base_url": "http://apim.example.com"},
+    ),
     "plain http allowed": ({"schema": "http", **extra(allow_http=True)}, {"base_url": "http://apim.example.com"}),
     "plain http allowed by text": (
         {"schema": "http", **extra(allow_http="True")},
