@@ -18,7 +18,7 @@ SEED ?= 1
 EXAMPLES ?= 5000
 # For how many seconds it tries each property that holds for anything at all: there are more than ten of them.
 FUZZ ?= 60
-# For matrix, pins and build: which versions of Airflow, and which Pythons; all of them if empty.
+# For matrix, pins and build: which versions of Airflow (for matrix also lowest, newest), and which Pythons; all if empty.
 AIRFLOW ?=
 MATRIX_PYTHON ?=
 # The time of everything in wheel and sdist: that of the last commit, or of hatchling where there is no git.
@@ -35,7 +35,7 @@ help:
 	@echo "make screenshots  the pictures in docs/images/, which need a Chromium"
 	@echo "make cluster-test"
 	@echo "             the same in a distributed Airflow, of many tasks (RUNS=1000 SEED=1 LASTS=300); docs/scale.md"
-	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='2.11.2 newest' for some, MATRIX_PYTHON=3.12)"
+	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='lowest newest' for some, MATRIX_PYTHON=3.12)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint, types and documentation"
 	@echo "make docs    the documentation, in build/docs"

@@ -1,5 +1,6 @@
-"""Runs the tests against the built wheel on each Airflow that requirements/ has the pins of, and on the newest Airflow
-with the newest of all else; each with every Python that it supports. Says how they went.
+"""Runs the tests against the built wheel on each Airflow that requirements/ has the pins of, on the oldest of them with
+the oldest of the dependencies in pyproject.toml (lowest), and on the newest Airflow with the newest of all else (newest);
+each with every Python that it supports. Says how they went.
 
 python scripts/matrix.py                                 all of them
 python scripts/matrix.py 2.11.2 newest -- -k stack       these, with options for pytest
@@ -16,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,7 +28,7 @@ ENVIRONMENTS = PROJECT / ".matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
 LAST_PYTHON = {"2.11": "3.12", "3.0": "3.12"}
 """Of the Airflows that do not support all of them."""
-NEWEST = "newest"
+LOWEST, NEWEST = "lowest", "newest"
 UV = [sys.executable, "-m", "uv", "--no-progress"]
 
 
@@ -39,12 +41,13 @@ def main(arguments: Sequence[str]) -> int:
         for airflow in options.airflow or known():
             renew(airflow)
         return 0
-    unknown = set(options.airflow) - {*known(), NEWEST}
+    every = [LOWEST, *known(), NEWEST]
+    unknown = set(options.airflow) - set(every)
     if unknown:
         sys.exit(f"No pins for {', '.join(sorted(unknown))}, only for {', '.join(known())}: see --renew")
     results = [
         test(airflow, python, own[split + 1 :])
-        for airflow in options.airflow or [*known(), NEWEST]
+        for airflow in options.airflow or every
         for python in options.python or PYTHONS
         if supports(airflow, python)
     ]
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     what = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what.add_argument("airflow", nargs="*", help=f"versions of Airflow, or '{NEWEST}'; default: all")
+    what.add_argument("airflow", nargs="*", help=f"versions of Airflow, '{LOWEST}', '{NEWEST}'; default: all")
     what.add_argument(
         "--python",
         action="append",
@@ -78,6 +81,8 @@ def minor(airflow: str) -> str:
 
 def supports(airflow: str, python: str) -> bool:
     """Whether this Airflow runs with this Python."""
+    if airflow == LOWEST:
+        airflow = known()[0]
     return PYTHONS.index(python) <= PYTHONS.index(LAST_PYTHON.get(minor(airflow), PYTHONS[-1]))
 
 
@@ -133,9 +138,16 @@ def install(folder: Path, airflow: str, python: str) -> None:
         if airflow == NEWEST:
             wanted = ["--upgrade", "--reinstall-package", "airflow-provider-enos", f"{wheel}[test]"]
         else:
-            subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(airflow)], check=True)
-            wanted = ["--no-deps", "--reinstall", str(wheel)]
+            pins = pins_of(known()[0] if airflow == LOWEST else airflow)
+            subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins], check=True)
+            wanted = ["--no-deps", "--reinstall", str(wheel), *(floors() if airflow == LOWEST else [])]
         subprocess.run([*uv, "pip", "install", "--python", interpreter, *wanted], check=True)
+
+
+def floors() -> list[str]:
+    """The oldest that pyproject.toml allows of each dependency but Airflow."""
+    named = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    return [one.replace(">=", "==") for one in named if not one.startswith("apache-airflow>=")]
 
 
 def counts(report: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -103,15 +104,19 @@ def state_store() -> StateStore:
 
 @pytest.fixture(scope="session")
 def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow home with an empty database, for tests to copy."""
-    home = tmp_path_factory.mktemp("airflow")
-    database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db"}
-    subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"],
-        env={**os.environ, "AIRFLOW_HOME": str(home), **database},
-        check=True,
-        capture_output=True,
-    )
+    """An Airflow home with an empty database, for tests to copy. Made once for all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home, done = shared / "airflow", shared / "airflow.done"
+    with (shared / "airflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            database = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db"}
+            environment = {**os.environ, "AIRFLOW_HOME": str(home), **database}
+            home.mkdir()
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+            done.touch()
     return home
 
 
