@@ -1,8 +1,7 @@
 """Says what installing a wheel of this package adds to a bare Airflow, and fails if that is more than it names.
 
-python scripts/bare_install.py dist/airflow_provider_enos-*.whl           on each Airflow that requirements/ has pins of
-python scripts/bare_install.py dist/airflow_provider_enos-*.whl 3.3.2     on these
-python scripts/bare_install.py dist/airflow_provider_enos-*.whl --newest  on the newest of them
+python scripts/bare_install.py dist/airflow_provider_enos-*.whl        on each Airflow that requirements/ has pins of
+python scripts/bare_install.py dist/airflow_provider_enos-*.whl 3.3.2  on these
 
 Named are the dependencies in pyproject.toml, and what they need themselves. Nothing is installed: uv resolves it.
 """
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     named = tomllib.loads((matrix.PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
     surprises = 0
-    for airflow in options.airflow or matrix.known()[-1 if options.newest else 0 :]:
+    for airflow in options.airflow or matrix.known():
         bare = resolved(airflow, options.python)
         added = resolved(airflow, options.python, f"{DISTRIBUTION} @ {options.wheel.resolve().as_uri()}") - bare
         more = added - resolved(airflow, options.python, *named) - {DISTRIBUTION}
@@ -41,7 +40,6 @@ def parser() -> argparse.ArgumentParser:
     what = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what.add_argument("wheel", type=Path)
     what.add_argument("airflow", nargs="*", help="versions of Airflow; default: all")
-    what.add_argument("--newest", action="store_true", help="only the newest")
     what.add_argument("--python", default="3.11", help="a version or a path (default: 3.11)")
     return what
 

@@ -31,29 +31,31 @@ from worker import StateStore  # noqa: E402
 from airflow_provider_enos.client import sync  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
-_WHOLE_AIRFLOW = (
-    "tests/stack/",
-    "tests/browser/",
-    "tests/plugins/view/test_app.py",
-    "tests/plugins/view/test_record.py",
-)
+_WHOLE_AIRFLOWS = {
+    "of tasks": ("tests/stack/",),
+    "of pages": ("tests/browser/", "tests/plugins/view/test_app.py", "tests/plugins/view/test_record.py"),
+}
 """The tests that start an Airflow of many processes."""
+
+
+def _whole_airflow(nodeid: str) -> str | None:
+    return next((name for name, paths in _WHOLE_AIRFLOWS.items() if nodeid.startswith(paths)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These come first, for they take the longest."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_WHOLE_AIRFLOW))
+    items.sort(key=lambda item: _whole_airflow(item.nodeid) is None)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """In parallel, these are one after the other, for they fill the machine."""
+    """In parallel, those of a kind are one after the other, for they fill the machine."""
     # Not by xdist's own groups, which pytest 9.2 leads past.
     from xdist.scheduler import LoadScopeScheduling
 
     class WholeAirflowsInTurn(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "whole Airflow" if nodeid.startswith(_WHOLE_AIRFLOW) else nodeid
+            return _whole_airflow(nodeid) or nodeid
 
     return WholeAirflowsInTurn(config, log)
 

@@ -8,7 +8,7 @@ from airflow.triggers.base import BaseTrigger
 
 try:
     from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
-except ImportError:  # Airflow 2, which has nothing that one could be given to
+except ImportError:  # Airflow 2, which has nothing that one could be given to; only newer ``compat`` knows of it
     BaseEventTrigger = BaseTrigger  # type: ignore[misc, assignment]
 
 

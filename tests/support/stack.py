@@ -96,7 +96,7 @@ class Stack:
     base_path = ""
     new_run: Mapping[str, Any] = {"logical_date": None}
     for_good: Mapping[str, Any] = {}
-    seconds_to_start: float = 60
+    seconds_to_start: float = 180
 
     def __init__(
         self, home: Path, dags: Path, connection: str, settings: Mapping[str, str] = MappingProxyType({})
