@@ -51,7 +51,8 @@ class Server(socketserver.TCPServer):
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         super().__init__((HOST, port), _Handler)
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True, name="enos-simulator")
+        self._name = f"enos-simulator-{self.port}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True, name=self._name)
 
     @property
     def port(self) -> int:
@@ -88,7 +89,7 @@ class Server(socketserver.TCPServer):
         """Gives a connection its thread."""
         assert isinstance(request, socket.socket)
         thread = threading.Thread(
-            target=self._serve, args=(request, client_address), daemon=True, name="enos-simulator-connection"
+            target=self._serve, args=(request, client_address), daemon=True, name=f"{self._name}-connection"
         )
         with self._lock:
             self._connections[request] = thread

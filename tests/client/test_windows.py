@@ -220,7 +220,7 @@ def test_being_right_never_depends_on_the_shared_list(
 @pytest.mark.parametrize("fault", ["http_502", "data_null", "http_404"])
 def test_a_gateway_in_trouble_is_waited_for(sim: EnosSimulator, flows: list[int], run: Any, fault: str) -> None:
     async def work(poller: Poller) -> list[Verdict]:
-        waits = [wait_in(poller, wanted(flow_id)) for flow_id in flows]
+        waits = [wait_in(poller, wanted(flow_id), tolerance=15) for flow_id in flows]
         await until(lambda: sim.count("flows/get") == 30)
         sim.fault(fault, on="flowInstances/search", times=12)
         for flow_id in flows:

@@ -109,8 +109,9 @@ def test_stop_and_reset_drop_what_is_held(end: str, client: Any, sim: EnosSimula
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         answer.result(10)
     assert (sim.instances, sim.held, sim.armed_holds) == ([], [], [])
+    name = f"enos-simulator-{sim.port}"
     sim.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("enos-simulator")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(name)]
 
 
 def test_over_the_control_path(sim: EnosSimulator, client: Any) -> None:

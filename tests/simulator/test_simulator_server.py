@@ -23,8 +23,9 @@ from airflow_provider_enos.simulator import EnosSimulator
 INSTANCE = "3377-20200706062600"
 
 
-def simulator_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("enos-simulator")]
+def threads_on(port: int) -> list[str]:
+    """Those of the simulator that has, or had, this port: other tests may have simulators of their own."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(f"enos-simulator-{port}")]
 
 
 def test_stop_leaves_no_thread() -> None:
@@ -40,11 +41,13 @@ def test_stop_leaves_no_thread() -> None:
     slow.request("POST", "/apim-token-service/v2.0/token/get", b"{}")
     while not sim.count("token/get"):
         time.sleep(0.001)
+    port = sim.port
+    assert len(threads_on(port)) == 3
     before = time.monotonic()
     sim.stop()
     sim.stop()
     assert time.monotonic() - before < 2
-    assert simulator_threads() == []
+    assert threads_on(port) == []
     idle.close()
     slow.close()
 
@@ -160,6 +163,7 @@ def test_fifty_threads_get_one_instance(sim: EnosSimulator, client: Any) -> None
 def test_tls(tmp_path: Path) -> None:
     context = self_signed(tmp_path / "gateway.pem")
     with EnosSimulator(tls=context) as sim:
+        port = sim.port
         assert sim.url.startswith("https://")
         assert json.loads(sim.connection_json)["schema"] == "https"
         trusting = ssl.create_default_context(cafile=str(tmp_path / "gateway.pem"))
@@ -168,7 +172,7 @@ def test_tls(tmp_path: Path) -> None:
         assert idle.getresponse().read()
         with pytest.raises(OSError, match=r"."):
             urllib.request.urlopen(f"{sim.url.replace('https', 'http')}/nowhere")
-    assert simulator_threads() == []
+    assert threads_on(port) == []
     idle.close()
 
 
