@@ -1,6 +1,6 @@
 """Runs the tests against the built wheel on each Airflow that requirements/ has the pins of, on the oldest of them with
-the oldest of the dependencies in pyproject.toml (lowest), and on the newest Airflow with the newest of all else (newest);
-each with every Python that it supports. Says how they went.
+the oldest dependencies that pyproject.toml allows (``lowest``), and on the newest Airflow with the newest of all else
+(``newest``); each with every Python that it supports. Says how they went.
 
 python scripts/matrix.py                                 all of them
 python scripts/matrix.py 2.11.2 newest -- -k stack       these, with options for pytest
