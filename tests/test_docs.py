@@ -19,6 +19,7 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.cli import definition, running
 from airflow_provider_enos.client import poller, settings
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.plugins.view import lookups, picture
 from airflow_provider_enos.protocol import cancelling, replies, report, trigger_time, triggering, watching
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -101,6 +102,20 @@ def test_the_connection_fields() -> None:
     assert dict(zip(names, (row[3] for row in rows), strict=True))["timeout"] == f"{settings.DEFAULT_TIMEOUT:g}"
     extras = {name for name in re.findall(r"^(.+) \(extra\)$", PAGES["connection"], re.M) for name in names_in(name)}
     assert extras <= CONNECTION_FIELDS.keys()
+
+
+def test_the_view_page() -> None:
+    text = " ".join(PAGES["view"].split())
+    assert f"refreshed every {picture.REFRESH} seconds" in text
+    assert f"asked for once in {lookups.FRESH:.0f} seconds at most" in text
+    assert f"once in {lookups.FRESH_ENDED:.0f} seconds when it has ended" in text
+    assert f"after a problem once in {lookups.FRESH_PROBLEM:.0f} seconds" in text
+    assert lookups.FRESH_LIMITED == lookups.RUNS_PAUSE == 60
+    assert f"makes {lookups.MOST_RUNS} of these requests at most" in text
+    assert f"{lookups.AT_A_TIME} instances or logs are asked for at the same time" in text
+    assert f"the tab looks every {picture.REFRESH_SLOW} seconds" in text
+    assert f"{picture.MOST_NODES:,} nodes and {picture.MOST_EDGES:,} edges" in text
+    assert f"the last {lookups.LOG_LINES:,} lines" in text
 
 
 def test_the_trigger_page() -> None:

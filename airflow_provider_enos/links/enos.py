@@ -40,3 +40,10 @@ def push_link(task_instance: Any, link: str | None) -> None:
     """Makes ``link`` the one of this task, from a worker. None: there is none."""
     # Airflow asks for it when the task ends, and logs an error where nothing has been stored.
     task_instance.xcom_push(key=LINK_KEY, value=link or "")
+
+
+def push_instance(task_instance: Any, flow_instance_id: str, link: str | None, *, do_xcom_push: bool) -> None:
+    """Puts on record, from a worker, which instance the task is about: its link, and its id where XComs are wanted."""
+    push_link(task_instance, link)
+    if do_xcom_push:
+        task_instance.xcom_push(key="flow_instance_id", value=flow_instance_id)

@@ -26,7 +26,7 @@ from airflow_provider_enos.hooks.boundary import (
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
-from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.cancelling import (
     OnEnded,
@@ -212,9 +212,8 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
                 flow_instance_id=flow_instance_id,
                 status="unknown",
             )
-        push_link(ti, hook.settings.link(flow_instance_id))
+        push_instance(ti, flow_instance_id, hook.settings.link(flow_instance_id), do_xcom_push=self.do_xcom_push)
         if self.do_xcom_push:
-            ti.xcom_push(key="flow_instance_id", value=flow_instance_id)
             ti.xcom_push(key="return_value", value=flow_instance_id)
         return flow_instance_id, senders[-1] != ti.try_number
 

@@ -56,10 +56,12 @@ def shown(value: object, length: int = 80) -> str:
 
 def tail(text: str, lines: int, length: int) -> str:
     """The last ``lines`` lines of ``text``, cleaned, at most ``length`` characters, with a mark where it was cut."""
-    whole = [clean(line) for line in text.rstrip().splitlines()]
-    end = "\n".join(whole[-lines:])
+    whole = text.rstrip()
+    # As of an excerpt, twice the length is enough to look at.
+    near = whole[-2 * length :].splitlines()
+    end = "\n".join(clean(line) for line in near[-lines:])
     kept = end[-length:]
-    return f"… {kept}" if len(kept) < len(end) or len(whole) > lines else kept
+    return f"… {kept}" if len(kept) < len(end) or len(near) > lines or len(whole) > 2 * length else kept
 
 
 def clean_lines(text: str) -> list[str]:

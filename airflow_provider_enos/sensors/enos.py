@@ -31,7 +31,7 @@ from airflow_provider_enos.hooks.boundary import (
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
 from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
-from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_link
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, calls, waiting, windows
 from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
@@ -367,7 +367,8 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
 
     A failure is told as ``EnosFlowInstanceSensor`` tells it: with the failed nodes and their logs. The return value is
     the list of the ids that the success rests on, in order of their trigger times. The link leads to the last of these,
-    or to the instance that is reported, once a worker has ended the task. Nothing is ever cancelled.
+    or to the instance that is reported, once a worker has ended the task; its id is then in XCom as
+    ``flow_instance_id``, also where the task failed. Nothing is ever cancelled.
 
     In ``reschedule`` mode on Airflow before 3.3, which keeps nothing between two looks, errors of the network are
     waited through until ``timeout``, and the log repeats itself. In the triggerer many of these sensors share one list.
@@ -510,7 +511,8 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         # The one that decides where something is wrong, else the last one.
         shown = seen.instances[-1] if seen.outcome is Outcome.SUCCEEDED else first
         self._ended = (*(one for one in seen.ids if one != shown.flow_instance_id), shown.flow_instance_id)
-        push_link(self._ti, self._hook.settings.link(shown.flow_instance_id))
+        link = self._hook.settings.link(shown.flow_instance_id)
+        push_instance(self._ti, shown.flow_instance_id, link, do_xcom_push=self.do_xcom_push)
         if seen.outcome is Outcome.SKIPPED:
             raise AirflowSkipException(_why_skipped(first))
         if seen.outcome is Outcome.FAILED:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from airflows import AIRFLOW
 from browser import accessible, chromium, complaints, needs_browser, set_theme, shot, tab
+from pages import CONSOLE
 from view_scene import HOSTILE_NAME, WHY_LOAD_FAILED, half_way
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ pytestmark = needs_browser
 
 if AIRFLOW < (3, 1):
     pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
+
+REFRESH_SLOW = 10
+"""Seconds after which the page asks again while only Airflow's task goes on."""
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +88,32 @@ def test_it_follows_the_instance_to_its_end_and_then_asks_no_more(airflow_site: 
         airflow_site.sim.finish(instance, "SUCCESS")
         frame.get_by_text("SUCCESS: 5 of 5 nodes ended").wait_for()
         assert frame.locator(".node.succeeded").count() == 5
+        # Until the task has ended, too, for it may start another one.
+        frame.get_by_text("Airflow: success").wait_for()
         asked = []
         page.on("request", lambda request: asked.append(request.url) if "/enos/api/" in request.url else None)
-        page.wait_for_timeout(6000)
+        page.wait_for_timeout((REFRESH_SLOW + 1) * 1000)
         assert asked == []
+
+
+@pytest.mark.parametrize("way", ["click", "middle click", "Enter"])
+def test_airflow_opens_the_link_to_the_console(airflow_site: Site, browser: Browser, way: str) -> None:
+    """Airflow's frame around the view may not."""
+    run = airflow_site.run("window")
+    run.wait_for("failed", seconds=120)
+    (instance,) = airflow_site.sim.instances_of(8109)
+    with view(airflow_site, browser, run, in_airflow=True) as (page, frame):
+        page.context.route("https://console.example/**", lambda route: route.fulfill(body="the console"))
+        link = frame.get_by_role("link", name="Open in EnOS")
+        link.wait_for()
+        with page.context.expect_page() as opened:
+            if way == "Enter":
+                link.press("Enter")
+            else:
+                link.click(button="middle" if way == "middle click" else "left")
+        assert opened.value.url == CONSOLE.format(flow_id=8109, flow_instance_id=instance.id)
+        assert opened.value.evaluate("window.opener") is None
+        assert len(page.context.pages) == 2
 
 
 def test_a_hidden_tab_asks_nothing(airflow_site: Site, browser: Browser) -> None:

@@ -7,6 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
+from airflow_provider_enos.protocol import text as text_module
 from airflow_provider_enos.protocol.text import clean, excerpt, is_instance_id, tail
 
 FORBIDDEN = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066)}
@@ -61,10 +62,19 @@ def test_excerpt_says_that_it_was_cut(text: str) -> None:
         ("1\r\n2\r\n\r\n", "1\n2"),
         ("a\tb\x1b[0m", "a b"),
         ("x" * 30, "… " + "x" * 20),
+        ("x" * 60, "… " + "x" * 20),
     ],
 )
 def test_tail(text: str, shown: str) -> None:
     assert tail(text, 3, 20) == shown
+
+
+def test_a_tail_costs_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what is cut away, which may be megabytes."""
+    cleaned: list[str] = []
+    monkeypatch.setattr(text_module, "clean", lambda line: cleaned.append(line) or line)
+    assert tail("row\n" * 1_000_000, 3, 20) == "… row\nrow\nrow"
+    assert len(cleaned) == 3
 
 
 @given(st.text(st.characters(), max_size=200), st.integers(1, 5), st.integers(1, 40))

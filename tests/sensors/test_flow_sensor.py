@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, TaskDeferred
 from airflow.triggers.base import BaseTrigger
 from worker import Log, StateStore, TaskInstance
 
@@ -132,6 +132,30 @@ def test_the_others_that_failed_are_named(looks: MakeLooks, sim: EnosSimulator) 
     with pytest.raises(errors.EnosFlowFailedError, match=first):
         one.look()
     assert f"Flow instance {second}, too: CANCEL" in one.log.lines
+
+
+@pytest.mark.parametrize("do_xcom_push", [True, False])
+@pytest.mark.parametrize(("status", "error"), [("FAIL", errors.EnosFlowFailedError), ("SKIP", AirflowSkipException)])
+def test_the_instance_that_is_reported_is_on_record(
+    looks: MakeLooks, sim: EnosSimulator, status: str, error: type[Exception], do_xcom_push: bool
+) -> None:
+    """Where the task fails or is skipped it returns nothing that would tell."""
+    instance = start(sim)
+    sim.finish(instance, status)
+    one = looks(do_xcom_push=do_xcom_push)
+    with pytest.raises(error):
+        one.look()
+    assert one.ti.xcom.get("flow_instance_id") == (instance if do_xcom_push else None)
+
+
+def test_of_several_that_ended_well_the_last_one_is_on_record(looks: MakeLooks, sim: EnosSimulator) -> None:
+    sim.one_at_a_time = False
+    ids = [sim.trigger(FLOW, trigger_time=END - hour * 3_600_000, type=1).id for hour in (1, 0)]
+    for instance in ids:
+        sim.finish(instance, "SUCCESS")
+    one = looks()
+    assert one.look().xcom_value == ids
+    assert one.ti.xcom["flow_instance_id"] == ids[-1]
 
 
 ARGUMENTS: list[dict[str, Any]] = [

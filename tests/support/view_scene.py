@@ -16,6 +16,8 @@ HOSTILE_LOG = (
     "</pre></script><script>document.title='owned'</script>\n<img src=x onerror=alert(1)>\n\x1b[31mred\u202e\n"
 )
 WHY_LOAD_FAILED = "ERROR load: dw.meter_readings has no column 'reactive_power'"
+END_OF_WINDOW = 1594080000000
+"""2020-07-07T00:00:00Z, where the window ends for which a sensor waits."""
 READINGS = {
     "name": "meter_readings_daily",
     "relations": [(0, 1), (1, 2), (1, 3), (2, 4), (3, 4)],
@@ -49,8 +51,13 @@ def set_up(site: Site) -> None:
     for flow_id in (8106, 8107):
         logs = {flow_id * 10 + 1: "read 1812 rows\ndropped 3 that came twice\nwrote 1809 rows\n"}
         _add_readings(site, flow_id, "meter_readings_daily", progress="manual", logs=logs)
+    _add_readings(site, 8108, "fails_and_is_retried", progress="at_once", ends_as="FAIL")
+    _add_readings(site, 8109, "scheduled_by_enos", progress="at_once", ends_as="FAIL")
+    sim.trigger(8109, trigger_time=END_OF_WINDOW, type=1)
     site.watched = sim.trigger(8104).id
     for dag_id in ("runs", "fails", "hostile", "ends", "not_of_enos", "meter_readings", "meter_readings_in_worker"):
+        site.run(dag_id)
+    for dag_id in ("retries", "window", "forgotten"):
         site.run(dag_id)
     site.run("senses", {"instance": site.watched})
     site.run("mapped", {"instances": [site.watched, "8104-20200101000000"]})

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -26,7 +26,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.staticfiles import StaticFiles
 
 from airflow_provider_enos.plugins.view import picture
-from airflow_provider_enos.plugins.view.lookups import Lookups, Problem
+from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem
 from airflow_provider_enos.plugins.view.record import Key, Record, read, settings_of
 
 STATIC = Path(__file__).parent / "static"
@@ -67,9 +67,9 @@ MAY_SEE_LOGS = Depends(requires_access_dag(method="GET", access_entity=DagAccess
 
 
 def build() -> FastAPI:
-    """The app, for the event loop that runs."""
+    """The app, with a loop of its own for what is asked of EnOS."""
     app = FastAPI(title="EnOS", docs_url=None, redoc_url=None, openapi_url=None)
-    lookups = Lookups(settings_of)
+    apart, lookups = OwnLoop(), Lookups(settings_of)
     page = (STATIC / "view.html").read_text(encoding="utf-8")
 
     @app.middleware("http")
@@ -91,29 +91,27 @@ def build() -> FastAPI:
         return HTMLResponse(page)
 
     @app.get("/api/instance", dependencies=[MAY_SEE])
-    async def instance(key: WantedKey) -> dict[str, Any]:
+    async def instance(key: WantedKey) -> JSONResponse:
         record = await _record(key)
-        airflow = {"state": record.state or "no status", "try_number": record.try_number}
-        if record.source is None:
-            return {**_nothing(record), "airflow": airflow}
-        seen = await lookups.instance(record.source)
-        drawn = (
-            picture.of_problem(seen)
-            if isinstance(seen, Problem)
-            else await run_in_threadpool(picture.of_instance, seen)
-        )
-        return {**drawn, "airflow": airflow}
+        seen = _nothing(record) if record.source is None else await apart.run(lookups.instance(record.source))
+        drawn = picture.of_problem(seen.message, seen.fresh) if isinstance(seen, Problem) else dict(seen)
+        if record.source is not None and drawn["refresh"] is None and not record.ended:
+            # A retry may start another instance.
+            drawn["refresh"] = picture.REFRESH_SLOW
+        drawn["airflow"] = {"state": record.state or "no status", "try_number": record.try_number}
+        return JSONResponse(drawn)
 
     @app.get("/api/log", dependencies=[MAY_SEE, MAY_SEE_LOGS])
-    async def log(key: WantedKey, node: Name) -> dict[str, Any]:
+    async def log(key: WantedKey, node: Name) -> dict[str, str]:
         record = await _record(key)
-        seen = None if record.source is None else await lookups.instance(record.source)
-        if record.source is None or seen is None or isinstance(seen, Problem):
-            return {"problem": seen.message if isinstance(seen, Problem) else "No flow instance is on record."}
-        named = next((one for one in seen.graph.instance.nodes if node and one.task_instance_id == node), None)
-        if named is None:
+        if record.source is None:
+            return {"problem": "No flow instance is on record."}
+        seen = await apart.run(lookups.instance(record.source))
+        if isinstance(seen, Problem):
+            return {"problem": seen.message}
+        if not any(one["has_log"] and one["id"] == node for one in seen["nodes"]):
             raise HTTPException(404, "The flow instance of this task instance has no such node.")
-        text = await lookups.log(record.source, named)
+        text = await apart.run(lookups.log(record.source, node))
         return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
 
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -129,10 +127,12 @@ async def _record(key: Key) -> Record:
 
 def _nothing(record: Record) -> picture.Json:
     """Why there is nothing to draw."""
+    if record.of_enos is None:
+        return picture.note("Airflow does not know this task any more, so there is nothing to show.", refresh=None)
     if not record.of_enos:
         return picture.note("This is not an EnOS task, so there is no remote run to show.", refresh=None)
     if not record.has_connection:
         return picture.note("Airflow does not have on record any more which connection this task used.", refresh=None)
     if record.ended:
-        return picture.note("This task has ended without a flow instance of EnOS.", refresh=None)
+        return picture.note("No flow instance is on record for this task instance.", refresh=None)
     return picture.note("No flow instance is on record for this task instance yet.", refresh=picture.REFRESH)

@@ -1,17 +1,18 @@
 """What EnOS says of flow instances, asked for once for all who look.
 
-However many tabs are open, an instance is asked for once in a few seconds, and few instances at a time: the gateway's
-quota is for tasks. Nothing here blocks or holds a thread while EnOS takes its time, so a gateway that hangs does not
-take Airflow's API server with it.
+However many tabs are open, a process of the API server asks for an instance once in a few seconds, and for few
+instances at a time: the gateway's quota is for tasks. Nothing here blocks or holds a thread while EnOS takes its time,
+so a gateway that hangs does not take Airflow's API server with it. What is kept is bounded, whatever EnOS sends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -27,13 +28,16 @@ from airflow_provider_enos.errors import (
     EnosRateLimitError,
     EnosTransportError,
 )
+from airflow_provider_enos.plugins.view import picture
+from airflow_provider_enos.plugins.view.picture import Json, Seen, Times
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.cancelling import has_stopped
 from airflow_provider_enos.protocol.exchange import Retry
 from airflow_provider_enos.protocol.messages import Call
-from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowInstanceNode, FlowStatus, TaskInstance
+from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowInstanceNode, FlowStatus
 from airflow_provider_enos.protocol.text import excerpt, tail
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -42,12 +46,13 @@ FRESH, FRESH_ENDED, FRESH_PROBLEM, FRESH_LIMITED = 3.0, 15.0, 5.0, 60.0
 """For how many seconds an answer is given again: of one that runs, that has ended, of a problem, over the quota."""
 REPLY_TIMEOUT, LONGEST_LOOK = 10.0, 25.0
 AT_A_TIME = 4
-"""How many instances are asked for at the same time."""
-MOST_SOURCES = 200
+"""How many looks a connection carries out at the same time."""
+MOST_SOURCES, MOST_LOGS = 200, 50
+"""Of how many the last answer is kept."""
 MOST_RUNS = 16
 """Of how many nodes a look asks for the times, each of which costs a request."""
-RUNS_PAUSE = 300.0
-"""Seconds without asking for times, where EnOS does not give them (before its release 2.3 it has no such call)."""
+RUNS_PAUSE = 60.0
+"""Seconds without asking for times, where EnOS does not answer that, or says that it is asked too often."""
 LOG_LINES, LOG_LENGTH = 2000, 200_000
 
 _RETRY = Retry(attempts=2, longest_pause=2.0)
@@ -66,20 +71,6 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What EnOS says. ``runs``: by the id of the node's task instance, as far as they are known."""
-
-    graph: FlowInstanceGraph
-    runs: Mapping[str, TaskInstance]
-    link: str | None
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will come: a failed instance's other nodes may still be running."""
-        return has_stopped(self.graph.instance)
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """Why there is nothing to see, for whoever may see the task. Details are in the API server's log."""
 
@@ -89,17 +80,45 @@ class Problem:
 
 @dataclass(slots=True)
 class _Answer(Generic[T]):
-    task: asyncio.Task[T | Problem]
-    expires: float = float("inf")
+    """The answer of EnOS, or that it is being asked; None: it has not been asked yet."""
+
+    task: asyncio.Task[T | Problem] | None = None
+    expires: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What EnOS said of a node's times, and when: at which status of the node; whether its instance had stopped."""
+
+    status: FlowStatus | None
+    stopped: bool
+    times: Times | None
+
+    def is_the_last_word(self, status: FlowStatus | None, stopped: bool) -> bool:
+        """Whether asking again would bring nothing new. An end that was missing may come with the instance's."""
+        complete = self.times is not None and self.times.start and self.times.end
+        return self.status == status and bool(complete or self.stopped == stopped)
 
 
 @dataclass(slots=True)
 class _Watched:
-    """What is kept of one source."""
+    """What is kept of one source. ``asked``: by the id of the node's task instance."""
 
-    answers: dict[str, _Answer[Any]] = field(default_factory=dict)
-    runs: dict[str, tuple[str, TaskInstance]] = field(default_factory=dict)
+    answer: _Answer[Json] = field(default_factory=_Answer)
+    asked: dict[str, _Asked] = field(default_factory=dict)
     no_runs_until: float = 0.0
+
+
+class OwnLoop:
+    """An event loop in a thread of its own, so that whatever EnOS sends takes no time of the API server's loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="enos-view", daemon=True).start()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What comes of ``work``, which is carried out there."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
 
 class Lookups:
@@ -112,94 +131,106 @@ class Lookups:
         self._settings_of = settings_of
         self._clock = clock
         self._watched: OrderedDict[Source, _Watched] = OrderedDict()
-        self._slots = asyncio.Semaphore(AT_A_TIME)
+        self._logs: OrderedDict[tuple[Source, str], _Answer[str]] = OrderedDict()
+        self._slots: OrderedDict[tuple[str, str | None], asyncio.Semaphore] = OrderedDict()
 
-    async def instance(self, source: Source) -> Seen | Problem:
-        """The flow instance."""
+    async def instance(self, source: Source) -> Json | Problem:
+        """The flow instance, as the page draws it."""
+        watched = _kept(self._watched, source, MOST_SOURCES, _Watched)
         return await self._shared(
-            source, "", lambda watched: self._look(source, watched), lambda seen: FRESH_ENDED if seen.ended else FRESH
+            watched.answer,
+            source,
+            lambda client, settings: self._look(client, settings, source, watched),
+            lambda drawn: FRESH_ENDED if drawn["refresh"] is None else FRESH,
         )
 
-    async def log(self, source: Source, node: FlowInstanceNode) -> str | Problem:
-        """The end of a node's log, cleaned; ``node`` is one of this instance."""
-        return await self._shared(source, node.task_instance_id, lambda _: self._read(source, node), lambda _: FRESH)
+    async def log(self, source: Source, task_instance_id: str) -> str | Problem:
+        """The end of a node's log, cleaned; the id is the one of a node of this instance."""
+        answer = _kept(self._logs, (source, task_instance_id), MOST_LOGS, _Answer[str])
+        return await self._shared(answer, source, lambda client, _: _read(client, task_instance_id), lambda _: FRESH)
 
     async def _shared(
         self,
+        answer: _Answer[T],
         source: Source,
-        what: str,
-        ask: Callable[[_Watched], Coroutine[Any, Any, T | Problem]],
+        ask: Callable[[AsyncClient, Settings], Awaitable[T | Problem]],
         fresh: Callable[[T], float],
     ) -> T | Problem:
-        watched = self._watched.setdefault(source, _Watched())
-        self._watched.move_to_end(source)
-        if len(self._watched) > MOST_SOURCES:
-            self._watched.popitem(last=False)
-        answer: _Answer[T] | None = watched.answers.get(what)
-        if answer is None or answer.expires <= self._clock():
-            watched.answers[what] = answer = _Answer(asyncio.create_task(self._guarded(source, ask(watched))))
-            kept = answer
+        def expire(task: asyncio.Task[T | Problem]) -> None:
+            value = None if task.cancelled() else task.result()
+            seconds = 0.0 if value is None else value.fresh if isinstance(value, Problem) else fresh(value)
+            answer.expires = self._clock() + seconds
 
-            def expire(task: asyncio.Task[T | Problem]) -> None:
-                value = None if task.cancelled() else task.result()
-                seconds = 0.0 if value is None else value.fresh if isinstance(value, Problem) else fresh(value)
-                kept.expires = self._clock() + seconds
-
+        if answer.task is None or answer.expires <= self._clock():
+            answer.expires = float("inf")
+            answer.task = asyncio.create_task(self._guarded(source, ask))
             answer.task.add_done_callback(expire)
         # One who goes away does not take the answer of the others along.
         return await asyncio.shield(answer.task)
 
-    async def _guarded(self, source: Source, asking: Coroutine[Any, Any, T | Problem]) -> T | Problem:
+    async def _guarded(
+        self, source: Source, ask: Callable[[AsyncClient, Settings], Awaitable[T | Problem]]
+    ) -> T | Problem:
         try:
-            async with asyncio.timeout(LONGEST_LOOK), self._slots:
-                return await asking
+            async with asyncio.timeout(LONGEST_LOOK):
+                settings = await asyncio.to_thread(self._settings_of, source)
+                async with self._slots_of(source), _client(settings) as client:
+                    return await ask(client, settings)
         except TimeoutError:
             log.warning("%s: no answer within %g s", source.flow_instance_id, LONGEST_LOOK)
             return Problem("EnOS takes too long to answer.")
         except Exception as error:  # noqa: BLE001 - secrets back-ends raise anything, and a page must say something
             log.warning("%s through %s: %s", source.flow_instance_id, source.conn_id, error)
             return _problem(error, source)
-        finally:
-            # It has not begun where there was no slot for it in time.
-            asking.close()
 
-    async def _client(self, source: Source) -> tuple[AsyncClient, Settings]:
-        settings = await asyncio.to_thread(self._settings_of, source)
-        return AsyncClient(settings, retry=_RETRY, timeout=min(settings.timeout, REPLY_TIMEOUT)), settings
+    def _slots_of(self, source: Source) -> asyncio.Semaphore:
+        """Those of its connection, so that a gateway that hangs holds up no other one."""
+        connection = (source.conn_id, source.team)
+        return _kept(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
 
-    async def _look(self, source: Source, watched: _Watched) -> Seen:
-        client, settings = await self._client(source)
-        async with client:
-            graph = await client.call(_graph_call(source.flow_instance_id))
-            await self._ask_for_runs(client, graph, watched)
-        runs = {name: run for name, (_, run) in watched.runs.items()}
-        return Seen(graph, runs, settings.link(source.flow_instance_id))
+    async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json:
+        graph = await client.call(_graph_call(source.flow_instance_id))
+        asks_on = await self._ask_for_runs(client, graph, watched)
+        times = {name: asked.times for name, asked in watched.asked.items() if asked.times is not None}
+        return picture.of_instance(Seen(graph, times, settings.link(source.flow_instance_id), asks_on))
 
-    async def _ask_for_runs(self, client: AsyncClient, graph: FlowInstanceGraph, watched: _Watched) -> None:
-        """The times of nodes that have started, or changed since they were last asked for."""
-        if self._clock() < watched.no_runs_until:
-            return
-        news = [
-            (node, node.status.name)
+    async def _ask_for_runs(self, client: AsyncClient, graph: FlowInstanceGraph, watched: _Watched) -> bool:
+        """The times of nodes that have started, or changed since they were asked for; gives whether more are left."""
+        stopped = has_stopped(graph.instance)
+        started = {
+            node.task_instance_id: node
             for node in graph.instance.nodes
             if node.task_instance_id and node.status is not None and node.status not in _NOT_STARTED
-            if watched.runs.get(node.task_instance_id, ("", None))[0] != node.status.name
+        }
+        watched.asked = {name: asked for name, asked in watched.asked.items() if name in started}
+        if self._clock() < watched.no_runs_until:
+            return False
+        news = [
+            node
+            for name, node in started.items()
+            if name not in watched.asked or not watched.asked[name].is_the_last_word(node.status, stopped)
         ]
-        answers = await asyncio.gather(*(_run(client, node) for node, _ in news[:MOST_RUNS]))
-        for (node, status), run in zip(news, answers, strict=False):
-            if run is None:
+        answers = await asyncio.gather(*(_times(client, node) for node in news[:MOST_RUNS]))
+        for node, answer in zip(news, answers, strict=False):
+            if isinstance(answer, EnosError):
                 watched.no_runs_until = self._clock() + RUNS_PAUSE
-            elif run.start_time and (run.end_time or not (node.status and node.status.ended)):
-                watched.runs[node.task_instance_id] = (status, run)
+            else:
+                watched.asked[node.task_instance_id] = _Asked(node.status, stopped, answer)
+        return len(news) > MOST_RUNS and self._clock() >= watched.no_runs_until
 
-    async def _read(self, source: Source, node: FlowInstanceNode) -> str | Problem:
-        client, _ = await self._client(source)
-        async with client:
-            try:
-                text = await client.call(calls.get_task_instance_log(node.task_instance_id))
-            except EnosNotFoundError:
-                return Problem("This node has no log, or not yet.", FRESH)
-        return tail(text, LOG_LINES, LOG_LENGTH)
+
+def _kept(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
+    """What is kept by this key, made if need be; of more than ``most`` the one goes that was longest not asked for."""
+    if key not in store:
+        store[key] = make()
+    store.move_to_end(key)
+    if len(store) > most:
+        store.popitem(last=False)
+    return store[key]
+
+
+def _client(settings: Settings) -> AsyncClient:
+    return AsyncClient(settings, retry=_RETRY, timeout=min(settings.timeout, REPLY_TIMEOUT))
 
 
 def _graph_call(flow_instance_id: str) -> Call[FlowInstanceGraph]:
@@ -207,12 +238,21 @@ def _graph_call(flow_instance_id: str) -> Call[FlowInstanceGraph]:
     return replace(call, parse=FlowInstanceGraph.parse)
 
 
-async def _run(client: AsyncClient, node: FlowInstanceNode) -> TaskInstance | None:
+async def _times(client: AsyncClient, node: FlowInstanceNode) -> Times | EnosError | None:
+    """None: EnOS has answered, and has none. Releases before 2.3 have no such call. The error is one that may pass."""
     try:
-        return await client.call(calls.get_task_instance(node.task_instance_id))
+        return Times.of(await client.call(calls.get_task_instance(node.task_instance_id)))
     except EnosError as error:
         log.info("no times of %s: %s", node.task_instance_id, error)
-        return None
+        return error if isinstance(error, (EnosTransportError, EnosRateLimitError)) else None
+
+
+async def _read(client: AsyncClient, task_instance_id: str) -> str | Problem:
+    try:
+        text = await client.call(calls.get_task_instance_log(task_instance_id))
+    except EnosNotFoundError:
+        return Problem("This node has no log, or not yet.", FRESH)
+    return tail(text, LOG_LINES, LOG_LENGTH)
 
 
 def _problem(error: Exception, source: Source) -> Problem:

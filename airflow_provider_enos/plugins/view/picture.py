@@ -8,18 +8,48 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_enos.plugins.view.layout import NODE_HEIGHT, NODE_WIDTH, arrange
-from airflow_provider_enos.plugins.view.lookups import Problem, Seen
+from airflow_provider_enos.protocol.cancelling import has_stopped
 from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
 from airflow_provider_enos.protocol.text import excerpt
 
-MOST_NODES = 1000
-"""How many nodes are drawn."""
+MOST_NODES, MOST_EDGES = 1000, 3000
+"""How many are drawn."""
 REFRESH, REFRESH_SLOW = 5, 10
-"""Seconds until the page asks again: while the instance runs; while there is nothing to see, or a problem."""
+"""Seconds until the page asks again: while the instance runs; after a problem, and while only the task goes on."""
 
-_NAME_LENGTH, _ID_LENGTH = 200, 200
+_NAME_LENGTH, _ID_LENGTH, _TIME_LENGTH = 200, 200, 40
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a node has started and ended, in the words of EnOS; None where it does not say so."""
+
+    start: str | None
+    end: str | None
+
+    @classmethod
+    def of(cls, run: TaskInstance) -> Times:
+        """Those of a task instance, cleaned."""
+        start, end = (text and excerpt(text, _TIME_LENGTH) for text in (run.start_time, run.end_time))
+        return cls(start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What EnOS says. ``times``: by the id of the node's task instance, as far as they are known."""
+
+    graph: FlowInstanceGraph
+    times: Mapping[str, Times]
+    link: str | None
+    asks_on: bool = False
+    """Whether times of more nodes are still to be asked for."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more will come: a failed instance's other nodes may still be running."""
+        return has_stopped(self.graph.instance) and not self.asks_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +69,9 @@ def note(message: str, *, refresh: int | None, kind: str = "note") -> Json:
     return {"kind": kind, "message": message, "refresh": refresh}
 
 
-def of_problem(problem: Problem) -> Json:
-    """A problem, which may pass."""
-    return note(problem.message, refresh=max(REFRESH_SLOW, int(problem.fresh)), kind="problem")
+def of_problem(message: str, seconds: float) -> Json:
+    """A problem, which may pass; it is asked about again after so many seconds."""
+    return note(message, refresh=max(REFRESH_SLOW, int(seconds)), kind="problem")
 
 
 def of_instance(seen: Seen) -> Json:
@@ -49,11 +79,12 @@ def of_instance(seen: Seen) -> Json:
     instance = seen.graph.instance
     every = _nodes(seen.graph)
     nodes = every[:MOST_NODES]
-    layout = arrange(len(nodes), _edges(nodes, seen.graph))
-    bars = _bars(nodes, seen.runs)
+    edges = _edges(nodes, seen.graph)
+    layout = arrange(len(nodes), edges[:MOST_EDGES])
+    bars = _bars(nodes, seen.times)
     return {
         "kind": "instance",
-        "refresh": None if seen.ended else REFRESH,
+        "refresh": None if seen.is_complete else REFRESH,
         "id": excerpt(instance.flow_instance_id, _ID_LENGTH),
         "flow_id": instance.flow_id,
         "flow_name": excerpt(instance.flow_name, _NAME_LENGTH),
@@ -62,6 +93,7 @@ def of_instance(seen: Seen) -> Json:
         "facts": _facts(instance),
         "link": seen.link,
         "left_out": len(every) - len(nodes),
+        "edges_left_out": max(len(edges) - MOST_EDGES, 0),
         "width": round(layout.width),
         "height": round(layout.height),
         "node_width": NODE_WIDTH,
@@ -110,11 +142,12 @@ def _nodes(graph: FlowInstanceGraph) -> list[_Node]:
 def _edges(nodes: Sequence[_Node], graph: FlowInstanceGraph) -> list[tuple[int, int]]:
     # Of nodes with the same id the first one counts; where a node has none, nothing leads to it.
     numbers = {node.node_id: number for number, node in reversed(list(enumerate(nodes))) if node.node_id}
-    return [
+    edges = (
         (numbers[edge.source], numbers[edge.target])
         for edge in graph.relations
         if edge.source in numbers and edge.target in numbers
-    ]
+    )
+    return list(dict.fromkeys(edges))
 
 
 def _facts(instance: Any) -> list[tuple[str, str]]:
@@ -128,29 +161,29 @@ def _facts(instance: Any) -> list[tuple[str, str]]:
     return [(name, excerpt(text, 60)) for name, text in named if text]
 
 
-def _bars(nodes: Sequence[_Node], runs: Mapping[str, TaskInstance]) -> dict[str, Json]:
+def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]:
     """For each node whose start is known: its times, and where its bar begins and ends, from 0 to 1.
 
     The zone of the times is not documented, so they are only compared with each other. The bar of a node that has not
     ended reaches to the end.
     """
-    found = {node.task_instance_id: runs[node.task_instance_id] for node in nodes if node.task_instance_id in runs}
-    starts = {name: _time(run.start_time) for name, run in found.items()}
-    ends = {name: _time(run.end_time) for name, run in found.items()}
+    found = {node.task_instance_id: times[node.task_instance_id] for node in nodes if node.task_instance_id in times}
+    starts = {name: _time(one.start) for name, one in found.items()}
+    ends = {name: _time(one.end) for name, one in found.items()}
     known = [moment for moment in (*starts.values(), *ends.values()) if moment is not None]
     if not known:
         return {}
     first, last = min(known), max(known)
     whole = max((last - first).total_seconds(), 1.0)
     bars: dict[str, Json] = {}
-    for name, run in found.items():
+    for name, one in found.items():
         start, end = starts[name], ends[name]
         if start is None:
             continue
         reach = 1.0 if end is None else (max(end, start) - first).total_seconds() / whole
         bars[name] = {
-            "start": excerpt(run.start_time or "", 40),
-            "end": excerpt(run.end_time or "", 40),
+            "start": one.start or "",
+            "end": one.end or "",
             "seconds": None if end is None else max((end - start).total_seconds(), 0.0),
             "from": round((start - first).total_seconds() / whole, 4),
             "to": round(reach, 4),

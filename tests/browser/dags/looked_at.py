@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, task
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowOperator
-from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 
 FLOWS = {"runs": 8101, "fails": 8102, "hostile": 8103, "ends": 8105}
 
@@ -32,5 +34,21 @@ with DAG("mapped", schedule=None):
         flow_instance_id=instances()
     )
 
-with DAG("waits", schedule=None, is_paused_upon_creation=True):
-    EnosTriggerFlowOperator(task_id="task", flow_id=8104)
+for name in ("waits", "forgotten"):
+    with DAG(name, schedule=None, is_paused_upon_creation=True):
+        EnosTriggerFlowOperator(task_id="task", flow_id=8104)
+
+with DAG("retries", schedule=None):
+    EnosTriggerFlowOperator(
+        task_id="task", flow_id=8108, poll_interval=1, deferrable=False, retries=1, retry_delay=timedelta(hours=1)
+    )
+
+with DAG("window", schedule=None):
+    EnosFlowSensor(
+        task_id="task",
+        flow_id=8109,
+        window_start="2020-07-06T00:00:00+00:00",
+        window_end="2020-07-07T00:00:00+00:00",
+        deferrable=False,
+        enos_conn_id="enos_console",
+    )

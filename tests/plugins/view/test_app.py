@@ -97,17 +97,25 @@ def test_the_log_of_a_node(airflow_site: Site) -> None:
     assert WHY_LOAD_FAILED in answer.json()["log"]
 
 
+def test_while_the_task_has_not_ended_it_is_looked_at_again(airflow_site: Site) -> None:
+    """For a retry may start another instance."""
+    run = airflow_site.run("retries")
+    run.wait_for("up_for_retry", seconds=120)
+    seen = airflow_site.ask("api/instance", run).json()
+    assert (seen["status"], seen["refresh"]) == ("FAIL", 10)
+
+
 @pytest.mark.parametrize("node", ["", "x", "other"])
 def test_logs_of_other_instances_are_not_given(airflow_site: Site, node: str) -> None:
     """Also not those that the connection could read: only nodes of the instance that is on record."""
-    asked = airflow_site.sim.count("taskInstances/getLog")
     if node == "other":
         node = f"81040-{airflow_site.watched.partition('-')[2]}"
     run = airflow_site.run("runs")
     run.wait_for("deferred", seconds=120)
     answer = airflow_site.ask("api/log", run, "admin", node=node)
     assert answer.status_code == 404
-    assert airflow_site.sim.count("taskInstances/getLog") == asked
+    logs = [record.query for record in airflow_site.sim.requests if record.operation == "taskInstances/getLog"]
+    assert not any(node in query.values() for query in logs)
 
 
 def test_hostile_names_come_as_data(airflow_site: Site) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,19 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view import lookups as module
-from airflow_provider_enos.plugins.view.lookups import FRESH, FRESH_ENDED, FRESH_PROBLEM, Lookups, Problem, Seen, Source
+from airflow_provider_enos.plugins.view.lookups import (
+    FRESH,
+    FRESH_ENDED,
+    FRESH_PROBLEM,
+    MOST_RUNS,
+    RUNS_PAUSE,
+    Lookups,
+    OwnLoop,
+    Problem,
+    Source,
+)
+from airflow_provider_enos.plugins.view.picture import Times
+from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.simulator import EnosSimulator
 
 GRAPH = {"tasks": {1: "ingest", 2: "clean", 3: "publish"}, "relations": [(1, 2), (2, 3)], "logs": {1: "read 7 rows"}}
@@ -77,28 +91,123 @@ Runner = Callable[[Callable[[Lookups], Coroutine[Any, Any, Any]]], Any]
 
 def test_what_it_sees(run: Runner, looked_at: Source) -> None:
     seen = run(lambda lookups: lookups.instance(looked_at))
-    assert isinstance(seen, Seen)
-    assert [(edge.source, edge.target) for edge in seen.graph.relations] == [("t_1", "t_2"), ("t_2", "t_3")]
-    assert [node.status.name for node in seen.graph.instance.nodes if node.status] == ["SUCCESS", "RUNNING", "INIT"]
-    assert seen.link == f"https://console/{looked_at.flow_instance_id}"
-    assert not seen.ended
+    assert seen["kind"] == "instance"
+    assert len(seen["edges"]) == 2
+    assert [node["status"] for node in seen["nodes"]] == ["SUCCESS", "RUNNING", "INIT"]
+    assert seen["link"] == f"https://console/{looked_at.flow_instance_id}"
+    assert seen["refresh"]
 
 
-def test_times_are_asked_for_of_nodes_that_have_started_and_once(
+def test_times_are_asked_for_once_a_status_of_nodes_that_have_started(
     run: Runner, sim: EnosSimulator, looked_at: Source, clock: Clock
 ) -> None:
-    async def play(lookups: Lookups) -> Seen:
-        for _ in range(3):
+    async def play(lookups: Lookups) -> list[int]:
+        asked = []
+        for step in range(6):
+            if step == 3:
+                sim.set_node_status(looked_at.flow_instance_id, 2, "SUCCESS")
+                sim.finish(looked_at.flow_instance_id, "SUCCESS")
             seen = await lookups.instance(looked_at)
-            clock.now += FRESH + 1
-        return seen  # type: ignore[return-value]
+            clock.now += FRESH_ENDED + 1
+            asked.append(times_asked(sim))
+        assert [node["end"] != "" for node in seen["nodes"]] == [True] * 3  # type: ignore[index]
+        return asked
 
-    seen = run(play)
-    assert sim.count("flowInstances/get") == 3
-    # The first node has no end in the simulator before its instance has one, so it is asked for again.
-    asked = [record for record in sim.requests if record.operation == "taskInstances/get"]
-    assert 2 <= len(asked) <= 6
-    assert set(seen.runs) >= {looked_at.flow_instance_id.replace("8101", "2", 1)}
+    assert run(play) == [2, 2, 2, 4, 4, 4]
+    assert sim.count("flowInstances/get") == 6
+
+
+@pytest.mark.parametrize(
+    ("times", "status", "stopped", "is_it"),
+    [
+        (Times("2020-07-06 06:26:00", "2020-07-06 06:26:10"), "SUCCESS", True, True),
+        (Times("2020-07-06 06:26:00", None), "SUCCESS", False, True),
+        (Times("2020-07-06 06:26:00", None), "SUCCESS", True, False),
+        (None, "SUCCESS", False, True),
+        (None, "SUCCESS", True, False),
+        (Times("2020-07-06 06:26:00", "2020-07-06 06:26:10"), "RERUN", False, False),
+    ],
+)
+def test_a_time_that_is_missing_is_asked_for_once_more_when_all_has_stopped(
+    times: Times | None, status: str, stopped: bool, is_it: bool
+) -> None:
+    """Asked while the node was SUCCESS and others ran on, so not at each look."""
+    asked = module._Asked(FlowStatus.SUCCESS, False, times)
+    assert asked.is_the_last_word(FlowStatus(status), stopped) is is_it
+
+
+def times_asked(sim: EnosSimulator) -> int:
+    return sum(record.operation == "taskInstances/get" for record in sim.requests)
+
+
+@pytest.fixture
+def many(sim: EnosSimulator) -> Source:
+    """An instance of forty nodes that has ended."""
+    sim.add_flow(8103, name="many", tasks={number: f"n{number}" for number in range(1, 41)}, progress="at_once")
+    return Source("enos_default", None, None, None, sim.trigger(8103).id)
+
+
+@pytest.fixture
+def looks(run: Runner, sim: EnosSimulator, clock: Clock) -> Callable[..., list[tuple[int, int, bool]]]:
+    """After each of so many looks: how often EnOS was asked for times, how many bars there are, whether it goes on."""
+
+    def look(
+        source: Source, number: int, pause: float = FRESH_ENDED + 1, before: Callable[[int], None] = lambda look: None
+    ) -> list[tuple[int, int, bool]]:
+        async def play(lookups: Lookups) -> list[tuple[int, int, bool]]:
+            found = []
+            for number_of_look in range(number):
+                before(number_of_look)
+                seen: Any = await lookups.instance(source)
+                bars = sum("from" in node for node in seen["nodes"])
+                found.append((times_asked(sim), bars, seen["refresh"] is not None))
+                clock.now += pause
+            return found
+
+        return list(run(play))
+
+    return look
+
+
+Looks = Callable[..., list[tuple[int, int, bool]]]
+
+
+def test_all_nodes_get_their_times_a_few_a_look(looks: Looks, many: Source) -> None:
+    assert looks(many, 4) == [
+        (MOST_RUNS, MOST_RUNS, True),
+        (2 * MOST_RUNS, 2 * MOST_RUNS, True),
+        (40, 40, False),
+        (40, 40, False),
+    ]
+
+
+@pytest.mark.parametrize("fault", ["http_404", "internal_error"])
+def test_nodes_of_which_enos_has_no_times_do_not_hold_up_the_others(
+    looks: Looks, sim: EnosSimulator, many: Source, fault: str
+) -> None:
+    sim.fault(fault, on="taskInstances/get", times=2 * MOST_RUNS)
+    *_, third, fourth = looks(many, 4)
+    _, bars, goes_on = third
+    assert bars >= 40 - 2 * MOST_RUNS
+    assert not goes_on
+    assert fourth == third
+
+
+@pytest.mark.parametrize("fault", ["http_429", "dropped"])
+def test_times_that_are_not_given_at_the_moment_are_asked_for_later(
+    looks: Looks, sim: EnosSimulator, many: Source, fault: str
+) -> None:
+    sim.fault(fault, on="taskInstances/get", times=None)
+    asked_before: list[int] = []
+
+    def before(look: int) -> None:
+        asked_before.append(times_asked(sim))
+        if look == 2:
+            sim.clear_faults()
+
+    bars = [bars for _, bars, _ in looks(many, 5, RUNS_PAUSE / 2 - 1, before)]
+    assert asked_before[1] == asked_before[3] > 0
+    assert bars == [0, 0, 0, MOST_RUNS, 2 * MOST_RUNS]
 
 
 def test_fifty_tabs_ask_once(run: Runner, sim: EnosSimulator, looked_at: Source) -> None:
@@ -139,7 +248,7 @@ def test_one_who_goes_away_does_not_take_the_answer_of_the_others_along(
         first.cancel()
         return await second
 
-    assert isinstance(run(play), Seen)
+    assert run(play)["kind"] == "instance"
     assert sim.count("flowInstances/get") == 1
 
 
@@ -233,12 +342,10 @@ def test_without_times_of_nodes_all_else_is_there(
         clock.now += FRESH + 1
         return [*answers, await lookups.instance(looked_at)]
 
-    first, second = run(play)
-    assert isinstance(first, Seen)
-    assert not first.runs
-    assert isinstance(second, Seen)
-    asked_at_first = sum(record.operation == "taskInstances/get" for record in sim.requests)
-    assert asked_at_first == 2, "the second look must not ask again"
+    for seen in run(play):
+        assert seen["kind"] == "instance"
+        assert not any("from" in node for node in seen["nodes"])
+    assert times_asked(sim) == 2, "the second look must not ask again"
 
 
 def test_logs_are_cleaned_bounded_and_asked_for_once(run: Runner, sim: EnosSimulator, looked_at: Source) -> None:
@@ -248,10 +355,9 @@ def test_logs_are_cleaned_bounded_and_asked_for_once(run: Runner, sim: EnosSimul
     source = Source("enos_default", None, None, None, sim.trigger(8102).id)
 
     async def play(lookups: Lookups) -> list[Any]:
-        seen = await lookups.instance(source)
-        assert isinstance(seen, Seen)
-        (node,) = seen.graph.instance.nodes
-        return list(await asyncio.gather(*(lookups.log(source, node) for _ in range(20))))
+        seen: Any = await lookups.instance(source)
+        (node,) = seen["nodes"]
+        return list(await asyncio.gather(*(lookups.log(source, node["id"]) for _ in range(20))))
 
     texts = run(play)
     assert sim.count("taskInstances/getLog") == 1
@@ -262,19 +368,107 @@ def test_logs_are_cleaned_bounded_and_asked_for_once(run: Runner, sim: EnosSimul
 
 def test_a_log_that_is_not_there_yet(run: Runner, looked_at: Source) -> None:
     async def play(lookups: Lookups) -> Any:
-        seen = await lookups.instance(looked_at)
-        assert isinstance(seen, Seen)
-        return await lookups.log(looked_at, seen.graph.instance.nodes[2])
+        seen: Any = await lookups.instance(looked_at)
+        return await lookups.log(looked_at, seen["nodes"][2]["id"])
 
     assert run(play) == Problem("This node has no log, or not yet.", FRESH)
 
 
 def test_what_is_kept_is_bounded(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_SOURCES", 3)
+    monkeypatch.setattr(module, "MOST_LOGS", 2)
 
-    async def play(lookups: Lookups) -> int:
+    async def play(lookups: Lookups) -> list[int]:
         for number in range(6):
-            await lookups.instance(Source("c", None, None, None, f"8101-2020010{number}000000"))
-        return len(lookups._watched)
+            source = Source(f"c{number}", None, None, None, f"8101-2020010{number}000000")
+            await lookups.instance(source)
+            await lookups.log(source, f"1-2020010{number}000000")
+            await lookups.log(source, f"2-2020010{number}000000")
+        return [len(kept) for kept in (lookups._watched, lookups._slots, lookups._logs)]
 
-    assert run(play) == 3
+    assert run(play) == [3, 3, 2]
+
+
+def test_of_nodes_that_are_not_there_any_more_nothing_is_kept(
+    run: Runner, sim: EnosSimulator, looked_at: Source, clock: Clock
+) -> None:
+    async def play(lookups: Lookups) -> list[int]:
+        kept = []
+        for _ in range(2):
+            await lookups.instance(looked_at)
+            kept.append(len(lookups._watched[looked_at].asked))
+            clock.now += FRESH + 1
+            sim.set_node_status(looked_at.flow_instance_id, 1, "INIT")
+        return kept
+
+    assert run(play) == [2, 1]
+
+
+def test_a_gateway_that_hangs_holds_up_no_other_one(
+    run: Runner, sim: EnosSimulator, looked_at: Source, settings_of: Callable[[Source], settings.Settings], clock: Clock
+) -> None:
+    with EnosSimulator() as other:
+        other.hold(at="received", times=None)
+
+        def of_either(source: Source) -> settings.Settings:
+            found = settings_of(source)
+            return found if source.conn_id == "enos_default" else replace(found, base_url=other.url)
+
+        async def play() -> Any:
+            lookups = Lookups(of_either, clock)
+            hang = [
+                asyncio.create_task(lookups.instance(Source("hangs", None, None, None, f"8101-2026010{number}000000")))
+                for number in range(module.AT_A_TIME + 2)
+            ]
+            await until(lambda: len(other.held) == 1)
+            seen = await asyncio.wait_for(lookups.instance(looked_at), module.LONGEST_LOOK / 5)
+            for one in hang:
+                one.cancel()
+            return seen
+
+        assert asyncio.run(play())["kind"] == "instance"
+        other.clear_holds()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("what", ["instance", "log"])
+def test_what_enos_sends_takes_no_time_of_the_api_servers_loop(
+    sim: EnosSimulator,
+    looked_at: Source,
+    settings_of: Callable[[Source], settings.Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """To read it, to clean it or to draw it: here that takes until this loop has gone on."""
+    goes_on = threading.Event()
+
+    def slowly(made_of: Callable[..., Any]) -> Callable[..., Any]:
+        def make(*given: Any) -> Any:
+            goes_on.clear()
+            assert goes_on.wait(5)
+            return made_of(*given)
+
+        return make
+
+    if what == "instance":
+        monkeypatch.setattr(module.picture, "of_instance", slowly(module.picture.of_instance))
+        monkeypatch.setattr(module.FlowInstanceGraph, "parse", slowly(module.FlowInstanceGraph.parse))
+    else:
+        monkeypatch.setattr(module, "tail", slowly(module.tail))
+
+    async def play() -> Any:
+        lookups = Lookups(settings_of)
+        asked = lookups.instance(looked_at) if what == "instance" else lookups.log(looked_at, log_of_first)
+        waiting = asyncio.create_task(OwnLoop().run(asked))
+        while not waiting.done():
+            await asyncio.sleep(0.01)
+            goes_on.set()
+        return await waiting
+
+    log_of_first = looked_at.flow_instance_id.replace("8101", "1", 1)
+    answer = asyncio.run(play())
+    assert answer["kind"] == "instance" if what == "instance" else "read 7 rows" in answer

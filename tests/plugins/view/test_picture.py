@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from airflow_provider_enos.plugins.view.lookups import Problem, Seen
-from airflow_provider_enos.plugins.view.picture import MOST_NODES, look_of, of_instance, of_problem
+from airflow_provider_enos.plugins.view import picture
+from airflow_provider_enos.plugins.view.picture import MOST_NODES, Seen, Times, look_of, of_instance, of_problem
 from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowStatus, TaskInstance
 
 ID = "3377-20200706062600"
@@ -24,11 +24,17 @@ def task(number: int, status: str | None = "INIT", **more: Any) -> dict[str, Any
 
 
 def seen(
-    tasks: list[Any], relations: Any = (), flows: Any = (), status: int = 2, runs: tuple[TaskInstance, ...] = ()
+    tasks: list[Any],
+    relations: Any = (),
+    flows: Any = (),
+    status: int = 2,
+    runs: tuple[TaskInstance, ...] = (),
+    asks_on: bool = False,
 ) -> Seen:
     graph = {"tasks": tasks, "relations": relations, "flows": flows}
     data = {"instanceId": ID, "status": status, "flowName": "readings", "graph": json.dumps(graph)}
-    return Seen(FlowInstanceGraph.parse(data), {run.task_instance_id: run for run in runs}, None)
+    times = {run.task_instance_id: Times.of(run) for run in runs}
+    return Seen(FlowInstanceGraph.parse(data), times, None, asks_on)
 
 
 def edge(source: int, target: int) -> dict[str, Any]:
@@ -121,6 +127,19 @@ def test_a_failed_instance_is_looked_at_while_other_nodes_run() -> None:
     assert of_instance(seen([task(1, "FAIL"), task(2, "RUNNING")], status=-1))["refresh"] is not None
 
 
+def test_it_is_looked_at_again_while_times_are_still_to_be_asked_for() -> None:
+    assert of_instance(seen([task(1, "SUCCESS")], status=1, asks_on=True))["refresh"] is not None
+
+
+def test_times_are_cleaned_and_bounded() -> None:
+    """Which are kept, however long they are."""
+    times = Times.of(run(1, "2020-07-06\u202e" + "x" * 100_000, None))
+    assert times.start is not None
+    assert times.start.isprintable()
+    assert len(times.start) <= 40
+    assert times.end is None
+
+
 def test_texts_are_cleaned_and_bounded() -> None:
     name = "a\u202egnp.exe\x00\x1b[31m" + "x" * 100_000
     drawn = of_instance(seen([task(1, taskName=name, taskInstId=name)]))
@@ -134,6 +153,14 @@ def test_only_so_many_nodes_are_drawn() -> None:
     drawn = of_instance(seen([task(number) for number in range(MOST_NODES + 5)]))
     assert len(drawn["nodes"]) == MOST_NODES
     assert drawn["left_out"] == 5
+
+
+def test_only_so_many_edges_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "MOST_EDGES", 2)
+    edges = [edge(1, 2), edge(1, 2), edge(2, 3), edge(3, 4), edge(1, 4)]
+    drawn = of_instance(seen([task(number) for number in range(1, 5)], edges))
+    assert len(drawn["edges"]) == 2
+    assert drawn["edges_left_out"] == 2
 
 
 JSON = st.recursive(
@@ -156,5 +183,5 @@ def test_whatever_its_relations_and_flows_are_the_tasks_are_drawn(relations: Any
 
 
 def test_a_problem_is_asked_about_again_after_a_while() -> None:
-    drawn = of_problem(Problem("EnOS says that it is asked too often; a minute of rest.", 60))
+    drawn = of_problem("EnOS says that it is asked too often; a minute of rest.", 60)
     assert (drawn["kind"], drawn["refresh"]) == ("problem", 60)

@@ -115,8 +115,9 @@ function show(answer) {
     update_node(by("graph").querySelectorAll(".node")[number], node);
     update_row(by("rows").children[number], node);
   });
-  by("left-out").hidden = !answer.left_out;
-  say("left-out", answer.left_out ? `${answer.left_out} more nodes are not shown.` : "");
+  const left_out = [[answer.left_out, "nodes"], [answer.edges_left_out, "edges"]].filter(([number]) => number);
+  by("left-out").hidden = !left_out.length;
+  say("left-out", left_out.map(([number, what]) => `${number} more ${what} are not shown.`).join(" "));
 }
 
 // keep: what was drawn before stays, below the note.
@@ -264,11 +265,28 @@ async function read_log() {
   by("log-text").scrollTop = by("log-text").scrollHeight;
 }
 
+// Airflow's page around this one; null where there is none.
+function page_around() {
+  try { return parent === window ? null : parent.document; } catch (error) { return null; /* another origin */ }
+}
+
+// Airflow's frame may not open anything, so its page does.
+function open_from_around(event) {
+  const around = page_around();
+  if (!around || event.button > 1) return;
+  event.preventDefault();
+  const { href, target, rel } = by("link");
+  const link = Object.assign(around.createElement("a"), { href, target, rel });
+  around.body.append(link);
+  link.click();
+  link.remove();
+}
+
 // As Airflow's page around this one, else as the system.
 function follow_theme() {
   const system = matchMedia("(prefers-color-scheme: dark)");
-  let outside = null;
-  try { if (parent !== window) outside = parent.document.documentElement; } catch (error) { /* another origin */ }
+  const around = page_around();
+  const outside = around && around.documentElement;
   const apply = () => {
     const names = outside ? outside.classList : null;
     const theme = names && names.contains("dark") ? "dark" : names && names.contains("light") ? "light" : null;
@@ -286,6 +304,7 @@ function follow_theme() {
 
 follow_theme();
 by("refresh").addEventListener("click", look);
+for (const way of ["click", "auxclick"]) by("link").addEventListener(way, open_from_around);
 by("log-refresh").addEventListener("click", read_log);
 by("log-close").addEventListener("click", () => by("log").close());
 by("log").addEventListener("close", () => { shown_node = null; });
