@@ -138,8 +138,8 @@ def install(folder: Path, airflow: str, python: str) -> None:
         if airflow == NEWEST:
             wanted = ["--upgrade", "--reinstall-package", "airflow-provider-enos", f"{wheel}[test]"]
         else:
-            pins = pins_of(known()[0] if airflow == LOWEST else airflow)
-            subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins], check=True)
+            pinned = known()[0] if airflow == LOWEST else airflow
+            subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(pinned)], check=True)
             wanted = ["--no-deps", "--reinstall", str(wheel), *(floors() if airflow == LOWEST else [])]
         subprocess.run([*uv, "pip", "install", "--python", interpreter, *wanted], check=True)
 
