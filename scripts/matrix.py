@@ -131,9 +131,9 @@ def install(folder: Path, airflow: str, python: str) -> None:
     uv = [*UV, "--quiet"]
     interpreter = folder / "bin" / "python"
     if not interpreter.exists():
-        subprocess.run([*uv, "venv", "--clear", "--python", python, folder], check=True)
+        subprocess.run([*uv, "venv", "--clear", "--python", found(python), folder], check=True)
     with tempfile.TemporaryDirectory() as dist:
-        subprocess.run([*uv, "build", "--wheel", "--python", python, "--out-dir", dist, PROJECT], check=True)
+        subprocess.run([*uv, "build", "--wheel", "--python", found(python), "--out-dir", dist, PROJECT], check=True)
         (wheel,) = Path(dist).glob("*.whl")
         if airflow == NEWEST:
             wanted = ["--upgrade", "--reinstall-package", "airflow-provider-enos", f"{wheel}[test]"]
@@ -142,6 +142,12 @@ def install(folder: Path, airflow: str, python: str) -> None:
             subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(pinned)], check=True)
             wanted = ["--no-deps", "--reinstall", str(wheel), *(floors() if airflow == LOWEST else [])]
         subprocess.run([*uv, "pip", "install", "--python", interpreter, *wanted], check=True)
+
+
+def found(python: str) -> str:
+    """This Python as pyenv has it, whose versions need not be on the path; else as uv finds it."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    return str(max(versions.glob(f"{python}.*/bin/python"), default=python))
 
 
 def floors() -> list[str]:
