@@ -25,7 +25,7 @@ def number(value: object, field: str) -> int:
     Raises ``EnosConfigError``, naming ``field`` and the value.
     """
     found = value
-    if isinstance(found, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", found):
+    if isinstance(found, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", found, re.ASCII):
         found = int(found)
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= _LARGEST:
         raise EnosConfigError(field, shown(value), accepted="a whole number from 1 on, such as 3377")

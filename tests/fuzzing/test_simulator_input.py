@@ -155,7 +155,7 @@ def test_whatever_its_control_path_is_told(sim: EnosSimulator, tmp_path: Path) -
             {"kind": st.sampled_from(sorted(FAULTS))}, optional={"seconds": values, "times": values, "on": values}
         ),
         "flows": st.builds(
-            lambda name, value: {**FLOW, name: value}, st.sampled_from(fields), values | st.builds(list, values)
+            lambda name, value: {**FLOW, name: value}, st.sampled_from(fields), values | st.lists(values, max_size=3)
         )
         | changed([FLOW]),
         "directories": st.fixed_dictionaries({"title": values}, optional={"parent": values}),
