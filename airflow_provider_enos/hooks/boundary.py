@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
-from airflow_provider_enos.hooks.versions import state_of
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import conclude
-from airflow_provider_enos.protocol.windows import Window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.hooks.enos import EnosHook
     from airflow_provider_enos.protocol.models import FlowInstance
     from airflow_provider_enos.protocol.waiting import Log, TaskLogs
+    from airflow_provider_enos.protocol.windows import Window
 
 
 TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
@@ -117,6 +116,8 @@ class WindowEvent:
     @classmethod
     def of(cls, payload: object) -> WindowEvent:
         """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        from airflow_provider_enos.protocol.windows import Window
+
         if isinstance(payload, dict):
             window: Window | None = None
             match payload.get("window"):
@@ -167,6 +168,8 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
     deferred: an instance that runs on is a lesser evil than one that is cancelled by a restart.
     """
     from asgiref.sync import sync_to_async
+
+    from airflow_provider_enos.hooks.versions import state_of
 
     try:
         return await sync_to_async(state_of)(task_instance) == "deferred"
