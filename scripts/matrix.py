@@ -81,9 +81,12 @@ def minor(airflow: str) -> str:
 
 def supports(airflow: str, python: str) -> bool:
     """Whether this Airflow runs with this Python."""
-    if airflow == LOWEST:
-        airflow = known()[0]
-    return PYTHONS.index(python) <= PYTHONS.index(LAST_PYTHON.get(minor(airflow), PYTHONS[-1]))
+    return PYTHONS.index(python) <= PYTHONS.index(LAST_PYTHON.get(minor(pinned(airflow)), PYTHONS[-1]))
+
+
+def pinned(airflow: str) -> str:
+    """Whose pins it takes."""
+    return known()[0] if airflow == LOWEST else airflow
 
 
 def pins_of(airflow: str) -> Path:
@@ -138,8 +141,7 @@ def install(folder: Path, airflow: str, python: str) -> None:
         if airflow == NEWEST:
             wanted = ["--upgrade", "--reinstall-package", "airflow-provider-enos", f"{wheel}[test]"]
         else:
-            pinned = known()[0] if airflow == LOWEST else airflow
-            subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(pinned)], check=True)
+            subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(pinned(airflow))], check=True)
             wanted = ["--no-deps", "--reinstall", str(wheel), *(floors() if airflow == LOWEST else [])]
         subprocess.run([*uv, "pip", "install", "--python", interpreter, *wanted], check=True)
 

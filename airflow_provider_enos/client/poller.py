@@ -306,8 +306,7 @@ class Poller:
         self._listing = True
         try:
             new = {wait for wait in self._waits if wait.may_be_listed(self._now())}
-            enough = _MORE if sum(wait.type is not None for wait in self._waits) >= _MANY else _MANY
-            if len(new) >= enough and new & due:
+            if new & due and self._are_enough(new):
                 due = due - await self._cover(new)
             for type in calls.ALL_FLOW_TYPES:
                 covered = {wait for wait in self._waits if wait.type == type}
@@ -320,6 +319,12 @@ class Poller:
         finally:
             self._listing = False
         return due
+
+    def _are_enough(self, new: set[_Wait]) -> bool:
+        """Whether to ask a list for these newcomers: many, or a few where it is in use."""
+        if len(new) < _MORE:
+            return False
+        return len(new) >= _MANY or sum(wait.type is not None for wait in self._waits) >= _MANY
 
     async def _cover(self, new: set[_Wait]) -> set[_Wait]:
         """Finds out which of these the list shows, and under which type; gives those it has looked at."""
