@@ -630,8 +630,8 @@ def test_when_somebody_else_has_the_minute(
 
 
 @contextmanager
-def killed_at(sim: EnosSimulator, task: Any, moment: Callable[[str, Any], bool]) -> Iterator[list[float]]:
-    """SIGTERM, with the handler that Airflow sets, when the simulator comes to a moment; gives how long it took."""
+def killable(task: Any) -> Iterator[list[float]]:
+    """The handler for SIGTERM that Airflow sets; gives how long each kill took."""
     took: list[float] = []
 
     def on_term(*_: object) -> None:
@@ -639,18 +639,26 @@ def killed_at(sim: EnosSimulator, task: Any, moment: Callable[[str, Any], bool])
         task.operator.on_kill()
         took.append(time.monotonic() - begun)
 
-    def on_event(event: str, record: Any) -> None:
-        if not took and moment(event, record) and not killed.is_set():
-            killed.set()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    killed = threading.Event()
     before = signal.signal(signal.SIGTERM, on_term)
-    sim.on_event(on_event)
     try:
         yield took
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def killed_at(sim: EnosSimulator, task: Any, moment: Callable[[str, Any], bool]) -> Iterator[list[float]]:
+    """SIGTERM when the simulator comes to a moment: of those after a reply, only where the task goes on and on."""
+    killed = threading.Event()
+
+    def on_event(event: str, record: Any) -> None:
+        if not killed.is_set() and moment(event, record):
+            killed.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sim.on_event(on_event)
+    with killable(task) as took:
+        yield took
 
 
 def at(event: str, operation: str) -> Callable[[str, Any], bool]:
@@ -805,8 +813,9 @@ def test_without_a_store_a_retry_takes_over_nothing_that_no_try_before_it_can_ha
 
 def test_a_kill_leaves_the_instance_alone_if_told_so(task: MakeTask, sim: EnosSimulator) -> None:
     one = task(cancel_on_kill=False)
-    with killed_at(sim, one, at("replied", "flows/triggerFromTask")):
+    with killed_at(sim, one, at("received", "flowInstances/get")) as took:
         assert one.run() == INSTANCE
+    assert took
     assert sim.count("flowInstances/cancel") == 0
 
 
@@ -845,15 +854,19 @@ def test_a_kill_while_a_retry_looks_sends_nothing(task: MakeTask, sim: EnosSimul
     assert sim.instances == []
 
 
-def test_a_kill_between_two_requests_of_a_trigger_sends_no_second(task: MakeTask, sim: EnosSimulator) -> None:
-    """The gateway was too busy for the first."""
+def test_a_kill_between_two_requests_of_a_trigger_sends_no_second(
+    task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway was too busy for the first; the kill comes in the pause before the second."""
     sim.fault("http_429", on="flows/triggerFromTask", times=None)
+    monkeypatch.setattr(sync, "default_sleep", lambda _: signal.raise_signal(signal.SIGTERM))
     one = task()
     with (
-        killed_at(sim, one, at("replied", "flows/triggerFromTask")),
+        killable(one) as took,
         pytest.raises(errors.EnosTriggerError, match="killed before the flow was started"),
     ):
         one.run()
+    assert len(took) == 1
     assert sim.count("flows/triggerFromTask") == 1
 
 
