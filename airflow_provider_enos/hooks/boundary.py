@@ -11,7 +11,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
 from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.waiting import conclude
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.hooks.enos import EnosHook
     from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.streaming import LogStream
     from airflow_provider_enos.protocol.waiting import Log, TaskLogs
     from airflow_provider_enos.protocol.windows import Window
 
@@ -46,6 +46,8 @@ def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream
     """
     if task_logs != "all":
         return None
+    from airflow_provider_enos.protocol.streaming import LogStream
+
     stream = LogStream(log)
     stream.remember(memory)
     return stream

@@ -14,8 +14,8 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosReplyError
 from airflow_provider_enos.hooks.boundary import async_settings
-from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
-from airflow_provider_enos.protocol.models import Flow, FlowExport, FlowStatus
+from airflow_provider_enos.protocol import arguments, calls, models, trigger_time as times
+from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
 from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.messages import Call
     from airflow_provider_enos.protocol.models import (
         Directory,
+        Flow,
+        FlowExport,
         FlowInstance,
         FlowPage,
         FlowSummary,
@@ -390,19 +392,19 @@ def _check_page_size(page_size: object, most: int) -> None:
 
 
 def _flow_export(value: object) -> FlowExport:
-    if isinstance(value, FlowExport):
+    if isinstance(value, models.FlowExport):
         return value
     accepted = "what export_flow gives, or its document"
     if not isinstance(value, Mapping):
         raise EnosConfigError("flow_json", shown(value), accepted=accepted)
     try:
-        return FlowExport.parse(value)
+        return models.FlowExport.parse(value)
     except EnosReplyError as error:
         raise EnosConfigError("flow_json", str(error), accepted=accepted) from None
 
 
 def _check_flow(flow: object) -> None:
-    if not isinstance(flow, Flow):
+    if not isinstance(flow, models.Flow):
         raise EnosConfigError("flow", shown(flow), accepted="a Flow as load_flow_for_edit gives")
     for name in ("type", "alert_mode"):
         if getattr(flow, name) is None:

@@ -37,8 +37,7 @@ from airflow_provider_enos.protocol.cancelling import (
     not_cancelled,
     was_cancelled,
 )
-from airflow_provider_enos.protocol.exchange import AT_ONCE
-from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, attempt_of, start
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, wait
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_enos.client.sync import SyncClient
+    from airflow_provider_enos.protocol.models import FlowInstance
     from airflow_provider_enos.protocol.streaming import LogStream
 
 __all__ = [
@@ -171,6 +171,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
     def _hook(self) -> EnosHook:
         """The hook; with it, before anything is started, the client for a last cancel, which cannot ask Airflow."""
         from airflow_provider_enos.client.sync import SyncClient
+        from airflow_provider_enos.protocol.exchange import AT_ONCE
 
         hook = super()._hook()
         self._gateway = hook.settings.base_url

@@ -7,13 +7,16 @@ answer counts for nothing here: what counts is how the instance stands afterward
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_enos.errors import EnosCancelError, EnosError, EnosFlowTimeoutError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
-from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.waiting import Log, Watch, look, out_of_time, wait
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance
 
 OnEnded = Literal["fail", "skip", "succeed"]
 """What becomes of a task that is to cancel an instance which has ended by itself."""

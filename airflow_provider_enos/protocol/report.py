@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
 from airflow_provider_enos.errors import (
@@ -22,8 +23,11 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, FlowStatus, Outcome, TaskInstance
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.text import clean, excerpt, tail
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, TaskInstance
 
 LOG_LENGTH = 2**20
 """Characters of a log to ask for: what EnOS gives at the most unless it is told otherwise."""

@@ -18,11 +18,12 @@ from zlib import crc32
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, FlowStatus, Outcome
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.report import EMPTY_LOG, LOG_LENGTH, NOT_BEGUN, no_log
 from airflow_provider_enos.protocol.text import clean, excerpt
 
 if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode
     from airflow_provider_enos.protocol.waiting import Log
 
 _LOGS_A_LOOK = 10

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC
 from itertools import chain, repeat
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow_provider_enos.errors import (
     EnosApiError,
@@ -28,7 +28,7 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import calls, replies
 from airflow_provider_enos.protocol.messages import Call, Procedure, Sleep
-from airflow_provider_enos.protocol.models import FlowInstance, FlowType, Outcome
+from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import (
@@ -41,6 +41,9 @@ from airflow_provider_enos.protocol.trigger_time import (
     zone_of,
 )
 from airflow_provider_enos.protocol.waiting import Log
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance
 
 OnConflict = Literal["next_minute", "attach", "fail"]
 """What to do when somebody else's instance has the minute: take the next free one, take that one over, or fail."""
@@ -359,7 +362,7 @@ class _Starter:
                 raise
             self._log.warning("Cannot check flow %s, taking it that it exists: %s", flow_id, error)
             return
-        self._is_switched_off = flow.type is FlowType.PERIODIC and not flow.active
+        self._is_switched_off = flow.switched_off
         nodes = {node.task_id for node in flow.nodes}
         if from_task_id is not None and nodes and from_task_id not in nodes:
             raise EnosTriggerTargetError(

@@ -7,7 +7,7 @@ errors are waited through and for how long is decided here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_enos.errors import (
     EnosError,
@@ -16,11 +16,13 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, FlowStatus, Outcome
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.patience import Patience
-from airflow_provider_enos.protocol.report import examine
-from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.text import excerpt
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode
+    from airflow_provider_enos.protocol.streaming import LogStream
 
 TaskLogs = Literal["failed", "all", "none"]
 """Whose logs are shown: the end of those of failed nodes, all of those of all nodes as they grow, none."""
@@ -200,10 +202,15 @@ def conclude(
     """
     logs: dict[str, str] = {}
     if task_logs == "all":
+        from airflow_provider_enos.protocol.streaming import LogStream
+
         logs = yield from (stream or LogStream(log)).finish(instance)
     outcome = instance.status.outcome
     if outcome in (Outcome.SUCCEEDED, Outcome.SKIPPED):
         return outcome
+    # Only who has a failure to tell of pays for what tells of it.
+    from airflow_provider_enos.protocol.report import examine
+
     report = yield from examine(instance, logs=task_logs != "none", link=link, known_logs=logs)
     for line in report.lines(logs=task_logs == "failed"):
         log.info("%s", line)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_enos.errors import (
     EnosAccessError,
@@ -27,13 +27,16 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
-from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowStatus, Outcome
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.models.fields import whole_number
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
 from airflow_provider_enos.protocol.patience import Patience
 from airflow_provider_enos.protocol.text import shown
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of, minute_of_id, moment, to_iso
 from airflow_provider_enos.protocol.waiting import Log
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import Flow, FlowInstance
 
 Instances = Literal["all", "any", "latest"]
 """Which of the instances in a window have to end well."""

@@ -34,18 +34,20 @@ from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, calls, waiting, windows
 from airflow_provider_enos.protocol.messages import Procedure
-from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch
 from airflow_provider_enos.protocol.windows import FlowWatch, Instances, Rules, Verdict, Wanted, Window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_enos.protocol.models import FlowInstance
+
 __all__ = ["EnosFlowInstanceSensor", "EnosFlowSensor"]
 
 _STATE_KEY = "enos_watch"
 
-Sight = TypeVar("Sight", FlowInstance, Verdict)
+Sight = TypeVar("Sight", "FlowInstance", "Verdict")
 """What a look brings."""
 
 
@@ -210,7 +212,7 @@ class _WaitingSensor(BaseSensorOperator, ReportsLineage, Generic[Sight]):
         return seen
 
 
-class EnosFlowInstanceSensor(_WaitingSensor[FlowInstance]):
+class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     """Waits until a flow instance has ended, and ends as it ends.
 
     ``flow_instance_id`` takes the output of an operator that started it::

@@ -3,7 +3,13 @@
 The wire is loose: ids come as numbers or text, structures as objects or as JSON text, keys of a graph in camelCase
 or snake_case, one object sometimes as a list of one. All of these are read. What is missing or of another shape is
 an ``EnosReplyError`` that names the field.
+
+Classes load with the first use of one: operators are imported wherever DAG files are parsed, and need none of them
+there, and making the classes takes longer than all the rest of such an import.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from airflow_provider_enos.protocol.models.answers import (
     AccessToken,
@@ -15,38 +21,50 @@ from airflow_provider_enos.protocol.models.answers import (
     nothing,
     time_zone_of,
 )
-from airflow_provider_enos.protocol.models.directories import Directory, directories_of
-from airflow_provider_enos.protocol.models.exports import (
-    ExportedRelation,
-    ExportedTask,
-    FlowExport,
-    FlowLink,
-    LinkRelation,
-    TaskLink,
-)
 from airflow_provider_enos.protocol.models.fields import Fields, one
-from airflow_provider_enos.protocol.models.flows import (
-    Cycle,
-    Flow,
-    FlowNode,
-    FlowPage,
-    FlowReference,
-    FlowSummary,
-    FlowType,
-    MyFlow,
-    Relation,
-    my_flows_of,
-    pairs,
-)
-from airflow_provider_enos.protocol.models.instances import (
-    FlowInstance,
-    FlowInstanceGraph,
-    FlowInstanceNode,
-    FlowInstancePage,
-    FlowInstanceReference,
-    TaskInstance,
-)
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models.directories import Directory, directories_of
+    from airflow_provider_enos.protocol.models.exports import (
+        ExportedRelation,
+        ExportedTask,
+        FlowExport,
+        FlowLink,
+        LinkRelation,
+        TaskLink,
+    )
+    from airflow_provider_enos.protocol.models.flows import (
+        Cycle,
+        Flow,
+        FlowNode,
+        FlowPage,
+        FlowReference,
+        FlowSummary,
+        FlowType,
+        MyFlow,
+        Relation,
+        my_flows_of,
+        pairs,
+    )
+    from airflow_provider_enos.protocol.models.instances import (
+        FlowInstance,
+        FlowInstanceGraph,
+        FlowInstanceNode,
+        FlowInstancePage,
+        FlowInstanceReference,
+        TaskInstance,
+    )
+else:
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            for module in ("instances", "flows", "exports", "directories"):
+                members = vars(import_module(f"{__name__}.{module}"))
+                if name in members:
+                    return globals().setdefault(name, members[name])
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AccessToken",

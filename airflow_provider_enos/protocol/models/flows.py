@@ -182,6 +182,11 @@ class Flow:
     sync_type: int | None
     """0 files, 1 data."""
 
+    @property
+    def switched_off(self) -> bool:
+        """Whether it has a schedule that starts nothing now."""
+        return self.type is FlowType.PERIODIC and not self.active
+
     @classmethod
     def parse(cls, data: object) -> Flow:
         fields = Fields(one(data, "flow"), "flow")
