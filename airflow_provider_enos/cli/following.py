@@ -12,7 +12,7 @@ from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.cancelling import has_stopped
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowStatus, TaskInstance
-from airflow_provider_enos.protocol.patience import ends_wait
+from airflow_provider_enos.protocol.patience import Patience
 from airflow_provider_enos.protocol.streaming import Place
 from airflow_provider_enos.protocol.text import clean_lines
 
@@ -50,9 +50,8 @@ class _Follower:
         self._pause = pause
         self._text = ""
         self._place = Place()
-        self._known = False
+        self._patience = Patience(f"task instance {task_instance_id}", tolerance=TOLERANCE, log=terminal)
         self._unknown: EnosRequestError | None = None
-        self._failing_since: float | None = None
 
     def follow(self) -> Procedure[str]:
         while True:
@@ -60,7 +59,7 @@ class _Follower:
                 # In this order: what is written before the end is then in the log.
                 ended = yield from self._ended()
                 yield from self._read()
-                self._failing_since = None
+                self._patience.answered(time())
             except EnosError as error:
                 self._missed(error)
                 ended = False
@@ -75,12 +74,12 @@ class _Follower:
         try:
             run = yield calls.get_task_instance(self._id)
         except EnosRequestError as error:
-            if self._known:
+            if self._patience.known:
                 raise
             # EnOS before 2.3 cannot be asked for a run; whether there is one its log tells.
             self._unknown = error
             return False
-        self._known = True
+        self._patience.known = True
         self._terminal.progress(f"{self._id}: {run.status}")
         yield from check_may_run(run)
         return bool(run.status.ended)
@@ -89,23 +88,17 @@ class _Follower:
         try:
             text = yield calls.get_task_instance_log(self._id, LOG_LENGTH)
         except EnosNotFoundError:
-            if self._unknown is not None and not self._known:
+            if self._unknown is not None and not self._patience.known:
                 raise self._unknown from None
             return
-        if self._unknown is not None and not self._known:
-            self._known = True
+        if self._unknown is not None and not self._patience.known:
+            self._patience.known = True
             said = "EnOS does not tell when this run ends (%s): following until interrupted"
             self._terminal.warning(said, self._unknown)
         self._text = text
 
     def _missed(self, error: EnosError) -> None:
-        if ends_wait(error, known=self._known):
-            raise error
-        now = time()
-        if self._failing_since is None:
-            self._failing_since = now
-            self._terminal.warning("Cannot ask EnOS, will go on trying for %.0f s: %s", TOLERANCE, error)
-        if now - self._failing_since >= TOLERANCE:
+        if self._patience.missed(error, time()) is not None:
             raise EnosPollLostError(
                 f"task instance {self._id}: EnOS could not be asked for {TOLERANCE:.0f} s. Last error: {error}",
                 flow_instance_id=self._id,

@@ -10,17 +10,12 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.waiting import Log
 
 
-def ends_wait(error: EnosError, *, known: bool) -> bool:
-    """Whether trying again cannot help. ``known``: EnOS has what is asked for, so that a refusal passes, too."""
-    return error.final or (isinstance(error, EnosRequestError) and not known)
-
-
 class Patience:
     """For how long EnOS could not be asked. Says so in the log when that begins and when it is over.
 
     :param subject: what is asked for.
     :param tolerance: seconds for which that may fail one time after the other.
-    :param known: whether EnOS is known to have it.
+    :param known: whether EnOS is known to have it, so that a refusal may pass.
     """
 
     # A triggerer has thousands of them.
@@ -45,11 +40,11 @@ class Patience:
             self.failing_since = None
 
     def missed(self, error: EnosError, now: float) -> float | None:
-        """This came instead: raises it if the wait cannot go on.
+        """This came instead: raises it if trying again cannot help.
 
         Gives for how many seconds EnOS could not be asked, once they are more than is tolerated.
         """
-        if ends_wait(error, known=self.known):
+        if error.final or (isinstance(error, EnosRequestError) and not self.known):
             raise error
         if self.failing_since is None:
             self.failing_since = now
