@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from airflow_provider_enos.simulator.config import SWITCHES
+from airflow_provider_enos.simulator.config import SWITCHES, Switch
 from airflow_provider_enos.simulator.simulator import EnosSimulator
 from airflow_provider_enos.simulator.wire import Record
 
@@ -50,9 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     defaults = EnosSimulator()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_enos.simulator",
-        description="An EnOS API gateway on the loopback interface, to try and test workflows against. Its control "
-        "path, /_simulator/, takes faults, holds (requests stopped until told), flows and ends of instances.",
-        epilog="Switches: " + "; ".join(f"{name}: {about}" for name, about in SWITCHES.items()) + ".",
+        description="An EnOS API gateway on the loopback interface, to try and test workflows against. Its\n"
+        "control path, /_simulator/, takes faults, holds (requests stopped until told), flows and ends of instances.",
+        epilog="switches, with their defaults:\n" + "\n".join(map(_explained, SWITCHES.values())),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
     for name in ("access_key", "secret_key", "org_id", "user_id"):
@@ -68,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quiet", action="store_true", help="log no requests")
     return parser
+
+
+def _explained(switch: Switch[Any]) -> str:
+    choices = f" ({', '.join(map(str, switch.choices))})" if switch.choices else ""
+    return f"  {switch.name}={switch.default}\n        {switch.about}{choices}"
 
 
 def _simulator(options: argparse.Namespace) -> EnosSimulator:
@@ -98,7 +105,8 @@ def _saved(sim: EnosSimulator, path: Path | None) -> int:
 def _switch(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
     try:
-        return name, json.loads(value)
+        # True is how the help and the messages have it.
+        return name, json.loads(value.lower() if value in ("True", "False") else value)
     except ValueError:
         return name, value
 

@@ -54,16 +54,17 @@ def _amount(kind: str, value: object) -> float:
     return number
 
 
-def one_of(*choices: T) -> Callable[[object], T]:
+class OneOf(Generic[T]):
     """A check that accepts these values, told apart by type as well: True is not 1."""
 
-    def check(value: object) -> T:
-        for choice in choices:
+    def __init__(self, *choices: T) -> None:
+        self.choices = choices
+
+    def __call__(self, value: object) -> T:
+        for choice in self.choices:
             if type(value) is type(choice) and value == choice:
                 return choice
-        raise ValueError(f"one of {', '.join(map(repr, choices))}")
-
-    return check
+        raise ValueError(f"one of {', '.join(map(repr, self.choices))}")
 
 
 LARGEST_NUMBER = 1e9
@@ -112,6 +113,7 @@ class Switch(Generic[T]):
         self.default = default
         self.about = about
         self.check = check
+        self.choices: tuple[T, ...] = check.choices if isinstance(check, OneOf) else ()
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -179,59 +181,59 @@ class Config:
     """Who may call, and how the gateway and the service behave."""
 
     progress = Switch(Progress("polls", 2), "how instances get on, where their flow does not say", Progress.parse)
-    first_page = Switch(1, "number of the first page of List Flow Instances", one_of(0, 1))
-    search_first_page = Switch(1, "number of the first page of Search Flow", one_of(0, 1))
+    first_page = Switch(1, "number of the first page of List Flow Instances", OneOf(0, 1))
+    search_first_page = Switch(1, "number of the first page of Search Flow", OneOf(0, 1))
     search_sorters = Switch(
         "either",
         "names of the fields to sort Search Flow by: create_time, createTime, or either",
-        one_of("either", "snake", "camel"),
+        OneOf("either", "snake", "camel"),
     )
     minute_rule = Switch(
         "trigger_minute",
         "what 'repeatedly in 1 minute' counts: the minute of the trigger time, or the gateway's own clock",
-        one_of("trigger_minute", "clock"),
+        OneOf("trigger_minute", "clock"),
     )
     clock_minute = Switch(60.0, "seconds that minute lasts when it is the clock's", not_negative)
-    graph_keys = Switch("camel", "key style inside graphs", one_of("camel", "snake"))
-    graph_as = Switch("text", "graphs as JSON text, or as objects", one_of("text", "object"))
-    ids_as = Switch("int", "flow and task ids in replies as numbers or as text", one_of("int", "str"))
-    data_as = Switch("object", "an instance as an object, or as a list of one", one_of("object", "list"))
-    listed_type = Switch(0, "type that the list files triggered instances under", one_of(0, 1, 2))
+    graph_keys = Switch("camel", "key style inside graphs", OneOf("camel", "snake"))
+    graph_as = Switch("text", "graphs as JSON text, or as objects", OneOf("text", "object"))
+    ids_as = Switch("int", "flow and task ids in replies as numbers or as text", OneOf("int", "str"))
+    data_as = Switch("object", "an instance as an object, or as a list of one", OneOf("object", "list"))
+    listed_type = Switch(0, "type that the list files triggered instances under", OneOf(0, 1, 2))
     refused_token = Switch(
         "envelope",
         "an expired token is answered with code 1203, or with HTTP 401",
-        one_of("envelope", "http"),
+        OneOf("envelope", "http"),
     )
-    envelope_http_status = Switch(200, "HTTP status of replies whose code is not 0", one_of(200, 400))
-    refresh_changes_token = Switch(True, "whether Refresh hands out another token", one_of(True, False))
-    refresh_revokes_old = Switch(True, "whether the token refreshed dies with it", one_of(True, False))
+    envelope_http_status = Switch(200, "HTTP status of replies whose code is not 0", OneOf(200, 400))
+    refresh_changes_token = Switch(True, "whether Refresh hands out another token", OneOf(True, False))
+    refresh_revokes_old = Switch(True, "whether the token refreshed dies with it", OneOf(True, False))
     unknown_instance = Switch(
-        "error", "what Get Flow Instance says of one it lacks", one_of("error", "null", "empty_list")
+        "error", "what Get Flow Instance says of one it lacks", OneOf("error", "null", "empty_list")
     )
-    count_means = Switch("total", "what the list counts: all found, or those on the page", one_of("total", "page"))
-    request_id = Switch(False, "whether envelopes carry a requestId", one_of(True, False))
-    log_missing_code = Switch(62109, "code where a task has no log yet", one_of(62109, 62102))
-    log_keeps = Switch("head", "which end of a log maxLength keeps", one_of("head", "tail"))
-    log_grows = Switch(False, "whether the log of a running node grows line by line as it gets on", one_of(True, False))
-    replayed_call = Switch("refused", "what becomes of a repeated signature", one_of("refused", "accepted"))
-    id_style = Switch("documented", "instance ids that can be predicted, or not", one_of("documented", "other"))
-    one_at_a_time = Switch(True, "whether a flow runs one instance at a time", one_of(True, False))
+    count_means = Switch("total", "what the list counts: all found, or those on the page", OneOf("total", "page"))
+    request_id = Switch(False, "whether envelopes carry a requestId", OneOf(True, False))
+    log_missing_code = Switch(62109, "code where a task has no log yet", OneOf(62109, 62102))
+    log_keeps = Switch("head", "which end of a log maxLength keeps", OneOf("head", "tail"))
+    log_grows = Switch(False, "whether the log of a running node grows line by line as it gets on", OneOf(True, False))
+    replayed_call = Switch("refused", "what becomes of a repeated signature", OneOf("refused", "accepted"))
+    id_style = Switch("documented", "instance ids that can be predicted, or not", OneOf("documented", "other"))
+    one_at_a_time = Switch(True, "whether a flow runs one instance at a time", OneOf(True, False))
     cancel_takes = Switch(0.0, "seconds from a cancel that is accepted to the end of the instance", not_negative)
-    directory_type_as = Switch("int", "type of a directory as a number or as text", one_of("int", "str"))
+    directory_type_as = Switch("int", "type of a directory as a number or as text", OneOf("int", "str"))
     edit_copy = Switch(
         "temporary",
         "whether Load Flow For Edit shows its temporary copy under an id of its own, or under the flow's",
-        one_of("temporary", "same"),
+        OneOf("temporary", "same"),
     )
-    task_types_as = Switch("str", "types of exported tasks as text or as numbers", one_of("str", "int"))
+    task_types_as = Switch("str", "types of exported tasks as text or as numbers", OneOf("str", "int"))
     paused_trigger = Switch(
-        "accepted", "what becomes of a trigger of a periodic flow that is disabled", one_of("accepted", "refused")
+        "accepted", "what becomes of a trigger of a periodic flow that is disabled", OneOf("accepted", "refused")
     )
-    import_needs_desc = Switch(False, "whether Import Flow demands a desc", one_of(True, False))
+    import_needs_desc = Switch(False, "whether Import Flow demands a desc", OneOf(True, False))
     omitted_parameters = Switch(
         "kept",
         "whether parameters that Update And Trigger Flow is not given keep their stored values in that run",
-        one_of("kept", "dropped"),
+        OneOf("kept", "dropped"),
     )
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)
@@ -265,14 +267,13 @@ class Config:
         return int((time.time() + self.clock_skew) * 1000)
 
 
-SWITCHES: Mapping[str, str] = {
-    name: switch.about for name, switch in vars(Config).items() if isinstance(switch, Switch)
+SWITCHES: Mapping[str, Switch[Any]] = {
+    name: switch for name, switch in vars(Config).items() if isinstance(switch, Switch)
 }
-"""Every switch by name, and what it decides."""
+"""Every switch by name."""
 
 
 def _switch_named(name: str) -> Switch[Any]:
     if name not in SWITCHES:
         raise ValueError(f"there is no switch {name!r}; there are {', '.join(SWITCHES)}")
-    switch: Switch[Any] = vars(Config)[name]
-    return switch
+    return SWITCHES[name]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from airflow_provider_enos.simulator.config import Config, checked_operation, checked_times, not_negative, one_of
+from airflow_provider_enos.simulator.config import Config, OneOf, checked_operation, checked_times, not_negative
 from airflow_provider_enos.simulator.gateway import expired_reply
 from airflow_provider_enos.simulator.service import INTERNAL_ERROR, envelope
 from airflow_provider_enos.simulator.wire import (
@@ -123,7 +123,7 @@ def _checked_options(kind: str, given: Mapping[str, object]) -> dict[str, object
     return options
 
 
-_FLAG = one_of(True, False)
+_FLAG = OneOf(True, False)
 _KINDS: dict[str, _Kind] = {}
 
 
@@ -138,7 +138,7 @@ def _add_http(status: int, message: str, about: str) -> None:
         page = f"<html><head><title>{status} {message}</title></head><body><h1>{message}</h1></body></html>"
         return Reply(status=status, body=page.encode(), content_type=HTML_TYPE)
 
-    _add(f"http_{status}", about, spoil, processed=False, body=("json", one_of("json", "html")))
+    _add(f"http_{status}", about, spoil, processed=False, body=("json", OneOf("json", "html")))
 
 
 def _throttled(reply: Reply, scene: Scene) -> Reply:

@@ -16,7 +16,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from airflow_provider_enos.simulator.config import checked_operation, checked_times, one_of
+from airflow_provider_enos.simulator.config import OneOf, checked_operation, checked_times
 
 MOMENTS = ("received", "accepted", "replied")
 
@@ -58,7 +58,7 @@ class HoldBook:
         """Arms a hold. Raises ValueError, naming what exists."""
         checked_operation(on, self._operations)
         try:
-            one_of(*MOMENTS)(at)
+            OneOf(*MOMENTS)(at)
         except ValueError as error:
             raise ValueError(f"a hold is at {error}, not {at!r}") from None
         if at == "accepted" and on is not None and on not in self._writing:

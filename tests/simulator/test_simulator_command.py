@@ -20,7 +20,8 @@ COMMAND = [sys.executable, "-W", "error", "-m", "airflow_provider_enos.simulator
 def test_help_and_bad_arguments() -> None:
     told = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
     assert "--switch" in told
-    assert "minute_rule" in told
+    assert "  minute_rule=trigger_minute\n" in told
+    assert "(trigger_minute, clock)\n" in told
     bad = subprocess.run([*COMMAND, "--switch", "first_page=9"], capture_output=True, text=True, check=False)
     assert bad.returncode == 2
     assert "'first_page' takes one of 0, 1, not 9" in bad.stderr
@@ -28,7 +29,8 @@ def test_help_and_bad_arguments() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_run(number: Any) -> None:
-    options = ["--secret-key", "it's secret", "--progress", "seconds:3", "--switch", "graph_keys=snake"]
+    switches = ["--switch", "graph_keys=snake", "--switch", "request_id=True", "--switch", "log_grows=true"]
+    options = ["--secret-key", "it's secret", "--progress", "seconds:3", *switches]
     with subprocess.Popen([*COMMAND, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         export, line = shlex.split(process.stdout.readline())
@@ -41,8 +43,9 @@ def test_run(number: Any) -> None:
         )
         url = f"http://127.0.0.1:{connection['port']}"
         with urllib.request.urlopen(f"{url}/_simulator/state") as reply:
-            switches = json.load(reply)["switches"]
-        assert (switches["progress"], switches["graph_keys"]) == ("seconds:3", "snake")
+            state = json.load(reply)["switches"]
+        names = ("progress", "graph_keys", "request_id", "log_grows")
+        assert [state[name] for name in names] == ["seconds:3", "snake", True, True]
         call = urllib.request.Request(
             f"{url}/apim-token-service/v2.0/token/get", b"{}", {"Content-Type": "application/json"}
         )
