@@ -9,6 +9,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,21 @@ def elsewhere(connection: EnosSimulator, tmp_path: Path) -> dict[str, str]:
     return {**kept, **settings, "AIRFLOW_HOME": str(tmp_path)}
 
 
-def start(program: list[str], *arguments: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+@contextmanager
+def started(program: list[str], *arguments: str, environment: dict[str, str]) -> Iterator[Any]:
+    """A process that ends with the test; it can be interrupted, also where the tests run in the background."""
     line = [sys.executable, "-m", *program, *arguments]
     pipe = subprocess.PIPE
-    return subprocess.Popen(line, env=environment, stdout=pipe, stderr=pipe, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(line, env=environment, stdout=pipe, stderr=pipe, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
@@ -46,8 +58,8 @@ def test_a_process_of_its_own_without_a_database(
     elsewhere: dict[str, str], sim: EnosSimulator, program: list[str]
 ) -> None:
     """Also with all that Airflow logs, the result is alone on stdout, and no secret is anywhere."""
-    process = start(program, "check", "--verbose", "--output", "json", environment=elsewhere)
-    out, err = process.communicate(timeout=120)
+    with started(program, "check", "--verbose", "--output", "json", environment=elsewhere) as process:
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert json.loads(out)["works"]
     assert out.startswith("{")
@@ -57,9 +69,7 @@ def test_a_process_of_its_own_without_a_database(
 
 def test_a_signal_interrupts_a_wait(elsewhere: dict[str, str], sim: EnosSimulator) -> None:
     sim.progress = "manual"
-    with start([MODULE], "trigger", "3377", "--wait", environment=elsewhere) as process:
-        assert process.stdout
-        assert process.stderr
+    with started([MODULE], "trigger", "3377", "--wait", environment=elsewhere) as process:
         flow_instance_id = process.stdout.readline().strip()
         assert flow_instance_id == sim.instances[0].id
         while "of flow 3377" not in process.stderr.readline():
@@ -72,9 +82,7 @@ def test_a_signal_interrupts_a_wait(elsewhere: dict[str, str], sim: EnosSimulato
 
 def test_nobody_reads_on(elsewhere: dict[str, str], sim: EnosSimulator) -> None:
     """As with ``| head``."""
-    with start([MODULE], "flow", "3377", environment=elsewhere) as process:
-        assert process.stdout
-        assert process.stderr
+    with started([MODULE], "flow", "3377", environment=elsewhere) as process:
         process.stdout.close()
         assert process.wait(60) == 141
         assert process.stderr.read() == ""
