@@ -108,7 +108,7 @@ class Stack:
         self._environment = {
             **os.environ,
             "AIRFLOW_HOME": str(home),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=30",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -232,7 +232,12 @@ class Stack:
         return (self._home / f"{part}.log").read_text(errors="replace")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._session.request(method, f"{self.url}/{self.api}/{path}", json=body, timeout=30)
+        # SQLite refuses who would write after another one has: then nothing was done.
+        for _ in range(10):
+            answer = self._session.request(method, f"{self.url}/{self.api}/{path}", json=body, timeout=60)
+            if answer.status_code != 500 or "Database error" not in answer.text:
+                break
+            time.sleep(0.5)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
