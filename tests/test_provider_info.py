@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.provider_info import CONNECTION_FIELDS, get_provider_info
+from airflow_provider_enos.provider_info import get_provider_info
 
 INFO = get_provider_info()
 
@@ -77,9 +77,3 @@ def test_the_hook_is_the_one_that_is_named() -> None:
     assert getattr(importlib.import_module(module), name) is EnosHook
     assert connection_type["connection-type"] == EnosHook.conn_type
     assert connection_type["hook-name"] == EnosHook.hook_name
-
-
-def test_the_form_shows_every_field_that_is_read() -> None:
-    from airflow_provider_enos.client import settings
-
-    assert set(CONNECTION_FIELDS) == settings._KNOWN_EXTRA

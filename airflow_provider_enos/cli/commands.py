@@ -29,12 +29,12 @@ from airflow_provider_enos.protocol.cancelling import (
 from airflow_provider_enos.protocol.models import (
     Flow,
     FlowInstance,
-    FlowInstanceNode,
     FlowStatus,
     FlowSummary,
     MyFlow,
     Outcome,
     TaskInstance,
+    pairs,
 )
 from airflow_provider_enos.protocol.report import NodeRow, node_table
 from airflow_provider_enos.protocol.text import clean_lines
@@ -121,8 +121,7 @@ def instances(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
         raise UsageError("--to must be later than --from")
     found = []
     expression = "" if arguments.flow_id is None else str(arguments.flow_id)
-    status = [FlowStatus[name] for name in arguments.status or ()]
-    for one in hook.list_flow_instances(first, end, status=status, expression=expression):
+    for one in hook.list_flow_instances(first, end, status=arguments.status or (), expression=expression):
         # The expression is a fuzzy match: it finds 13377, too.
         if arguments.flow_id in (None, one.flow_id):
             found.append(one)
@@ -323,7 +322,7 @@ def _show_instance(hook: EnosHook, terminal: Terminal, found: FlowInstance) -> N
 def _runs_of(hook: EnosHook, terminal: Terminal, found: FlowInstance) -> dict[str, TaskInstance]:
     """The runs of its nodes, which know when they began. Older EnOS cannot tell: then there are none."""
     runs: dict[str, TaskInstance] = {}
-    started = [node for node in found.nodes if _has_started(node)]
+    started = [node for node in found.nodes if node.has_run]
     for number, node in enumerate(started, 1):
         terminal.progress(f"node {number} of {len(started)}")
         try:
@@ -336,29 +335,18 @@ def _runs_of(hook: EnosHook, terminal: Terminal, found: FlowInstance) -> dict[st
     return runs
 
 
-def _has_started(node: FlowInstanceNode) -> bool:
-    return bool(node.task_instance_id) and node.status not in (None, FlowStatus.INIT)
-
-
-def _times_of(run: TaskInstance | None) -> tuple[str | None, str | None]:
-    return (None, None) if run is None else (run.start_time, run.end_time)
-
-
 def _flow_as_json(found: Flow) -> dict[str, Any]:
-    return {**asdict(found), "parameters": _pairs(found.parameters)}
+    return {**asdict(found), "parameters": pairs(found.parameters)}
 
 
 def _instance_as_json(found: FlowInstance, runs: dict[str, TaskInstance] | None = None) -> dict[str, Any]:
     data = {**asdict(found), "status": found.status.name, "outcome": found.status.outcome.value}
-    data["parameters"] = _pairs(found.parameters)
+    data["parameters"] = pairs(found.parameters)
     data["nodes"] = []
     for node in found.nodes:
         shown = {**asdict(node), "status": node.status and node.status.name}
         if runs is not None:
-            shown["start_time"], shown["end_time"] = _times_of(runs.get(node.task_instance_id))
+            run = runs.get(node.task_instance_id)
+            shown |= {"start_time": run and run.start_time, "end_time": run and run.end_time}
         data["nodes"].append(shown)
     return data
-
-
-def _pairs(parameters: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
-    return [{"key": name, "value": value} for name, value in parameters]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
+    from airflow_provider_enos.protocol.models import FlowStatus
+
 __all__ = ["get_enos_cli_commands"]
 
 T = TypeVar("T")
@@ -143,12 +145,10 @@ def _parameter(text: str) -> tuple[str, str]:
     return next(iter(_checked(lambda: arguments.parameters({name: value}, "parameter")).items()))
 
 
-def _status(text: str) -> str:
-    from airflow_provider_enos.protocol.models import FlowStatus
+def _status(text: str) -> FlowStatus:
+    from airflow_provider_enos.protocol import arguments
 
-    if text.upper() not in FlowStatus.__members__:
-        raise ArgumentTypeError(f"{text!r}: expected one of {', '.join(FlowStatus.__members__)}")
-    return text.upper()
+    return _checked(lambda: arguments.statuses(text, "status"))[0]
 
 
 def _option(*flags: str, **settings: Any) -> Option:

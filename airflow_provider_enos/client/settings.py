@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol.text import excerpt, shown
+from airflow_provider_enos.provider_info import CONNECTION_FIELDS
 
 DEFAULT_TIMEOUT = 65.0
 """Seconds. Just above the 60 s after which the gateway itself gives up on a service, so that it answers first."""
@@ -27,7 +28,6 @@ _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _LONGEST_LINK = 1_000
 _LINK_FIELDS = {"flow_id", "flow_instance_id"}
-_KNOWN_EXTRA = {"org_id", "user_id", "verify", "timeout", "allow_http", "console_url"}
 
 
 def ca_file(verify: bool | str) -> str:
@@ -42,7 +42,6 @@ def ca_file(verify: bool | str) -> str:
 class AirflowConnection(Protocol):
     """What is read of a connection: ``airflow.sdk.Connection`` and the one of Airflow 2 both have it."""
 
-    conn_id: Any
     host: Any
     schema: Any
     port: Any
@@ -90,7 +89,7 @@ def read(connection: AirflowConnection, *, org_id: str | None = None, user_id: s
 def _read(connection: AirflowConnection, org_id: str | None, user_id: str | None) -> Settings:
     extra = _extra(connection)
     return Settings(
-        base_url=_base_url(connection, _flag(extra, "allow_http", False)),
+        base_url=_base_url(connection, _allow_http(extra.get("allow_http", False))),
         access_key=_credential(connection.login, "login", "the access key"),
         secret_key=_credential(connection.password, "password", "the secret key"),
         org_id=_tenant(org_id, extra, "org_id"),
@@ -198,7 +197,7 @@ def _credential(value: Any, name: str, what: str) -> str:
 def _tenant(given: Any, extra: Mapping[str, Any], name: str) -> str:
     value = extra.get(name) if given is None or given == "" else given
     if value is None:
-        strange = ", ".join(sorted(set(extra) - _KNOWN_EXTRA))
+        strange = ", ".join(sorted(extra.keys() - CONNECTION_FIELDS.keys()))
         raise EnosConfigError(
             name,
             "it is missing in extra" + (f" (which has {excerpt(strange, 80)})" if strange else ""),
@@ -212,12 +211,11 @@ def _tenant(given: Any, extra: Mapping[str, Any], name: str) -> str:
     return value.strip()
 
 
-def _flag(extra: Mapping[str, Any], name: str, default: bool) -> bool:
-    value = extra.get(name, default)
+def _allow_http(value: Any) -> bool:
     # The button "Test" of Airflow 2 calls a box that is ticked "y".
     flag = True if value == "y" else _as_flag(value)
     if flag is None:
-        raise EnosConfigError(name, _shown(value), accepted="true or false")
+        raise EnosConfigError("allow_http", _shown(value), accepted="true or false")
     return flag
 
 

@@ -79,6 +79,10 @@ class SyncClient:
         """The result of several calls that belong together."""
         return self._drive(procedure, self._step_of_procedure)
 
+    def open(self) -> None:
+        """Makes the HTTP session, and imports what it needs, ahead of the first call."""
+        self._session = self._session or self._open_session()
+
     def close(self) -> None:
         """Closes the HTTP session; the next call opens another."""
         if self._session is not None:

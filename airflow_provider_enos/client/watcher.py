@@ -20,7 +20,7 @@ from airflow_provider_enos.client.poller import Poller, spread
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.watching import Window, instances_in, instances_of
+from airflow_provider_enos.protocol.watching import Stretch, instances_in, instances_of
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _WHOLE = 600.0
 class Look:
     """What one look has shown: for each flow that it was at, all its instances in the window."""
 
-    window: Window
+    window: Stretch
     flows: dict[int, list[FlowInstance]]
     is_complete: bool
     """Whether no flow that is watched had to be left out of it, since it could not be listed."""
@@ -137,7 +137,7 @@ class Watcher:
     ) -> tuple[Look | None, EnosError | None]:
         """What there is to be seen of these; and an error, where some are missing."""
         whole = is_first or time() >= self._whole_at
-        window = Window.at(time(), self._lookback, whole=whole)
+        window = Stretch.at(time(), self._lookback, whole=whole)
         found, error = await self._list(poller, flows, window)
         if whole:
             # Who was to be shown the whole window and was not is as one who has just come.
@@ -148,7 +148,7 @@ class Watcher:
         return look, error
 
     async def _list(
-        self, poller: Poller, flows: set[int], window: Window
+        self, poller: Poller, flows: set[int], window: Stretch
     ) -> tuple[dict[int, list[FlowInstance]], EnosError | None]:
         """The instances of each flow; and an error, where some are missing."""
         together = await self._list_together(poller, flows, window)
@@ -164,7 +164,7 @@ class Watcher:
         return found, error
 
     async def _list_together(
-        self, poller: Poller, flows: set[int], window: Window
+        self, poller: Poller, flows: set[int], window: Stretch
     ) -> dict[int, list[FlowInstance]] | None:
         """The same from one list of everything; None where there is none: it fails, or does not pay."""
         if len(flows) <= _FEW or time() < self._apart_until[window.whole]:

@@ -24,7 +24,7 @@ from airflow_provider_enos.client.failures import LIST_AGAIN, list_pause
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.messages import Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
-from airflow_provider_enos.protocol.windows import FlowWatch, Verdict, Wanted, Window, flow_of, look, overview
+from airflow_provider_enos.protocol.windows import FlowWatch, Verdict, Wanted, Window, look, overview
 
 _log = logging.getLogger(__name__)
 
@@ -199,10 +199,8 @@ class WindowPoller:
             self._list_from = self._now() + LIST_AGAIN
             return
         instances: dict[tuple[int, int], list[FlowInstance]] = defaultdict(list)
-        for type, instance in found:
-            flow_id = flow_of(instance)
-            if flow_id is not None:
-                instances[type, flow_id].append(instance)
+        for type, flow_id, instance in found:
+            instances[type, flow_id].append(instance)
         self._overview = _Overview(at, window, types, flow_ids, instances)
 
     @staticmethod

@@ -183,7 +183,7 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
 class TaskState:
     """One value of the task instance that outlives a try, where Airflow can keep it (3.3 and later).
 
-    Keeping it is never worth failing for: a store that fails is a warning, and is tried again the next time.
+    A store that fails is a warning, and is tried again the next time; what that means its user decides.
     """
 
     def __init__(self, context: Context, key: str, log: Log) -> None:
@@ -192,8 +192,13 @@ class TaskState:
         self._log = log
         self._saved: Any = None
         self._warned = False
-        self.kept = self._store is not None
+        self.fails = False
+        """Whether what an earlier try saved could not be read."""
+
+    @property
+    def kept(self) -> bool:
         """Whether what an earlier try saved can be told: there is a store, and reading it has not failed."""
+        return self._store is not None and not self.fails
 
     def load(self) -> Any:
         """The value; None where there is none."""
@@ -202,31 +207,34 @@ class TaskState:
         try:
             return self._store.get(self._key)
         except Exception as error:  # noqa: BLE001 - a store can be anybody's
-            self.kept = False
+            self.fails = True
             self._warn(error)
             return None
 
-    def save(self, value: Any) -> None:
-        """Keeps the value, a JSON structure, in place of an earlier one."""
+    def save(self, value: Any) -> bool:
+        """Keeps the value, a JSON structure, in place of an earlier one; False where there is a store, and it fails."""
         if self._store is None:
-            return
-        self._saved = None
+            return True
         try:
             self._store.set(self._key, value)
         except Exception as error:  # noqa: BLE001 - a store can be anybody's
             self._warn(error)
-        else:
-            self._saved = value
+            return False
+        self._saved = value
+        return True
 
     @property
     def superseded(self) -> bool:
-        """Whether another try has begun since this one: it has changed what was saved here, or Airflow, which gives
-        each try an id of its own, does not find it under the id of this one any more.
+        """Whether another try may have begun since this one: it has changed what was saved here, or Airflow, which
+        gives each try an id of its own, does not find it, or lets nobody look, under the id of this one any more.
         """
         if self._saved is None:
             return False
-        value = self.load()
-        return self.kept and value != self._saved
+        try:
+            return bool(self._store.get(self._key) != self._saved)
+        except Exception as error:  # noqa: BLE001 - a store can be anybody's
+            self._warn(error)
+            return True
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:

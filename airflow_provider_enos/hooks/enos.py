@@ -15,7 +15,6 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosReplyError
 from airflow_provider_enos.hooks.boundary import async_settings
 from airflow_provider_enos.protocol import arguments, calls, models, trigger_time as times
-from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
 from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         FlowExport,
         FlowInstance,
         FlowPage,
+        FlowStatus,
         FlowSummary,
         MyFlow,
         TaskInstance,
@@ -263,7 +263,7 @@ class EnosHook(BaseHook):
         to_trigger_time: Any,
         *,
         type: int | None = None,
-        status: FlowStatus | Iterable[FlowStatus] = (),
+        status: str | FlowStatus | Iterable[str | FlowStatus] = (),
         owner: str = "",
         expression: str = "",
         page_size: int = PAGE_SIZE,
@@ -283,10 +283,7 @@ class EnosHook(BaseHook):
         if isinstance(type, bool) or type not in (None, *calls.ALL_FLOW_TYPES):
             raise EnosConfigError("type", shown(type), accepted="0 (manual), 1 (periodic), 2 (temporary) or None")
         types = calls.ALL_FLOW_TYPES if type is None else (type,)
-        wanted = tuple(status) if isinstance(status, Iterable) else (status,)
-        for one in wanted:
-            if not isinstance(one, FlowStatus) or not one.known:
-                raise EnosConfigError("status", shown(one), accepted="members of FlowStatus, such as FlowStatus.FAIL")
+        wanted = arguments.statuses(status, "status")
         _check_page_size(page_size, 1000)
         owner, expression = arguments.text(owner, "owner"), arguments.text(expression, "expression")
         return self._all_pages(

@@ -64,6 +64,12 @@ _CANCEL_TIMEOUT, _CANCEL_CONNECT_TIMEOUT = 2.0, 1.0
 _STATE_KEY = "enos_trigger"
 
 
+def _nothing_sent(why: str) -> EnosTriggerError:
+    error = EnosTriggerError(why)
+    error.sent = False
+    return error
+
+
 class _EnosOperator(BaseOperator):
     """What all operators have in common: on whose behalf they ask EnOS."""
 
@@ -137,7 +143,13 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
             event = InstanceEvent.of(event)
             hook = self._hook()
             self._flow_instance_id = event.flow_instance_id
+            if self._killed and self.cancel_on_kill:
+                # The kill came while the id was not known yet.
+                self._cancel_killed(event.flow_instance_id)
             deadline = time() + self.timeout if deadline is None else deadline
+            if event.error is None:
+                # It has ended in time: what is late is this worker.
+                deadline = max(deadline, time() + self.poll_error_tolerance)
             stream = stream_of(self.task_logs, self.log, event.logs)
             instance = self._awaited(hook, event.flow_instance_id, deadline, event.error, stream)
             return self._end(context, hook, instance, taken_over, stream)
@@ -178,6 +190,8 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         self._last_client = SyncClient(
             hook.settings, retry=AT_ONCE, timeout=_CANCEL_TIMEOUT, connect_timeout=_CANCEL_CONNECT_TIMEOUT
         )
+        # Now, since a signal may come while what it needs is being imported.
+        self._last_client.open()
         return hook
 
     def _start(self, hook: EnosHook, context: Context, deadline: float) -> tuple[str, bool]:
@@ -189,13 +203,17 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
 
         def record(intent: Intent) -> None:
             senders.append(intent.try_number)
-            state.save(intent.to_json())
+            if not state.save(intent.to_json()) and state.kept and intent.is_before_request:
+                # Airflow has given this try up, or the next one would not know what this one has sent.
+                raise _nothing_sent(
+                    "nothing is started: what would be asked for cannot be kept in Airflow's task state store"
+                )
 
         hook.client.before_unsafe = self._check_not_killed
         flow_instance_id = hook.client.run(
             start(
                 target,
-                self._attempt(ti, state),
+                self._attempt(context, state),
                 on_conflict=self.on_conflict,
                 record=record,
                 log=self.log,
@@ -220,9 +238,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
 
     def _check_not_killed(self) -> None:
         if self._killed:
-            error = EnosTriggerError("the task was killed before the flow was started")
-            error.sent = False
-            raise error
+            raise _nothing_sent("the task was killed before the flow was started")
 
     def _check_still_wanted(self) -> None:
         if self._killed and self._flow_instance_id is not None:
@@ -232,18 +248,23 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
                 status="unknown",
             )
 
-    def _attempt(self, ti: Any, state: TaskState) -> Attempt:
+    def _attempt(self, context: Context, state: TaskState) -> Attempt:
         """Where this try stands: a clear raises ``max_tries``, a retry does not."""
+        ti: Any = context["ti"]
         stored = state.load()
-        return attempt_of(
+        attempt = attempt_of(
             stored,
             try_number=ti.try_number,
             max_tries=ti.max_tries or 0,
             retries=self.retries or 0,
             has_record=state.kept,
             now=int(time() * 1000),
+            clears=getattr(context.get("dag_run"), "clear_number", None) or 0,
             trigger_time=lambda now: times.parse(self.trigger_time, now=now),
         )
+        if state.fails and not attempt.fresh and self.trigger_time == times.NOW:
+            raise _nothing_sent('nothing is started: what "now" was for the first try cannot be read')
+        return attempt
 
     def _defer(self, flow_instance_id: str, deadline: float, taken_over: bool) -> None:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
@@ -320,7 +341,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
             return
         try:
             self._last_client.call(calls.cancel_flow_instance(flow_instance_id))
-        except EnosError as error:
+        except Exception as error:  # noqa: BLE001 - in a signal handler it would end up anywhere
             self.log.error("The task was killed, but cancelling %s failed: %s", flow_instance_id, error)
         else:
             self.log.info("The task was killed: asked EnOS to cancel %s", flow_instance_id)

@@ -62,6 +62,8 @@ _CLASSES: Mapping[int, tuple[type[EnosApiError], str | None]] = {
     404: (EnosRequestError, "the gateway does not know this address: is the connection's host right?"),
     413: (EnosRequestError, None),
     429: (EnosRateLimitError, "over the quota of this API"),
+    # Other services of EnOS: "Common Error Codes".
+    99500: (EnosServerError, None),
 }
 
 _NO_TASK = "put a task into the flow first, in the EnOS console"
@@ -90,7 +92,9 @@ _HINTS: Mapping[tuple[str, int], str] = {
     ("Update And Trigger Flow", 62104): _NO_TASK,
 }
 
-_TOKEN_FIELD = re.compile(r"""(access_?token["']?\s*[:=]\s*["']?)[^"',\s}]+""", re.IGNORECASE)
+_TOKEN_FIELD = re.compile(
+    r"""(access[_-]?token["']?\s*[:=]\s*["']?|["']token["']\s*:\s*["']?)[^"',\s}]+""", re.IGNORECASE
+)
 """A token in a reply that was not understood: nobody knows it yet, so it is in no list of secrets."""
 
 
@@ -178,7 +182,8 @@ def _api_error(
     envelope: Mapping[str, Any],
     secrets: Secrets,
 ) -> EnosApiError:
-    fallback = EnosServerError if 500 <= code < 600 else EnosApiError
+    # A code that is not known says less than that it came of a fault: what was asked for may have been done.
+    fallback = EnosServerError if 500 <= code < 600 or response.status >= 500 else EnosApiError
     cls, hint = (EnosNotFoundError, None) if code in call.missing_codes else _CLASSES.get(code, (fallback, None))
     request_id = envelope.get("requestId")
     return cls(

@@ -23,7 +23,8 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure
-from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.models.instances import time_of
 from airflow_provider_enos.protocol.text import clean, excerpt, tail
 
 if TYPE_CHECKING:
@@ -37,13 +38,10 @@ _FAULTS = 3
 """After so many calls in a row that failed, no more of their kind are made."""
 _SHOWN_LINES, _SHOWN_LENGTH = 40, 8_000
 _NODES_IN_MESSAGE = 3
-_FIRST_LINE, _OTHER_LINE, _NAME = 300, 100, 120
+_FIRST_LINE, _OTHER_LINE = 300, 100
 _LONGEST_MESSAGE, _LONGEST_LINK = 1_600, 2_000
-NOT_BEGUN = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
-"""Statuses of nodes that have neither times nor a log yet."""
 _COLUMNS = ("node", "task instance", "status", "start", "end")
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?")
 _RULER = re.compile(r"[\W_]*")
 _LONGEST_HEAD = 12
 _LOOKED_AT, _LOOKED_INTO = 200, 1_000
@@ -120,13 +118,7 @@ def failed_first(instance: FlowInstance, task_instances: Mapping[str, TaskInstan
 
 
 def _end(run: TaskInstance | None) -> datetime | None:
-    text = (run and run.end_time) or ""
-    if not _TIME.fullmatch(text):
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
+    return time_of(run.end_time if run else None)
 
 
 def last_meaningful_line(text: str, length: int = _FIRST_LINE) -> str:
@@ -204,7 +196,7 @@ class FailureReport:
             yield f"Failed first: {self._who_failed_first()}"
         for node in self.failed if logs else ():
             if node.task_instance_id in self.logs:
-                yield f"::group::End of the log of node {_name(node)}"
+                yield f"::group::End of the log of node {node}"
                 yield from tail(self.logs[node.task_instance_id], _SHOWN_LINES, _SHOWN_LENGTH).splitlines()
                 yield "::endgroup::"
 
@@ -225,7 +217,7 @@ class FailureReport:
             return "unknown, since EnOS does not tell when each of them ended"
         end = _end(self.task_instances.get(first[0].task_instance_id))
         when = f", at {end}" if end else ""
-        shown = ", ".join(_name(node) for node in first[:_NODES_IN_MESSAGE])
+        shown = ", ".join(str(node) for node in first[:_NODES_IN_MESSAGE])
         more = f" and {len(first) - _NODES_IN_MESSAGE} more" if len(first) > _NODES_IN_MESSAGE else ""
         return f"{shown}{more}{' in the same second' if len(first) > 1 else ''}{when}"
 
@@ -237,11 +229,11 @@ class FailureReport:
         parts = [f"{flow}: instance {excerpt(instance.flow_instance_id)} ended with status {instance.status}"]
         for number, node in enumerate(failed[:_NODES_IN_MESSAGE]):
             line = self._reason(node, _OTHER_LINE if number else _FIRST_LINE)
-            parts.append(f"node {_name(node)} {node.status}" + (f": {line}" if line else ""))
+            parts.append(f"node {node} {node.status}" + (f": {line}" if line else ""))
         if len(failed) > _NODES_IN_MESSAGE:
             parts.append(f"and {len(failed) - _NODES_IN_MESSAGE} more failed nodes")
         if working := instance.working_nodes:
-            shown = ", ".join(_name(node) for node in working[:_NODES_IN_MESSAGE])
+            shown = ", ".join(str(node) for node in working[:_NODES_IN_MESSAGE])
             more = f" and {len(working) - _NODES_IN_MESSAGE} more" if len(working) > _NODES_IN_MESSAGE else ""
             parts.append(f"still running: {shown}{more}")
         said = excerpt("; ".join(parts), _LONGEST_MESSAGE)
@@ -273,7 +265,7 @@ def examine(
     :param logs: whether to read the logs of failed nodes.
     :param known_logs: those that were read before, by task instance id.
     """
-    begun = [node for node in instance.nodes if node.task_instance_id and node.status not in NOT_BEGUN]
+    begun = [node for node in instance.nodes if node.has_run]
     asked = begun if len(begun) <= _MOST_RUNS else [node for node in begun if _is_telling(node)][:_MOST_RUNS]
     notes = []
     if len(asked) < len(begun):
@@ -298,7 +290,7 @@ def _runs(nodes: Iterable[FlowInstanceNode], notes: list[str]) -> Procedure[dict
             faults = 0
         except EnosError as error:
             faults += 1
-            notes.append(f"(no times of {_name(node)}: {excerpt(str(error))})")
+            notes.append(f"(no times of {node}: {excerpt(str(error))})")
             if faults == _FAULTS:
                 notes.append("(nor of the nodes after it: not asked for any more)")
                 break
@@ -335,7 +327,3 @@ def _is_telling(node: FlowInstanceNode) -> bool:
     """Whether it is one of those that tell why an instance ended badly."""
     ended_badly = node.status is not None and node.status.outcome in (Outcome.FAILED, Outcome.CANCELLED)
     return ended_badly or (node.status is not None and node.status.working)
-
-
-def _name(node: FlowInstanceNode) -> str:
-    return excerpt(str(node), _NAME)

@@ -1,8 +1,9 @@
 """Showing the logs of an instance's nodes as they grow.
 
-EnOS gives a log whole, up to 2^20 characters, and does not say which end it keeps of one that is longer. So each look
-reads it again and shows what has come since: what follows the place up to which it was shown. That place is where it
-was if the beginning is kept, and further ahead if the end is; it is known again by the characters in front of it.
+EnOS gives a log whole, up to as many characters as are asked for, and does not say which end it keeps of one that is
+longer. So each look reads it again and shows what has come since: what follows the place up to which it was shown. That
+place is where it was if the beginning is kept, and further ahead if the end is; it is known again by the characters in
+front of it.
 
 What is shown stays within bounds: so many logs and lines a look, so many characters a log, with a mark where something
 is left out. Of much that comes at once the end is shown.
@@ -18,9 +19,9 @@ from zlib import crc32
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Procedure
-from airflow_provider_enos.protocol.models import FlowStatus, Outcome
-from airflow_provider_enos.protocol.report import EMPTY_LOG, LOG_LENGTH, NOT_BEGUN, no_log
-from airflow_provider_enos.protocol.text import clean, excerpt
+from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.report import EMPTY_LOG, LOG_LENGTH, no_log
+from airflow_provider_enos.protocol.text import clean
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode
@@ -38,7 +39,7 @@ _REACH = 256
 """Characters by which a place in a log is known again."""
 _FAULTS = 3
 
-_CUT = f"(EnOS gives {LOG_LENGTH:,} characters of a log at the most: a part of this one may be missing)"
+_CUT = f"({LOG_LENGTH:,} characters of a log are asked for at the most: a part of this one may be missing)"
 _GAP = "(the log begins anew here, or a part of it is missing)"
 _ENOUGH = f"(more than {_LENGTH_A_LOG:,} characters: what follows is shown when the node has ended, the end of it)"
 
@@ -140,7 +141,7 @@ class LogStream:
                 text = ""
             except EnosError as error:
                 if not self._said_fault:
-                    self.log.warning("Cannot read the log of node %s for now: %s", _name(node), error)
+                    self.log.warning("Cannot read the log of node %s for now: %s", str(node), error)
                 self._said_fault = True
                 return error
             self._said_fault = False
@@ -154,7 +155,7 @@ class LogStream:
         for node in instance.nodes:
             failed = node.status is not None and node.status.outcome is Outcome.FAILED
             place = self._place_of(node)
-            if not node.task_instance_id or node.status in NOT_BEGUN or (place.is_done and not failed):
+            if not node.has_run or (place.is_done and not failed):
                 continue
             if faults == _FAULTS:
                 self.log.warning("The logs of the other nodes are not asked for any more")
@@ -178,7 +179,7 @@ class LogStream:
         return texts
 
     def _is_due(self, node: FlowInstanceNode) -> bool:
-        if not node.task_instance_id or node.status is None or node.status is FlowStatus.SKIP:
+        if not node.has_run or node.status is None:
             return False
         if node.status.working:
             return self._place_of(node).shown < _LENGTH_A_LOG
@@ -229,7 +230,7 @@ class LogStream:
 
     def _print(self, node: FlowInstanceNode, lines: list[str], continued: str = "") -> None:
         # Airflow's log page folds what is between these two marks.
-        self.log.info("::group::Log of node %s%s", _name(node), continued)
+        self.log.info("::group::Log of node %s%s", str(node), continued)
         for line in lines:
             self.log.info("%s", line)
         self.log.info("::endgroup::")
@@ -237,7 +238,3 @@ class LogStream:
 
 def _has_ended(node: FlowInstanceNode) -> bool:
     return node.status is not None and node.status.ended
-
-
-def _name(node: FlowInstanceNode) -> str:
-    return excerpt(str(node), 120)

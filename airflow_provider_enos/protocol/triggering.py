@@ -11,7 +11,7 @@ an earlier one started is ever mistaken for ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -29,7 +29,6 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import calls, replies
 from airflow_provider_enos.protocol.messages import Call, Procedure, Sleep
 from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, all_entries
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import (
     MINUTE,
@@ -86,6 +85,8 @@ class Intent:
     :param index: that of the minute that was asked for.
     :param refused: no request of this lineage for that minute can have been carried out: what is there is not ours.
     :param try_number: the try that sent the request; 0 where all that is known is that it was an earlier one.
+    :param clears: how often tasks of the DAG run had been cleared.
+    :param flow_id: the flow; 0 where that was not written down.
     """
 
     lineage: int
@@ -96,6 +97,13 @@ class Intent:
     index: int = 0
     refused: bool = False
     try_number: int = 0
+    clears: int = 0
+    flow_id: int = 0
+
+    @property
+    def is_before_request(self) -> bool:
+        """Whether what becomes of the request is not known yet."""
+        return self.flow_instance_id is None and not self.refused
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -126,6 +134,7 @@ class Attempt:
     :param intent: what was recorded for this lineage.
     :param try_number: Airflow's number of this try.
     :param tries_before: how many tries of this lineage came before it: without a record, no more minutes can be ours.
+    :param clears: how often tasks of the DAG run have been cleared.
     """
 
     trigger_time: int
@@ -136,6 +145,7 @@ class Attempt:
     intent: Intent | None = None
     try_number: int = 0
     tries_before: int = MOST_MINUTES
+    clears: int = 0
 
 
 def lineage_base(*, try_number: int, max_tries: int, retries: int) -> int:
@@ -156,6 +166,7 @@ def attempt_of(
     has_record: bool,
     now: int,
     trigger_time: Callable[[int], int],
+    clears: int = 0,
 ) -> Attempt:
     """Where a try stands, by Airflow's numbers and by what is ``stored`` of those before it.
 
@@ -166,14 +177,16 @@ def attempt_of(
     tries = lineage_base(try_number=try_number, max_tries=max_tries, retries=retries)
     # Airflow 2's `tasks test` counts from 0.
     fresh = try_number <= tries + 1
-    if intent is None or intent.lineage != max_tries:
+    # By ``max_tries`` alone, a clear cannot be told from a retry where ``retries`` was lowered by the tries before it.
+    cleared = intent is not None and (intent.lineage != max_tries or (fresh and intent.clears < clears))
+    if intent is None or cleared:
         # Conflicts may have led the lineage before this one further than its tries.
         base = tries if intent is None else max(tries, intent.index + 1)
         time, intent = trigger_time(now), None
     else:
         time, base = trigger_time(intent.trigger_time), intent.base
     before = max(try_number - tries - 1, 0)
-    return Attempt(time, max_tries, base, fresh, has_record, intent, try_number, before)
+    return Attempt(time, max_tries, base, fresh, has_record, intent, try_number, before, clears)
 
 
 def start(
@@ -194,6 +207,9 @@ def start(
     when a request was refused, since then the minute may be that try's. Raises ``EnosTriggerError`` and what the calls
     raise.
     """
+    if attempt.intent is not None and attempt.intent.flow_id not in (0, target.flow_id):
+        log.warning("The try before this one asked for flow %d: what came of it is left alone", attempt.intent.flow_id)
+        attempt = replace(attempt, intent=None)
     starter = _Starter(target, attempt, on_conflict, record, log, deadline, clock, superseded)
     if attempt.intent is None and (attempt.fresh or attempt.has_record):
         return (yield from starter.start(attempt.base))
@@ -281,7 +297,7 @@ class _Starter:
                 if error.code != replies.INVALID:
                     raise
                 yield from self._check_target()
-                found = yield from self._look_up(time)
+                found = yield from self._look_up(time, scheduled=True)
                 if found is not None:
                     return self._settle_conflict(time, found, was_empty, error)
                 yield from self._wait_out_clock_minute(next(self._clock_minute_pauses), since, error)
@@ -304,9 +320,12 @@ class _Starter:
         return flow_instance_id
 
     def _take_over_from_earlier(self, time: int, found: FlowInstance, did: str) -> str:
-        sender = self._attempt.intent.try_number if self._attempt.intent else 0
-        who = f"try {sender}" if sender else "an earlier try"
-        return self._take_over(time, found, f"which {who} of this task {did}", sender)
+        intent = self._attempt.intent
+        if intent is None:
+            # That it has the minute is all that is known.
+            return self._take_over(time, found, "taking it for that of an earlier try of this task", 0)
+        who = f"try {intent.try_number}" if intent.try_number else "an earlier try"
+        return self._take_over(time, found, f"which {who} of this task {did}", intent.try_number)
 
     def _take_over(self, time: int, found: FlowInstance, why: str, sender: int | None = None) -> str:
         self._note(time, found.flow_instance_id, sender=sender)
@@ -314,7 +333,7 @@ class _Starter:
         return found.flow_instance_id
 
     def _settle_conflict(self, time: int, found: FlowInstance, was_empty: bool, error: EnosRequestError) -> str | None:
-        if was_empty:
+        if was_empty and not is_scheduled(found.flow_instance_id):
             # The minute was empty a moment ago: it is the request of an earlier try that has come late.
             return self._take_over_from_earlier(time, found, "asked for, and which came late")
         if self._on_conflict == "attach":
@@ -387,8 +406,13 @@ class _Starter:
         )
         yield Sleep(pause)
 
-    def _look_up(self, time: int, flow_instance_id: str | None = None) -> Procedure[FlowInstance | None]:
-        """The instance of this minute: by the id that is known, by the predicted one, by the list."""
+    def _look_up(
+        self, time: int, flow_instance_id: str | None = None, *, scheduled: bool = False
+    ) -> Procedure[FlowInstance | None]:
+        """The instance of this minute: by the id that is known, by the predicted one, by the list.
+
+        ``scheduled``: if there is no other, the one that EnOS's own schedule has started, which is nobody's try.
+        """
         predicted = predicted_flow_instance_id(self._target.flow_id, time)
         for candidate in dict.fromkeys(filter(None, (flow_instance_id, predicted))):
             try:
@@ -400,24 +424,20 @@ class _Starter:
                 # With which code EnOS answers for an unknown id is not documented: the list decides.
                 if error.code != replies.INTERNAL:
                     raise
-        return (yield from self._look_up_in_list(minute_of(time)))
+        return (yield from self._look_up_in_list(minute_of(time), scheduled))
 
-    def _look_up_in_list(self, minute: int) -> Procedure[FlowInstance | None]:
+    def _look_up_in_list(self, minute: int, scheduled: bool) -> Procedure[FlowInstance | None]:
+        # A DAG file that is parsed has no need of it.
+        from airflow_provider_enos.protocol.windows import Window, instances_in
+
+        of_schedule: FlowInstance | None = None
         for type in calls.ALL_FLOW_TYPES:
-            listed = yield from all_entries(
-                lambda page_no, type=type: calls.list_flow_instances(  # type: ignore[misc]
-                    type=type,
-                    from_trigger_time=minute,
-                    to_trigger_time=minute + MINUTE,
-                    page_no=page_no,
-                    page_size=PAGE_SIZE,
-                    expression=str(self._target.flow_id),
-                )
-            )
+            listed = yield from instances_in(Window(minute, minute + MINUTE), (type,), self._target.flow_id)
             for instance in listed:
-                if instance.flow_id == self._target.flow_id and not is_scheduled(instance.flow_instance_id):
+                if not is_scheduled(instance.flow_instance_id):
                     return instance
-        return None
+                of_schedule = instance
+        return of_schedule if scheduled else None
 
     def _time(self, index: int) -> Procedure[int]:
         """The trigger time for the minute of this index. The gateway's zone is asked for only for a further one."""
@@ -472,5 +492,7 @@ class _Starter:
             index=self._index,
             refused=refused,
             try_number=attempt.try_number if sender is None else sender,
+            clears=attempt.clears,
+            flow_id=self._target.flow_id,
         )
         self._record(intent)

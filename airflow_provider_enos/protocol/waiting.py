@@ -144,7 +144,7 @@ class Watch:
         if node.status is None or node.status == before:
             return
         self._node_statuses[key] = node.status
-        self._log.info("Node %s: %s -> %s", excerpt(str(node), 120), str(before), str(node.status))
+        self._log.info("Node %s: %s -> %s", str(node), str(before), str(node.status))
 
 
 def has_ended(instance: FlowInstance) -> bool:

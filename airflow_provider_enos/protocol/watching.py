@@ -19,6 +19,7 @@ from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.protocol.waiting import Log
+from airflow_provider_enos.protocol.windows import Window
 
 ENDS = tuple(status.name for status in FlowStatus if status.ended)
 """The statuses that are ends, by name."""
@@ -45,43 +46,36 @@ def ends(value: object, field: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The trigger times that are looked at, in epoch milliseconds, ``[since, until)``."""
+class Stretch(Window):
+    """The trigger times that are looked at."""
 
-    since: int
-    until: int
     whole: bool
     """Whether it reaches as far back as is ever looked."""
 
     @classmethod
-    def at(cls, now: float, lookback: float, *, whole: bool) -> Window:
+    def at(cls, now: float, lookback: float, *, whole: bool) -> Stretch:
         """That of a look ``now``, in epoch seconds, from ``lookback`` seconds ago, or else a day, to a day ahead."""
         whole = whole or lookback <= _DAY / 1000
         back = lookback if whole else _DAY / 1000
         return cls(int((now - back) * 1000), int(now * 1000) + _DAY, whole)
 
-    @property
-    def bounds(self) -> windows.Window:
-        """As what lists instances takes it."""
-        return windows.Window(self.since, self.until)
 
-
-def instances_in(window: Window, flow_id: int) -> Procedure[list[FlowInstance]]:
+def instances_in(window: Stretch, flow_id: int) -> Procedure[list[FlowInstance]]:
     """The instances of a flow with a trigger time in the window, whatever their status and type."""
-    listed = yield from windows.instances_in(window.bounds, calls.ALL_FLOW_TYPES, flow_id)
+    listed = yield from windows.instances_in(window, calls.ALL_FLOW_TYPES, flow_id)
     return [replace(one, nodes=()) for one in listed]
 
 
 def instances_of(
-    window: Window, flow_ids: Collection[int], *, most_pages: int
+    window: Stretch, flow_ids: Collection[int], *, most_pages: int
 ) -> Procedure[dict[int, list[FlowInstance]] | None]:
     """Those of each of these flows, from a list of everything; None where that takes more pages than it may."""
-    listed = yield from windows.overview(window.bounds, calls.ALL_FLOW_TYPES, flow_ids, most_pages=most_pages)
+    listed = yield from windows.overview(window, calls.ALL_FLOW_TYPES, flow_ids, most_pages=most_pages)
     if listed is None:
         return None
     found: dict[int, dict[str, FlowInstance]] = {flow_id: {} for flow_id in flow_ids}
-    for _, one in listed:
-        found[windows.flow_of(one) or 0][one.flow_instance_id] = one
+    for _, flow_id, one in listed:
+        found[flow_id][one.flow_instance_id] = one
     return {flow_id: list(instances.values()) for flow_id, instances in found.items()}
 
 
@@ -160,7 +154,7 @@ class Memory:
 
 
 def news(
-    memory: Memory | None, instances: Iterable[FlowInstance], window: Window
+    memory: Memory | None, instances: Iterable[FlowInstance], window: Stretch
 ) -> tuple[list[FlowInstance], Memory | None]:
     """The instances of one flow whose end is to be told now, in the order in which they ended; and the memory then.
 
@@ -171,7 +165,7 @@ def news(
     if memory is None and not window.whole:
         return [], None
     told = {} if memory is None else dict(memory.ends)
-    hidden_before = max(window.since - _DAY if window.whole else 0, 0 if memory is None else memory.hidden_before)
+    hidden_before = max(window.first - _DAY if window.whole else 0, 0 if memory is None else memory.hidden_before)
     there_before = _there_before(memory, window)
     new, listed = [], set()
     for instance in instances:
@@ -196,7 +190,7 @@ def news(
     if window.whole:
         # Where the id tells no time, that it has left the list does.
         told = {id: end for id, end in told.items() if id in listed or _stamp(id) is not None}
-    since = window.since if memory is None or window.whole else memory.since
+    since = window.first if memory is None or window.whole else memory.since
     new.sort(key=lambda instance: (instance.end_time or "", instance.flow_instance_id))
     return new, _bounded(Memory(since, hidden_before, told))
 
@@ -254,11 +248,11 @@ class Reach:
             )
 
 
-def _there_before(memory: Memory | None, window: Window) -> float:
+def _there_before(memory: Memory | None, window: Stretch) -> float:
     """Instances named after an earlier time may have ended before they could be seen: that is not told."""
     if memory is None:
         return float("inf")
-    if window.whole and window.since < memory.since - _HOUR:
+    if window.whole and window.first < memory.since - _HOUR:
         # It looks further back than it did.
         return memory.since + _DAY
     return 0

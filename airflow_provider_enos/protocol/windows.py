@@ -28,7 +28,6 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
-from airflow_provider_enos.protocol.models.fields import whole_number
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
 from airflow_provider_enos.protocol.patience import Patience
 from airflow_provider_enos.protocol.text import shown
@@ -184,17 +183,10 @@ class Wanted:
         through the API; the ids of these tell.
         """
         triggered = minute_of_id(instance.flow_instance_id) is not None
-        return flow_of(instance) == self.flow_id and not (self.rules.scheduled_only and triggered)
+        return instance.flow_id == self.flow_id and not (self.rules.scheduled_only and triggered)
 
     def __str__(self) -> str:
         return f"flow {self.flow_id}, trigger times {self.window}"
-
-
-def flow_of(instance: FlowInstance) -> int | None:
-    """The flow of an instance; by its id where it is not said."""
-    if instance.flow_id is not None:
-        return instance.flow_id
-    return whole_number(instance.flow_instance_id.partition("-")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,19 +364,19 @@ def instances_in(window: Window, types: Iterable[int], flow_id: int) -> Procedur
     for type in types:
         # The id of the flow is a part of the ids of its instances.
         listed = yield from all_entries(partial(_page, type, window, str(flow_id)))
-        found.update((one.flow_instance_id, one) for one in listed if flow_of(one) == flow_id)
+        found.update((one.flow_instance_id, one) for one in listed if one.flow_id == flow_id)
     return list(found.values())
 
 
 def overview(
     window: Window, types: Iterable[int], flow_ids: Iterable[int], *, most_pages: int
-) -> Procedure[list[tuple[int, FlowInstance]] | None]:
-    """Instances of all these flows in a window, without their nodes, each with its type; None where that takes more
-    pages than it may.
+) -> Procedure[list[tuple[int, int, FlowInstance]] | None]:
+    """Instances of all these flows in a window, without their nodes, each with its type and flow; None where that takes
+    more pages than it may.
     """
     wanted = set(flow_ids)
     expression = str(*wanted) if len(wanted) == 1 else ""
-    found: list[tuple[int, FlowInstance]] = []
+    found: list[tuple[int, int, FlowInstance]] = []
     for type in types:
         pager = Pager(partial(_page, type, window, expression))
         while not pager.done:
@@ -398,7 +390,7 @@ def overview(
             else:
                 fresh = pager.take(page)
                 # There may be many, and who is given them keeps them for a while.
-                found += [(type, replace(one, nodes=())) for one in fresh if flow_of(one) in wanted]
+                found += [(type, one.flow_id, replace(one, nodes=())) for one in fresh if one.flow_id in wanted]
     return found
 
 

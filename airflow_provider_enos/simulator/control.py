@@ -30,9 +30,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_enos.simulator.flows import Flow
+from airflow_provider_enos.simulator.flows import LATEST_MS, Flow
 from airflow_provider_enos.simulator.saved import BY_TASK, keys_as_ids
-from airflow_provider_enos.simulator.state import LATEST_TRIGGER_MS, Instance
 from airflow_provider_enos.simulator.wire import Reply, Request, json_reply, parse_object
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def _state(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
         "directories": [dataclasses.asdict(directory) for directory in sim.directories],
         "flows": [_flow(flow) for flow in sim.flows],
         "user_locked": sim.user_locked,
-        "instances": [_plain(instance) for instance in sim.instances],
+        "instances": [dataclasses.asdict(instance) for instance in sim.instances],
         "counts": Counter(record.operation for record in sim.requests),
         "switches": sim.switch_values,
         "faults": sim.armed_faults,
@@ -81,19 +80,9 @@ def _flow(flow: Flow) -> dict[str, object]:
     return {name: getattr(flow, name) for name in names}
 
 
-def _plain(instance: Instance) -> dict[str, object]:
-    nodes = [dataclasses.asdict(node) for node in instance.nodes]
-    fields = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
-    return fields | {"nodes": nodes}
-
-
 def _fault(sim: EnosSimulator, body: dict[str, Any]) -> None:
     kind, on, times = body.pop("kind"), body.pop("on", None), body.pop("times", 1)
     sim.fault(kind, on=on, times=times, **body)
-
-
-def _clear_faults(sim: EnosSimulator, body: dict[str, Any]) -> None:
-    sim.clear_faults()
 
 
 def _holds(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
@@ -111,10 +100,6 @@ def _release(sim: EnosSimulator, body: dict[str, Any]) -> None:
     if body or not isinstance(drop, bool):
         raise ValueError('a release has an "id", and a "drop" that is true or false')
     sim.release(held_id, drop=drop)
-
-
-def _clear_holds(sim: EnosSimulator, body: dict[str, Any]) -> None:
-    sim.clear_holds()
 
 
 def _switches(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
@@ -135,7 +120,7 @@ def _add_flow(sim: EnosSimulator, body: dict[str, Any]) -> None:
 
 def _schedule(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
     trigger_time = body.get("trigger_time")
-    if trigger_time is not None and (type(trigger_time) is not int or not 0 <= trigger_time < LATEST_TRIGGER_MS):
+    if trigger_time is not None and (type(trigger_time) is not int or not 0 <= trigger_time < LATEST_MS):
         raise ValueError("trigger_time is a whole number of milliseconds before the year 3000")
     instance = sim.run_schedule(int(body["id"]), trigger_time)
     return {"flow_instance_id": instance and instance.id}
@@ -155,30 +140,22 @@ def _finish(sim: EnosSimulator, body: dict[str, Any]) -> None:
     sim.finish(body["id"], body["status"], body.get("failed_task"))
 
 
-def _expire_tokens(sim: EnosSimulator, body: dict[str, Any]) -> None:
-    sim.expire_tokens()
-
-
-def _reset(sim: EnosSimulator, body: dict[str, Any]) -> None:
-    sim.reset()
-
-
 _ROUTES: Mapping[tuple[str, str], Callable[[EnosSimulator, dict[str, Any]], Mapping[str, object] | None]] = {
     ("GET", "state"): _state,
     ("POST", "faults"): _fault,
-    ("DELETE", "faults"): _clear_faults,
+    ("DELETE", "faults"): lambda sim, _: sim.clear_faults(),
     ("GET", "holds"): _holds,
     ("POST", "holds"): _hold,
     ("POST", "holds/release"): _release,
-    ("DELETE", "holds"): _clear_holds,
+    ("DELETE", "holds"): lambda sim, _: sim.clear_holds(),
     ("POST", "switches"): _switches,
     ("POST", "flows"): _add_flow,
     ("POST", "flows/{id}/schedule"): _schedule,
     ("POST", "directories"): _add_directory,
     ("POST", "user"): _user,
     ("POST", "instances/{id}/finish"): _finish,
-    ("POST", "expire-tokens"): _expire_tokens,
-    ("POST", "reset"): _reset,
+    ("POST", "expire-tokens"): lambda sim, _: sim.expire_tokens(),
+    ("POST", "reset"): lambda sim, _: sim.reset(),
 }
 
 

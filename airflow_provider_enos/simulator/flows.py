@@ -16,8 +16,8 @@ END_STATUSES = ("SUCCESS", "FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL", "SKIP"
 MANUAL, PERIODIC, TEMPORARY = 0, 1, 2
 
 _FIRST_OF_JULY_2020_MS = 1_593_561_600_000
-_LATEST_MS = 32_503_680_000_000
-"""The year 3000."""
+LATEST_MS = 32_503_680_000_000
+"""The year 3000: times from here on are surely not milliseconds."""
 
 
 N = TypeVar("N", bound=NamedTuple)
@@ -251,7 +251,7 @@ def _checked_tuple(given: N) -> N:
 
 def _checked(name: str, value: Any) -> Any:
     kinds = str if name == "name" else _AS_THEY_ARE[name]
-    absurd = isinstance(value, int) and abs(value) > _LATEST_MS
+    absurd = isinstance(value, int) and abs(value) > LATEST_MS
     if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool) or absurd:
         raise ValueError(f"{name} of a flow cannot be {value!r}")
     return value

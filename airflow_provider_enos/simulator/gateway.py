@@ -140,7 +140,9 @@ class Gateway:
                 return self._token_service(request)
             if request.path.startswith(API_PATH):
                 query = decoded_query(request.query)
-                return self._service(request, query) if self._let_through(request, query) else self._expired()
+                return (
+                    self._service(request, query) if self._let_through(request, query) else expired_reply(self._config)
+                )
         except Refused as refused:
             return refused.reply
         return gateway_reply(404, "no Route matched with those values")
@@ -170,9 +172,6 @@ class Gateway:
             if not self._signatures.add(signature, now) and self._config.replayed_call == "refused":
                 raise _unauthorized()
         return True
-
-    def _expired(self) -> Reply:
-        return expired_reply(self._config)
 
     def _token_service(self, request: Request) -> Reply:
         if request.action not in _TOKEN_FIELDS:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_enos.simulator.directories import ROOT
-from airflow_provider_enos.simulator.flows import Flow, flow_from
-from airflow_provider_enos.simulator.state import LATEST_TRIGGER_MS, STATUS_CODES, Run, World
+from airflow_provider_enos.simulator.flows import LATEST_MS, Flow, flow_from
+from airflow_provider_enos.simulator.state import STATUS_CODES, Run, World
 from airflow_provider_enos.simulator.wire import parse_object
 
 BY_TASK = ("tasks", "logs", "details", "places")
@@ -136,7 +136,7 @@ def _keys_as_text(named: Mapping[int, Any]) -> dict[str, Any]:
 
 
 def _number(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LATEST_TRIGGER_MS:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LATEST_MS:
         raise ValueError(f"{name} is a whole number, not {value!r}")
     return value
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_enos.simulator.config import Config, Progress
 from airflow_provider_enos.simulator.directories import ROOT, ROOT_DIRECTORY, Directory
@@ -42,29 +42,8 @@ STATUS_CODES: Mapping[str, int] = MappingProxyType(
     }
 )
 MINUTE_MS = 60_000
-LATEST_TRIGGER_MS = 32_503_680_000_000
-"""The year 3000: times from here on are surely not milliseconds."""
 
 _JUST_STARTED = 1e-9
-
-
-class Found(Protocol):
-    """What a search may look at of an instance."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def flow(self) -> Flow: ...
-    @property
-    def type(self) -> int | None: ...
-    @property
-    def trigger_time(self) -> int: ...
-    @property
-    def created_at(self) -> int: ...
-    @property
-    def started_at(self) -> int | None: ...
-    @property
-    def ended_at(self) -> int | None: ...
 
 
 class Conflict(ValueError):
@@ -393,9 +372,9 @@ class World:
 
     def search(
         self,
-        asked_for: Callable[[Found], bool],
+        asked_for: Callable[[Run], bool],
         statuses: Collection[str],
-        sorters: Iterable[tuple[Callable[[Found], int], bool]],
+        sorters: Iterable[tuple[Callable[[Run], int], bool]],
         page: slice,
     ) -> tuple[list[Instance], int]:
         """The page of the instances asked for that have one of these statuses (none: any), and how many do.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -72,9 +72,9 @@ class _WaitingTrigger(BaseTrigger):
 
     async def _settled_event(self) -> TriggerEvent:
         """The same, not before the task may be resumed."""
-        settled = time() + (0.0 if self.deadline is None else _SETTLED)
+        settled = monotonic() + (0.0 if self.deadline is None else _SETTLED)
         event = await self._event()
-        await asyncio.sleep(settled - time())
+        await asyncio.sleep(settled - monotonic())
         return event
 
     async def _end_of_task(self, outcome: Outcome, xcom: str | list[str]) -> TriggerEvent | None:

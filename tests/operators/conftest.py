@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ class Task:
     ti: TaskInstance = field(default_factory=TaskInstance)
     log: Log = field(default_factory=Log)
     operator_class: type[Any] = EnosTriggerFlowFromTaskOperator
+    clears: int = 0
 
     def run(self) -> str:
         result: str = execute(self._made(), self._context)
@@ -40,7 +42,7 @@ class Task:
 
     @property
     def _context(self) -> dict[str, Any]:
-        context: dict[str, Any] = {"ti": self.ti}
+        context: dict[str, Any] = {"ti": self.ti, "dag_run": SimpleNamespace(clear_number=self.clears)}
         if self.store is not None:
             context["task_state_store"] = self.store
         return context
@@ -52,7 +54,8 @@ class Task:
         return self.run()
 
     def clear(self) -> str:
-        """A user cleared the task: Airflow raises ``max_tries`` by the tries so far."""
+        """A user cleared the task: Airflow raises ``max_tries`` by the tries so far, and counts it with the run."""
+        self.clears += 1
         self.ti.max_tries = self.ti.try_number + self.arguments.get("retries", 0)
         return self.retry()
 

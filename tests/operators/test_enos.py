@@ -402,6 +402,37 @@ def started(sim: EnosSimulator) -> list[str]:
     return [instance.id for instance in sim.instances]
 
 
+@pytest.mark.parametrize("code", [99500, 62100])
+def test_a_code_that_is_not_known_with_a_fault_of_the_gateway_leaves_it_open(
+    task: MakeTask, sim: EnosSimulator, state_store: Any, code: int
+) -> None:
+    """The flow was started, and an error of the service or of what stands before it was the answer."""
+    answer = sim._answer
+
+    def failing(request: Any, *more: Any) -> Any:
+        reply = answer(request, *more)
+        if request.operation != "flows/triggerFromTask":
+            return reply
+        return json_reply(
+            {"code": code, "msg": "said so", "data": None}, code=code, status=200 if code > 99000 else 503
+        )
+
+    sim._answer = failing  # type: ignore[method-assign]
+    assert task(state_store).run() == INSTANCE
+    assert started(sim) == [INSTANCE]
+
+
+def test_a_clear_is_one_although_retries_were_lowered_by_the_tries_before_it(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    """Airflow counts up to the same number as before; only the run says how often it was cleared."""
+    one = task(state_store, retries=3)
+    assert one.run() == INSTANCE
+    one.arguments["retries"] = 2
+    assert one.clear() == NEXT_INSTANCE
+    assert one.ti.max_tries == 3
+
+
 @pytest.mark.parametrize("tries", [1, 2, 3, 4, 5])
 def test_a_lowered_number_of_retries_is_no_clear(
     task: MakeTask, sim: EnosSimulator, state_store: Any, tries: int
@@ -590,6 +621,8 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         "index": 0,
         "refused": False,
         "try_number": 1,
+        "clears": 0,
+        "flow_id": 3377,
     }
     assert recorded_at_request == [intent]
     assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE}]
@@ -606,10 +639,56 @@ def test_now_is_the_same_moment_at_every_try(task: MakeTask, sim: EnosSimulator,
     assert sim.count("flows/triggerFromTask") == 1
 
 
+class Gone:
+    """The state store of a try that Airflow has given up: nothing is found there, and nothing kept."""
+
+    def __init__(self, store: Any) -> None:
+        self.get = store.get
+
+    def set(self, key: str, value: Any) -> None:
+        raise RuntimeError("404: no such task instance")
+
+
 def test_a_failing_state_store_is_a_warning(task: MakeTask, broken_store: Any) -> None:
     one = task(broken_store)
     assert one.run() == INSTANCE
     assert sum("task state store fails" in line for line in one.log.lines) == 1
+    assert one.retry() == INSTANCE
+
+
+def test_without_its_record_no_try_guesses_what_now_was(task: MakeTask, sim: EnosSimulator, state_store: Any) -> None:
+    one = task(state_store, trigger_time="now")
+    one.run()
+    state_store.broken = True
+    with pytest.raises(errors.EnosTriggerError, match='nothing is started: what "now" was') as caught:
+        one.retry()
+    assert not caught.value.sent
+    assert len(sim.instances) == 1
+
+
+def test_nothing_is_started_that_could_not_be_put_on_record(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    """So it is, too, for a worker that Airflow has given up and that goes on: the store knows its try no more."""
+    one = task(state_store)
+    one.store = Gone(state_store)
+    with pytest.raises(errors.EnosTriggerError, match="nothing is started: what would be asked for") as caught:
+        one.run()
+    assert not caught.value.sent
+    assert sim.count("flows/triggerFromTask") == 0
+    one.store = state_store
+    assert one.retry() == INSTANCE
+
+
+def test_a_worker_that_can_read_its_record_no_more_takes_no_other_minute(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    """It was frozen between its record and its request for longer than its credentials for Airflow last."""
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    sim.on_event(lambda event, record: setattr(state_store, "broken", "triggerFromTask" in record.operation))
+    with pytest.raises(errors.EnosTriggerError, match="another try"):
+        task(state_store).run()
+    assert started(sim) == [INSTANCE]
 
 
 @pytest.mark.parametrize(
@@ -784,6 +863,37 @@ def test_an_instance_that_turns_out_not_to_have_ended_is_waited_for(
     sim.fault(fault, on="flowInstances/get", times=3)
     event = {"flow_instance_id": INSTANCE, "status": "ended", "error": None}
     assert one.resume("execute_complete", event, {}) == INSTANCE
+
+
+def test_an_instance_that_ended_in_time_is_not_late_since_its_worker_is(task: MakeTask, sim: EnosSimulator) -> None:
+    """The pool was full until after the deadline, and then EnOS does not answer at once."""
+    one = task()
+    one.run()
+    sim.fault("http_502", on="flowInstances/get", times=6)
+    event = {"flow_instance_id": INSTANCE, "status": "ended", "error": None}
+    assert one.resume("execute_complete", event, {"deadline": time.time() - 60}) == INSTANCE
+    assert sim.count("flowInstances/cancel") == 0
+
+
+def test_a_kill_at_the_start_of_a_resumed_task_cancels_the_instance(
+    task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id is not read from the event yet, or what a first request needs is just being imported."""
+    sim.progress = "manual"
+    one = task()
+    opened = sync.SyncClient.open
+
+    def killed(client: Any) -> None:
+        one.operator.on_kill()
+        opened(client)
+
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    monkeypatch.setattr(sync.SyncClient, "open", killed)
+    late = errors.EnosFlowTimeoutError("it is late", flow_instance_id=INSTANCE, status="RUNNING")
+    event = {"flow_instance_id": INSTANCE, "status": "error", "error": errors.to_json(late)}
+    with pytest.raises(errors.EnosFlowTimeoutError):
+        one.resume("execute_complete", event, {"deadline": time.time()})
+    assert sim.instances[0].cancelled
 
 
 def test_a_killed_task_sends_nothing_also_where_it_would_not_cancel(task: MakeTask, sim: EnosSimulator) -> None:

@@ -73,6 +73,7 @@ def refusal(response: Response, call: Any = TIME, secrets: tuple[str, ...] = ())
         (503, "EnosServerError", False),
         (504, "EnosServerError", False),
         (99999, "EnosApiError", False),
+        (99500, "EnosServerError", False),
         (-1, "EnosApiError", False),
     ],
 )
@@ -444,6 +445,8 @@ def test_secrets_are_hidden_wherever_they_are(before: int, times: int, field: st
         {"status": 0, "data": {"accessToken": ["a-living-token"], "expire": 1}},
         {"status": 0, "data": ["a-living-token"]},
         {"status": 0, "data": "a-living-token"},
+        {"access-token": "a-living-token"},
+        {"data": {"token": "a-living-token"}},
     ],
 )
 def test_token_in_a_reply_that_is_not_understood(envelope: object) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -123,6 +124,10 @@ def run(play: Any, clock: Any, log: Any, records: list[Intent]) -> Callable[...,
     return run
 
 
+written = partial(Intent, flow_id=3377)
+"""What is written down of an attempt for this flow."""
+
+
 def retry(**changes: Any) -> dict[str, Any]:
     return {"fresh": False, **changes}
 
@@ -169,34 +174,34 @@ def test_returned_id_counts_more_than_the_predicted(run: Any, log: Any, records:
 
 def test_intent_is_recorded_before_and_after_the_request(run: Any, records: list[Intent]) -> None:
     def answer(call: Call[Any]) -> str:
-        assert records == [Intent(0, 0, TIME, TIME)]
+        assert records == [written(0, 0, TIME, TIME)]
         return name(0)
 
     run(answer)
-    assert records == [Intent(0, 0, TIME, TIME), Intent(0, 0, TIME, TIME, name(0))]
+    assert records == [written(0, 0, TIME, TIME), written(0, 0, TIME, TIME, name(0))]
 
 
 def test_intent_is_recorded_before_each_request(run: Any, records: list[Intent]) -> None:
     run([CONFLICT, THE_FLOW, instance(0), ZONE, name(1)])
     assert records == [
-        Intent(0, 0, TIME, TIME),
-        Intent(0, 0, TIME, TIME, refused=True),
-        Intent(0, 0, TIME, FIRST + MINUTE, index=1),
-        Intent(0, 0, TIME, FIRST + MINUTE, name(1), index=1),
+        written(0, 0, TIME, TIME),
+        written(0, 0, TIME, TIME, refused=True),
+        written(0, 0, TIME, FIRST + MINUTE, index=1),
+        written(0, 0, TIME, FIRST + MINUTE, name(1), index=1),
     ]
 
 
 def test_intent_names_the_lineage(run: Any, records: list[Intent]) -> None:
     run([ZONE, name(2)], lineage=7, base=2)
     assert records == [
-        Intent(7, 2, TIME, FIRST + 2 * MINUTE, index=2),
-        Intent(7, 2, TIME, FIRST + 2 * MINUTE, name(2), index=2),
+        written(7, 2, TIME, FIRST + 2 * MINUTE, index=2),
+        written(7, 2, TIME, FIRST + 2 * MINUTE, name(2), index=2),
     ]
 
 
 def test_intent_is_recorded_with_what_was_taken_over(run: Any, records: list[Intent]) -> None:
     run([instance(0)], **retry())
-    assert records == [Intent(0, 0, TIME, TIME, name(0))]
+    assert records == [written(0, 0, TIME, TIME, name(0))]
 
 
 # The same try, executed twice
@@ -276,7 +281,7 @@ def test_lost_request_is_never_sent_again_blindly(run: Any, records: list[Intent
     assert not played.error.final
     assert played.pauses == [0, 1, 2, 4, 8]
     assert len(times_of(played)) == 1
-    assert records == [Intent(0, 0, TIME, TIME)]
+    assert records == [written(0, 0, TIME, TIME)]
 
 
 def never_sent(error: EnosError) -> EnosError:
@@ -494,7 +499,7 @@ def test_retry_takes_over(run: Any, log: Any, status: str) -> None:
     assert played.value == name(0)
     assert played.operations == [LOOK]
     assert log.lines == [
-        f"info: Took over flow instance {name(0)} ({status}), which an earlier try of this task started"
+        f"info: Took over flow instance {name(0)} ({status}), taking it for that of an earlier try of this task"
     ]
 
 
@@ -544,12 +549,42 @@ def test_retry_sends_for_this_very_minute_if_nothing_is_there(run: Any) -> None:
     assert times_of(played) == [TIME]
 
 
+def test_retry_for_another_flow_takes_over_nothing(run: Any, log: Any) -> None:
+    """``flow_id`` was changed between the tries: what the try before it started is not what is wanted now."""
+    played = run(
+        [name(0)], **retry(intent=Intent(0, 0, TIME, TIME, "4001-20200706062600", flow_id=4001), has_record=True)
+    )
+    assert played.value == name(0)
+    assert log.lines[0] == "warning: The try before this one asked for flow 4001: what came of it is left alone"
+
+
+SCHEDULED = FlowInstance.parse({"instanceId": "3377-2020070606", "status": 1, "flowId": 3377})
+SCHEDULE_HAS_IT = [CONFLICT, THE_FLOW, GONE, page(), page(SCHEDULED), *NOT_LISTED[2:]]
+
+
+def test_conflict_with_what_the_schedule_of_enos_has_started(run: Any) -> None:
+    played = run([*SCHEDULE_HAS_IT, ZONE, name(1)])
+    assert played.value == name(1)
+    assert times_of(played) == [TIME, FIRST + MINUTE]
+
+
+def test_what_the_schedule_of_enos_has_started_is_no_late_request(run: Any) -> None:
+    played = run([*NOWHERE, *SCHEDULE_HAS_IT, ZONE, name(1)], **retry())
+    assert played.value == name(1)
+
+
+def test_what_the_schedule_of_enos_has_started_may_be_attached_to_or_refused(run: Any) -> None:
+    assert run(SCHEDULE_HAS_IT, on_conflict="attach").value == "3377-2020070606"
+    with pytest.raises(EnosTriggerConflictError, match="has an instance for this minute already: 3377-2020070606"):
+        _ = run(SCHEDULE_HAS_IT, on_conflict="fail").value
+
+
 @pytest.mark.parametrize("on_conflict", ["next_minute", "attach", "fail"])
 def test_late_request_of_an_earlier_try_is_taken_over(run: Any, log: Any, on_conflict: str) -> None:
     """The minute was empty a moment ago: what has it now is ours, whatever ``on_conflict`` says."""
     played = run([*NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict=on_conflict, **retry())
     assert played.value == name(0)
-    assert any("of this task asked for, and which came late" in line for line in log.lines)
+    assert any("taking it for that of an earlier try" in line for line in log.lines)
 
 
 def test_late_request_is_taken_over_in_the_next_minute_too(run: Any) -> None:
@@ -656,13 +691,13 @@ SURE = [
 @pytest.mark.parametrize("error", SURE)
 def test_refusal_is_recorded(run: Any, records: list[Intent], error: EnosError) -> None:
     assert type(run([error], has_record=True).error) is type(error)
-    assert records == [Intent(0, 0, TIME, TIME), Intent(0, 0, TIME, TIME, refused=True)]
+    assert records == [written(0, 0, TIME, TIME), written(0, 0, TIME, TIME, refused=True)]
 
 
 def test_conflict_is_recorded_before_anything_is_looked_at(run: Any, records: list[Intent]) -> None:
     """Whatever fails then, a retry knows that the instance in this minute is somebody else's."""
     run([CONFLICT, THE_FLOW, LOST], has_record=True)
-    assert records[-1] == Intent(0, 0, TIME, TIME, refused=True)
+    assert records[-1] == written(0, 0, TIME, TIME, refused=True)
 
 
 def test_clock_minute_is_waited_out_with_an_open_record(run: Any, records: list[Intent]) -> None:
@@ -715,7 +750,7 @@ def test_lineage_has_a_minute_of_its_own(run: Any, records: list[Intent]) -> Non
     assert played.value == name(2)
     assert played.operations == [ZONE_CALL, TRIGGER]
     assert times_of(played) == [FIRST + 2 * MINUTE]
-    assert records[0] == Intent(0, 2, TIME, FIRST + 2 * MINUTE, index=2)
+    assert records[0] == written(0, 2, TIME, FIRST + 2 * MINUTE, index=2)
 
 
 def test_lineage_never_takes_an_earlier_ones(run: Any) -> None:
@@ -816,7 +851,7 @@ def test_intent_of_another_version() -> None:
 
 def test_what_is_written_of_an_intent() -> None:
     """Records of this package's earlier versions are read by later ones: the names stay."""
-    assert Intent(5, 2, 3, 4, "x", 6, True, 7).to_json() == {
+    assert Intent(5, 2, 3, 4, "x", 6, True, 7, 8, 9).to_json() == {
         "lineage": 5,
         "base": 2,
         "trigger_time": 3,
@@ -825,6 +860,8 @@ def test_what_is_written_of_an_intent() -> None:
         "index": 6,
         "refused": True,
         "try_number": 7,
+        "clears": 8,
+        "flow_id": 9,
     }
 
 
@@ -892,6 +929,17 @@ def test_attempt_after_a_clear() -> None:
     """The record of the lineage before it is not its own."""
     assert attempt(Intent(2, 0, TIME - 5, FIRST), max_tries=3) == Attempt(TIME, 3, 1, True, True, None, 2, 0)
     assert attempt(max_tries=3, has_record=False) == Attempt(TIME, 3, 1, True, False, None, 2, 0)
+
+
+@pytest.mark.parametrize(("clears", "cleared"), [(0, False), (1, True)])
+def test_attempt_after_retries_were_lowered_by_the_tries_before_it(clears: int, cleared: bool) -> None:
+    """A clear raises ``max_tries`` to what it was. That of another task of the run looks like one of this task then."""
+    found = attempt(Intent(2, 0, TIME - 5, FIRST), retries=1, clears=clears)
+    assert (found.intent is None, found.base, found.trigger_time) == (cleared, int(cleared), TIME - 5 * (not cleared))
+
+
+def test_a_clear_of_another_task_of_the_run_is_none_of_this_one() -> None:
+    assert attempt(Intent(2, 0, TIME, FIRST), clears=3).intent is not None
 
 
 @pytest.mark.parametrize(("index", "base"), [(0, 1), (1, 2), (5, 6)])

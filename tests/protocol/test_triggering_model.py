@@ -612,14 +612,14 @@ class MakesUpAnId(_Starter):
 class LooksByIdOnly(_Starter):
     """And never in the list."""
 
-    def _look_up_in_list(self, minute: int) -> Any:
+    def _look_up_in_list(self, minute: int, scheduled: bool) -> Any:
         yield Sleep(0)
 
 
 class LooksInOneList(_Starter):
     """Among the manual instances only, with pages from 0 on."""
 
-    def _look_up_in_list(self, minute: int) -> Any:
+    def _look_up_in_list(self, minute: int, scheduled: bool) -> Any:
         call = triggering.calls.list_flow_instances(
             type=0, from_trigger_time=minute, to_trigger_time=minute + MINUTE, page_no=0, page_size=50
         )

@@ -15,7 +15,7 @@ from airflow_provider_enos.protocol.watching import (
     ENDS,
     Memory,
     Reach,
-    Window,
+    Stretch,
     ends,
     instances_in,
     instances_of,
@@ -40,8 +40,8 @@ def instance(
 
 
 RECENT = named(NOW - HOUR)
-WHOLE = Window.at(NOW, WEEK, whole=True)
-NEAR = Window.at(NOW, WEEK, whole=False)
+WHOLE = Stretch.at(NOW, WEEK, whole=True)
+NEAR = Stretch.at(NOW, WEEK, whole=False)
 
 
 def no_reply() -> EnosTransportError:
@@ -52,18 +52,18 @@ def refused() -> EnosRequestError:
     return EnosRequestError(62102, "no", operation="List Flow Instances", http_status=200)
 
 
-def memory_of(*instances: FlowInstance, window: Window = WHOLE) -> Memory:
+def memory_of(*instances: FlowInstance, window: Stretch = WHOLE) -> Memory:
     told, memory = news(None, instances, window)
     assert told == []
     assert memory is not None
     return memory
 
 
-def told(memory: Memory | None, *instances: FlowInstance, window: Window = WHOLE) -> list[str]:
+def told(memory: Memory | None, *instances: FlowInstance, window: Stretch = WHOLE) -> list[str]:
     return [one.flow_instance_id for one in news(memory, instances, window)[0]]
 
 
-def after(memory: Memory | None, *instances: FlowInstance, window: Window = WHOLE) -> Memory:
+def after(memory: Memory | None, *instances: FlowInstance, window: Stretch = WHOLE) -> Memory:
     found = news(memory, instances, window)[1]
     assert found is not None
     return found
@@ -174,21 +174,21 @@ def test_what_leaves_the_window_is_forgotten_in_time() -> None:
     """By the time in its id, with a day to spare; by its absence where the id tells no time."""
     old, opaque = named(NOW - WEEK + HOUR), "1-4f3a"
     memory = memory_of(instance(old), instance(opaque))
-    later = Window.at(NOW + 0.5 * DAY, WEEK, whole=True)
+    later = Stretch.at(NOW + 0.5 * DAY, WEEK, whole=True)
     assert sorted(after(memory, instance(opaque), window=later).ends) == sorted([old, opaque])
     assert list(after(memory, window=later).ends) == [old]
-    assert sorted(after(memory, window=Window.at(NOW, WEEK, whole=False)).ends) == sorted([old, opaque])
-    assert list(after(memory, window=Window.at(NOW + 2 * DAY, WEEK, whole=True)).ends) == []
+    assert sorted(after(memory, window=Stretch.at(NOW, WEEK, whole=False)).ends) == sorted([old, opaque])
+    assert list(after(memory, window=Stretch.at(NOW + 2 * DAY, WEEK, whole=True)).ends) == []
 
 
 def test_what_was_forgotten_is_not_told_when_it_comes_back() -> None:
     old = named(NOW - WEEK + HOUR)
-    memory = after(memory_of(instance(old)), window=Window.at(NOW + 2 * DAY, WEEK, whole=True))
+    memory = after(memory_of(instance(old)), window=Stretch.at(NOW + 2 * DAY, WEEK, whole=True))
     assert told(memory, instance(old)) == []
 
 
 def test_looking_further_back_tells_nothing_that_had_ended_before() -> None:
-    day = Window.at(NOW, DAY, whole=True)
+    day = Stretch.at(NOW, DAY, whole=True)
     memory = memory_of(instance(RECENT), window=day)
     before, since = named(NOW - 3 * DAY), named(NOW + 0.1 * HOUR)
     assert told(memory, instance(before), instance("1-4f3a"), window=WHOLE) == []
@@ -209,10 +209,10 @@ def test_no_more_than_a_thousand_are_remembered_and_the_others_are_not_told_agai
 
 
 def test_the_window() -> None:
-    assert Window(int((NOW - WEEK) * 1000), int((NOW + DAY) * 1000), True) == WHOLE
-    assert Window(int((NOW - DAY) * 1000), int((NOW + DAY) * 1000), False) == NEAR
-    short = Window.at(NOW, HOUR, whole=False)
-    assert (short.since, short.whole) == (int((NOW - HOUR) * 1000), True)
+    assert Stretch(int((NOW - WEEK) * 1000), int((NOW + DAY) * 1000), True) == WHOLE
+    assert Stretch(int((NOW - DAY) * 1000), int((NOW + DAY) * 1000), False) == NEAR
+    short = Stretch.at(NOW, HOUR, whole=False)
+    assert (short.first, short.whole) == (int((NOW - HOUR) * 1000), True)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ class World:
 
     def look(self, shuffled: int, faults: dict[int, str], whole: bool) -> None:
         self.clock += 1
-        window = Window.at(self.clock, WEEK, whole=whole or self.restarted)
+        window = Stretch.at(self.clock, WEEK, whole=whole or self.restarted)
         steps = instances_in(window, 1)
         try:
             step = next(steps)
@@ -416,7 +416,7 @@ def test_every_type_is_listed_by_the_flow_or_for_all() -> None:
         try:
             while True:
                 body = json.loads(call.body)
-                asked.append((body["type"], body["expression"], body["status"], body["fromTriggerTime"] == NEAR.since))
+                asked.append((body["type"], body["expression"], body["status"], body["fromTriggerTime"] == NEAR.first))
                 call = steps.send(FlowInstancePage((), 0))
         except StopIteration:
             continue

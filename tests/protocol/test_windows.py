@@ -34,7 +34,6 @@ from airflow_provider_enos.protocol.windows import (
     Wanted,
     Window,
     find,
-    flow_of,
     judge,
     look,
     overview,
@@ -313,7 +312,7 @@ def test_the_match_is_exact(data: dict[str, Any], counts: bool) -> None:
     """EnOS matches the id and the name of the flow loosely."""
     found = FlowInstance.parse({"flowId": FLOW, "status": 1, **data})
     assert wanted().counts(found) is counts
-    assert (flow_of(found) == FLOW) is counts
+    assert (found.flow_id == FLOW) is counts
 
 
 def test_what_was_triggered_through_the_api_counts_only_if_wanted() -> None:
@@ -509,7 +508,7 @@ def test_the_overview_has_all_flows_with_their_types(play: Any) -> None:
     mine, others = instance("3377-2024030300"), instance("4001-2024030300", flowId=4001)
     stranger = instance("1-2024030300", flowId=1)
     played = play(overview(wanted().window, (1, 0), (3377, 4001), most_pages=4), [page(mine, stranger), page(others)])
-    assert played.value == [(1, mine), (0, others)]
+    assert played.value == [(1, 3377, mine), (0, 4001, others)]
     assert [body(call)["expression"] for call in played.sent] == ["", ""]
 
 

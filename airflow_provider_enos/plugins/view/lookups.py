@@ -56,7 +56,6 @@ RUNS_PAUSE = 60.0
 LOG_LINES, LOG_LENGTH = 2000, 200_000
 
 _RETRY = Retry(attempts=2, longest_pause=2.0)
-_NOT_STARTED = {FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY, FlowStatus.SKIP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +196,7 @@ class Lookups:
     async def _ask_for_runs(self, client: AsyncClient, graph: FlowInstanceGraph, watched: _Watched) -> bool:
         """The times of nodes that have started, or changed since they were asked for; gives whether more are left."""
         stopped = has_stopped(graph.instance)
-        started = {
-            node.task_instance_id: node
-            for node in graph.instance.nodes
-            if node.task_instance_id and node.status is not None and node.status not in _NOT_STARTED
-        }
+        started = {node.task_instance_id: node for node in graph.instance.nodes if node.has_run}
         watched.asked = {name: asked for name, asked in watched.asked.items() if name in started}
         if self._clock() < watched.no_runs_until:
             return False

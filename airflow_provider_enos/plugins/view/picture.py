@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from airflow_provider_enos.plugins.view.layout import NODE_HEIGHT, NODE_WIDTH, arrange
 from airflow_provider_enos.protocol.cancelling import has_stopped
-from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
+from airflow_provider_enos.protocol.models.instances import time_of
 from airflow_provider_enos.protocol.text import excerpt
 
 MOST_NODES, MOST_EDGES = 1000, 3000
@@ -150,7 +150,7 @@ def _edges(nodes: Sequence[_Node], graph: FlowInstanceGraph) -> list[tuple[int, 
     return list(dict.fromkeys(edges))
 
 
-def _facts(instance: Any) -> list[tuple[str, str]]:
+def _facts(instance: FlowInstance) -> list[tuple[str, str]]:
     named = (
         ("Trigger time", instance.trigger_time),
         ("Start", instance.start_time),
@@ -168,8 +168,8 @@ def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]
     ended reaches to the end.
     """
     found = {node.task_instance_id: times[node.task_instance_id] for node in nodes if node.task_instance_id in times}
-    starts = {name: _time(one.start) for name, one in found.items()}
-    ends = {name: _time(one.end) for name, one in found.items()}
+    starts = {name: time_of(one.start) for name, one in found.items()}
+    ends = {name: time_of(one.end) for name, one in found.items()}
     known = [moment for moment in (*starts.values(), *ends.values()) if moment is not None]
     if not known:
         return {}
@@ -190,13 +190,3 @@ def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]
             "open": end is None,
         }
     return bars
-
-
-def _time(text: str | None) -> datetime | None:
-    """A time as EnOS writes it, with or without a fraction; None where it is something else."""
-    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"):
-        try:
-            return datetime.strptime(text or "", form)
-        except ValueError:
-            continue
-    return None

@@ -88,7 +88,7 @@ class FlowReference:
     y: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.flow_id} ({self.flow_name})"
+        return self.flow_name if self.flow_id is None else f"{self.flow_id} ({self.flow_name})"
 
     @classmethod
     def parse(cls, data: object) -> FlowReference:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from airflow_provider_enos.errors import EnosReplyError
-from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters
+from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters, whole_number
 from airflow_provider_enos.protocol.models.flows import Relation
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
 from airflow_provider_enos.protocol.text import excerpt
 
 T = TypeVar("T")
+
+_NOT_RUN = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY, FlowStatus.SKIP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,12 @@ class FlowInstanceNode:
     status: FlowStatus | None
 
     def __str__(self) -> str:
-        return f"{self.task_name} ({self.task_instance_id})"
+        return excerpt(f"{self.task_name} ({self.task_instance_id})", 120)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it has run or runs, so that there are times and a log to ask for."""
+        return bool(self.task_instance_id) and self.status not in _NOT_RUN
 
     @classmethod
     def parse(cls, data: object) -> FlowInstanceNode:
@@ -64,11 +73,13 @@ class FlowInstance:
     def parse(cls, data: object) -> FlowInstance:
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = fields.decoded("graph")
+        # Fit for logs, messages and XCom, where it goes from here.
+        flow_instance_id = excerpt(fields.text("instanceId"))
         return cls(
-            # Fit for logs, messages and XCom, where it goes from here.
-            flow_instance_id=excerpt(fields.text("instanceId")),
+            flow_instance_id=flow_instance_id,
             status=status_of(fields, "status"),
-            flow_id=fields.number("flowId", None),
+            # The id of an instance begins with it.
+            flow_id=fields.number("flowId", whole_number(flow_instance_id.partition("-")[0])),
             flow_name=fields.text("flowName", ""),
             trigger_time=fields.text("triggerTime", None),
             start_time=fields.text("startTime", None),
@@ -197,6 +208,14 @@ class TaskInstance:
             is_timeout=fields.flag("isTimeout"),
             command=fields.text("cmd", ""),
         )
+
+
+def time_of(text: str | None) -> datetime | None:
+    """A time as EnOS writes it, to be compared with others: its zone is not documented. None for anything else."""
+    for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"):
+        with suppress(ValueError):
+            return datetime.strptime(text or "", form)
+    return None
 
 
 def _readable(parse: Callable[[object], T], graph: object, name: str) -> Iterator[T]:

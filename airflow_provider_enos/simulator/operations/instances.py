@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from airflow_provider_enos.simulator.operations.checks import check_privilege, page, text, whole
 from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Ask, ServiceRefused, operation
 from airflow_provider_enos.simulator.operations.shapes import instance_data, listed_data, no_instance, one_as_set
-from airflow_provider_enos.simulator.state import STATUS_CODES, Found
+from airflow_provider_enos.simulator.state import STATUS_CODES, Run
 
 WRONG_SORTERS = "The sorters field parameter is invalid"
-SORT_FIELDS: Mapping[str, Callable[[Found], int]] = {
+SORT_FIELDS: Mapping[str, Callable[[Run], int]] = {
     "createtime": lambda instance: instance.created_at,
     "updatetime": lambda instance: instance.ended_at or instance.started_at or instance.created_at,
     "starttime": lambda instance: instance.started_at or 0,
@@ -68,7 +68,7 @@ def _statuses(value: object) -> set[str]:
     return {known[text] for text in texts}
 
 
-def _in_question(ask: Ask) -> Callable[[Found], bool]:
+def _in_question(ask: Ask) -> Callable[[Run], bool]:
     """Whether a list is about an instance, whatever its status."""
     kind, owner, expression = (
         whole(ask.body, "type"),
@@ -79,7 +79,7 @@ def _in_question(ask: Ask) -> Callable[[Found], bool]:
     if kind not in (0, 1, 2) or not isinstance(expression, str):
         raise ServiceRefused(62102, INVALID_BODY)
 
-    def asked_for(instance: Found) -> bool:
+    def asked_for(instance: Run) -> bool:
         listed_type = ask.config.listed_type if instance.type is None else instance.type
         return (
             since <= instance.trigger_time < until

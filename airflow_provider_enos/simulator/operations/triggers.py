@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_enos.simulator.flows import PERIODIC, Flow
+from airflow_provider_enos.simulator.flows import LATEST_MS, PERIODIC, Flow
 from airflow_provider_enos.simulator.operations.checks import check_privilege, parameters, whole
 from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Ask, ServiceRefused, operation
-from airflow_provider_enos.simulator.state import LATEST_TRIGGER_MS, Conflict
+from airflow_provider_enos.simulator.state import Conflict
 
 CANNOT_CREATE = (
     "Cannot create workflow instance. Please check if the workflow or task exist, "
@@ -67,6 +67,6 @@ def _own_flow(ask: Ask) -> Flow:
 
 def _trigger_time(body: Mapping[str, Any], name: str) -> int:
     value = whole(body, name)
-    if not 0 <= value < LATEST_TRIGGER_MS:
+    if not 0 <= value < LATEST_MS:
         raise ServiceRefused(62102, INVALID_BODY)
     return value

@@ -67,9 +67,11 @@ def test_flow_instance_without_a_graph(graph: object) -> None:
 
 
 def test_flow_instance_with_little() -> None:
-    """Before its start much is missing."""
+    """Before its start much is missing. Which flow it is of its id tells, too."""
     instance = FlowInstance.parse({"instanceId": 5, "status": 0})
-    assert (instance.flow_instance_id, instance.status, instance.flow_id) == ("5", FlowStatus.INIT, None)
+    assert (instance.flow_instance_id, instance.status, instance.flow_id) == ("5", FlowStatus.INIT, 5)
+    assert FlowInstance.parse({"instanceId": "3377-a1b2c3", "status": 0}).flow_id == 3377
+    assert FlowInstance.parse({"instanceId": "a1b2c3", "status": 0}).flow_id is None
     assert (instance.start_time, instance.end_time, instance.nodes) == (None, None, ())
 
 
