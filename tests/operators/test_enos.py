@@ -402,9 +402,9 @@ def started(sim: EnosSimulator) -> list[str]:
     return [instance.id for instance in sim.instances]
 
 
-@pytest.mark.parametrize("code", [99500, 62100])
+@pytest.mark.parametrize(("code", "http"), [(99500, 200), (62100, 503)])
 def test_a_code_that_is_not_known_with_a_fault_of_the_gateway_leaves_it_open(
-    task: MakeTask, sim: EnosSimulator, state_store: Any, code: int
+    task: MakeTask, sim: EnosSimulator, state_store: Any, code: int, http: int
 ) -> None:
     """The flow was started, and an error of the service or of what stands before it was the answer."""
     answer = sim._answer
@@ -413,9 +413,7 @@ def test_a_code_that_is_not_known_with_a_fault_of_the_gateway_leaves_it_open(
         reply = answer(request, *more)
         if request.operation != "flows/triggerFromTask":
             return reply
-        return json_reply(
-            {"code": code, "msg": "said so", "data": None}, code=code, status=200 if code > 99000 else 503
-        )
+        return json_reply({"code": code, "msg": "said so", "data": None}, code=code, status=http)
 
     sim._answer = failing  # type: ignore[method-assign]
     assert task(state_store).run() == INSTANCE
@@ -880,7 +878,7 @@ def test_a_kill_at_the_start_of_a_resumed_task_cancels_the_instance(
 ) -> None:
     """The id is not read from the event yet, or what a first request needs is just being imported."""
     sim.progress = "manual"
-    one = task()
+    one = task(cancel_on_timeout=False)
     opened = sync.SyncClient.open
 
     def killed(client: Any) -> None:
