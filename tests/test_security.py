@@ -14,6 +14,7 @@ import pickle
 import pkgutil
 import re
 import socket
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -353,9 +354,11 @@ def test_nothing_waits_for_a_hostile_gateway_in_the_loop() -> None:
             async with AsyncClient(settings_of(gateway, timeout=30)) as client:
                 call = asyncio.create_task(client.call(calls.trigger_flow(1, 1594016819108)))
                 await until(lambda: len(gateway.heard) == 2)
+                begun = time.monotonic()
                 for _ in range(10):
                     await asyncio.sleep(0.01)
                 assert not call.done()
+                assert time.monotonic() - begun < 15
                 call.cancel()
                 await asyncio.gather(call, return_exceptions=True)
 
