@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from airflows import AIRFLOW, dag_bag
+from happened import until
 
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -128,12 +129,13 @@ def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
     sim.add_flow(3377, tasks={108580: "clean"}, cycle="D", type=1)
     sim.add_flow(3388, tasks={108590: "collect"}, cycle="H", type=1)
     midnight = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
-    daily = sim.run_schedule(3377, midnight)
-    hourly = [sim.run_schedule(3388, midnight - hour * 3_600_000) for hour in range(24)]
-    assert daily
+    # Of tomorrow's midnight, too: a run that goes across it waits for that day.
+    daily = [sim.run_schedule(3377, midnight + hour * 3_600_000) for hour in (0, 24)]
+    hourly = [sim.run_schedule(3388, midnight + hour * 3_600_000) for hour in (*range(-23, 1), 24)]
     result = run("enos_wait_for_schedule")
     assert result["tasks"] == {"daily": "success", "hourly": "success", "report": "success"}
-    assert result["xcom"]["report"] == {"daily": [daily.id], "hourly": [hourly[0] and hourly[0].id]}
+    days = zip(daily, hourly[-2:], strict=True)
+    assert result["xcom"]["report"] in [{"daily": [one and one.id], "hourly": [last and last.id]} for one, last in days]
     assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
 
 
@@ -155,12 +157,11 @@ def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
     async def main() -> Any:
         fired = watcher.trigger.run()
         event = asyncio.create_task(anext(fired))
-        while connection.count("flowInstances/search") < 12:  # two looks
-            await asyncio.sleep(0.02)
+        await until(lambda: connection.count("flowInstances/search") >= 12)  # two looks
         for hours, status in ((2, "FAIL"), (1, "SUCCESS")):
             ids.append(connection.trigger(3377, trigger_time=connection.now_ms() - hours * 3_600_000).id)
             connection.finish(ids[-1], status)
-        payload = (await asyncio.wait_for(event, 20)).payload
+        payload = (await asyncio.wait_for(event, 60)).payload
         await fired.aclose()
         return payload
 

@@ -127,7 +127,8 @@ def test_a_hidden_tab_asks_nothing(airflow_site: Site, browser: Browser) -> None
         page.on("request", lambda request: asked.append(request.url) if "/enos/api/" in request.url else None)
         page.wait_for_timeout(6000)
         assert asked == []
-        inside.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+        with page.expect_request(lambda request: "/enos/api/" in request.url):
+            inside.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
         page.wait_for_timeout(1000)
         assert len(asked) == 1
 
@@ -273,9 +274,11 @@ def test_a_gateway_that_is_away_and_comes_back(airflow_site: Site, browser: Brow
     with view(airflow_site, browser, airflow_site.run("runs")) as (_, frame):
         frame.get_by_text("1 of 5 nodes ended").wait_for()
         airflow_site.sim.fault("dropped", on="flowInstances/get", times=None)
-        frame.get_by_text("EnOS does not answer at the moment.").wait_for()
-        assert frame.locator(".node").count() == 5, "what was seen last stays"
-        airflow_site.sim.clear_faults()
+        try:
+            frame.get_by_text("EnOS does not answer at the moment.").wait_for()
+            assert frame.locator(".node").count() == 5, "what was seen last stays"
+        finally:
+            airflow_site.sim.clear_faults()
         frame.get_by_role("button", name="Refresh").first.click()
         frame.get_by_text("EnOS does not answer at the moment.").wait_for(state="hidden")
 

@@ -59,7 +59,7 @@ def test_a_process_of_its_own_without_a_database(
 ) -> None:
     """Also with all that Airflow logs, the result is alone on stdout, and no secret is anywhere."""
     with started(program, "check", "--verbose", "--output", "json", environment=elsewhere) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert json.loads(out)["works"]
     assert out.startswith("{")
@@ -72,10 +72,10 @@ def test_a_signal_interrupts_a_wait(elsewhere: dict[str, str], sim: EnosSimulato
     with started([MODULE], "trigger", "3377", "--wait", environment=elsewhere) as process:
         flow_instance_id = process.stdout.readline().strip()
         assert flow_instance_id == sim.instances[0].id
-        while "of flow 3377" not in process.stderr.readline():
-            pass
+        while "of flow 3377" not in (line := process.stderr.readline()):
+            assert line, "it has ended"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(600) == 130
         assert process.stderr.readlines()[-1].startswith(f"Interrupted. Flow instance {flow_instance_id} runs on: ")
     assert sim.instances[0].status != "CANCEL"
 
@@ -84,7 +84,7 @@ def test_nobody_reads_on(elsewhere: dict[str, str], sim: EnosSimulator) -> None:
     """As with ``| head``."""
     with started([MODULE], "flow", "3377", environment=elsewhere) as process:
         process.stdout.close()
-        assert process.wait(60) == 141
+        assert process.wait(600) == 141
         assert process.stderr.read() == ""
 
 

@@ -63,7 +63,7 @@ def run(
         with stream("key") as watched:
             watcher = Watcher(watched, poll_interval=poll_interval, lookback=lookback)
             async with shared_poller(settings.read(connection)) as poller:
-                return await asyncio.wait_for(work(watched, lambda: watcher.looks(poller)), 20)
+                return await asyncio.wait_for(work(watched, lambda: watcher.looks(poller)), 60)
 
     return asyncio.run(main())
 
@@ -100,7 +100,7 @@ def test_each_flow_is_shown_its_own_instances(
 
 
 def test_more_than_a_page(sim: EnosSimulator, past: Callable[..., str]) -> None:
-    ids = sorted(past(51, hours) for hours in range(1, 121))
+    ids = sorted(past(51, hours) for hours in range(120, 0, -1))
 
     async def work(watched: Watched, looks: Any) -> None:
         watched.add(51)

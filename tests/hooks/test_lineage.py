@@ -199,7 +199,7 @@ except ImportError as error:
     print(ids, loaded, type(error).__name__)
 """
     process = subprocess.run(
-        [sys.executable, "-c", code], env=make_environment(), capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=make_environment(), capture_output=True, text=True, timeout=600, check=False
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines()[-1] == f"{[INSTANCE, INSTANCE]} [] ModuleNotFoundError"

@@ -100,7 +100,7 @@ def test_what_airflow_sends(
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     printed = process.stdout + process.stderr

@@ -131,10 +131,12 @@ def test_records(sim: EnosSimulator, client: Any) -> None:
 
 def test_keep_alive_is_prompt(sim: EnosSimulator, client: Any) -> None:
     client.token_call()
-    before = time.monotonic()
-    for _ in range(20):
+    took = []
+    for _ in range(60):
+        before = time.monotonic()
         client.call("time/getTimeZone")
-    assert time.monotonic() - before < 0.5, "delayed acknowledgements would take 40 ms each"
+        took.append(time.monotonic() - before)
+    assert min(took[20:]) < 0.03, "delayed acknowledgements take 40 ms each"
 
 
 def test_fifty_threads_get_one_instance(sim: EnosSimulator, client: Any) -> None:

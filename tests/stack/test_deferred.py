@@ -107,7 +107,7 @@ def test_a_triggerer_that_is_replaced_goes_on_waiting(airflow: Airflow) -> None:
     assert run.task["state"] == "deferred"
     simulator.clear_faults()
     simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
-    run.wait_for("success")
+    run.wait_for("success", seconds=120)
     assert len(simulator.instances(8004)) == 1
     assert simulator.instances(8004)[0]["status"] == "SUCCESS"
 

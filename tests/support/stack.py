@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import signal
@@ -21,6 +22,8 @@ import psutil
 import requests
 
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+PATIENCE = float(os.environ.get("ENOS_TESTS_PATIENCE", "5"))
+"""How many times as long as a quiet machine takes at most: others may be slow, or busy."""
 
 
 class Simulator:
@@ -306,7 +309,11 @@ class Run:
 def until(
     condition: Callable[[], Any], seconds: float, what: str, seen: Callable[[], Any] = lambda: None, pause: float = 0.2
 ) -> None:
-    """Waits for ``condition``; fails with ``what`` was waited for, and what was seen instead."""
+    """Waits for ``condition``; fails with ``what`` was waited for, and what was seen instead.
+
+    ``seconds``: on a quiet machine; others get more, see ``PATIENCE``.
+    """
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(requests.ConnectionError, requests.Timeout):
@@ -331,8 +338,11 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """None that anybody gets who lets the system choose: it could be gone before it is used."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 AnyStack = TypeVar("AnyStack", bound=Stack)

@@ -53,7 +53,7 @@ def test_the_tests_of_the_documentation_pass(migrated_home: Path, tmp_path: Path
         },
         capture_output=True,
         text=True,
-        timeout=140,
+        timeout=600,
         check=False,
     )
     written = len(re.findall("^def test_", (EXAMPLES / "test_meter_readings.py").read_text(), re.M))

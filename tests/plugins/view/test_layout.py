@@ -91,7 +91,7 @@ def test_hundreds_of_nodes_take_no_time() -> None:
     number = 500
     everything = [(a, b) for a in range(number) for b in range(a + 1, min(a + 30, number))]
     graphs = ([(a, a + 1) for a in range(number - 1)], everything, [(b, a) for a, b in everything] + everything)
-    start = time.monotonic()
+    start = time.thread_time()
     for edges in graphs:
         assert overlapping(arrange(number, edges)) == []
-    assert time.monotonic() - start < 10
+    assert time.thread_time() - start < 10

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import Connection
+from happened import until
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view import lookups as module
@@ -428,11 +429,6 @@ def test_a_gateway_that_hangs_holds_up_no_other_one(
 
         assert asyncio.run(play())["kind"] == "instance"
         other.clear_holds()
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("what", ["instance", "log"])
