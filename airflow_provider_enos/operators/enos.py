@@ -377,7 +377,7 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
         ``"next_minute"`` takes the next free one of that day, ``"attach"`` takes that instance over as if it were the
         task's own, cancelling included, ``"fail"`` fails.
     :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed or cleared while it
-        runs or is deferred, or over its ``execution_timeout``.
+        runs or is deferred, over its ``execution_timeout``, or its worker shut down.
     :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
     :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
         ended badly; ``"all"``, as they grow; ``"none"``.
