@@ -62,6 +62,8 @@ DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_af
 
 _CANCEL_TIMEOUT, _CANCEL_CONNECT_TIMEOUT = 2.0, 1.0
 _STATE_KEY = "enos_trigger"
+_FROZEN = 10.0
+"""Seconds from the record of a request to the request itself that are more than it takes."""
 
 
 def _nothing_sent(why: str) -> EnosTriggerError:
@@ -200,8 +202,10 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         ti: Any = context["ti"]
         state = TaskState(context, _STATE_KEY, self.log)
         senders: list[int] = []
+        recorded_at = time()
 
         def record(intent: Intent) -> None:
+            nonlocal recorded_at
             senders.append(intent.try_number)
             if not state.save(intent.to_json()) and state.kept and intent.is_before_request:
                 # Airflow has given this try up, or the next one would not know what this one has sent.
@@ -209,7 +213,15 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
                     "nothing is started: what would be asked for cannot be kept in Airflow's task state store"
                 )
 
-        hook.client.before_unsafe = self._check_not_killed
+            recorded_at = time()
+
+        def check_still_wanted() -> None:
+            self._check_not_killed()
+            # Who was frozen meanwhile may have been given up by Airflow, and the task cleared.
+            if time() - recorded_at > _FROZEN and state.superseded:
+                raise _nothing_sent("another try of this task has begun since this one, which starts nothing")
+
+        hook.client.before_unsafe = check_still_wanted
         flow_instance_id = hook.client.run(
             start(
                 target,

@@ -20,6 +20,7 @@ from worker import StateStore
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import sync
 from airflow_provider_enos.links.enos import LINK_KEY
+from airflow_provider_enos.operators import enos as operators_module
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
     EnosTriggerFlowFromTaskOperator,
@@ -676,6 +677,28 @@ def test_nothing_is_started_that_could_not_be_put_on_record(
     assert sim.count("flows/triggerFromTask") == 0
     one.store = state_store
     assert one.retry() == INSTANCE
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_a_worker_that_was_frozen_before_its_request_asks_whether_it_is_still_wanted(
+    task: MakeTask, sim: EnosSimulator, state_store: Any, monkeypatch: pytest.MonkeyPatch, cleared: bool
+) -> None:
+    """It has written down what it will ask for; what Airflow has done meanwhile only the record tells."""
+    one = task(state_store)
+
+    def freeze(event: str, record: Any) -> None:
+        if (event, record.operation) == ("received", "token/get"):
+            monkeypatch.setattr(operators_module, "time", lambda: time.time() + 60)
+            if cleared:
+                state_store.values["enos_trigger"] = {**state_store.values["enos_trigger"], "lineage": 3}
+
+    sim.on_event(freeze)
+    if cleared:
+        with pytest.raises(errors.EnosTriggerConflictError, match="another try of this task has begun"):
+            one.run()
+    else:
+        assert one.run() == INSTANCE
+    assert len(sim.instances) == int(not cleared)
 
 
 def test_a_worker_that_can_read_its_record_no_more_takes_no_other_minute(
