@@ -212,7 +212,6 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
                 raise _nothing_sent(
                     "nothing is started: what would be asked for cannot be kept in Airflow's task state store"
                 )
-
             recorded_at = time()
 
         def check_still_wanted() -> None:
@@ -274,7 +273,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
             clears=getattr(context.get("dag_run"), "clear_number", None) or 0,
             trigger_time=lambda now: times.parse(self.trigger_time, now=now),
         )
-        if state.fails and not attempt.fresh and self.trigger_time == times.NOW:
+        if state.fails and not attempt.fresh and times.is_now(self.trigger_time):
             raise _nothing_sent('nothing is started: what "now" was for the first try cannot be read')
         return attempt
 

@@ -37,9 +37,14 @@ def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
     Raises ``EnosConfigError``, naming ``field`` and saying why, for naive times, epoch seconds, bools, floats, empty
     text and years outside 1970 to 2200.
     """
-    if isinstance(value, str) and value.strip() == NOW:
+    if is_now(value):
         return now
     return _checked(value, field, accepted=f'{_ACCEPTED}, or "now"')
+
+
+def is_now(value: object) -> bool:
+    """Whether it stands for the moment at which it is read."""
+    return isinstance(value, str) and value.strip() == NOW
 
 
 def moment(value: Any, field: str) -> int:

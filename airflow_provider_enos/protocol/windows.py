@@ -52,7 +52,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Trigger times from ``first`` up to, but not including, ``end``: epoch milliseconds, whole minutes."""
+    """Trigger times from ``first`` up to, but not including, ``end``: epoch milliseconds."""
 
     first: int
     end: int

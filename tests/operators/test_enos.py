@@ -656,7 +656,7 @@ def test_a_failing_state_store_is_a_warning(task: MakeTask, broken_store: Any) -
 
 
 def test_without_its_record_no_try_guesses_what_now_was(task: MakeTask, sim: EnosSimulator, state_store: Any) -> None:
-    one = task(state_store, trigger_time="now")
+    one = task(state_store, trigger_time=" now")
     one.run()
     state_store.broken = True
     with pytest.raises(errors.EnosTriggerError, match='nothing is started: what "now" was') as caught:
