@@ -149,9 +149,9 @@ def install(folder: Path, airflow: str, python: str) -> None:
 def found(python: str) -> str:
     """This Python as pyenv has it, whose versions need not be on the path; else as uv finds it."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    patches = [path.name.removeprefix(f"{python}.") for path in versions.glob(f"{python}.*")]
-    newest = max((int(patch) for patch in patches if patch.isdigit()), default=None)
-    return python if newest is None else str(versions / f"{python}.{newest}" / "bin" / "python")
+    patches = {path.parts[-3].removeprefix(f"{python}."): path for path in versions.glob(f"{python}.*/bin/python")}
+    newest = max(filter(str.isdigit, patches), key=int, default="")
+    return str(patches.get(newest, python))
 
 
 def floors() -> list[str]:

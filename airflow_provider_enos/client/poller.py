@@ -314,6 +314,7 @@ class Poller:
                     due = due - covered | await self._look_at_ended(type, covered, due & covered)
         except EnosError as error:
             _log.warning("Cannot list flow instances, asking for each singly: %s", error)
+            self._back_off(error)
             self._list_from = self._now() + list_pause(error)
         finally:
             self._listing = False
@@ -396,11 +397,14 @@ class Poller:
             )
         )
         for _ in range(max(_FEWEST_PAGES, len(waits) // _CONCURRENT)):
+            if self._is_quiet and self._why_quiet is not None:
+                raise self._why_quiet
             try:
-                page = await self.call(pager.call)
+                page = await self._client.call(pager.call)
             except EnosApiError as error:
                 pager.refused(error)
                 continue
+            self._note_answer()
             if not see(pager.take(page)) or pager.done:
                 return True
         return False

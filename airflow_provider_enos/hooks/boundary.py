@@ -190,7 +190,7 @@ class TaskState:
         self._store: Any = context.get("task_state_store")
         self._key = key
         self._log = log
-        self._saved: Any = None
+        self._saved: list[Any] = []
         self._warned = False
         self.fails = False
         """Whether what an earlier try saved could not be read."""
@@ -219,8 +219,11 @@ class TaskState:
             self._store.set(self._key, value)
         except Exception as error:  # noqa: BLE001 - a store can be anybody's
             self._warn(error)
+            if self._saved:
+                # It may have been kept all the same.
+                self._saved.append(value)
             return False
-        self._saved = value
+        self._saved = [value]
         return True
 
     @property
@@ -228,17 +231,17 @@ class TaskState:
         """Whether another try may have begun since this one: it has changed what was saved here, or Airflow, which
         gives each try an id of its own, does not find it, or lets nobody look, under the id of this one any more.
         """
-        if self._saved is None:
+        if not self._saved:
             return False
         try:
-            return bool(self._store.get(self._key) != self._saved)
+            return self._store.get(self._key) not in self._saved
         except Exception as error:  # noqa: BLE001 - a store can be anybody's
             self._warn(error)
             return True
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
-            self._log.warning("Airflow's task state store fails, going on without it: %s", error)
+            self._log.warning("Airflow's task state store fails: %s", error)
         self._warned = True
 
 

@@ -468,10 +468,14 @@ class _Starter:
 
     def _check_not_superseded(self, error: EnosError) -> None:
         """What the next try has written down must not be written over, nor anything be started beside it."""
-        if self._superseded():
-            raise EnosTriggerConflictError(
-                f"flow {self._target.flow_id}: another try of this task has begun since this one, which starts nothing"
-            ) from error
+        if not self._superseded():
+            return
+        if error.final:
+            raise error
+        raise EnosTriggerConflictError(
+            f"flow {self._target.flow_id}: another try of this task has begun since this one, as far as can be told, "
+            "so this one starts nothing"
+        ) from error
 
     def _note_refused(self, time: int, was_empty: bool, error: EnosError) -> None:
         """Nothing came of this request; of an earlier one for this minute, something still may."""

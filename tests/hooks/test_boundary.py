@@ -93,7 +93,7 @@ def test_a_failing_store_is_warned_of_once(broken_store: StateStore, first: str)
     state.save({"a": 1})
     assert state.load() is None
     assert not state.kept, "what an earlier try saved cannot be told"
-    assert log.lines == ["Airflow's task state store fails, going on without it: no store today"]
+    assert log.lines == ["Airflow's task state store fails: no store today"]
 
 
 def test_a_store_that_works_again_is_used_again(broken_store: StateStore) -> None:
@@ -119,6 +119,20 @@ def test_a_state_tells_that_another_try_has_begun() -> None:
     assert state.superseded
     store.broken = True
     assert state.superseded
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_perhaps_kept_is_no_sign_of_another_try(kept: bool) -> None:
+    """The answer to the second was lost, before or after it was carried out."""
+    store = StateStore()
+    state = TaskState({"task_state_store": store}, "enos", Log())
+    assert state.save({"a": 1})
+    store.broken = True
+    assert not state.save({"a": 2})
+    store.broken = False
+    if kept:
+        store.set("enos", {"a": 2})
+    assert not state.superseded
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])

@@ -419,6 +419,13 @@ def test_a_try_that_is_superseded_starts_and_takes_nothing(
     assert (times_of(played), len(records)) == ([TIME], 1)
 
 
+def test_a_refusal_for_good_is_one_for_every_try(run: Any, records: Any) -> None:
+    """Also where it cannot be told whether another one has begun."""
+    played = run([refusal(EnosAccessError, 62103)], superseded=True)
+    assert isinstance(played.error, EnosAccessError)
+    assert len(records) == 1
+
+
 def test_attach(run: Any, log: Any) -> None:
     played = run([CONFLICT, THE_FLOW, instance(0)], on_conflict="attach")
     assert played.value == name(0)

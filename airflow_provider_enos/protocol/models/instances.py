@@ -30,7 +30,7 @@ class FlowInstanceNode:
     status: FlowStatus | None
 
     def __str__(self) -> str:
-        return excerpt(f"{self.task_name} ({self.task_instance_id})", 120)
+        return f"{excerpt(self.task_name, 100)} ({excerpt(self.task_instance_id, 60)})"
 
     @property
     def has_run(self) -> bool:
