@@ -59,7 +59,7 @@ test: .venv/installed
 	@$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
-	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/test_triggering_model.py $(PYTEST_OPTIONS)
+	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/start/test_starting_model.py $(PYTEST_OPTIONS)
 	@ENOS_FUZZ_SECONDS=$(FUZZ) $(BIN)/pytest tests/fuzzing $(PYTEST_OPTIONS)
 
 chaos: .venv/installed

@@ -42,6 +42,8 @@ class EnosError(Exception):
     """Whether trying again cannot help."""
     sent: bool = True
     """False where the operation surely never reached EnOS, so that nothing can have come of it."""
+    repeated: bool = False
+    """Whether it was sent again after a refusal that may hide that an earlier copy of it was carried out."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call the class with the message alone.

@@ -20,8 +20,9 @@ from airflow_provider_enos.cli import definition, running
 from airflow_provider_enos.client import poller, settings
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.plugins.view import lookups, picture
-from airflow_provider_enos.protocol import cancelling, replies, report, trigger_time, triggering, watching
+from airflow_provider_enos.protocol import cancelling, replies, report, trigger_time, watching
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
+from airflow_provider_enos.protocol.start.starting import OnConflict
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.simulator import FAULTS
 from airflow_provider_enos.simulator.config import SWITCHES
@@ -120,9 +121,7 @@ def test_the_view_page() -> None:
 
 def test_the_trigger_page() -> None:
     text = PAGES["operators/trigger"]
-    assert {row[0].strip('`"') for row in table("operators/trigger", "`on_conflict`")} == set(
-        get_args(triggering.OnConflict)
-    )
+    assert {row[0].strip('`"') for row in table("operators/trigger", "`on_conflict`")} == set(get_args(OnConflict))
     assert f"up to {trigger_time.MOST_MINUTES} are tried" in text
     assert f"last {report._SHOWN_LINES} lines" in text
     assert f"from {poller._MANY} on" in text

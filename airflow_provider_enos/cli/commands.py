@@ -37,8 +37,9 @@ from airflow_provider_enos.protocol.models import (
     pairs,
 )
 from airflow_provider_enos.protocol.report import NodeRow, node_table
+from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
+from airflow_provider_enos.protocol.start.starting import Starter
 from airflow_provider_enos.protocol.text import clean_lines
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, start
 from airflow_provider_enos.protocol.waiting import Watch, conclude, wait
 
 _DAY = 86_400_000
@@ -223,29 +224,38 @@ def _before(flow: Flow, node_id: str) -> str:
     return ", ".join(names.get(edge.source, edge.source) for edge in flow.relations if edge.target == node_id)
 
 
-def _started(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> str:
-    """The id of the instance. Says what may have been started where that is interrupted."""
-    target = Target(arguments.flow_id, arguments.from_task, dict(arguments.parameter) if arguments.parameter else None)
+class _Record:
+    """Has the terminal say what may be left behind where the command is interrupted."""
 
-    def record(intent: Intent) -> None:
+    superseded = False
+
+    def __init__(self, target: Target, arguments: Namespace, terminal: Terminal) -> None:
+        self._target, self._arguments, self._terminal = target, arguments, terminal
+
+    def save(self, intent: Intent) -> None:
         if intent.flow_instance_id is not None:
-            _runs_on(arguments, terminal, intent.flow_instance_id)
+            _runs_on(self._arguments, self._terminal, intent.flow_instance_id)
         elif not intent.refused:
-            predicted = times.predicted_flow_instance_id(target.flow_id, intent.sent_time)
-            terminal.left_behind = f"The flow may have been started. {_look(arguments, predicted)}"
+            predicted = times.predicted_flow_instance_id(self._target.flow_id, intent.sent_time)
+            self._terminal.left_behind = f"The flow may have been started. {_look(self._arguments, predicted)}"
 
+
+def _started(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> str:
+    """Start the flow; return the id of the instance."""
+    target = Target(arguments.flow_id, arguments.from_task, dict(arguments.parameter) if arguments.parameter else None)
+    starter = Starter(
+        target,
+        Attempt(times.parse(arguments.trigger_time, now=int(time() * 1000))),
+        _Record(target, arguments, terminal),
+        terminal,
+        on_conflict=arguments.on_conflict,
+        tolerance=0.0,
+        deadline=time() + arguments.timeout,
+        clock=time,
+        gateway_clock=hook.client.gateway.now,
+    )
     try:
-        return hook.client.run(
-            start(
-                target,
-                Attempt(times.parse(arguments.trigger_time, now=int(time() * 1000))),
-                on_conflict=arguments.on_conflict,
-                record=record,
-                log=terminal,
-                deadline=time() + arguments.timeout,
-                clock=time,
-            )
-        )
+        return hook.client.run(starter.run()).flow_instance_id
     except EnosTriggerUncertainError as error:
         terminal.note(_look(arguments, error.flow_instance_id))
         raise

@@ -18,7 +18,6 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.hooks.boundary import (
     TENANT_FIELDS,
     InstanceEvent,
-    TaskState,
     airflow_errors,
     default_deferrable,
     end_as,
@@ -26,6 +25,7 @@ from airflow_provider_enos.hooks.boundary import (
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
+from airflow_provider_enos.hooks.trigger_record import TriggerRecord
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.cancelling import (
@@ -38,7 +38,9 @@ from airflow_provider_enos.protocol.cancelling import (
     was_cancelled,
 )
 from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, OnConflict, Target, attempt_of, start
+from airflow_provider_enos.protocol.start.attempts import Intent, Target, nothing_sent
+from airflow_provider_enos.protocol.start.killed import cancel_unanswered
+from airflow_provider_enos.protocol.start.starting import OnConflict, Starter
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, wait
 
 if TYPE_CHECKING:
@@ -61,15 +63,8 @@ DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_af
 """The end of the data interval; where a run has none, the moment from which it was allowed to run."""
 
 _CANCEL_TIMEOUT, _CANCEL_CONNECT_TIMEOUT = 2.0, 1.0
-_STATE_KEY = "enos_trigger"
-_FROZEN = 10.0
-"""Seconds from the record of a request to the request itself that are more than it takes."""
-
-
-def _nothing_sent(why: str) -> EnosTriggerError:
-    error = EnosTriggerError(why)
-    error.sent = False
-    return error
+_KILL_SECONDS = 4.0
+"""How long a killed task may look for what it has started: Airflow ends it after 5 s."""
 
 
 class _EnosOperator(BaseOperator):
@@ -130,6 +125,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         self._flow_instance_id: str | None = None
         self._gateway: str | None = None
         self._killed = False
+        self._record: TriggerRecord | None = None
         self._last_client: SyncClient | None = None
 
     def execute(self, context: Context) -> str:
@@ -159,12 +155,19 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
     def on_kill(self) -> None:
         """Cancels the instance, in the 5 seconds that Airflow leaves, and without a word to Airflow.
 
-        It runs in a signal handler that may have interrupted anything, so it uses nothing that ``execute`` uses. The
-        cancel is sent once, or once more with a new token.
+        Where the reply to the trigger has not come yet, this looks for the instance that the request has made. It runs
+        in a signal handler that may have interrupted anything, so it uses nothing that ``execute`` uses. The cancel is
+        sent once, or once more with a new token.
         """
         self._killed = True
-        if self.cancel_on_kill and self._flow_instance_id is not None:
-            self._cancel_killed(self._flow_instance_id)
+        intent = self._record.last if self._record else None
+        flow_instance_id = self._flow_instance_id or (intent and intent.flow_instance_id)
+        if not self.cancel_on_kill:
+            return
+        if flow_instance_id:
+            self._cancel_killed(flow_instance_id)
+        elif intent is not None and intent.is_open:
+            self._cancel_unanswered(intent)
 
     def _start_and_wait(self, context: Context) -> str:
         hook = self._hook()
@@ -197,59 +200,59 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         return hook
 
     def _start(self, hook: EnosHook, context: Context, deadline: float) -> tuple[str, bool]:
-        """The id of the instance, and whether it was taken over from an earlier try."""
-        target = self._target()
-        ti: Any = context["ti"]
-        state = TaskState(context, _STATE_KEY, self.log)
-        senders: list[int] = []
-        recorded_at = time()
-
-        def record(intent: Intent) -> None:
-            nonlocal recorded_at
-            senders.append(intent.try_number)
-            if not state.save(intent.to_json()) and state.kept and intent.is_before_request:
-                # Airflow has given this try up, or the next one would not know what this one has sent.
-                raise _nothing_sent(
-                    "nothing is started: what would be asked for cannot be kept in Airflow's task state store"
-                )
-            recorded_at = time()
-
-        def check_still_wanted() -> None:
-            self._check_not_killed()
-            # Who was frozen meanwhile may have been given up by Airflow, and the task cleared.
-            if time() - recorded_at > _FROZEN and state.superseded:
-                raise _nothing_sent("another try of this task has begun since this one, which starts nothing")
-
-        hook.client.before_unsafe = check_still_wanted
-        flow_instance_id = hook.client.run(
-            start(
-                target,
-                self._attempt(context, state),
-                on_conflict=self.on_conflict,
-                record=record,
-                log=self.log,
-                deadline=deadline,
-                clock=time,
-                superseded=lambda: state.superseded,
-            )
+        """Start the instance; return its id, and whether it was taken over from an earlier try."""
+        target, settings, client = self._target(), hook.settings, hook.client
+        record = TriggerRecord(context, target.flow_id, f"{settings.base_url} {settings.org_id}", self.log)
+        client.before_unsafe = lambda: self._check_wanted(record)
+        client.while_sleeping = self._check_not_killed
+        attempt = record.attempt(
+            retries=self.retries or 0, trigger_time=lambda now: times.parse(self.trigger_time, now=now)
         )
-        self._flow_instance_id = flow_instance_id
+        self._record = record
+        starter = Starter(
+            target,
+            attempt,
+            record,
+            self.log,
+            on_conflict=self.on_conflict,
+            tolerance=self.poll_error_tolerance,
+            deadline=deadline,
+            clock=time,
+            gateway_clock=client.gateway.now,
+            origin=record.origin,
+            cancels_predecessor=self.cancel_on_kill and self.wait_for_completion,
+        )
+        started = client.run(starter.run())
+        self._flow_instance_id = started.flow_instance_id
         if self._killed and self.cancel_on_kill:
             # The kill came while the id was not known yet.
-            self._cancel_killed(flow_instance_id)
+            self._cancel_killed(started.flow_instance_id)
             raise EnosFlowCancelledError(
-                f"flow instance {flow_instance_id}: the task was killed while it was started",
-                flow_instance_id=flow_instance_id,
+                f"flow instance {started.flow_instance_id}: the task was killed while it was started",
+                flow_instance_id=started.flow_instance_id,
                 status="unknown",
             )
-        push_instance(ti, flow_instance_id, hook.settings.link(flow_instance_id), do_xcom_push=self.do_xcom_push)
-        if self.do_xcom_push:
-            ti.xcom_push(key="return_value", value=flow_instance_id)
-        return flow_instance_id, senders[-1] != ti.try_number
+        self._announce(context["ti"], started.flow_instance_id, settings.link(started.flow_instance_id))
+        return started.flow_instance_id, started.taken_over
+
+    def _check_wanted(self, record: TriggerRecord) -> None:
+        """Raise an error just before a request that starts something, if it must not be sent any more."""
+        if self._killed:
+            raise nothing_sent("the task was killed")
+        record.check_current()
 
     def _check_not_killed(self) -> None:
         if self._killed:
-            raise _nothing_sent("the task was killed before the flow was started")
+            raise EnosTriggerError("the task was killed while it started the flow")
+
+    def _announce(self, ti: Any, flow_instance_id: str, link: str | None) -> None:
+        """Push link and id to XCom. A failure must not end a task that is the only one to follow the instance."""
+        try:
+            push_instance(ti, flow_instance_id, link, do_xcom_push=self.do_xcom_push)
+            if self.do_xcom_push:
+                ti.xcom_push(key="return_value", value=flow_instance_id)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow or a backend of XComs raises
+            self.log.warning("Cannot store the id of flow instance %s in XCom: %s", flow_instance_id, error)
 
     def _check_still_wanted(self) -> None:
         if self._killed and self._flow_instance_id is not None:
@@ -258,24 +261,6 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
                 flow_instance_id=self._flow_instance_id,
                 status="unknown",
             )
-
-    def _attempt(self, context: Context, state: TaskState) -> Attempt:
-        """Where this try stands: a clear raises ``max_tries``, a retry does not."""
-        ti: Any = context["ti"]
-        stored = state.load()
-        attempt = attempt_of(
-            stored,
-            try_number=ti.try_number,
-            max_tries=ti.max_tries or 0,
-            retries=self.retries or 0,
-            has_record=state.kept,
-            now=int(time() * 1000),
-            clears=getattr(context.get("dag_run"), "clear_number", None) or 0,
-            trigger_time=lambda now: times.parse(self.trigger_time, now=now),
-        )
-        if state.fails and not attempt.fresh and times.is_now(self.trigger_time):
-            raise _nothing_sent('nothing is started: what "now" was for the first try cannot be read')
-        return attempt
 
     def _defer(self, flow_instance_id: str, deadline: float, taken_over: bool) -> None:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
@@ -346,6 +331,22 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
             () if self._flow_instance_id is None else (self._flow_instance_id,),
             self._gateway,
         )
+
+    def _cancel_unanswered(self, intent: Intent) -> None:
+        client = self._last_client
+        if client is None:
+            return
+        until = time() + _KILL_SECONDS
+        search = cancel_unanswered(intent, until=until, clock=time, gateway_clock=client.gateway.now)
+        try:
+            cancelled = client.run(search)
+        except Exception as error:  # noqa: BLE001 - in a signal handler it would end up anywhere
+            self.log.error("The task was killed while it started the flow, and what came of it is not known: %s", error)
+            return
+        if cancelled is None:
+            self.log.warning("The task was killed while it started the flow; no instance of it can be seen")
+        else:
+            self.log.info("The task was killed while it started the flow: asked EnOS to cancel %s", cancelled)
 
     def _cancel_killed(self, flow_instance_id: str) -> None:
         if self._last_client is None:

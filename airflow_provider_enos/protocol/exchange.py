@@ -108,31 +108,63 @@ class Gateway:
     def __repr__(self) -> str:
         return f"Gateway({self.base_url!r})"
 
+    def now(self) -> float:
+        """Return epoch seconds by the gateway's clock, as far as it is known."""
+        return self._clock() + self._clock_offset
+
     @property
     def clock_offset(self) -> float:
         """Seconds by which the gateway's clock is ahead of ours, where it is off by more than a few."""
         return self._clock_offset
 
     def exchange(self, call: Call[T], tenant: Tenant, retry: Retry = DEFAULT_RETRY) -> Exchange[T]:
-        """Carries out ``call``; gives what it asked for or raises an ``EnosError``."""
+        """Carry out ``call``; return what it asked for or raise an ``EnosError``."""
+        repeated = False
         for attempt in count(1):
             try:
                 return (yield from self._attempt(call, tenant, retry))
             except EnosError as error:
+                error.repeated = repeated or error.repeated
                 pause = self._pause(error, attempt, retry)
                 if attempt >= retry.attempts or pause is None or not _may_repeat(error, call.safe):
                     raise
+                repeated = error.repeated or _may_hide_success(error, call.safe)
             yield Sleep(pause)
         raise AssertionError("unreachable")
 
     def _attempt(self, call: Call[T], tenant: Tenant, retry: Retry) -> Exchange[T]:
         token = yield from self._valid_token(retry)
+        if call.token_only:
+            return call.parse(None)
         try:
             return (yield from self._answer(call, lambda: self._signed(call, tenant, token)))
         except EnosAuthError:
             # It may have ended before its time, or been replaced by another process.
+            may_hide_success = not call.safe and not (yield from self._is_dead(token, tenant))
+        try:
             renewed = yield from self._valid_token(retry, refused=token)
-        return (yield from self._answer(call, lambda: self._signed(call, tenant, renewed)))
+            return (yield from self._answer(call, lambda: self._signed(call, tenant, renewed)))
+        except EnosError as error:
+            error.repeated = may_hide_success
+            raise
+
+    def _is_dead(self, token: _HeldToken, tenant: Tenant) -> Exchange[bool]:
+        """Return whether the token itself explains that a call with it was refused.
+
+        If not, something between here and EnOS may have sent the call twice: the first copy was carried out, and the
+        second one, whose signature is not new any more, was refused. A token that is still good for another call does
+        not explain the refusal.
+        """
+        if self._clock() >= token.ends_at - _CLOCK_TOLERANCE:
+            return True
+        probe = calls.get_current_time()
+        try:
+            yield from self._answer(probe, lambda: self._signed(probe, tenant, token))
+        except EnosAuthError:
+            return True
+        except EnosError:
+            return False
+        return False
 
     def _valid_token(self, retry: Retry, refused: _HeldToken | None = None) -> Exchange[_HeldToken]:
         """The token, renewed if need be, by one caller at a time. Its errors say that the call was not sent."""
@@ -273,6 +305,11 @@ class Gateway:
             return error.retry_after if error.retry_after <= retry.longest_pause else None
         pause = min(retry.first_pause * 2.0 ** (attempt - 1), retry.longest_pause)
         return pause * (0.5 + self._jitter() / 2)
+
+
+def _may_hide_success(error: EnosError, safe: bool) -> bool:
+    """Return whether EnOS may have carried out another copy of the call: it says that it saw this signature before."""
+    return not safe and error.sent and isinstance(error, EnosApiError) and error.code == replies.REPEATED_DIGEST
 
 
 def _may_repeat(error: EnosError, safe: bool) -> bool:

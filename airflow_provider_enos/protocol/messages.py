@@ -30,6 +30,8 @@ class Call(Generic[T_co]):
     """Whether ``orgId`` and ``userId`` belong into the query."""
     missing_codes: tuple[int, ...] = ()
     """Codes with which EnOS says that what was asked for is not there; where there are any, no data says so too."""
+    token_only: bool = False
+    """Whether there is nothing to send: only a valid token is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

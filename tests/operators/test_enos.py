@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from typing import Any
 
 import jinja2
@@ -19,8 +20,8 @@ from worker import StateStore
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import sync
+from airflow_provider_enos.hooks import trigger_record
 from airflow_provider_enos.links.enos import LINK_KEY
-from airflow_provider_enos.operators import enos as operators_module
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
     EnosTriggerFlowFromTaskOperator,
@@ -524,7 +525,7 @@ def test_a_try_after_one_that_was_refused_takes_over_nothing(
     task: MakeTask, sim: EnosSimulator, state_store: Any
 ) -> None:
     """What has the minute by then is another task's."""
-    one = task(state_store)
+    one = task(state_store, poll_error_tolerance=0.05)
     sim.fault("http_429", on="flows/triggerFromTask", times=None)
     with pytest.raises(errors.EnosRateLimitError):
         one.run()
@@ -611,6 +612,8 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         )
     )
     task(state_store).run()
+    first_sent = state_store.history[0]["first_sent"]
+    assert abs(first_sent - time.time() * 1000) < 60_000
     intent = {
         "lineage": 2,
         "base": 0,
@@ -622,9 +625,12 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         "try_number": 1,
         "clears": 0,
         "flow_id": 3377,
+        "first_sent": first_sent,
+        "origin": f"http://127.0.0.1:{sim.port} {sim.org_id}",
+        "named": False,
     }
     assert recorded_at_request == [intent]
-    assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE}]
+    assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE, "named": True}]
 
 
 def test_now_is_the_same_moment_at_every_try(task: MakeTask, sim: EnosSimulator, state_store: Any) -> None:
@@ -652,17 +658,28 @@ def test_a_failing_state_store_is_a_warning(task: MakeTask, broken_store: Any) -
     one = task(broken_store)
     assert one.run() == INSTANCE
     assert sum("task state store fails" in line for line in one.log.lines) == 1
-    assert one.retry() == INSTANCE
 
 
-def test_without_its_record_no_try_guesses_what_now_was(task: MakeTask, sim: EnosSimulator, state_store: Any) -> None:
-    one = task(state_store, trigger_time=" now")
-    one.run()
+@pytest.mark.parametrize("trigger_time", [TRIGGER_TIME, "now"])
+@pytest.mark.parametrize("again", ["retry", "clear"])
+def test_a_record_that_cannot_be_read_is_not_guessed(
+    task: MakeTask, sim: EnosSimulator, state_store: Any, again: str, trigger_time: Any
+) -> None:
+    """Nothing is sent, nothing is written over it, and the try after that knows everything again."""
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    sim.finish(INSTANCE, "SUCCESS")
+    one = task(state_store, trigger_time=trigger_time)
+    own = one.run()
+    assert own != INSTANCE
+    before, instances = dict(state_store.values), len(sim.instances)
     state_store.broken = True
-    with pytest.raises(errors.EnosTriggerError, match='nothing is started: what "now" was') as caught:
-        one.retry()
+    with pytest.raises(errors.EnosTriggerError, match=r"nothing is started: .* cannot be read") as caught:
+        getattr(one, again)()
     assert not caught.value.sent
-    assert len(sim.instances) == 1
+    assert not caught.value.final
+    assert (state_store.values, len(sim.instances)) == (before, instances)
+    state_store.broken = False
+    assert (one.retry() == own) is (again == "retry")
 
 
 def test_nothing_is_started_that_could_not_be_put_on_record(
@@ -685,16 +702,19 @@ def test_a_worker_that_was_frozen_before_its_request_asks_whether_it_is_still_wa
 ) -> None:
     """It has written down what it will ask for; what Airflow has done meanwhile only the record tells."""
     one = task(state_store)
+    keep = state_store.set
 
-    def freeze(event: str, record: Any) -> None:
-        if (event, record.operation) == ("received", "token/get"):
-            monkeypatch.setattr(operators_module, "time", lambda: time.time() + 60)
+    def freeze(key: str, value: Any) -> None:
+        keep(key, value)
+        if value["flow_instance_id"] is None:
+            looks = count()
+            monkeypatch.setattr(trigger_record, "time", lambda: time.time() + 60 * (next(looks) > 0))
             if cleared:
-                state_store.values["enos_trigger"] = {**state_store.values["enos_trigger"], "lineage": 3}
+                state_store.values[key] = {**value, "lineage": 3}
 
-    sim.on_event(freeze)
+    monkeypatch.setattr(state_store, "set", freeze)
     if cleared:
-        with pytest.raises(errors.EnosTriggerConflictError, match="another try of this task has begun"):
+        with pytest.raises(errors.EnosTriggerError, match="another try of this task has begun"):
             one.run()
     else:
         assert one.run() == INSTANCE
@@ -935,7 +955,7 @@ def test_a_killed_task_sends_nothing_also_where_it_would_not_cancel(task: MakeTa
     sim.fault("slow", on="token/get", seconds=0.3)
     with (
         killed_at(sim, one, at("received", "token/get")),
-        pytest.raises(errors.EnosTriggerError, match="the task was killed before the flow was started"),
+        pytest.raises(errors.EnosTriggerError, match="nothing is started: the task was killed"),
     ):
         one.run()
     assert sim.instances == []
@@ -976,7 +996,7 @@ def test_a_kill_before_anything_was_sent_sends_nothing(
     one = task(store)
     with (
         killed_at(sim, one, at("received", "token/get")) as took,
-        pytest.raises(errors.EnosTriggerError, match=r"^the task was killed before the flow was started$") as caught,
+        pytest.raises(errors.EnosTriggerError, match=r"^nothing is started: the task was killed$") as caught,
     ):
         one.run()
     assert type(caught.value) is errors.EnosTriggerError
@@ -992,7 +1012,10 @@ def test_a_kill_while_a_retry_looks_sends_nothing(task: MakeTask, sim: EnosSimul
     one.ti.try_number = 1
     sim.fault("slow", on=operation, seconds=0.3)
     killed_at_retry = killed_at(sim, one, at("received", operation))
-    with killed_at_retry as took, pytest.raises(errors.EnosTriggerError, match="killed before the flow was started"):
+    with (
+        killed_at_retry as took,
+        pytest.raises(errors.EnosTriggerError, match="nothing is started: the task was killed"),
+    ):
         one.retry()
     assert took[0] < 1
     assert sim.instances == []
@@ -1003,11 +1026,12 @@ def test_a_kill_between_two_requests_of_a_trigger_sends_no_second(
 ) -> None:
     """The gateway was too busy for the first; the kill comes in the pause before the second."""
     sim.fault("http_429", on="flows/triggerFromTask", times=None)
-    monkeypatch.setattr(sync, "default_sleep", lambda _: signal.raise_signal(signal.SIGTERM))
+    kills = iter([signal.SIGTERM])
+    monkeypatch.setattr(sync, "default_sleep", lambda _: [signal.raise_signal(kill) for kill in kills])
     one = task()
     with (
         killable(one) as took,
-        pytest.raises(errors.EnosTriggerError, match="killed before the flow was started"),
+        pytest.raises(errors.EnosTriggerError, match="nothing is started: the task was killed"),
     ):
         one.run()
     assert len(took) == 1

@@ -69,8 +69,9 @@ class Played:
 
     @property
     def operations(self) -> list[str]:
-        """The names of its calls, and its pauses as numbers."""
-        return [step.seconds if isinstance(step, Sleep) else step.operation for step in self.steps]
+        """The names of its calls, and its pauses as numbers. Calls that only want a valid token are left out."""
+        steps = (step for step in self.steps if not getattr(step, "token_only", False))
+        return [step.seconds if isinstance(step, Sleep) else step.operation for step in steps]
 
     @property
     def pauses(self) -> list[float]:
@@ -95,6 +96,8 @@ def _play(
         if isinstance(step, Sleep):
             if clock is not None:
                 clock.now += step.seconds
+            return None
+        if getattr(step, "token_only", False):
             return None
         if script is None:
             return answers(step)  # type: ignore[operator]

@@ -249,12 +249,14 @@ def test_short_lived_token_is_used(run: Any, expire: int) -> None:
 )
 @pytest.mark.parametrize("call", [GET, TRIGGER], ids=["get", "trigger"])
 def test_renewed_once_and_signed_anew(run: Any, held: None, refusal: Response, call: Any) -> None:
-    played = run([refusal, token("t2"), INSTANCE if call is GET else TRIGGERED], call)
+    """Before a trigger is sent again, another call tells whether the token explains the refusal."""
+    probe = [] if call is GET else [refusal]
+    played = run([refusal, *probe, token("t2"), INSTANCE if call is GET else TRIGGERED], call)
     assert played.error is None
-    assert steps_of(played.sent) == [f"call {TOKEN}", "get", "call t2"]
+    assert steps_of(played.sent) == [*[f"call {TOKEN}"] * (1 + len(probe)), "get", "call t2"]
     stamps = [timestamp_of(request) for request in played.sent]
     assert stamps == sorted(set(stamps))
-    assert played.sent[0].headers["apim-signature"] != played.sent[2].headers["apim-signature"]
+    assert played.sent[0].headers["apim-signature"] != played.sent[-1].headers["apim-signature"]
     assert played.pauses == []
 
 
@@ -425,11 +427,8 @@ def test_log_that_is_not_there_is_asked_for_once(run: Any, held: None, code: int
 
 def test_request_knows_whether_it_is_safe(run: Any, held: None) -> None:
     """A driver may have to keep one from going out that starts something."""
-    assert [request.safe for request in run([reply(code=1203), token("t2"), TRIGGERED], TRIGGER).sent] == [
-        False,
-        True,
-        False,
-    ]
+    played = run([UNAUTHORIZED, UNAUTHORIZED, token("t2"), TRIGGERED], TRIGGER)
+    assert [request.safe for request in played.sent] == [False, True, True, False]
     assert [request.safe for request in run([INSTANCE]).sent] == [True]
 
 
@@ -492,11 +491,100 @@ def test_failing_token_says_that_nothing_was_sent(run: Any, fault: Any) -> None:
         assert not played.error.sent
 
 
+# A refusal that may hide a success: something on the way has sent the trigger twice
+
+CONFLICT = reply(code=62102)
+TIME = reply(1_600_000_000_000)
+
+
+@pytest.mark.parametrize("refusal", [UNAUTHORIZED, reply(code=1003), reply(code=1203), SHORT_TOKEN])
+@pytest.mark.parametrize("probe", [TIME, reply(code=62109), BUSY, QUOTA, LOST, GARBAGE], ids=str)
+def test_refusal_that_the_token_does_not_explain_may_hide_a_success(
+    run: Any, held: None, refusal: Response, probe: Any
+) -> None:
+    """The token is still good, or nobody knows: the first of two copies may have been carried out."""
+    played = run([refusal, probe, token("t2"), CONFLICT], TRIGGER)
+    assert (played.error.code, played.error.repeated) == (62102, True)
+
+
+@pytest.mark.parametrize("probe", [UNAUTHORIZED, reply(code=1003), reply(code=1203)])
+def test_refusal_that_the_token_explains_hides_nothing(run: Any, held: None, probe: Response) -> None:
+    """Such as one that another process has replaced: mapped tasks that race for a minute all meet that at once."""
+    played = run([UNAUTHORIZED, probe, token("t2"), CONFLICT], TRIGGER)
+    assert (played.error.code, played.error.repeated) == (62102, False)
+
+
+def test_refusal_that_the_age_of_the_token_explains_hides_nothing(run: Any, gateway: Gateway, clock: Any) -> None:
+    run([token(expire=1000), INSTANCE])
+
+    def answer(request: Request) -> Response:
+        if asks_for_token(request):
+            return token("t2")
+        if request.headers["apim-accesstoken"] == "t2":
+            return CONFLICT
+        # It ends while the request is under way.
+        clock.now += 1000
+        return UNAUTHORIZED
+
+    played = run(answer, TRIGGER)
+    assert (played.error.code, played.error.repeated) == (62102, False)
+    assert steps_of(played.sent) == [f"call {TOKEN}", "get", "call t2"]
+
+
+def test_repeated_signature_may_hide_a_success(run: Any, held: None) -> None:
+    played = run([REPEATED, CONFLICT], TRIGGER)
+    assert (played.error.code, played.error.repeated) == (62102, True)
+    played = run([REPEATED, QUOTA, LOST], TRIGGER)
+    assert (played.error.sent, played.error.repeated) == (True, True)
+
+
+def test_repeated_signature_at_the_token_service_hides_nothing(run: Any) -> None:
+    assert not run([REPEATED, token(), CONFLICT], TRIGGER).error.repeated
+
+
+@pytest.mark.parametrize(
+    "then", [[UNSENT] * 4, [BUSY] * 4, [reply(code=1003)]], ids=["no connection", "busy", "credentials"]
+)
+def test_token_service_that_fails_after_such_a_refusal_takes_no_doubt_away(run: Any, held: None, then: Any) -> None:
+    """The last request was surely not sent; the first one was."""
+    rest = iter(then)
+
+    def answer(request: Request) -> Any:
+        if asks_for_token(request):
+            return next(rest)
+        return TIME if "getCurrentTime" in request.url else UNAUTHORIZED
+
+    played = run(answer, TRIGGER, Retry(attempts=1))
+    assert (played.error.sent, played.error.repeated) == (False, True)
+
+
+@pytest.mark.parametrize("refusal", [UNAUTHORIZED, REPEATED, QUOTA, CONFLICT, BUSY])
+def test_plain_errors_hide_nothing(run: Any, held: None, refusal: Response) -> None:
+    """What is safe to repeat hides nothing at all."""
+    assert not run([CONFLICT], TRIGGER).error.repeated
+    assert not run(lambda request: token("t2") if asks_for_token(request) else refusal).error.repeated
+
+
+# Only a token
+
+
+def test_authentication_sends_nothing_but_for_the_token(run: Any, gateway: Gateway, clock: Any) -> None:
+    """And learns the gateway's clock."""
+    late = Response(200, {"date": "Sun, 13 Sep 2020 13:26:40 GMT"}, token().body)
+    assert steps_of(run([late], calls.authenticate()).sent) == ["get"]
+    assert gateway.now() == clock.now + 3600
+    assert run([], calls.authenticate()).sent == []
+
+
+def test_authentication_that_fails_was_not_sent(run: Any) -> None:
+    assert not run([reply(code=1003)], calls.authenticate()).error.sent
+
+
 def test_lost_after_a_renewal_is_lost(run: Any, held: None) -> None:
-    played = run([reply(code=1203), token("t2"), LOST], TRIGGER)
+    played = run([reply(code=1203), reply(code=1203), token("t2"), LOST], TRIGGER)
     assert str(played.error) == "read timed out"
     assert played.error.sent
-    assert steps_of(played.sent) == [f"call {TOKEN}", "get", "call t2"]
+    assert steps_of(played.sent) == [f"call {TOKEN}", f"call {TOKEN}", "get", "call t2"]
 
 
 @pytest.mark.parametrize(

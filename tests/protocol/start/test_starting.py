@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from starts import (
+    CONFLICT,
+    FIRST,
+    FLOW,
+    GONE,
+    LIST,
+    LOOK,
+    LOOKED_FOR,
+    LOST,
+    NOT_LISTED,
+    NOWHERE,
+    TARGET,
+    THE_FLOW,
+    TIME,
+    TRIGGER,
+    UNSENT,
+    ZONE,
+    ZONE_CALL,
+    Kept,
+    ids_of,
+    instance,
+    name,
+    named,
+    never_sent,
+    page,
+    refusal,
+    retry,
+    started_id,
+    stored,
+    times_of,
+    written,
+)
 
 from airflow_provider_enos.errors import (
     EnosAccessError,
@@ -29,115 +60,8 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol.messages import Call
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage, FlowType
+from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.trigger_time import MINUTE, MOST_MINUTES, predicted_flow_instance_id
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, attempt_of, lineage_base, start
-
-TIME = 1594016819108
-"""2020-07-06T06:26:59.108Z, which is 14:26 in the gateway's zone."""
-FIRST = TIME - TIME % MINUTE
-ZONE = "GMT+8"
-TARGET = Target(3377, 108580)
-
-TRIGGER, LOOK, LIST, FLOW, ZONE_CALL = (
-    "Trigger Flow From Task",
-    "Get Flow Instance",
-    "List Flow Instances",
-    "Get Flow",
-    "Get Timezone",
-)
-
-
-def name(minute: int) -> str:
-    """The id of the instance so many minutes after the first."""
-    return predicted_flow_instance_id(3377, FIRST + minute * MINUTE)
-
-
-def instance(minute: int = 0, status: str = "RUNNING", **changes: Any) -> FlowInstance:
-    return FlowInstance.parse({"instanceId": name(minute), "flowId": 3377, "status": status, **changes})
-
-
-def page(*instances: FlowInstance) -> FlowInstancePage:
-    return FlowInstancePage(instances, None)
-
-
-def refusal(cls: Any, code: int, text: str = "no") -> EnosError:
-    return cls(code, text, operation="x", http_status=200)
-
-
-THE_FLOW = Flow.parse(
-    {
-        "flowId": 3377,
-        "graph": {"tasks": [{"taskId": 108580, "taskName": "first"}, {"taskId": 108581, "taskName": "second"}]},
-    }
-)
-CONFLICT = refusal(EnosRequestError, 62102, "Cannot create workflow instance.")
-GONE = refusal(EnosNotFoundError, 0)
-LOST = EnosTransportError("read timed out", sent=True)
-UNSENT = EnosTransportError("connection refused", sent=False)
-NOT_LISTED = [page()] * 6
-"""Page 0 and page 1 of each type."""
-NOWHERE = [GONE, *NOT_LISTED]
-LOOKED_FOR = [LOOK, *[LIST] * 6]
-
-
-def times_of(played: Any) -> list[int]:
-    """The trigger times that were sent."""
-    return [json.loads(call.body)["triggerTime"] for call in played.sent if "Trigger" in call.operation]
-
-
-def ids_of(played: Any) -> list[str]:
-    """The ids that were looked for."""
-    return [dict(call.query)["flowInstId"] for call in played.sent if call.operation == LOOK]
-
-
-@pytest.fixture
-def records() -> list[Intent]:
-    return []
-
-
-@pytest.fixture
-def run(play: Any, clock: Any, log: Any, records: list[Intent]) -> Callable[..., Any]:
-    """Plays one attempt: a fresh one with nothing stored, unless told otherwise."""
-
-    def run(
-        answers: Any,
-        *,
-        target: Target = TARGET,
-        on_conflict: Any = "next_minute",
-        patience: float = 3600,
-        most: int = 500,
-        superseded: bool = False,
-        **attempt: Any,
-    ) -> Any:
-        steps = start(
-            target,
-            Attempt(**{"trigger_time": TIME, **attempt}),
-            on_conflict=on_conflict,
-            record=records.append,
-            log=log,
-            deadline=clock.now + patience,
-            clock=clock,
-            superseded=lambda: superseded,
-        )
-        return play(steps, answers, clock, most)
-
-    return run
-
-
-written = partial(Intent, flow_id=3377)
-"""What is written down of an attempt for this flow."""
-
-
-def retry(**changes: Any) -> dict[str, Any]:
-    return {"fresh": False, **changes}
-
-
-def stored(sent_time: int = TIME, flow_instance_id: str | None = None, **changes: Any) -> dict[str, Any]:
-    refused = changes.pop("refused", False)
-    base, trigger_time = changes.get("base", 0), changes.get("trigger_time", TIME)
-    intent = Intent(0, base, trigger_time, sent_time, flow_instance_id, refused=refused)
-    return {"fresh": False, "has_record": True, "intent": intent, **changes}
-
 
 # Fresh
 
@@ -178,7 +102,7 @@ def test_intent_is_recorded_before_and_after_the_request(run: Any, records: list
         return name(0)
 
     run(answer)
-    assert records == [written(0, 0, TIME, TIME), written(0, 0, TIME, TIME, name(0))]
+    assert records == [written(0, 0, TIME, TIME), named(0, 0, TIME, TIME, name(0))]
 
 
 def test_intent_is_recorded_before_each_request(run: Any, records: list[Intent]) -> None:
@@ -187,7 +111,7 @@ def test_intent_is_recorded_before_each_request(run: Any, records: list[Intent])
         written(0, 0, TIME, TIME),
         written(0, 0, TIME, TIME, refused=True),
         written(0, 0, TIME, FIRST + MINUTE, index=1),
-        written(0, 0, TIME, FIRST + MINUTE, name(1), index=1),
+        named(0, 0, TIME, FIRST + MINUTE, name(1), index=1),
     ]
 
 
@@ -195,13 +119,13 @@ def test_intent_names_the_lineage(run: Any, records: list[Intent]) -> None:
     run([ZONE, name(2)], lineage=7, base=2)
     assert records == [
         written(7, 2, TIME, FIRST + 2 * MINUTE, index=2),
-        written(7, 2, TIME, FIRST + 2 * MINUTE, name(2), index=2),
+        named(7, 2, TIME, FIRST + 2 * MINUTE, name(2), index=2),
     ]
 
 
 def test_intent_is_recorded_with_what_was_taken_over(run: Any, records: list[Intent]) -> None:
     run([instance(0)], **retry())
-    assert records == [written(0, 0, TIME, TIME, name(0))]
+    assert records == [written(0, 0, TIME, TIME, name(0), first_sent=0)]
 
 
 # The same try, executed twice
@@ -282,11 +206,6 @@ def test_lost_request_is_never_sent_again_blindly(run: Any, records: list[Intent
     assert played.pauses == [0, 1, 2, 4, 8]
     assert len(times_of(played)) == 1
     assert records == [written(0, 0, TIME, TIME)]
-
-
-def never_sent(error: EnosError) -> EnosError:
-    error.sent = False
-    return error
 
 
 @pytest.mark.parametrize(
@@ -506,17 +425,32 @@ def test_retry_takes_over(run: Any, log: Any, status: str) -> None:
     assert played.value == name(0)
     assert played.operations == [LOOK]
     assert log.lines == [
-        f"info: Took over flow instance {name(0)} ({status}), taking it for that of an earlier try of this task"
+        f"info: Took over flow instance {name(0)} ({status}), which has the minute of this task, and counts as "
+        "that of an earlier try"
     ]
 
 
-def test_retry_with_a_record_says_whose_instance_it_takes_over(run: Any, log: Any, records: Any) -> None:
-    """And whoever takes it over from this try can say the same."""
-    attempt = stored(TIME, name(0), try_number=3)
-    attempt["intent"] = replace(attempt["intent"], try_number=1)
-    assert run([instance(0)], **attempt).value == name(0)
-    assert log.lines == [f"info: Took over flow instance {name(0)} (RUNNING), which try 1 of this task started"]
-    assert [record.try_number for record in records] == [1]
+@pytest.mark.parametrize(
+    ("flow_instance_id", "is_named", "said"),
+    [
+        (name(0), True, "which try 1 of this task started"),
+        (name(0), False, "which has the minute that try 1 asked for"),
+        (None, False, "which has the minute that try 1 asked for"),
+        ("odd-1", True, "which has the minute that try 1 asked for"),
+    ],
+    ids=["named by EnOS", "adopted by try 1", "try 1 got no reply", "another one was named"],
+)
+def test_retry_says_no_more_than_is_known_of_what_it_takes_over(
+    run: Any, log: Any, records: Any, flow_instance_id: str | None, is_named: bool, said: str
+) -> None:
+    """Nor does the retry after it."""
+    attempt = stored(TIME, flow_instance_id, try_number=3)
+    attempt["intent"] = replace(attempt["intent"], try_number=1, named=is_named)
+    answers = [GONE, instance(0)] if flow_instance_id == "odd-1" else [instance(0)]
+    assert run(answers, **attempt).value == name(0)
+    assert log.lines == [f"info: Took over flow instance {name(0)} (RUNNING), {said}"]
+    is_surely_ours = said.endswith("started")
+    assert [(record.try_number, record.named) for record in records] == [(1, is_surely_ours)]
 
 
 def test_what_a_retry_starts_itself_is_its_own(run: Any, records: Any) -> None:
@@ -562,7 +496,7 @@ def test_retry_for_another_flow_takes_over_nothing(run: Any, log: Any) -> None:
         [name(0)], **retry(intent=Intent(0, 0, TIME, TIME, "4001-20200706062600", flow_id=4001), has_record=True)
     )
     assert played.value == name(0)
-    assert log.lines[0] == "warning: The try before this one asked for flow 4001: what came of it is left alone"
+    assert log.lines[0] == "warning: An earlier try of this task asked for flow 4001: it is left alone"
 
 
 SCHEDULED = FlowInstance.parse({"instanceId": "3377-2020070606", "status": 1, "flowId": 3377})
@@ -591,7 +525,7 @@ def test_late_request_of_an_earlier_try_is_taken_over(run: Any, log: Any, on_con
     """The minute was empty a moment ago: what has it now is ours, whatever ``on_conflict`` says."""
     played = run([*NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict=on_conflict, **retry())
     assert played.value == name(0)
-    assert any("taking it for that of an earlier try" in line for line in log.lines)
+    assert any("counts as that of an earlier try" in line for line in log.lines)
 
 
 def test_late_request_is_taken_over_in_the_next_minute_too(run: Any) -> None:
@@ -823,142 +757,6 @@ def test_others_in_the_list_are_passed_over(run: Any, other: FlowInstance) -> No
     assert played.value == name(0)
 
 
-# Intent
-
-
-@pytest.mark.parametrize("intent", [Intent(0, 0, TIME, TIME), Intent(5, 2, TIME, FIRST, name(0))])
-def test_intent_through_json(intent: Intent) -> None:
-    assert Intent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        *(None, 5, "x", [], {}),
-        {"lineage": 0, "base": 0, "trigger_time": 1},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": "2"},
-        {"lineage": 0, "base": True, "trigger_time": 1, "sent_time": 2},
-        {"lineage": 0, "base": 0.0, "trigger_time": 1, "sent_time": 2},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "flow_instance_id": 5},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "index": "0"},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "refused": 0},
-        {"base": 0, "trigger_time": 1, "sent_time": 2},
-        {"lineage": None, "base": 0, "trigger_time": 1, "sent_time": 2},
-        {"lineage": "0", "base": 0, "trigger_time": 1, "sent_time": 2},
-    ],
-)
-def test_junk_is_no_intent(data: object) -> None:
-    assert Intent.from_json(data) is None
-
-
-def test_intent_of_another_version() -> None:
-    """Fields that it does not know do not matter."""
-    assert Intent.from_json({**Intent(0, 0, 1, 2).to_json(), "more": 1}) == Intent(0, 0, 1, 2)
-
-
-def test_what_is_written_of_an_intent() -> None:
-    """Records of this package's earlier versions are read by later ones: the names stay."""
-    assert Intent(5, 2, 3, 4, "x", 6, True, 7, 8, 9).to_json() == {
-        "lineage": 5,
-        "base": 2,
-        "trigger_time": 3,
-        "sent_time": 4,
-        "flow_instance_id": "x",
-        "index": 6,
-        "refused": True,
-        "try_number": 7,
-        "clears": 8,
-        "flow_id": 9,
-    }
-
-
-def test_intent_of_an_earlier_version() -> None:
-    """It says neither which minute it was nor that nothing came of it."""
-    data = {"lineage": 5, "base": 2, "trigger_time": 3, "sent_time": 4, "flow_instance_id": None}
-    assert Intent.from_json(data) == Intent(5, 2, 3, 4, None, 0, False)
-
-
-# Lineages
-
-
-@pytest.mark.parametrize(
-    ("try_number", "max_tries", "retries", "base"),
-    [
-        (1, 0, 0, 0),
-        (1, 2, 2, 0),
-        (3, 2, 2, 0),
-        # Cleared after the first, the third, the second and then the fourth try.
-        (2, 3, 2, 1),
-        (4, 5, 2, 3),
-        (5, 6, 2, 4),
-        (6, 6, 2, 4),
-        (2, 1, 0, 1),
-        # As `tasks test` of Airflow 2 counts.
-        (0, 2, 2, 0),
-        (0, 3, 2, 0),
-        # ``retries`` was lowered after the first try: no clear, which could not have come before it.
-        (2, 5, 2, 0),
-        (3, 5, 2, 0),
-        # It was raised.
-        (2, 2, 5, 0),
-        (2, 3, 5, 0),
-    ],
-)
-def test_lineage_base(try_number: int, max_tries: int, retries: int, base: int) -> None:
-    assert lineage_base(try_number=try_number, max_tries=max_tries, retries=retries) == base
-
-
-@given(st.integers(0, 5), st.lists(st.integers(1, 3), max_size=5), st.integers(1, 3))
-def test_lineage_base_after_any_clears(retries: int, tries: list[int], now: int) -> None:
-    """Each clear raises ``max_tries`` to the tries so far and ``retries``; the try after it is the first of its own."""
-    done, max_tries = 0, retries
-    for number in tries:
-        done += min(number, retries + 1)
-        max_tries = done + retries
-    for try_number in range(done + 1, done + min(now, retries + 1) + 1):
-        assert lineage_base(try_number=try_number, max_tries=max_tries, retries=retries) == done
-
-
-def attempt(intent: Intent | None = None, **changes: Any) -> Attempt:
-    """The second try of a task with two retries, of which ``intent`` is stored."""
-    arguments = {"try_number": 2, "max_tries": 2, "retries": 2, "has_record": True, "now": TIME, **changes}
-    return attempt_of(intent and intent.to_json(), trigger_time=lambda now: now, **arguments)
-
-
-def test_attempt_of_a_retry() -> None:
-    """ "now" is what it was at the first try."""
-    intent = Intent(2, 0, TIME - 5, FIRST, None, 0)
-    assert attempt(intent) == Attempt(TIME - 5, 2, 0, False, True, intent, 2, 1)
-    assert attempt(has_record=False) == Attempt(TIME, 2, 0, False, False, None, 2, 1)
-
-
-def test_attempt_after_a_clear() -> None:
-    """The record of the lineage before it is not its own."""
-    assert attempt(Intent(2, 0, TIME - 5, FIRST), max_tries=3) == Attempt(TIME, 3, 1, True, True, None, 2, 0)
-    assert attempt(max_tries=3, has_record=False) == Attempt(TIME, 3, 1, True, False, None, 2, 0)
-
-
-@pytest.mark.parametrize(("clears", "cleared"), [(0, False), (1, True)])
-def test_attempt_after_retries_were_lowered_by_the_tries_before_it(clears: int, cleared: bool) -> None:
-    """A clear raises ``max_tries`` to what it was. That of another task of the run looks like one of this task then."""
-    found = attempt(Intent(2, 0, TIME - 5, FIRST), retries=1, clears=clears)
-    assert (found.intent is None, found.base, found.trigger_time) == (cleared, int(cleared), TIME - 5 * (not cleared))
-
-
-def test_a_clear_of_another_task_of_the_run_is_none_of_this_one() -> None:
-    assert attempt(Intent(2, 0, TIME, FIRST), clears=3).intent is not None
-
-
-@pytest.mark.parametrize(("index", "base"), [(0, 1), (1, 2), (5, 6)])
-def test_attempt_after_a_lineage_that_conflicts_led_further(index: int, base: int) -> None:
-    """Its minutes are passed over, so that none of its instances is found for a request that is lost."""
-    assert attempt(Intent(2, 0, TIME, FIRST, None, index), max_tries=3).base == base
-
-
-def test_attempt_counted_from_0_is_fresh() -> None:
-    assert attempt(try_number=0).fresh
-
-
 # Exactly once
 
 
@@ -1057,14 +855,16 @@ def test_exactly_once(
             has_record=has_record,
             intent=records[-1] if has_record and records else None,
         )
-        steps = start(
+        steps = started_id(
             TARGET,
             where,
+            Kept(records),
+            new_log(),
             on_conflict=on_conflict,
-            record=records.append,
-            log=new_log(),
+            tolerance=0.0,
             deadline=clock.now + 3600,
             clock=clock,
+            gateway_clock=clock,
         )
         played = play(steps, world, clock)
         if played.error is not None:

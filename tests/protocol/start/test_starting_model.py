@@ -17,6 +17,7 @@ from math import inf
 from typing import Any
 
 import pytest
+from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, _Starter
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -50,7 +51,6 @@ from airflow_provider_enos.protocol.trigger_time import (
     minute_of_id,
     predicted_flow_instance_id,
 )
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, _Starter
 
 FLOW = 3377
 TARGET = Target(FLOW, 108580)

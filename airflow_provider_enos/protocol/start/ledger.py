@@ -1,0 +1,114 @@
+"""What one attempt writes down of its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from airflow_provider_enos.errors import EnosError, EnosTriggerConflictError
+from airflow_provider_enos.protocol.start.attempts import Attempt, Intent
+from airflow_provider_enos.protocol.trigger_time import minute_of
+
+
+class Record(Protocol):
+    """Where intents are kept from one try to the next."""
+
+    def save(self, intent: Intent) -> None:
+        """Keep the intent. Raises ``EnosTriggerError`` where what it is about must not be sent."""
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another try may have begun since this one."""
+
+
+@dataclass
+class Ledger:
+    """Writes the intents of one attempt, and knows since when each minute was asked for.
+
+    :param origin: names the gateway and the organisation.
+    :param clock: epoch seconds.
+    :param gateway_clock: epoch seconds as the gateway counts them.
+    """
+
+    flow_id: int
+    attempt: Attempt
+    record: Record
+    origin: str
+    clock: Callable[[], float]
+    gateway_clock: Callable[[], float]
+    _first_sent: dict[int, int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.attempt.intent is not None:
+            self._first_sent[minute_of(self.attempt.intent.sent_time)] = self.attempt.intent.first_sent
+
+    @property
+    def now(self) -> int:
+        """Epoch milliseconds by the gateway's clock."""
+        return int(self.gateway_clock() * 1000)
+
+    def first_sent(self, time: int) -> int:
+        """Return when the first request of this lineage for that minute can have been sent, by the gateway's clock.
+
+        0 where that is not known.
+        """
+        known = self._first_sent.get(minute_of(time))
+        if known is not None or not self.attempt.not_before:
+            return known or 0
+        return self.attempt.not_before + int((self.gateway_clock() - self.clock()) * 1000)
+
+    def note_request(self, index: int, time: int) -> None:
+        """Write down that this minute is about to be asked for."""
+        self._first_sent.setdefault(minute_of(time), self.now)
+        self._save(index, time)
+
+    def note_refused(self, index: int, time: int) -> None:
+        """Write down that what has this minute cannot have come of a request of this lineage."""
+        self._save(index, time, refused=True)
+
+    def note_instance(
+        self, index: int, time: int, flow_instance_id: str, *, sender: int | None = None, named: bool = False
+    ) -> None:
+        """Write down the instance. ``sender``: the try that has asked for it, if it is another one."""
+        self._save(index, time, flow_instance_id, sender=sender, named=named)
+
+    def check_not_superseded(self, error: EnosError | None) -> None:
+        """Raise an error if the next try has begun: its record must not be overwritten, nor anything be started."""
+        if not self.record.superseded:
+            return
+        if error is not None and error.final:
+            raise error
+        raise EnosTriggerConflictError(
+            f"flow {self.flow_id}: another try of this task has begun since this one, as far as can be told, "
+            "so this one starts nothing"
+        ) from error
+
+    def _save(
+        self,
+        index: int,
+        time: int,
+        flow_instance_id: str | None = None,
+        *,
+        refused: bool = False,
+        sender: int | None = None,
+        named: bool = False,
+    ) -> None:
+        attempt = self.attempt
+        self.record.save(
+            Intent(
+                lineage=attempt.lineage,
+                base=attempt.base,
+                trigger_time=attempt.trigger_time,
+                sent_time=time,
+                flow_instance_id=flow_instance_id,
+                index=index,
+                refused=refused,
+                try_number=attempt.try_number if sender is None else sender,
+                clears=attempt.clears,
+                flow_id=self.flow_id,
+                first_sent=self._first_sent.get(minute_of(time), 0),
+                origin=self.origin,
+                named=named,
+            )
+        )

@@ -1,0 +1,101 @@
+"""Which instance has a minute, and whether it can have come of a request of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import TYPE_CHECKING
+
+from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosServerError
+from airflow_provider_enos.protocol import calls, replies
+from airflow_provider_enos.protocol.messages import Procedure
+from airflow_provider_enos.protocol.trigger_time import (
+    MINUTE,
+    is_scheduled,
+    minute_of,
+    predicted_flow_instance_id,
+    zone_of,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance
+
+_CLOCK_TOLERANCE = 2 * MINUTE
+"""Milliseconds by which the clock that EnOS writes times by may be off."""
+_ALL_ZONES: tuple[tzinfo, ...] = tuple(timezone(timedelta(hours=hours)) for hours in range(-12, 15))
+
+
+def instances_of_minute(
+    flow_id: int, time: int, flow_instance_id: str | None = None
+) -> Procedure[tuple[FlowInstance, ...]]:
+    """Return the instances of the minute of ``time``: by the id that is known, by the predicted one, else by the list.
+
+    Those that EnOS's own schedule has started come last.
+    """
+    predicted = predicted_flow_instance_id(flow_id, time)
+    for candidate in dict.fromkeys(filter(None, (flow_instance_id, predicted))):
+        try:
+            instance: FlowInstance = yield calls.get_flow_instance(candidate)
+            return (instance,)
+        except EnosNotFoundError:
+            continue
+        except EnosServerError as error:
+            # With which code EnOS answers for an unknown id is not documented: the list decides.
+            if error.code != replies.INTERNAL:
+                raise
+    return (yield from _listed(flow_id, minute_of(time)))
+
+
+def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
+    # Parsing a DAG file does not need it.
+    from airflow_provider_enos.protocol.windows import Window, instances_in
+
+    window = Window(minute, minute + MINUTE)
+    scheduled: list[FlowInstance] = []
+    for type in calls.ALL_FLOW_TYPES:
+        listed = yield from instances_in(window, (type,), flow_id)
+        triggered = tuple(one for one in listed if not is_scheduled(one.flow_instance_id))
+        if triggered:
+            return triggered
+        scheduled += listed
+    return tuple(scheduled)
+
+
+def gateway_zone() -> Procedure[tzinfo | None]:
+    """Return the time zone of the gateway; None where its name cannot be read."""
+    name: str = yield calls.get_time_zone()
+    return zone_of(name)
+
+
+def can_be_ours(
+    instance: FlowInstance, first_sent: int, now: int, zone: Callable[[], Procedure[tzinfo | None]] = gateway_zone
+) -> Procedure[bool]:
+    """Return whether the instance can have come of a request of ours, by when it was created.
+
+    It was created between our first request for its minute and now, give or take two minutes of clock. EnOS does not
+    document the zone of its times, so the text is read as UTC and in the zone of the gateway: one reading that fits is
+    enough. A time that is missing or cannot be read rules nothing out.
+
+    :param first_sent: epoch milliseconds by the gateway's clock; 0 where it is not known.
+    :param now: the same.
+    :param zone: asks for the gateway's zone. Where it is not known, it may be any.
+    """
+    # Parsing a DAG file does not need it.
+    from airflow_provider_enos.protocol.models.instances import time_of
+
+    if is_scheduled(instance.flow_instance_id):
+        return False
+    created = time_of(instance.created_time or instance.start_time)
+    if created is None or not first_sent or _is_between(created, first_sent, now, UTC):
+        return True
+    try:
+        known = yield from zone()
+    except EnosError:
+        known = None
+    zones = _ALL_ZONES if known is None else (known,)
+    return any(_is_between(created, first_sent, now, one) for one in zones)
+
+
+def _is_between(created: datetime, first: int, last: int, zone: tzinfo) -> bool:
+    moment = created.replace(tzinfo=zone).timestamp() * 1000
+    return first - _CLOCK_TOLERANCE <= moment <= last + _CLOCK_TOLERANCE
