@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -342,9 +343,12 @@ class Starter:
         for instance in found:
             if instance.flow_instance_id == known_id:
                 return instance
-            if (yield from can_be_ours(instance, first_sent, self.ledger.now, self.minutes.zone)):
+            if (yield from can_be_ours(instance, first_sent, self.ledger.now, self._zone)):
                 return instance
         return None
+
+    def _zone(self) -> Procedure[tzinfo | None]:
+        return self._patiently(self.minutes.zone)
 
     def _patiently(self, make: Callable[[], Procedure[T]]) -> Procedure[T]:
         """Carry out what only reads or may be repeated, again and again while EnOS is out of reach."""

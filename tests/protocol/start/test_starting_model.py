@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from math import inf
 from typing import Any
 
 import pytest
-from airflow_provider_enos.protocol.triggering import Attempt, Intent, Target, _Starter
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -41,9 +41,16 @@ from airflow_provider_enos.errors import (
     EnosTriggerConflictError,
     EnosTriggerUncertainError,
 )
-from airflow_provider_enos.protocol import triggering
+from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.messages import Call, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage
+from airflow_provider_enos.protocol.start import attempts, killed, starting
+from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
+from airflow_provider_enos.protocol.start.killed import cancel_unanswered
+from airflow_provider_enos.protocol.start.ledger import Ledger
+from airflow_provider_enos.protocol.start.pauses import ClockMinutes
+from airflow_provider_enos.protocol.start.starting import STEPS, Starter
+from airflow_provider_enos.protocol.start.states import Ask, Cancel, Find, LookBack, Started, State, Taken
 from airflow_provider_enos.protocol.trigger_time import (
     MINUTE,
     further_minutes,
@@ -58,6 +65,10 @@ MORNING, MIDNIGHT = 1594016819108, 1594051139108
 """14:26 and 23:58 in the gateway's zone: after 23:59 the further minutes are those before."""
 CLOCK_MINUTE = 5.0
 PATIENCE = 3600.0
+TOLERANCE = 120.0
+"""Seconds by which clocks may differ."""
+LONG = 20 * 3600.0
+"""Seconds: more than any zone makes of a time."""
 
 KEPT = ("RUNNING", "SUCCESS")
 """Of these a lineage has one: what has ended badly may be followed by another."""
@@ -107,15 +118,21 @@ class Clock:
 
 @dataclass
 class Instance:
-    """``lineage``: whose request made it; None for somebody else's."""
+    """``lineage``: whose request made it; None for somebody else's. ``created``: epoch seconds."""
 
     id: str
     minute: int
     lineage: int | None
+    created: float
     status: str = "RUNNING"
 
-    def parsed(self) -> FlowInstance:
-        return FlowInstance.parse({"instanceId": self.id, "flowId": FLOW, "status": self.status})
+    def parsed(self, hours: int | None) -> FlowInstance:
+        """As EnOS shows it, with times in the zone of so many hours, or with none."""
+        fields: dict[str, Any] = {"instanceId": self.id, "flowId": FLOW, "status": self.status}
+        if hours is not None:
+            moment = datetime.fromtimestamp(self.created, timezone(timedelta(hours=hours)))
+            fields["timestamp"] = f"{moment:%Y-%m-%d %H:%M:%S}.0"
+        return FlowInstance.parse(fields)
 
 
 @dataclass
@@ -128,6 +145,7 @@ class Gateway:
     unseen: str = "error"
     listed_type: int = 0
     first_page: int = 0
+    times_in: int | None = 0
     instances: list[Instance] = field(default_factory=list)
     triggered: float = -inf
 
@@ -144,34 +162,47 @@ class Gateway:
             raise conflict()
         self.triggered = self.clock.now
         id = predicted_flow_instance_id(FLOW, time) if self.documented_ids else f"{FLOW}-x{len(self.instances)}"
-        self.instances.append(Instance(id, minute, lineage))
+        self.instances.append(Instance(id, minute, lineage, self.clock.now))
         return id
 
     def answer(self, call: Call[Any]) -> Any:
         """What it says to anything but a trigger."""
         if call.operation == "Get Flow":
             return Flow.parse({"flowId": FLOW, "graph": {"tasks": [{"taskId": 108580, "taskName": "first"}]}})
+        if call.token_only:
+            return None
         if call.operation == "Get Timezone":
             return "GMT+8"
+        if call.operation == "Cancel Flow Instance":
+            return self._cancel(json.loads(call.body or b"")["flowInstId"])
         if call.operation == "List Flow Instances":
             return self._page(json.loads(call.body or b""))
         assert call.operation == "Get Flow Instance"
         found = self.called(dict(call.query)["flowInstId"])
         if found is None:
             raise UNSEEN[self.unseen]()
-        return found.parsed()
+        return found.parsed(self.times_in)
+
+    def _cancel(self, id: str) -> None:
+        found = self.called(id)
+        if found is not None and found.status == "RUNNING":
+            found.status = "CANCEL"
 
     def _page(self, asked: dict[str, Any]) -> FlowInstancePage:
         found = [one for one in self.instances if asked["fromTriggerTime"] <= one.minute < asked["toTriggerTime"]]
         if asked["type"] != self.listed_type or asked["pagination"]["pageNo"] != self.first_page:
             found = []
-        return FlowInstancePage(tuple(one.parsed() for one in found), len(found))
+        return FlowInstancePage(tuple(one.parsed(self.times_in) for one in found), len(found))
 
 
 @dataclass
 class Lineage:
-    """What the tries between two clears did. ``unanswered``: the minutes asked for without getting to know the end."""
+    """What the tries between two clears did. ``unanswered``: the minutes asked for without getting to know the end.
 
+    ``asked``: when each minute was asked for first.
+    """
+
+    asked: dict[int, float] = field(default_factory=dict)
     unanswered: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     reported: set[str] = field(default_factory=set)
@@ -188,6 +219,7 @@ class Try:
     error: EnosError | None = None
     restarting: bool = False
     unanswered: bool = False
+    doubtful: bool = False
     looked_at: set[int | None] = field(default_factory=set)
 
     @property
@@ -204,7 +236,12 @@ class Try:
 
     @property
     def at_look(self) -> bool:
-        return self.starting and isinstance(self.step, Call) and "Trigger" not in self.step.operation
+        asks = self.starting and isinstance(self.step, Call) and not self.step.token_only
+        return asks and "Trigger" not in self.step.operation
+
+    @property
+    def at_token(self) -> bool:
+        return self.starting and isinstance(self.step, Call) and self.step.token_only
 
 
 class Adversary(RuleBasedStateMachine):
@@ -224,11 +261,21 @@ class Adversary(RuleBasedStateMachine):
         listed_type=st.sampled_from([0, 1, 2]),
         first_page=st.sampled_from([0, 1]),
         late=st.sampled_from(["before", "after", "never"]),
+        times_in=st.sampled_from([0, 8, 8, None]),
+        tolerance=st.sampled_from([0.0, 600.0]),
         taken=st.sampled_from([0, 0, 0, 1, 2]),
         clears=st.sampled_from([0, 0, 0, 1, 2]),
     )
     def begin(
-        self, on_conflict: Any, retries: int, trigger_time: int, late: str, taken: int, clears: int, **gateway: Any
+        self,
+        on_conflict: Any,
+        retries: int,
+        trigger_time: int,
+        late: str,
+        taken: int,
+        clears: int,
+        tolerance: float,
+        **gateway: Any,
     ) -> None:
         """Before the adversary begins, others had the first ``taken`` minutes, and all went well up to some clears.
 
@@ -237,16 +284,20 @@ class Adversary(RuleBasedStateMachine):
         zone = timezone(timedelta(hours=8))
         self.minutes = [minute_of(trigger_time), *further_minutes(trigger_time, zone)]
         self.on_conflict, self.retries, self.trigger_time, self.late = on_conflict, retries, trigger_time, late
+        self.tolerance = tolerance
         self.clock = Clock()
         self.gateway = Gateway(self.clock, **gateway)
         self.under_way: list[tuple[int, int]] = []
         self.record: Any = None
+        self.last: Intent | None = None
+        self.left_running: set[str] = set()
         self.lineages: dict[int, Lineage] = defaultdict(Lineage)
         self.lineage, self.try_number, self.max_tries = 0, 1, retries
         self.sound = True
         for minute in self.minutes[: taken if self.has_store else 0]:
             self._arrive(minute, None)
             self.clock.now += CLOCK_MINUTE
+        self.clock.now += LONG
         self._try()
         for _ in range(clears):
             self._settle()
@@ -254,32 +305,49 @@ class Adversary(RuleBasedStateMachine):
 
     # What the task does.
 
-    def _try(self) -> None:
-        attempt = self._attempt()
-        steps = triggering.start(
+    def _try(self, *, is_readable: bool = True) -> None:
+        self.last = None
+        reported = self.lineages[self.lineage].reported
+        self.ended_badly = {one.id for one in self.gateway.instances if one.id in reported and one.status not in KEPT}
+        try:
+            attempt = self._attempt(is_readable)
+        except EnosError as error:
+            self.now = Try(iter(()), ended="failed", error=error)  # type: ignore[arg-type]
+            self._check(self._check_error, error)
+            return
+        starter = Starter(
             TARGET,
             attempt,
+            self,
+            Log(),
             on_conflict=self.on_conflict,
-            record=self._record,
-            log=Log(),
+            tolerance=self.tolerance,
             deadline=self.clock.now + PATIENCE,
             clock=self.clock,
+            gateway_clock=self.clock,
+            cancels_predecessor=True,
         )
-        self.now = Try(steps)
-        self._go_on(lambda: next(steps))
+        self.now = Try(starter.run())
+        self._go_on(lambda: next(self.now.steps))
 
-    def _attempt(self) -> Attempt:
-        return triggering.attempt_of(
-            self.record,
+    def _attempt(self, is_readable: bool) -> Attempt:
+        return attempts.attempt_of(
+            self.record if is_readable else None,
             try_number=self.try_number,
             max_tries=self.max_tries,
             retries=self.retries,
-            has_record=self.has_store,
+            has_record=self.has_store and is_readable,
+            is_readable=is_readable,
             now=int(self.clock.now * 1000),
             trigger_time=lambda now: self.trigger_time,
         )
 
-    def _record(self, intent: Intent) -> None:
+    # The record of the try.
+
+    superseded = False
+
+    def save(self, intent: Intent) -> None:
+        self.last = intent
         if self.has_store:
             self.record = json.loads(json.dumps(intent.to_json()))
 
@@ -289,14 +357,15 @@ class Adversary(RuleBasedStateMachine):
         try:
             now.step = on()
         except StopIteration as done:
-            now.id = done.value
-            self._check(self._check_id, done.value)
+            now.id = done.value.flow_instance_id
+            self._check(self._check_id, now.id)
         except EnosError as error:
             now.ended, now.error = "failed", error
             self._check(self._check_error, error)
         else:
             self._note_look()
             if now.at_trigger:
+                self.lineages[self.lineage].asked.setdefault(minute_of(self._time()), self.clock.now)
                 self._check(self._check_sends, minute_of(self._time()))
 
     def _time(self) -> int:
@@ -364,6 +433,29 @@ class Adversary(RuleBasedStateMachine):
         elif request == "late":
             self.under_way.append((self._time(), self.lineage))
 
+    @precondition(lambda self: self.now.at_trigger)
+    @rule(first=st.sampled_from(["is carried out", "is not"]), stranger=st.booleans())
+    def trigger_is_delivered_twice(self, first: str, stranger: bool) -> None:
+        """Something on the way has sent it twice, and the second copy was refused: so it is sent once more."""
+        time = self._time()
+        if stranger and self.has_store:
+            self._arrive(time, None)
+        if first == "is carried out":
+            self._arrive(time, self.lineage)
+        self.lineages[self.lineage].unanswered.add(minute_of(time))
+        try:
+            id = self.gateway.trigger(time, self.lineage)
+        except EnosError as error:
+            self.now.doubtful = True
+            error.repeated = True
+            return self._throw(error)
+        return self._go_on(lambda: self.now.steps.send(id))
+
+    @precondition(lambda self: self.now.at_token)
+    @rule(why=st.sampled_from(["no connection", "503 before it was sent"]))
+    def token_cannot_be_had(self, why: str) -> None:
+        self._throw(REFUSED[why]())
+
     @precondition(lambda self: self.now.at_look)
     @rule(why=st.sampled_from(sorted({**LOST, **REFUSED})))
     def look_fails(self, why: str) -> None:
@@ -380,6 +472,37 @@ class Adversary(RuleBasedStateMachine):
         self.now.ended, self.now.restarting = "failed", then == "restart"
         if then == "rerun" and self.has_store:
             self._try()
+
+    @precondition(lambda self: self.now.at_trigger)
+    @rule(request=st.sampled_from(["arrives", "late", "never arrives"]), restarting=st.booleans())
+    def task_is_killed_before_the_reply(self, request: str, restarting: bool) -> None:
+        """Unlike a worker that is lost, it may still cancel what it has asked for."""
+        self._unanswered()
+        self._send_off(request)
+        self.now.steps.close()
+        self.now.ended, self.now.restarting = "failed", restarting
+        self._check(self._check_kill, self._kill())
+
+    def _kill(self) -> str | None:
+        """What the handler of the signal does, as far as it gets."""
+        if self.last is None or not self.last.is_open:
+            return None
+        until = self.clock.now + 4
+        steps = cancel_unanswered(self.last, until=until, clock=self.clock, gateway_clock=self.clock)
+        answer: Callable[[], Any] = lambda: next(steps)  # noqa: E731
+        while True:
+            try:
+                step = answer()
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+            if isinstance(step, Sleep):
+                self.clock.now += step.seconds
+                answer = partial(steps.send, None)
+                continue
+            try:
+                answer = partial(steps.send, self.gateway.answer(step))
+            except EnosError as error:
+                answer = partial(steps.throw, error)
 
     @precondition(lambda self: self.now.waiting)
     @rule(cancelled=st.booleans(), restarting=st.booleans())
@@ -435,22 +558,31 @@ class Adversary(RuleBasedStateMachine):
         return self.now.ended == "failed" and (self.now.restarting or self.try_number <= self.max_tries)
 
     @precondition(lambda self: self.now.ended is not None)
-    @rule(cleared=st.sampled_from([False, False, False, True]))
-    def next_try(self, cleared: bool) -> None:
-        """A retry where there may be one, else a user clears the task."""
+    @rule(cleared=st.sampled_from([False, False, False, True]), store=st.sampled_from(["works", "works", "fails"]))
+    def next_try(self, cleared: bool, store: str) -> None:
+        """A retry where there may be one, else a user clears the task. The store may fail when it is read."""
+        is_readable = store == "works" or not self.has_store
         if cleared or not self._may_retry():
-            self.clear()
+            self.clear(is_readable=is_readable)
         else:
-            self.retry()
+            self.retry(is_readable=is_readable)
 
-    def retry(self) -> None:
+    @precondition(lambda self: self.now.ended is not None)
+    @rule()
+    def time_passes(self) -> None:
+        self.clock.now += LONG
+
+    def retry(self, *, is_readable: bool = True) -> None:
         self.try_number += 1
-        self._try()
+        self._try(is_readable=is_readable)
 
-    def clear(self) -> None:
+    def clear(self, *, is_readable: bool = True) -> None:
         self.max_tries = self.try_number + self.retries
         self.lineage += 1
-        self.retry()
+        left = self.gateway.called((self.record or {}).get("flow_instance_id") or "")
+        if left is not None and left.status == "RUNNING":
+            self.left_running.add(left.id)
+        self.retry(is_readable=is_readable)
 
     # What must hold.
 
@@ -466,24 +598,42 @@ class Adversary(RuleBasedStateMachine):
         earlier = {one for number in range(self.lineage) for one in self.lineages[number].reported}
         assert found.lineage in (None, self.lineage), f"I3: {id} was started before a clear"
         assert id not in earlier, f"I3: {id} was another's before a clear"
+        assert id not in self.ended_badly, f"I8: {id} had ended badly before this try"
         if found.lineage is None:
-            # What somebody else started in the very minute of a request of ours that was not answered cannot be told
-            # from ours. Nothing else may be taken for ours.
-            ambiguous = found.minute in mine.unanswered
-            attached = self.on_conflict == "attach" and found.minute in mine.refused
+            # What somebody else started in the very minute of a request of ours that was not answered, and since then,
+            # cannot be told from ours. Nothing else may be taken for ours.
+            ambiguous = found.minute in mine.unanswered and self._may_be_taken_for(found, mine)
+            attached = self.on_conflict == "attach" and found.minute in mine.asked
             assert ambiguous or attached, f"{id} is somebody else's"
         mine.reported.add(id)
+        running = [one.id for one in self.gateway.instances if one.id in self.left_running and one.status == "RUNNING"]
+        assert not running, f"I6: {running} was left running by a lineage before a clear"
+
+    def _may_be_taken_for(self, found: Instance, mine: Lineage) -> bool:
+        """Whether the time of the instance does not tell it from one of ours."""
+        return self.gateway.times_in is None or found.created >= mine.asked[found.minute] - TOLERANCE - 1
+
+    def _check_kill(self, cancelled: str | None) -> None:
+        """Who is killed between request and reply cancels what came of it, and nobody else's."""
+        mine, minute = self.lineages[self.lineage], minute_of(self.last.sent_time) if self.last else 0
+        own = [one for one in self.gateway.instances if one.lineage == self.lineage and one.minute == minute]
+        assert all(one.status in ("CANCEL", "SUCCESS", "FAIL") for one in own), "I7: it runs on, though it was killed"
+        found = self.gateway.called(cancelled or "")
+        if found is not None and found.lineage != self.lineage:
+            assert self._may_be_taken_for(found, mine), f"I7: {cancelled} is somebody else's"
 
     def _check_error(self, error: EnosError) -> None:
         assert not error.final, f"I4: {error!r} is final"
-        if self.now.unanswered:
-            assert isinstance(error, EnosTriggerUncertainError), f"I4: {error!r} hides that it is not known"
         if isinstance(error, EnosTriggerConflictError):
             assert self._lost_to_somebody_else(), f"I4: {error!r}, though the minute is nobody else's"
+        elif self.now.unanswered:
+            assert isinstance(error, EnosTriggerUncertainError), f"I4: {error!r} hides that it is not known"
+        elif self.now.doubtful and self.record:
+            assert not self.record["refused"], f"I4: {error!r}, and the next try will look for nothing"
 
     def _lost_to_somebody_else(self) -> bool:
         others = {one.minute for one in self.gateway.instances if one.lineage is None}
-        return self.on_conflict == "fail" and bool(others & self.lineages[self.lineage].refused)
+        return self.on_conflict == "fail" and bool(others & self.lineages[self.lineage].asked.keys())
 
     def _check_sends(self, minute: int) -> None:
         """A request that may have been carried out is never repeated without a look."""
@@ -571,118 +721,124 @@ def test_exactly_one_instance(machine: type[Adversary]) -> None:
 
 # That the machine finds what is wrong: protocols that are, each in one place.
 
-
-class SendsAgainBlindly(_Starter):
-    """After a lost reply, without a look."""
-
-    def _find_unanswered(self, time: int, error: EnosError) -> Any:
-        return (yield from self._send(time, False)) or (yield from self.start(self._index + 1))
+Patch = pytest.MonkeyPatch
+Broken = Callable[[Patch], None]
 
 
-class TakesTheNextMinute(_Starter):
-    """After a lost reply, without a look."""
-
-    def _find_unanswered(self, time: int, error: EnosError) -> Any:
-        return (yield from self.start(self._index + 1))
+def step(kind: type[State], replacement: Callable[[Starter, Any], Generator[Any, Any, State]]) -> Broken:
+    """A protocol with another step in this state."""
+    return lambda patch: patch.setattr(starting, "STEPS", {**STEPS, kind: replacement})
 
 
-class TakesOverAnything(_Starter):
+def then(state: Callable[[Any], State]) -> Callable[[Starter, Any], Generator[Any, Any, State]]:
+    """A step that asks for nothing."""
+
+    def replacement(starter: Starter, now: Any) -> Generator[Any, Any, State]:
+        yield Sleep(0)
+        return state(now)
+
+    return replacement
+
+
+def give_up(now: Any) -> State:
+    raise EnosTransportError("no connection", sent=False)
+
+
+def take_over_anything(starter: Starter, now: Taken) -> Any:
     """Whatever has the minute of a fresh attempt."""
-
-    def _settle_conflict(self, time: int, found: FlowInstance, *rest: Any) -> str:
-        return self._take_over(time, found, "which is there")
-
-
-class GivesUp(_Starter):
-    """And says of a lost request that it surely was not sent."""
-
-    def _find_unanswered(self, time: int, error: EnosError) -> Any:
-        yield Sleep(0)
-        raise EnosTransportError("no connection", sent=False)
+    found = yield calls.get_flow_instance(predicted_flow_instance_id(FLOW, now.time))
+    starter.ledger.note_instance(now.index, now.time, found.flow_instance_id)
+    return Started(found.flow_instance_id)
 
 
-class MakesUpAnId(_Starter):
-    """Where an instance cannot be seen."""
-
-    def _find_unanswered(self, time: int, error: EnosError) -> Any:
-        yield Sleep(0)
-        return predicted_flow_instance_id(FLOW, time)
-
-
-class LooksByIdOnly(_Starter):
-    """And never in the list."""
-
-    def _look_up_in_list(self, minute: int, scheduled: bool) -> Any:
-        yield Sleep(0)
+def take_over_a_bad_end(starter: Starter, now: LookBack) -> Any:
+    """And so never start another."""
+    try:
+        found = yield calls.get_flow_instance(predicted_flow_instance_id(FLOW, now.time))
+    except EnosError:
+        return (yield from starter.look_back(now))
+    return Started(found.flow_instance_id)
 
 
-class LooksInOneList(_Starter):
+def by_id_only(flow_id: int, time: int, flow_instance_id: str | None = None) -> Any:
+    try:
+        found = yield calls.get_flow_instance(flow_instance_id or predicted_flow_instance_id(flow_id, time))
+    except EnosError:
+        return ()
+    return (found,)
+
+
+def in_one_list(flow_id: int, time: int, flow_instance_id: str | None = None) -> Any:
     """Among the manual instances only, with pages from 0 on."""
-
-    def _look_up_in_list(self, minute: int, scheduled: bool) -> Any:
-        call = triggering.calls.list_flow_instances(
-            type=0, from_trigger_time=minute, to_trigger_time=minute + MINUTE, page_no=0, page_size=50
-        )
-        page = yield call
-        return next(iter(page.instances), None)
-
-
-class NeverRecordsARefusal(_Starter):
-    """So that a retry takes over what it finds."""
-
-    def _note_refused(self, time: int, was_empty: bool, error: EnosError) -> None:
-        pass
+    found = yield from by_id_only(flow_id, time, flow_instance_id)
+    if found:
+        return found
+    minute = minute_of(time)
+    page = yield calls.list_flow_instances(
+        type=0, from_trigger_time=minute, to_trigger_time=minute + MINUTE, page_no=0, page_size=50
+    )
+    return page.instances
 
 
-class RecordsTooLate(_Starter):
-    """Only what it has started."""
-
-    def _note(self, time: int, flow_instance_id: str | None = None, **more: Any) -> None:
-        if flow_instance_id is not None:
-            super()._note(time, flow_instance_id, **more)
+def always_ours(*_: Any) -> Any:
+    yield from ()
+    return True
 
 
-class StartsAnotherInTheMinuteOfABadEnd(_Starter):
-    """Which has it for ever."""
-
-    def take_over_or_start(self) -> Any:
-        return (yield from self.start(self._attempt.base))
+def wait_for_nothing(*_: Any, **__: Any) -> Any:
+    yield Sleep(0)
+    raise EnosTriggerConflictError("no")
 
 
-class TakesOverABadEnd(_Starter):
-    """And so never starts another."""
-
-    def take_over_or_start(self) -> Any:
-        found = yield from self._look_up(self._attempt.trigger_time)
-        return found.flow_instance_id if found else (yield from super().take_over_or_start())
+def cancel_nothing(*_: Any, **__: Any) -> Any:
+    yield from ()
 
 
-class WaitsForNothing(_Starter):
-    """A refusal is final, also where the gateway counts minutes by its own clock."""
-
-    def _wait_out_clock_minute(self, pause: float, until: float, error: EnosRequestError) -> Any:
-        yield Sleep(0)
-        raise EnosTriggerConflictError("no")
+def settle(**changes: bool) -> Broken:
+    """A protocol that misjudges who may have the minute."""
+    return step(Taken, lambda starter, now: starter.settle(replace(now, **changes)))
 
 
-BROKEN_WITH_A_STORE = [
-    SendsAgainBlindly,
-    TakesTheNextMinute,
-    TakesOverAnything,
-    GivesUp,
-    MakesUpAnId,
-    LooksByIdOnly,
-    LooksInOneList,
-    NeverRecordsARefusal,
-    RecordsTooLate,
-    StartsAnotherInTheMinuteOfABadEnd,
-    TakesOverABadEnd,
-    WaitsForNothing,
-]
-NEEDS_A_STORE = [TakesOverAnything, NeverRecordsARefusal, RecordsTooLate]
+def guess(patch: Patch) -> None:
+    """Take a record that cannot be read for one that does not exist."""
+    judge = attempts.attempt_of
+    patch.setattr(attempts, "attempt_of", lambda *data, **more: judge(*data, **{**more, "is_readable": True}))
+
+
+BROKEN_WITH_A_STORE: dict[str, Broken] = {
+    "sends again blindly": step(Find, then(lambda now: Ask(now.index))),
+    "takes the next minute after a lost reply": step(Find, then(lambda now: Ask(now.index + 1))),
+    "takes over anything": step(Taken, take_over_anything),
+    "gives up and says that nothing was sent": step(Find, then(give_up)),
+    "makes up an id": step(Find, then(lambda now: Started(predicted_flow_instance_id(FLOW, now.time)))),
+    "looks by id only": lambda patch: patch.setattr(starting, "instances_of_minute", by_id_only),
+    "looks in one list": lambda patch: patch.setattr(starting, "instances_of_minute", in_one_list),
+    "never records a refusal": lambda patch: patch.setattr(Ledger, "note_refused", lambda *_: None),
+    "records too late": lambda patch: patch.setattr(Ledger, "note_request", lambda *_: None),
+    "starts another in the minute of a bad end": step(LookBack, then(lambda now: Ask(now.index))),
+    "takes over a bad end": step(LookBack, take_over_a_bad_end),
+    "waits for nothing": lambda patch: patch.setattr(ClockMinutes, "wait", wait_for_nothing),
+    "adopts old instances": lambda patch: patch.setattr(starting, "can_be_ours", always_ours),
+    "believes every refusal": settle(is_open=False),
+    "takes every conflict for its own": settle(is_open=True),
+    "guesses what it cannot read": guess,
+    "leaves the predecessor running": step(Cancel, lambda starter, now: starter._first_of_lineage()),
+    "looks for nothing when killed": lambda patch: patch.setitem(globals(), "cancel_unanswered", cancel_nothing),
+    "cancels anything when killed": lambda patch: patch.setattr(killed, "can_be_ours", always_ours),
+}
+NEEDS_A_STORE = (
+    "takes over anything",
+    "never records a refusal",
+    "records too late",
+    "adopts old instances",
+    "takes every conflict for its own",
+    "guesses what it cannot read",
+    "leaves the predecessor running",
+    "cancels anything when killed",
+)
 BROKEN = [
-    *((WithStore, starter) for starter in BROKEN_WITH_A_STORE),
-    *((WithoutStore, starter) for starter in BROKEN_WITH_A_STORE if starter not in NEEDS_A_STORE),
+    *((WithStore, name) for name in BROKEN_WITH_A_STORE),
+    *((WithoutStore, name) for name in BROKEN_WITH_A_STORE if name not in NEEDS_A_STORE),
 ]
 
 
@@ -700,12 +856,10 @@ def finds_a_violation(machine: type[Adversary], times: int = 1) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("machine", "starter"), BROKEN, ids=lambda value: value.__name__)
-def test_broken_protocol_is_found_out(
-    machine: type[Adversary], starter: type[_Starter], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(triggering, "_Starter", starter)
-    assert finds_a_violation(machine)
+@pytest.mark.parametrize(("machine", "name"), BROKEN, ids=lambda value: getattr(value, "__name__", value))
+def test_broken_protocol_is_found_out(machine: type[Adversary], name: str, monkeypatch: Patch) -> None:
+    BROKEN_WITH_A_STORE[name](monkeypatch)
+    assert finds_a_violation(machine, RARE)
 
 
 NO_BASE = {"base": 0}
@@ -720,27 +874,25 @@ NEVER_FRESH = {"fresh": False, "has_record": False}
         (WithStore, NO_BASE),
         (WithStore, NEITHER),
         (WithStore, ALWAYS_FRESH),
-        # Without a store there is nobody else whose instance a first try could take over.
-        (WithStore, NEVER_FRESH),
         (WithoutStore, NO_BASE),
         (WithoutStore, ALWAYS_FRESH),
     ],
     ids=str,
 )
 def test_attempt_that_is_misjudged_is_found_out(
-    machine: type[Adversary], changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    machine: type[Adversary], changes: dict[str, Any], monkeypatch: Patch
 ) -> None:
-    judge = triggering.attempt_of
-    monkeypatch.setattr(triggering, "attempt_of", lambda *data, **more: replace(judge(*data, **more), **changes))
-    assert finds_a_violation(machine)
+    judge = attempts.attempt_of
+    monkeypatch.setattr(attempts, "attempt_of", lambda *data, **more: replace(judge(*data, **more), **changes))
+    assert finds_a_violation(machine, RARE)
 
 
-def test_lineage_that_forgets_where_the_one_before_it_was_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lineage_that_forgets_where_the_one_before_it_was_is_found_out(monkeypatch: Patch) -> None:
     """Conflicts may have led that further than its tries."""
-    judge = triggering.attempt_of
+    judge = attempts.attempt_of
 
     def forgetful(stored: Any, **more: Any) -> Attempt:
         return judge(stored and {**stored, "index": 0}, **more)
 
-    monkeypatch.setattr(triggering, "attempt_of", forgetful)
+    monkeypatch.setattr(attempts, "attempt_of", forgetful)
     assert finds_a_violation(WithStore, RARE)
