@@ -168,6 +168,7 @@ class SwitchValues(TypedDict, total=False):
     one_at_a_time: bool
     cancel_takes: float
     time_zone: str
+    run_times_in: str
     clock_skew: float
     directory_type_as: str
     edit_copy: str
@@ -236,6 +237,11 @@ class Config:
         OneOf("kept", "dropped"),
     )
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
+    run_times_in = Switch(
+        "time_zone",
+        "zone of when an instance was made, started and ended: that of the switch, or UTC",
+        OneOf("time_zone", "utc"),
+    )
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)
 
     def __init__(self, access_key: str, secret_key: str, org_id: str, user_id: str, token_lifetime: float) -> None:

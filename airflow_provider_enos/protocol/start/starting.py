@@ -149,10 +149,8 @@ class Starter:
             return (yield from self._look_back_further(state, left=state.left))
         if own is None:
             return Taken(state.index, state.time, found=found[0])
-        if own.status.outcome not in (Outcome.FAILED, Outcome.CANCELLED):
-            return self._take_over_from_earlier(state.index, state.time, own)
-        self.log.info("%s ended with status %s: starting another", own.flow_instance_id, str(own.status))
-        return (yield from self._look_back_further(state, left=state.left - 1))
+        taken_over = self._take_over_from_earlier(state.index, state.time, own)
+        return taken_over or (yield from self._look_back_further(state, left=state.left - 1))
 
     def ask(self, state: Ask) -> Procedure[State]:
         """Ask EnOS for an instance."""
@@ -207,7 +205,7 @@ class Starter:
             if state.is_open:
                 own = yield from self._own_of(_triggered(there), self.ledger.first_sent(state.time))
                 if own is not None:
-                    return self._take_over_open(state, own)
+                    return self._take_over_open(state, own) or Ask(state.index + 1)
             found = there[0]
         if self.attempt.forgotten and found.status.ended:
             self.log.info(
@@ -286,7 +284,11 @@ class Starter:
             self.ledger.check_not_superseded(state.error)
             self.ledger.note_refused(state.index, state.time)
 
-    def _take_over_from_earlier(self, index: int, time: int, found: FlowInstance) -> Started:
+    def _take_over_from_earlier(self, index: int, time: int, found: FlowInstance) -> Started | None:
+        """Take over what an earlier try has started; None where that ended badly."""
+        if found.status.outcome in (Outcome.FAILED, Outcome.CANCELLED):
+            self.log.info("%s ended with status %s: starting another", found.flow_instance_id, str(found.status))
+            return None
         intent = self.attempt.intent
         if intent is None:
             why = "which has the minute of this task, and counts as that of an earlier try"
@@ -296,7 +298,7 @@ class Starter:
         why = f"which {who} of this task started" if named else f"which has the minute that {who} asked for"
         return self._take_over(index, time, found, why, sender=intent.try_number, named=named)
 
-    def _take_over_open(self, state: Taken, found: FlowInstance) -> Started:
+    def _take_over_open(self, state: Taken, found: FlowInstance) -> Started | None:
         if state.error is not None and state.error.repeated:
             why = (
                 "which has the minute of this request: EnOS has refused a copy of it, and may have carried out another"

@@ -42,9 +42,9 @@ def instance_data(ask: Ask, instance: Instance, *, listed: bool = False) -> dict
         "status": STATUS_CODES[instance.status],
         "statusDesc": instance.status,
         "triggerTime": time_text(config, instance.trigger_time),
-        "startTime": time_text(config, instance.started_at),
-        "endTime": time_text(config, instance.ended_at),
-        "timestamp": f"{time_text(config, instance.created_at)}.0",
+        "startTime": run_time_text(config, instance.started_at),
+        "endTime": run_time_text(config, instance.ended_at),
+        "timestamp": f"{run_time_text(config, instance.created_at)}.0",
         "virtual": False,
         "owner": owner_name(config, flow),
         "alertMode": flow.alert_mode,
@@ -191,8 +191,8 @@ def task_data(config: Config, flow: Flow, instance: Instance, node: Node) -> dic
         "timeout": details["timeout"],
         "recallLimit": details["retryLimit"],
         "recallInterval": details["retryInterval"],
-        "startTime": time_text(config, instance.started_at if has_run else None),
-        "endTime": time_text(config, instance.ended_at or instance.started_at if over else None),
+        "startTime": run_time_text(config, instance.started_at if has_run else None),
+        "endTime": run_time_text(config, instance.ended_at or instance.started_at if over else None),
         "timeStamp": _java_date(created),
         "isTimeout": node.status == "TIMEOUT",
         "flowInstId": instance.id,
@@ -254,6 +254,13 @@ def time_text(config: Config, moment: int | None) -> str | None:
     if moment is None:
         return None
     return f"{datetime.fromtimestamp(moment / 1000, config.zone):%Y-%m-%d %H:%M:%S}"
+
+
+def run_time_text(config: Config, moment: int | None) -> str | None:
+    """When an instance or node was made, started or ended: the samples disagree on the zone."""
+    if moment is None or config.run_times_in == "time_zone":
+        return time_text(config, moment)
+    return f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def parameters_text(parameters: Mapping[str, str]) -> str:

@@ -628,8 +628,10 @@ class Adversary(RuleBasedStateMachine):
             assert self._lost_to_somebody_else(), f"I4: {error!r}, though the minute is nobody else's"
         elif self.now.unanswered:
             assert isinstance(error, EnosTriggerUncertainError), f"I4: {error!r} hides that it is not known"
-        elif self.now.doubtful and self.record:
-            assert not self.record["refused"], f"I4: {error!r}, and the next try will look for nothing"
+        elif self.now.doubtful and self.record and self.record["refused"]:
+            refused = minute_of(self.record["sent_time"])
+            own = [one for one in self.gateway.instances if one.lineage == self.lineage and one.minute == refused]
+            assert not own, f"I4: {error!r}, and the next try will not look for {own}"
 
     def _lost_to_somebody_else(self) -> bool:
         others = {one.minute for one in self.gateway.instances if one.lineage is None}
