@@ -62,9 +62,9 @@ class EnosSimulator(Config):
     real one, and a restart keeps it.
 
     :param host: the address that it listens on; ``0.0.0.0`` for all of this machine's, as in a container.
-    :param allowed_hosts: names by which clients reach it, such as ``host.docker.internal`` or ``simulator:8790``,
-        besides ``localhost`` and the addresses of this machine. Requests with another ``Host`` or ``Origin`` are
-        refused, so that no web page can talk to it.
+    :param allowed_hosts: one or several names by which clients reach it besides ``localhost`` and the addresses of this
+        machine, such as ``host.docker.internal`` or ``simulator:8790``. Requests with another ``Host`` or ``Origin``
+        are refused, so that no web page can talk to it.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class EnosSimulator(Config):
         self.host = host
         self.port = port
         self.tls = tls
-        self._doors = Doors(host, allowed_hosts, self._scheme)
+        self.allowed_hosts = (allowed_hosts,) if isinstance(allowed_hosts, str) else tuple(allowed_hosts)
+        self._doors = Doors(host, self.allowed_hosts, self._scheme)
         self.switch(dict(switches))
         self._switches_at_first = self.switch_values
         self._server: Server | None = None
@@ -118,6 +119,7 @@ class EnosSimulator(Config):
         """
         if self._server is not None:
             raise RuntimeError("the simulator is started already")
+        self._doors = Doors(self.host, self.allowed_hosts, self._scheme)
         server = Server(self.port, self, self.tls, host=self.host)
         self.port = server.port
         self._server = server

@@ -223,6 +223,13 @@ def test_what_cannot_be_allowed(name: Any) -> None:
         EnosSimulator(allowed_hosts=[name])
 
 
+def test_what_is_allowed_may_be_one_name_and_may_change_until_it_starts() -> None:
+    sim = EnosSimulator(allowed_hosts="simulator")
+    sim.allowed_hosts += ("other",)
+    with sim:
+        assert [is_let_in(sim, f"Host: {name}") for name in ("simulator", "other", "s")] == [True, True, False]
+
+
 def test_an_address_of_this_machine_counts_where_it_was_reached() -> None:
     """So that one who listens everywhere, as in a container, need not name its addresses, which change."""
     with EnosSimulator(host="0.0.0.0") as sim:

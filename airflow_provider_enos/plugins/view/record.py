@@ -121,14 +121,15 @@ def read(key: Key) -> Record | None:
             found = (one for one in _candidates(key, arguments, noted, session) if _is_instance(one))
             team, tenant = _team(key.dag_id, session), (arguments.get("org_id"), arguments.get("user_id"))
             source = Source(conn_id, team, *tenant, str(next(found, "")), flow_id)
+        is_known = source is not None and source.flow_instance_id != ""
         return Record(
             state=None if instance.state is None else str(instance.state),
             try_number=instance.try_number,
             ended=instance.state in State.finished,
             of_enos=None if known is None else "enos_conn_id" in known,
             has_connection=bool(conn_id),
-            source=source if source and source.flow_instance_id else None,
-            linked=None if source is None else _linked(source, _xcom(key, _LINK_KEY, session)),
+            source=source if is_known else None,
+            linked=None if is_known or source is None else _linked(source, _xcom(key, _LINK_KEY, session)),
         )
 
 
