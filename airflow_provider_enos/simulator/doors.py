@@ -11,12 +11,15 @@ machine that the client has connected to, and the names that the user allows.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from airflow_provider_enos.simulator.wire import Request
+from airflow_provider_enos.simulator.wire import Reply, Request, gateway_reply, json_reply
+
+log = logging.getLogger(__name__)
 
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[0-9a-z._-]{1,253})(?::([0-9]{0,5}))?")
 _ORIGIN = re.compile(r"(https?)://([^/]*)", re.IGNORECASE)
@@ -120,6 +123,14 @@ def allowed_hosts(texts: Iterable[str]) -> list[Authority]:
             raise ValueError(f"an allowed host is a name or an address such as 'simulator:8790', not {text!r}")
         found.append(authority)
     return found
+
+
+def refused(refusal: Refusal, request: Request, *, is_control: bool) -> Reply:
+    """Return the reply to a request that is refused, and log it."""
+    log.warning("Refused %s %a: %s", request.method[:20], request.path[:_LONGEST_SHOWN], refusal)
+    if is_control:
+        return json_reply({"error": str(refusal)}, status=403)
+    return gateway_reply(403, str(refusal))
 
 
 def without_authority(target: str) -> tuple[str | None, str]:

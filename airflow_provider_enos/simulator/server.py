@@ -24,6 +24,13 @@ _LONGEST_LENGTH = 18
 _STOP_SECONDS = 5.0
 
 
+def own_address(host: str) -> str:
+    """Return how this machine reaches a server that listens on ``host``, as it stands in an address."""
+    everywhere = {"0.0.0.0": HOST, "::": "::1"}  # noqa: S104 - where it listens is the user's choice
+    found = everywhere.get(host, host)
+    return f"[{found}]" if ":" in found else found
+
+
 class Application(Protocol):
     """What a server serves."""
 

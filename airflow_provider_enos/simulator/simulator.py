@@ -5,7 +5,6 @@ stopped.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import ssl
 import threading
@@ -20,7 +19,7 @@ from urllib.parse import quote, urlencode
 from airflow_provider_enos.simulator.config import Config, SwitchValues
 from airflow_provider_enos.simulator.control import CONTROL_PATH, control
 from airflow_provider_enos.simulator.directories import ROOT, Directory
-from airflow_provider_enos.simulator.doors import Doors, Refusal
+from airflow_provider_enos.simulator.doors import Doors, refused
 from airflow_provider_enos.simulator.faults import Fault, FaultBook
 from airflow_provider_enos.simulator.flows import Flow, FlowDescription, flow_from
 from airflow_provider_enos.simulator.gateway import Gateway
@@ -28,27 +27,15 @@ from airflow_provider_enos.simulator.holds import Held, HoldBook
 from airflow_provider_enos.simulator.operations.registry import OPERATIONS
 from airflow_provider_enos.simulator.saved import load, save
 from airflow_provider_enos.simulator.seeds import plant
-from airflow_provider_enos.simulator.server import HOST, Server
+from airflow_provider_enos.simulator.server import HOST, Server, own_address
 from airflow_provider_enos.simulator.service import Service
 from airflow_provider_enos.simulator.state import Instance, World
-from airflow_provider_enos.simulator.wire import (
-    Delivery,
-    Record,
-    Reply,
-    Request,
-    gateway_reply,
-    json_reply,
-    record_of,
-)
+from airflow_provider_enos.simulator.wire import Delivery, Record, Reply, Request, record_of
 
 TOKEN_OPERATIONS = ("token/get", "token/refresh")
 _ALL_OPERATIONS = frozenset({*OPERATIONS, *TOKEN_OPERATIONS})
 _WRITING_OPERATIONS = frozenset(name for name, operation in OPERATIONS.items() if operation.writes)
 _DROPPED = Reply(delivery=Delivery.NOTHING)
-_ANYWHERE = {"0.0.0.0": HOST, "::": "::1"}  # noqa: S104 - where it listens is the user's choice
-"""Where a simulator that listens on all addresses is reached on this machine."""
-
-log = logging.getLogger(__name__)
 
 EventCallback = Callable[[str, Record], None]
 
@@ -331,7 +318,7 @@ class EnosSimulator(Config):
         is_control = request.path.startswith(CONTROL_PATH)
         refusal = self._doors.refusal(request)
         if refusal is not None:
-            send(_refused(refusal, request, is_control))
+            send(refused(refusal, request, is_control=is_control))
             return
         if is_control:
             send(control(self, request))
@@ -351,9 +338,7 @@ class EnosSimulator(Config):
 
     @property
     def _address(self) -> str:
-        """What this machine reaches it by, as it stands in an address."""
-        host = _ANYWHERE.get(self.host, self.host)
-        return f"[{host}]" if ":" in host else host
+        return own_address(self.host)
 
     @property
     def _scheme(self) -> str:
@@ -413,10 +398,3 @@ def _answered(record: Record, reply: Reply, fault: Fault | None) -> Record:
         fault=fault.kind if fault else None,
         milliseconds=(time.monotonic() - record.at) * 1000,
     )
-
-
-def _refused(refusal: Refusal, request: Request, is_control: bool) -> Reply:
-    log.warning("Refused %s %a: %s", request.method[:20], request.path[:100], refusal)
-    if is_control:
-        return json_reply({"error": str(refusal)}, status=403)
-    return gateway_reply(403, str(refusal))
