@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Itera
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from time import time
+from time import monotonic, time
 
 from airflow_provider_enos.client.failures import LIST_AGAIN, list_pause
 from airflow_provider_enos.client.poller import Poller, spread
@@ -54,6 +54,8 @@ class Watched:
         self._more = asyncio.Event()
         self.new: set[int] = set()
         """Those that somebody watches who has not been shown the whole window yet."""
+        self.holding: set[Hashable] = set()
+        """Those who hold back what they have seen, and want a look to tell it at, even if EnOS does not answer."""
 
     @property
     def flows(self) -> set[int]:
@@ -72,10 +74,18 @@ class Watched:
         self._flows += Counter()
         self.new &= self.flows
 
+    def take_new(self) -> set[int]:
+        """Return those who have come, so that ``more`` waits for others."""
+        self._more.clear()
+        return set(self.new)
+
+    def show_all_again(self, flow_id: int) -> None:
+        """Show the whole window of this flow at the next look: somebody could make nothing of the last one."""
+        if flow_id in self._flows:
+            self.new.add(flow_id)
+
     async def more(self, seconds: float | None = None) -> None:
-        """Waits for somebody who has not been shown anything, or for so many seconds."""
-        if not self.new:
-            self._more.clear()
+        """Wait for somebody to come, or for so many seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._more.wait(), seconds)
 
@@ -109,6 +119,8 @@ class Watcher:
         self._poll_interval = poll_interval
         self._lookback = lookback
         self._whole_at = 0.0
+        self._others_at = 0.0
+        """When those are looked at again who have not just come."""
         self._apart_until = {True: 0.0, False: 0.0}
         """Until when there is no list of everything for the whole window, and for the last day."""
 
@@ -116,21 +128,31 @@ class Watcher:
         """One look after the other, for ever. Raises what goes wrong, after what has not; it can be called again."""
         while True:
             while not self._watched.flows:
+                self._watched.take_new()
                 await self._watched.more()
-            # Those who have just come do not have to wait for the others.
-            new = set(self._watched.new)
-            look, error = await self._look(poller, new or self._watched.flows, is_first=bool(new))
-            if look is not None:
-                yield look
-            if error is not None and new and (others := self._watched.flows - new):
-                # Nor the others for one that cannot be listed.
-                look, _ = await self._look(poller, others)
+            if self._watched.holding:
+                # Before EnOS is asked, which may take its time.
+                yield Look(Stretch.at(time(), self._lookback, whole=False), {}, False, partial(_read, poller))
+            new, error = self._watched.take_new(), None
+            if new:
+                # Those who have just come do not have to wait for the others.
+                look, error = await self._look(poller, new, is_first=True)
                 if look is not None:
-                    look.is_complete = False
                     yield look
+            # Nor the others for those who come, or for one that cannot be listed.
+            others = self._watched.flows - new
+            if others and (not new or error is not None or monotonic() >= self._others_at):
+                look, failure = await self._look(poller, others)
+                if look is not None:
+                    look.is_complete = look.is_complete and error is None
+                    yield look
+                error = error or failure
+                self._others_at = monotonic() + spread(self._poll_interval)
+            elif not others:
+                self._others_at = monotonic() + spread(self._poll_interval)
             if error is not None:
                 raise error
-            await self._watched.more(spread(self._poll_interval))
+            await self._watched.more(max(self._others_at - monotonic(), 0))
 
     async def _look(
         self, poller: Poller, flows: set[int], *, is_first: bool = False

@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 __all__ = ["EnosFlowInstanceLink"]
 
 LINK_KEY = "_link_EnosFlowInstanceLink"
-"""Where Airflow 3 looks for the address in XCom, and where we keep it for Airflow 2."""
+"""Where the address is in XCom: Airflow 3 serves it from there for classes that are made of ours."""
 
 
 class EnosFlowInstanceLink(BaseOperatorLink):
     """Leads to the task's flow instance in the EnOS console, by the connection's ``console_url``.
 
-    The address is in XCom from when the instance is known, so the link is there while the task runs, while it is
-    deferred, and once it has ended; after a retry or a clear it leads to the newest instance. Without ``console_url``
-    there is none.
+    The link is there from when the instance is known: while the task runs, while it is deferred, and once it has ended;
+    after a retry or a clear it leads to the newest instance. Without ``console_url`` there is none.
+
+    The address is built when it is served, by the plugin of this package, from ``console_url`` and the id of an
+    instance of the task's flow. For operators and sensors of your own that are made of ours Airflow 3 serves what
+    stands in XCom.
     """
 
     name = "EnOS flow instance"
@@ -31,7 +34,13 @@ class EnosFlowInstanceLink(BaseOperatorLink):
         return LINK_KEY
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """The address; empty where there is none, or where somebody has put something else in its place."""
+        """Return the address; empty where there is none, or where somebody has put something else in its place."""
+        if not hasattr(ti_key, "xcom_push"):
+            # In the webserver of Airflow 2.
+            from airflow_provider_enos.plugins.view.console import address_of
+
+            return address_of(ti_key)
+        # In a worker of Airflow 3, which stores it once more when the task ends.
         value = XCom.get_value(key=LINK_KEY, ti_key=ti_key)
         return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""
 

@@ -77,6 +77,21 @@ def minute_of_id(flow_instance_id: str) -> int | None:
     return (moment - _EPOCH) // timedelta(milliseconds=1) if moment else None
 
 
+def utc_of_id(flow_instance_id: str) -> str | None:
+    """Return the minute that an instance is named after, in UTC, as ISO 8601 text that ``parse`` accepts.
+
+    None for ids that name no minute: EnOS's schedule names instances of hourly and daily flows after the hour (10
+    digits). The 12 digits of its other instances are read as UTC, as the samples of the documentation have them.
+    """
+    found = re.fullmatch(r"[0-9]+-([0-9]{12})(?:00)?", flow_instance_id)
+    try:
+        moment = datetime.strptime(found[1], "%Y%m%d%H%M").replace(tzinfo=UTC) if found else None
+    except ValueError:
+        return None
+    in_range = moment is not None and 0 <= (moment - _EPOCH) // timedelta(milliseconds=1) < _END
+    return moment.isoformat() if moment is not None and in_range else None
+
+
 def is_scheduled(flow_instance_id: str) -> bool:
     """Whether EnOS's own schedule started it: those ids end with the hour or the minute, never with seconds."""
     return re.fullmatch(r"[0-9]+-(?:[0-9]{10}|[0-9]{12})", flow_instance_id) is not None

@@ -18,6 +18,7 @@ from airflow_provider_enos.protocol import calls, windows
 from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.text import excerpt, shown
+from airflow_provider_enos.protocol.trigger_time import utc_of_id
 from airflow_provider_enos.protocol.waiting import Log
 from airflow_provider_enos.protocol.windows import Window
 
@@ -196,17 +197,70 @@ def news(
 
 
 def payload(instance: FlowInstance) -> dict[str, Any]:
-    """What is told of an end: texts as EnOS sends them, and None where it sends none."""
+    """Return what is told of an end: texts as EnOS sends them, and None where it sends none.
+
+    ``trigger_time_utc`` comes from the id, since ``trigger_time`` says no zone; None where the id names no minute.
+    """
     return {
         "flow_instance_id": excerpt(instance.flow_instance_id),
         "flow_id": instance.flow_id,
         "flow_name": excerpt(instance.flow_name),
         "status": instance.status.name,
         "trigger_time": _clean(instance.trigger_time),
+        "trigger_time_utc": utc_of_id(instance.flow_instance_id),
         "start_time": _clean(instance.start_time),
         "end_time": _clean(instance.end_time),
         "business_date": _clean(instance.business_date),
     }
+
+
+class Handover:
+    """Decide which ends are told now, and hold the others back for the next look.
+
+    Airflow queues one run for an asset at its first event, and gives it the events up to that one. An event that comes
+    before the scheduler has created that run queues none: it waits for the next event, whenever that comes. So of
+    several ends the last one is told alone, at the next look, and its run gets all that wait; and two tellings lie
+    ``apart`` seconds apart at least.
+
+    :param apart: seconds that Airflow's scheduler is given to create a run.
+    """
+
+    def __init__(self, apart: float) -> None:
+        self._apart = apart
+        self._told_at = float("-inf")
+        self._held: dict[str, FlowInstance] = {}
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether something waits to be told."""
+        return bool(self._held)
+
+    def seen(self, listed: Iterable[FlowInstance]) -> list[FlowInstance]:
+        """Return what is listed, and what is held as it was when it ended.
+
+        A look at the last day does not list what was triggered for an earlier time, and an instance may be run again
+        before its end is told.
+        """
+        others = (one for one in listed if one.flow_instance_id not in self._held)
+        return [*self._held.values(), *others]
+
+    def hold(self, instances: Iterable[FlowInstance]) -> None:
+        """Hold all of these back."""
+        self._held |= {one.flow_instance_id: one for one in instances}
+
+    def due(self, wanted: Iterable[FlowInstance], now: float) -> list[FlowInstance]:
+        """Return those that are told now, and hold the others back: each longer than one look only if it is too early.
+
+        :param wanted: all that is to be told, with what is held; what is no more among them is forgotten.
+        :param now: seconds of a clock that only goes forward.
+        """
+        queue = sorted(wanted, key=lambda one: one.flow_instance_id not in self._held)
+        is_early = now - self._told_at < self._apart
+        count = 0 if is_early else max(len(queue) - 1, 1)
+        self._held = {one.flow_instance_id: one for one in queue[count:]}
+        if queue[:count]:
+            self._told_at = now
+        return queue[:count]
 
 
 class Reach:

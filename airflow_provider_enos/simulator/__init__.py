@@ -12,6 +12,7 @@ It checks tokens, signatures, timestamps and replays with code of its own, writt
 sharing nothing with the client: a simulator that called the client's signer would accept a broken signer.
 
     server.py     sockets: bytes in, bytes out
+    doors.py      who may talk to it: Host and Origin
     wire.py       what travels between the modules: Request, Reply, Record
     config.py     the settings, and a switch for each question the documentation leaves open
     gateway.py    what the gateway refuses: tokens, signatures, timestamps, replays

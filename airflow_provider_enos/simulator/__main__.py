@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         sim.start()
     except (OSError, OverflowError) as error:
-        print(f"Cannot listen on port {options.port}: {error}.", file=sys.stderr)
+        print(f"Cannot listen on {options.host}, port {options.port}: {error}.", file=sys.stderr)
         return _PORT_TAKEN
     print(f"export AIRFLOW_CONN_ENOS_DEFAULT={shlex.quote(sim.connection_json)}", flush=True)
     ended.wait()
@@ -51,10 +51,19 @@ def _parser() -> argparse.ArgumentParser:
     defaults = EnosSimulator()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_enos.simulator",
-        description="An EnOS API gateway on the loopback interface, to try and test workflows against. Its\n"
+        description="An EnOS API gateway on this machine, to try and test workflows against. Its\n"
         "control path, /_simulator/, takes faults, holds (requests stopped until told), flows and ends of instances.",
         epilog="switches, with their defaults:\n" + "\n".join(map(_explained, SWITCHES.values())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default=defaults.host, metavar="ADDRESS", help="listen there; 0.0.0.0: everywhere")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME[:PORT]",
+        help="let in requests to this name, such as host.docker.internal; without, only those to localhost and to\n"
+        "addresses of this machine. May be given more than once",
     )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
     for name in ("access_key", "secret_key", "org_id", "user_id"):
@@ -79,7 +88,9 @@ def _explained(switch: Switch[Any]) -> str:
 
 def _simulator(options: argparse.Namespace) -> EnosSimulator:
     sim = EnosSimulator(
+        host=options.host,
         port=options.port,
+        allowed_hosts=options.allow_host,
         access_key=options.access_key,
         secret_key=options.secret_key,
         org_id=options.org_id,
@@ -87,6 +98,8 @@ def _simulator(options: argparse.Namespace) -> EnosSimulator:
         token_lifetime=options.token_lifetime,
     )
     sim.switch({"progress": options.progress, **dict(_switch(text) for text in options.switch)})
+    if options.state is not None and not options.state.absolute().parent.is_dir():
+        raise ValueError(f"--state {options.state}: there is no folder to keep it in")
     if options.state is not None and options.state.exists():
         sim.load(options.state)
     return sim

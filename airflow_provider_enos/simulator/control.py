@@ -1,24 +1,20 @@
-"""``/_simulator/...``: what ``EnosSimulator`` does, from outside its process. No signature; for this
-machine only.
+"""``/_simulator/...``: what ``EnosSimulator`` does, from outside its process. No signature.
 
-    GET    /_simulator/state
-    POST   /_simulator/faults                   {"kind": ..., "on": ..., "times": ..., options}
-    DELETE /_simulator/faults
-    GET    /_simulator/holds                    what is armed, and which requests are held now
-    POST   /_simulator/holds                    {"on": ..., "at": "received", "times": ...}
-    POST   /_simulator/holds/release            {"id": ..., "drop": false}; all that are held, where no id is given
-    DELETE /_simulator/holds                    forgets what is armed, and lets go on what is held
-    POST   /_simulator/switches                 {name: value, ...}
-    POST   /_simulator/flows                    {"flow_id": ..., "tasks": {...}, ...}
-    POST   /_simulator/flows/{id}/schedule      {"trigger_time": ...}; the answer has the instance it starts, or null
-    POST   /_simulator/directories              {"title": ..., "parent": ...}
-    POST   /_simulator/user                     {"locked": true}
-    POST   /_simulator/instances/{id}/finish    {"status": ..., "failed_task": ...}
-    POST   /_simulator/expire-tokens
-    POST   /_simulator/reset
-
-A web page must not reach it through a browser of this machine, so requests with an ``Origin`` or for
-another ``Host`` are refused.
+GET    /_simulator/state
+POST   /_simulator/faults                   {"kind": ..., "on": ..., "times": ..., options}
+DELETE /_simulator/faults
+GET    /_simulator/holds                    what is armed, and which requests are held now
+POST   /_simulator/holds                    {"on": ..., "at": "received", "times": ...}
+POST   /_simulator/holds/release            {"id": ..., "drop": false}; all that are held, where no id is given
+DELETE /_simulator/holds                    forgets what is armed, and lets go on what is held
+POST   /_simulator/switches                 {name: value, ...}
+POST   /_simulator/flows                    {"flow_id": ..., "tasks": {...}, ...}
+POST   /_simulator/flows/{id}/schedule      {"trigger_time": ...}; the answer has the instance it starts, or null
+POST   /_simulator/directories              {"title": ..., "parent": ...}
+POST   /_simulator/user                     {"locked": true}
+POST   /_simulator/instances/{id}/finish    {"status": ..., "failed_task": ...}
+POST   /_simulator/expire-tokens
+POST   /_simulator/reset
 """
 
 from __future__ import annotations
@@ -38,14 +34,11 @@ if TYPE_CHECKING:
     from airflow_provider_enos.simulator.simulator import EnosSimulator
 
 CONTROL_PATH = "/_simulator/"
-_LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 _ABOUT_ONE = re.compile(r"(instances|flows)/([^/]+)/([a-z]+)")
 
 
 def control(sim: EnosSimulator, request: Request) -> Reply:
     """Answers a request to the control path; bad input is HTTP 400 with a sentence."""
-    if "origin" in request.headers or not _LOOPBACK_HOST.fullmatch(request.headers.get("host", "")):
-        return _error(403, "The control path is for programs on this machine.")
     route = request.path.removeprefix(CONTROL_PATH)
     about = _ABOUT_ONE.fullmatch(route)
     act = _ROUTES.get((request.method, f"{about[1]}/{{id}}/{about[3]}" if about else route))

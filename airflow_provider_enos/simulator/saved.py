@@ -8,8 +8,10 @@ id, unless that has been replaced since: then it brings the flow it was made of.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,10 +25,15 @@ from airflow_provider_enos.simulator.wire import parse_object
 BY_TASK = ("tasks", "logs", "details", "places")
 """What a flow has by task id."""
 FORMAT = "airflow_provider_enos.simulator state 2"
+LARGEST_FILE = 64 * 2**20
+"""Bytes, of about a hundred thousand instances."""
+_ACCEPTED = "give a file that the simulator has written, or a path where there is none yet"
 
 
 def save(world: World, path: Path) -> None:
-    """Writes the file, whole or not at all. Raises OSError."""
+    """Writes the file, whole or not at all, and in place of no other thing than a file. Raises OSError."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, f"it is no regular file: {_ACCEPTED}")
     with world.lock:
         flows = {flow.flow_id: flow for flow in world.flows()}
         content = {
@@ -50,7 +57,7 @@ def save(world: World, path: Path) -> None:
 def load(world: World, path: Path) -> None:
     """Fills an empty world from the file. Raises OSError, and ValueError where the file is not one of ``save``'s."""
     try:
-        content = parse_object(path.read_bytes())
+        content = parse_object(_bytes_of(path))
         if content.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         flows = {flow.flow_id: flow for flow in map(_flow_in, content["flows"])}
@@ -67,6 +74,24 @@ def load(world: World, path: Path) -> None:
         raise ValueError(f"{path} holds no state of this simulator: {error}") from error
     for run in runs:
         world.put(run)
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return what is in the file. Raises OSError, and ValueError for what is no regular file, or too large."""
+    # Opening some of them waits, or does something. That it is still the same thing is looked at below.
+    _check_regular(os.stat(path))
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+        _check_regular(os.fstat(file.fileno()))
+        # Not by its size alone: there are files that say 0, and never end.
+        content = file.read(LARGEST_FILE + 1) or b""
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"it is larger than {LARGEST_FILE // 2**20} MiB; {_ACCEPTED}")
+    return content
+
+
+def _check_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"it is no regular file; {_ACCEPTED}")
 
 
 def _flow_out(flow: Flow) -> dict[str, Any]:

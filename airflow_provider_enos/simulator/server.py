@@ -1,6 +1,4 @@
-"""Sockets: reads requests, hands them to an application, writes its replies. HTTP/1.1 with keep-alive,
-loopback only.
-"""
+"""Sockets: reads requests, hands them to an application, writes its replies. HTTP/1.1 with keep-alive."""
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import Protocol
 
+from airflow_provider_enos.simulator.doors import without_authority
 from airflow_provider_enos.simulator.wire import Delivery, Reply, Request
 
 HOST = "127.0.0.1"
@@ -23,6 +22,13 @@ MAX_BODY = 2**20
 _MAX_DISCARDED = 16 * 2**20
 _LONGEST_LENGTH = 18
 _STOP_SECONDS = 5.0
+
+
+def own_address(host: str) -> str:
+    """Return how this machine reaches a server that listens on ``host``, as it stands in an address."""
+    everywhere = {"0.0.0.0": HOST, "::": "::1"}  # noqa: S104 - where it listens is the user's choice
+    found = everywhere.get(host, host)
+    return f"[{found}]" if ":" in found else found
 
 
 class Application(Protocol):
@@ -38,19 +44,21 @@ class Application(Protocol):
 
 
 class Server(socketserver.TCPServer):
-    """A server on the loopback interface, with a thread for each connection. It listens once made."""
+    """A server with a thread for each connection. It listens once made, on the loopback interface by default."""
 
     # Elsewhere the option lets two servers share a port.
     allow_reuse_address = os.name == "posix"
     request_queue_size = 256
 
-    def __init__(self, port: int, application: Application, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, port: int, application: Application, tls: ssl.SSLContext | None, *, host: str = HOST) -> None:
         self.application = application
         self.stopping = threading.Event()
         self._tls = tls
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
-        super().__init__((HOST, port), _Handler)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), _Handler)
         self._name = f"enos-simulator-{self.port}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True, name=self._name)
 
@@ -120,7 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         super().setup()
 
     def _serve(self) -> None:
-        path, _, query = self.path.partition("?")
+        authority, target = without_authority(self.path)
+        path, _, query = target.partition("?")
         headers: dict[str, str] = {}
         for name, value in self.headers.items():
             key = name.lower()
@@ -128,7 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
         unreadable, body = self._body()
         if unreadable is not None:
             self.close_connection = True
-        request = Request(self.command, path, query, headers, body, unreadable)
+        reached_at = str(self.connection.getsockname()[0])
+        request = Request(self.command, path, query, headers, body, unreadable, authority, reached_at)
         self.server.application.respond(request, self._send)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve

@@ -9,7 +9,7 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 from airflow_provider_enos.simulator.config import Config, SwitchValues
 from airflow_provider_enos.simulator.control import CONTROL_PATH, control
 from airflow_provider_enos.simulator.directories import ROOT, Directory
+from airflow_provider_enos.simulator.doors import Doors, refused
 from airflow_provider_enos.simulator.faults import Fault, FaultBook
 from airflow_provider_enos.simulator.flows import Flow, FlowDescription, flow_from
 from airflow_provider_enos.simulator.gateway import Gateway
@@ -26,7 +27,7 @@ from airflow_provider_enos.simulator.holds import Held, HoldBook
 from airflow_provider_enos.simulator.operations.registry import OPERATIONS
 from airflow_provider_enos.simulator.saved import load, save
 from airflow_provider_enos.simulator.seeds import plant
-from airflow_provider_enos.simulator.server import HOST, Server
+from airflow_provider_enos.simulator.server import HOST, Server, own_address
 from airflow_provider_enos.simulator.service import Service
 from airflow_provider_enos.simulator.state import Instance, World
 from airflow_provider_enos.simulator.wire import Delivery, Record, Reply, Request, record_of
@@ -46,12 +47,19 @@ class EnosSimulator(Config):
     Every parameter is an attribute of the same name, and every switch (see ``config.py``) is a keyword and
     an attribute that can be set at any time. ``port=0`` takes a free port; once started, ``port`` is the
     real one, and a restart keeps it.
+
+    :param host: the address that it listens on; ``0.0.0.0`` for all of this machine's, as in a container.
+    :param allowed_hosts: one or several names by which clients reach it besides ``localhost`` and the addresses of this
+        machine, such as ``host.docker.internal`` or ``simulator:8790``. Requests with another ``Host`` or ``Origin``
+        are refused, so that no web page can talk to it.
     """
 
     def __init__(
         self,
         *,
+        host: str = HOST,
         port: int = 0,
+        allowed_hosts: Collection[str] = (),
         access_key: str = "simulator-access-key",
         secret_key: str = "simulator-secret-key",
         org_id: str = "o15426865866571",
@@ -61,8 +69,11 @@ class EnosSimulator(Config):
         **switches: Unpack[SwitchValues],
     ) -> None:
         super().__init__(access_key, secret_key, org_id, user_id, token_lifetime)
+        self.host = host
         self.port = port
         self.tls = tls
+        self.allowed_hosts = (allowed_hosts,) if isinstance(allowed_hosts, str) else tuple(allowed_hosts)
+        self._doors = Doors(host, self.allowed_hosts, self._scheme)
         self.switch(dict(switches))
         self._switches_at_first = self.switch_values
         self._server: Server | None = None
@@ -95,7 +106,8 @@ class EnosSimulator(Config):
         """
         if self._server is not None:
             raise RuntimeError("the simulator is started already")
-        server = Server(self.port, self, self.tls)
+        self._doors = Doors(self.host, self.allowed_hosts, self._scheme)
+        server = Server(self.port, self, self.tls, host=self.host)
         self.port = server.port
         self._server = server
         server.start()
@@ -132,14 +144,14 @@ class EnosSimulator(Config):
     @property
     def url(self) -> str:
         """Address of the gateway."""
-        return f"{self._scheme}://{HOST}:{self.port}"
+        return f"{self._scheme}://{self._address}:{self.port}"
 
     @property
     def connection_uri(self) -> str:
         """The Airflow connection to it, as a URI."""
         login, password = quote(self.access_key, safe=""), quote(self.secret_key, safe="")
         extra = urlencode({"org_id": self.org_id, "user_id": self.user_id})
-        return f"enos://{login}:{password}@{HOST}:{self.port}/{self._scheme}?{extra}"
+        return f"enos://{login}:{password}@{self._address}:{self.port}/{self._scheme}?{extra}"
 
     @property
     def connection_json(self) -> str:
@@ -147,7 +159,7 @@ class EnosSimulator(Config):
         return json.dumps(
             {
                 "conn_type": "enos",
-                "host": HOST,
+                "host": self._address,
                 "schema": self._scheme,
                 "port": self.port,
                 "login": self.access_key,
@@ -303,7 +315,12 @@ class EnosSimulator(Config):
 
     def respond(self, request: Request, send: Callable[[Reply], None]) -> None:
         """Answers one request. For the server."""
-        if request.path.startswith(CONTROL_PATH):
+        is_control = request.path.startswith(CONTROL_PATH)
+        refusal = self._doors.refusal(request)
+        if refusal is not None:
+            send(refused(refusal, request, is_control=is_control))
+            return
+        if is_control:
             send(control(self, request))
             return
         received = self._note(request)
@@ -318,6 +335,10 @@ class EnosSimulator(Config):
         self._tell("replied", answered)
         if not self._holds.pass_by(request.operation, "replied"):
             send(_DROPPED)
+
+    @property
+    def _address(self) -> str:
+        return own_address(self.host)
 
     @property
     def _scheme(self) -> str:

@@ -31,6 +31,10 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     unreadable: int | None = None
     """The HTTP status to refuse it with, where the body could not be read."""
+    authority: str | None = None
+    """Host and port of the target, where it is in absolute form."""
+    reached_at: str = ""
+    """The address of this machine that the client has connected to."""
 
     @property
     def resource(self) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Hashable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from time import monotonic, time
@@ -17,7 +18,7 @@ from airflow_provider_enos.errors import EnosConfigError, EnosError
 from airflow_provider_enos.hooks.boundary import AssetState, async_settings
 from airflow_provider_enos.hooks.versions import BaseEventTrigger
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.watching import Memory, Reach, ends, news, payload
+from airflow_provider_enos.protocol.watching import Handover, Memory, Reach, ends, news, payload
 
 if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
@@ -41,10 +42,16 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         with DAG("report", schedule=readings): ...
 
     The payload of the event, in ``triggering_asset_events`` of the DAG run under ``extra["payload"]``, is a dict of
-    ``flow_instance_id``, ``flow_id``, ``flow_name``, ``status``, ``trigger_time``, ``start_time``, ``end_time`` and
-    ``business_date``: texts as EnOS sends them, the times without a zone. Airflow gives several events to one run when
-    they come together; the last one of several is told at the next look, since Airflow lets it wait otherwise. So give
-    each flow an asset of its own, and a DAG that is to run for several flows several assets: ``schedule=(a | b)``.
+    ``flow_instance_id``, ``flow_id``, ``flow_name``, ``status``, ``trigger_time``, ``trigger_time_utc``,
+    ``start_time``, ``end_time`` and ``business_date``: texts as EnOS sends them, the times without a zone. Only
+    ``trigger_time_utc`` has one: it is the minute that the instance is named after, such as
+    ``2020-07-06T06:26:00+00:00``, and fit for the ``trigger_time`` of an operator. It is None where the id names no
+    minute, as for the hourly and daily instances of EnOS's schedule.
+
+    Airflow starts a run at the first of several events that come together, and gives the others to the run of the next
+    event. So the last one of several is told alone, one look later: within two ``poll_interval`` of when it was seen,
+    and at least 5 seconds after the others. Give each flow an asset of its own, and a DAG that is to run for several
+    flows several assets: ``schedule=(a | b)``.
 
     What has ended by the first look is not told. An end is told once, and again only if the instance is run again in
     EnOS: seen running in between, with another status, or succeeded at another time.
@@ -141,7 +148,11 @@ class EnosFlowEventTrigger(BaseEventTrigger):
                 async for look in shared_stream:
                     for instance in await flow.ended(look):
                         yield TriggerEvent(payload(instance))  # type: ignore[no-untyped-call]
+                    if flow.needs_all:
+                        watched.show_all_again(self.flow_id)
+                    (watched.holding.add if flow.is_holding else watched.holding.discard)(flow)
             finally:
+                watched.holding.discard(flow)
                 watched.remove(self.flow_id)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -237,41 +248,52 @@ class _FlowEvents:
         self._saved: Memory | None = None
         self._is_loaded = False
         self._is_full = False
-        self._told_at = float("-inf")
+        self._handover = Handover(_APART)
+        self.needs_all = False
+        """Whether a look has shown the flow, and the whole window of it has not been taken in yet."""
+        self._has_all = False
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether ends that were seen wait for the next look."""
+        return self._handover.is_holding
 
     async def ended(self, look: Look) -> list[FlowInstance]:
-        """The instances whose ends are events now."""
-        instances = look.flows.get(self._flow_id)
-        if instances is None or not (self._is_loaded or await self._load()):
+        """Return the instances whose ends are events now."""
+        is_shown = self._flow_id in look.flows
+        if not (is_shown or self.is_holding):
             return []
-        new, memory = news(self._memory, instances, look.window)
+        if not (self._is_loaded or await self._load()):
+            self.needs_all = is_shown
+            return []
+        self._has_all = self._has_all or (is_shown and look.window.whole)
+        self.needs_all = is_shown and not self._has_all
+        new, memory = self._news(look)
         if new:
             # Another triggerer may have told of them, while this one was taken for dead.
             if not await self._load():
+                self._handover.hold(self._wanted(new))
                 return []
-            new, memory = news(self._memory, instances, look.window)
-        wanted = [instance for instance in new if instance.status.name in self._statuses]
+            new, memory = self._news(look)
+        wanted = await asyncio.gather(*(self._whole(look, instance) for instance in self._wanted(new)))
+        due = self._handover.due(wanted, monotonic())
         if memory is not None:
-            memory = self._hold_back(wanted, memory)
+            for instance in wanted:
+                if instance not in due and self._memory is not None:
+                    memory = memory.without(instance, self._memory)
             self._remember(memory, look)
-        return list(await asyncio.gather(*(self._whole(look, instance) for instance in wanted)))
+        for instance in due:
+            self._log.info("Flow instance %s: %s", payload(instance)["flow_instance_id"], str(instance.status))
+        return due
 
-    def _hold_back(self, wanted: list[FlowInstance], memory: Memory) -> Memory:
-        """Leaves to a later look what Airflow would not hand over now; gives the memory without it.
+    def _news(self, look: Look) -> tuple[list[FlowInstance], Memory | None]:
+        listed = look.flows.get(self._flow_id)
+        # What is not listed by a look that does not show the flow is not gone.
+        window = look.window if listed is not None else replace(look.window, whole=False)
+        return news(self._memory, self._handover.seen(listed or []), window)
 
-        Airflow starts a run for the first of several events that come together; the others wait for the next event,
-        whenever that is. So the last one of several comes alone, when Airflow has dealt with those before it.
-        """
-        if self._memory is None or not wanted:
-            return memory
-        now = monotonic()
-        is_early = now - self._told_at < _APART
-        held = wanted[:] if is_early else wanted[1:][-1:]
-        for instance in held:
-            memory = memory.without(instance, self._memory)
-            wanted.remove(instance)
-        self._told_at = self._told_at if is_early else now
-        return memory
+    def _wanted(self, new: list[FlowInstance]) -> list[FlowInstance]:
+        return [instance for instance in new if instance.status.name in self._statuses]
 
     def _remember(self, memory: Memory, look: Look) -> None:
         if self._memory is None:
@@ -288,8 +310,7 @@ class _FlowEvents:
             look.when_told.append(partial(self._save, memory))
 
     async def _whole(self, look: Look, instance: FlowInstance) -> FlowInstance:
-        """The instance with what the list leaves out of it, if that can be had."""
-        self._log.info("Flow instance %s: %s", payload(instance)["flow_instance_id"], str(instance.status))
+        """Return the instance with what the list leaves out of it, if that can be had."""
         if instance.business_date is not None:
             return instance
         try:
@@ -297,7 +318,8 @@ class _FlowEvents:
         except EnosError as error:
             self._log.warning("Cannot read %s, so its event has no business date: %s", instance.flow_instance_id, error)
             return instance
-        return read if read.status == instance.status else instance
+        is_same = (read.flow_instance_id, read.status) == (instance.flow_instance_id, instance.status)
+        return replace(read, nodes=()) if is_same else instance
 
     async def _load(self) -> bool:
         """Takes up what is kept; False where it cannot be told, and so nothing can be told of."""

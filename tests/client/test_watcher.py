@@ -147,6 +147,65 @@ def test_whoever_comes_later_is_shown_all_at_once(sim: EnosSimulator, past: Call
     run(sim, work, poll_interval=30)
 
 
+def test_those_who_keep_coming_do_not_keep_the_others_waiting(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    ended = past(51, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        one = looks()
+        await anext(one)
+        begun = time.monotonic()
+
+        async def come() -> None:
+            for flow_id in range(9000, 9100):
+                watched.add(flow_id)
+                await asyncio.sleep(0.1)
+
+        coming = asyncio.create_task(come())
+        while shown(look := await anext(one)).get(51) != [ended]:
+            assert time.monotonic() - begun < 5
+        assert not look.window.whole
+        coming.cancel()
+
+    run(sim, work, poll_interval=0.5)
+
+
+def test_who_holds_something_back_is_called_before_enos_is_asked(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    past(51, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        one = looks()
+        await anext(one)
+        asked = sim.count("flowInstances/search")
+        watched.holding.add(one)
+        look = await anext(one)
+        assert (look.flows, look.is_complete, sim.count("flowInstances/search")) == ({}, False, asked)
+        watched.holding.clear()
+        assert 51 in (await anext(one)).flows
+
+    run(sim, work)
+
+
+def test_all_is_shown_again_to_who_could_make_nothing_of_it(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    """At the next look, and not at once."""
+    past(51, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        watched.add(51)
+        one = looks()
+        await anext(one)
+        begun = time.monotonic()
+        watched.show_all_again(51)
+        watched.show_all_again(52)
+        look = await anext(one)
+        assert (set(look.flows), look.window.whole) == ({51}, True)
+        assert time.monotonic() - begun > 0.2
+        assert not (await anext(one)).window.whole
+
+    run(sim, work, poll_interval=0.4)
+
+
 def test_who_leaves_is_looked_at_no_more(sim: EnosSimulator, past: Callable[..., str]) -> None:
     past(51, 1)
 

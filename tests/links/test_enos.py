@@ -88,10 +88,13 @@ def test_where_it_is_kept() -> None:
         ({"a": 1}, ""),
     ],
 )
-def test_it_reads_what_is_stored_and_nothing_else(monkeypatch: pytest.MonkeyPatch, stored: object, link: str) -> None:
+def test_a_worker_stores_what_is_stored_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, stored: object, link: str
+) -> None:
+    """Airflow 3 asks it when the task ends. Where the link is served, see plugins/view/test_console.py."""
     asked: list[Any] = []
     monkeypatch.setattr(XCom, "get_value", lambda **what: asked.append(what) or stored)
-    key: Any = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=1)
+    key: Any = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=1, xcom_push=None)
     operator: Any = None
     assert EnosFlowInstanceLink().get_link(operator, ti_key=key) == link
     assert asked == [{"key": LINK_KEY, "ti_key": key}]

@@ -11,8 +11,10 @@ from hypothesis import given, settings, strategies as st
 from airflow_provider_enos.errors import EnosConfigError, EnosRequestError, EnosTransportError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
+from airflow_provider_enos.protocol.trigger_time import parse
 from airflow_provider_enos.protocol.watching import (
     ENDS,
+    Handover,
     Memory,
     Reach,
     Stretch,
@@ -247,6 +249,124 @@ def test_a_payload_is_clean_and_plain() -> None:
     assert found["status"] == "SUCCESS"
     assert found["business_date"] == "2020-09-12"
     assert found["start_time"] is None
+
+
+@pytest.mark.parametrize(
+    ("id", "utc"),
+    [
+        ("3377-20200706062600", "2020-07-06T06:26:00+00:00"),
+        ("2438-201907261239", "2019-07-26T12:39:00+00:00"),
+        ("8435-2021020211", None),
+        ("13774-2022031400", None),
+        ("3377-20200706062630", None),
+        ("3377-20201306062600", None),
+        ("3377-00000706062600", None),
+        ("3377-19000706062600", None),
+        ("3377-99990706062600", None),
+        ("3377-2020070606260", None),
+        ("3377-4f3a5b6c7d8e", None),
+        ("3377-\N{ARABIC-INDIC DIGIT TWO}02007060626", None),
+        ("3377", None),
+        ("1-a", None),
+    ],
+)
+def test_a_payload_has_the_utc_time_that_the_id_gives(id: str, utc: str | None) -> None:
+    """Whatever zone the text of the trigger time is in; and an operator takes it as its trigger time."""
+    found = payload(instance(id, triggerTime="2020-07-06 14:26:59"))
+    assert (found["trigger_time"], found["trigger_time_utc"]) == ("2020-07-06 14:26:59", utc)
+    if utc is not None:
+        moment = datetime.fromtimestamp(parse(utc, now=0) / 1000, UTC)
+        assert f"{moment:%Y%m%d%H%M}" in id
+
+
+# -- Which ends are told together
+
+
+def ends_of(*ids: str) -> list[FlowInstance]:
+    return [instance(id) for id in ids]
+
+
+def ids_of(instances: list[FlowInstance]) -> list[str]:
+    return [one.flow_instance_id for one in instances]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 50])
+def test_of_several_ends_the_last_one_comes_a_look_later(count: int) -> None:
+    handover = Handover(5)
+    together = [f"1-{number:03}" for number in range(count)]
+    told = ids_of(handover.due(ends_of(*together), 100))
+    assert told == (together[:-1] or together)
+    assert handover.is_holding is (count > 1)
+    if count > 1:
+        held = handover.seen([])
+        assert ids_of(held) == together[-1:]
+        assert ids_of(handover.due(held, 110)) == together[-1:]
+        assert not handover.is_holding
+
+
+def test_what_is_held_goes_before_what_came_later() -> None:
+    """Else a flow whose ends keep coming would have one of them wait for ever."""
+    handover = Handover(5)
+    handover.due(ends_of("1-a", "1-z"), 100)
+    for look in range(1, 6):
+        told = ids_of(handover.due([*ends_of(f"1-{look}"), *handover.seen([])], 100 + 10 * look))
+        assert told == (["1-z"] if look == 1 else [f"1-{look - 1}"])
+
+
+def test_what_comes_right_after_something_was_told_waits() -> None:
+    handover = Handover(5)
+    assert ids_of(handover.due(ends_of("1-a"), 100)) == ["1-a"]
+    assert handover.due(ends_of("1-b", "1-c"), 104) == []
+    assert ids_of(handover.due(handover.seen([]), 105)) == ["1-b"]
+    assert ids_of(handover.due(handover.seen([]), 110)) == ["1-c"]
+
+
+def test_what_is_held_stays_as_it_was_when_it_ended() -> None:
+    """Also if it runs again meanwhile, or is not listed any more."""
+    handover = Handover(5)
+    handover.due(ends_of("1-a", "1-b"), 100)
+    again = instance("1-b", "RERUN", None)
+    assert handover.seen([again, instance("1-c")]) == ends_of("1-b", "1-c")
+    assert handover.seen([]) == ends_of("1-b")
+
+
+def test_what_is_held_and_was_told_by_somebody_else_is_forgotten() -> None:
+    handover = Handover(5)
+    handover.due(ends_of("1-a", "1-b"), 100)
+    assert handover.due([], 110) == []
+    assert not handover.is_holding
+    handover.hold(ends_of("1-d"))
+    assert handover.is_holding
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=12),
+    st.floats(5.6, 600),
+    st.lists(st.floats(0.05, 4.9), min_size=30, max_size=30),
+)
+def test_each_end_is_in_a_run_of_airflow_within_two_looks(
+    bursts: list[int], poll_interval: float, lags: list[float]
+) -> None:
+    """Airflow makes a run some time after the first event that it has none for, out of the events up to that one."""
+    handover, looks = Handover(5), len(bursts) + 3
+    seen: dict[str, int] = {}
+    events: list[tuple[float, str]] = []
+    for look in range(looks):
+        new = [f"1-{look}-{number}" for number in range(bursts[look] if look < len(bursts) else 0)]
+        seen |= dict.fromkeys(new, look)
+        now = look * poll_interval * 0.9
+        for place, one in enumerate(handover.due([*handover.seen([]), *ends_of(*new)], now)):
+            events.append((now + place / 1000, one.flow_instance_id))
+            assert look - seen[one.flow_instance_id] <= 1
+    assert sorted(id for _, id in events) == sorted(seen)
+    in_runs: set[str] = set()
+    run_is_made = -1.0
+    for (moment, _), lag in zip(events, lags * len(events), strict=False):
+        if moment > run_is_made:
+            run_is_made = moment + lag
+            in_runs |= {id for at, id in events if at <= moment}
+    assert in_runs == set(seen)
 
 
 def test_one_list_for_many_flows(play: Any) -> None:

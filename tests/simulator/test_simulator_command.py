@@ -60,5 +60,5 @@ def test_run(number: Any) -> None:
 def test_port_in_use(sim: EnosSimulator) -> None:
     done = subprocess.run([*COMMAND, "--port", str(sim.port)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"Cannot listen on port {sim.port}: ")
+    assert done.stderr.startswith(f"Cannot listen on 127.0.0.1, port {sim.port}: ")
     assert done.stderr.count("\n") == 1

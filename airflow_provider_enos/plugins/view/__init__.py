@@ -4,6 +4,7 @@
 
     record.py    what Airflow has on record of the task instance: its connection and its flow instance
     lookups.py   what EnOS says of the flow instance, asked for once for all who look
+    console.py   the address of the flow instance in the EnOS console, for the task's link
     layout.py    where the nodes of a graph go
     picture.py   all of this as the JSON that the page draws
     app.py       who may see what; the paths

@@ -60,13 +60,18 @@ _RETRY = Retry(attempts=2, longest_pause=2.0)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A flow instance, and through which connection of Airflow to ask for it. ``team``: whose connections count."""
+    """A flow instance, and through which connection of Airflow to ask for it.
+
+    :param team: whose connections count.
+    :param flow_id: the flow that the instance has to be of; None where that is not known.
+    """
 
     conn_id: str
     team: str | None
     org_id: str | None
     user_id: str | None
     flow_instance_id: str
+    flow_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +192,15 @@ class Lookups:
         connection = (source.conn_id, source.team)
         return _kept(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
 
-    async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json:
+    async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json | Problem:
         graph = await client.call(_graph_call(source.flow_instance_id))
+        if source.flow_id not in (None, graph.instance.flow_id):
+            log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow_id)
+            return Problem(
+                f"This task is about flow {source.flow_id}, but the instance on record for it is of another flow: "
+                f"{source.flow_instance_id}. It is not shown.",
+                FRESH_ENDED,
+            )
         asks_on = await self._ask_for_runs(client, graph, watched)
         times = {name: asked.times for name, asked in watched.asked.items() if asked.times is not None}
         return picture.of_instance(Seen(graph, times, settings.link(source.flow_instance_id), asks_on))

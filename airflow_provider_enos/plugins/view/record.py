@@ -2,23 +2,28 @@
 
 The record is the only place where the view takes an EnOS identifier from. The flow instance's id is, in this order,
 
+- the rendered argument ``flow_instance_id``, which sensors and the operators for one instance have;
+- what an operator has noted in Airflow's task state store (3.3 and later) of the instance that it started;
 - the XCom ``flow_instance_id``, which the operators push before they wait, and who has waited for a window at the end;
-- the rendered argument of that name, which sensors and the operators for one instance have;
 - the XCom ``return_value``, for a sensor whose rendered arguments Airflow has dropped (it keeps those of 30 runs), and
   for one that has waited for a window of instances, of which the last one is shown.
 
-The connection and the tenant are rendered arguments, else the ones in the DAG, as long as these are no templates. A
-task whose template fields do not include ``enos_conn_id`` is not one of EnOS.
+XComs may have been written by anybody who may do that, so what they name counts only if it is of the task's flow,
+where it is known which that is: by the argument ``flow_id``, or by what the operator has noted.
 
-Only for the API server, on Airflow 3.1 and later: it reads Airflow's database.
+The connection, the tenant and the flow are rendered arguments, else the ones in the DAG, as long as these are no
+templates. A task whose template fields do not include ``enos_conn_id`` is not one of EnOS.
+
+Only for the API server, or the webserver of Airflow 2: it reads Airflow's database.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow.configuration import conf
@@ -27,7 +32,6 @@ from airflow.models.dag import DagModel
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
-from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from airflow.utils.state import State
 from sqlalchemy import select
@@ -36,11 +40,26 @@ from sqlalchemy.orm import Session
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view.lookups import Source
 from airflow_provider_enos.protocol.text import is_instance_id
+from airflow_provider_enos.protocol.triggering import Intent
+
+try:
+    from airflow.models.xcom import XComModel
+except ImportError:  # Airflow 2
+    from airflow.models.xcom import BaseXCom as XComModel  # type: ignore[no-redef]
+try:
+    from airflow.models.task_state_store import TaskStateStoreModel
+except ImportError:  # before Airflow 3.3
+    TaskStateStoreModel = None  # type: ignore[misc, assignment]
 
 Arguments = Mapping[str, str | None]
 """The arguments that matter here, as far as the task has them: None where it is not known what they render to."""
 
-_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id")
+_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id")
+_STATE_KEY = "enos_trigger"
+"""Where operators note in the task state store what they have started."""
+_LINK_KEY = "_link_EnosFlowInstanceLink"
+"""The XCom of the link's address."""
+_LONGEST_LINK = 3000
 _IN_DAG_FRESH, _MOST_IN_DAG = 60.0, 1000
 _in_dags: dict[tuple[str, str], tuple[float, Arguments | None]] = {}
 
@@ -56,6 +75,14 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """The address in XCom, and what it may lead to: for tasks that have nothing else on record."""
+
+    address: str
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """``source`` is None where there is nothing to look at, or not yet; ``of_enos``: whether there may ever be.
 
@@ -68,6 +95,7 @@ class Record:
     of_enos: bool | None
     has_connection: bool
     source: Source | None
+    linked: Linked | None
 
 
 def read(key: Key) -> Record | None:
@@ -86,18 +114,22 @@ def read(key: Key) -> Record | None:
         known = _arguments(instance, session)
         arguments = known or {}
         conn_id = arguments.get("enos_conn_id")
-        flow_instance_id = _flow_instance_id(key, arguments, session) if conn_id else None
         source = None
-        if conn_id and flow_instance_id:
-            team = _team(key.dag_id, session)
-            source = Source(conn_id, team, arguments.get("org_id"), arguments.get("user_id"), flow_instance_id)
+        if conn_id:
+            noted = _noted(instance, session)
+            flow_id = _flow_id(arguments, noted)
+            found = (one for one in _candidates(key, arguments, noted, session) if _is_instance(one))
+            team, tenant = _team(key.dag_id, session), (arguments.get("org_id"), arguments.get("user_id"))
+            source = Source(conn_id, team, *tenant, str(next(found, "")), flow_id)
+        is_known = source is not None and source.flow_instance_id != ""
         return Record(
             state=None if instance.state is None else str(instance.state),
             try_number=instance.try_number,
             ended=instance.state in State.finished,
             of_enos=None if known is None else "enos_conn_id" in known,
             has_connection=bool(conn_id),
-            source=source,
+            source=source if is_known else None,
+            linked=None if is_known or source is None else _linked(source, _xcom(key, _LINK_KEY, session)),
         )
 
 
@@ -144,19 +176,64 @@ def _arguments_in_dag(dag_id: str, task_id: str, session: Session) -> Arguments 
 
 def _known(value: object) -> str | None:
     """``value``, unless it is empty, a template that was not rendered, or masked."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str) or value in ("", "None") or "{{" in value or "{%" in value or "***" in value:
         return None
     return value
 
 
-def _flow_instance_id(key: Key, arguments: Arguments, session: Session) -> str | None:
+def _candidates(key: Key, arguments: Arguments, noted: Intent | None, session: Session) -> Iterator[object]:
+    """Yield what may be the id of the task's instance, the most trustworthy first."""
+    yield arguments.get("flow_instance_id")
+    if noted is not None:
+        yield noted.flow_instance_id
+    yield _xcom(key, "flow_instance_id", session)
     returned = _xcom(key, "return_value", session)
     # The instances that a window had in it, the last one last, which is the one that the task's link leads to.
-    last = returned[-1] if isinstance(returned, list) and returned else returned
-    for text in (_xcom(key, "flow_instance_id", session), arguments.get("flow_instance_id"), last):
-        if isinstance(text, str) and "-" in text and is_instance_id(text):
-            return text
-    return None
+    yield returned[-1] if isinstance(returned, list) and returned else returned
+
+
+def _linked(base: Source, address: object) -> Linked | None:
+    """Return what this address may lead to. Those that it does lead to are found by building it again."""
+    if not isinstance(address, str) or len(address) > _LONGEST_LINK:
+        return None
+    words = re.findall(r"[0-9]+-[0-9A-Za-z_.-]+", address)
+    # Where the console is told the flow alone.
+    words += [f"{number}-0" for number in re.findall(r"[0-9]+", address)]
+    return Linked(address, tuple(replace(base, flow_instance_id=word) for word in words if _is_instance(word)))
+
+
+def _is_instance(value: object) -> bool:
+    return isinstance(value, str) and "-" in value and is_instance_id(value)
+
+
+def _flow_id(arguments: Arguments, noted: Intent | None) -> int | None:
+    """Return the flow that the task is about, where the record says so."""
+    text = (arguments.get("flow_id") or "").strip()
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return int(text)
+    return (noted.flow_id or None) if noted is not None else None
+
+
+def _noted(instance: TaskInstance, session: Session) -> Intent | None:
+    """Return what the operator has noted of its instance since the last clear, where Airflow keeps that."""
+    if TaskStateStoreModel is None:
+        return None
+    value = session.scalar(
+        select(TaskStateStoreModel.value).where(
+            TaskStateStoreModel.dag_id == instance.dag_id,
+            TaskStateStoreModel.run_id == instance.run_id,
+            TaskStateStoreModel.task_id == instance.task_id,
+            TaskStateStoreModel.map_index == instance.map_index,
+            TaskStateStoreModel.key == _STATE_KEY,
+        )
+    )
+    try:
+        intent = Intent.from_json(json.loads(value)) if value else None
+    except ValueError:
+        return None
+    return intent if intent is not None and intent.lineage == (instance.max_tries or 0) else None
 
 
 def _xcom(key: Key, name: str, session: Session) -> object:
@@ -171,6 +248,7 @@ def _xcom(key: Key, name: str, session: Session) -> object:
         )
     )
     try:
-        return json.loads(value) if isinstance(value, str) else value
+        # Airflow 2 keeps bytes. What is pickled there is no JSON, and is not read.
+        return json.loads(value) if isinstance(value, (str, bytes)) else value
     except ValueError:
         return value

@@ -99,6 +99,29 @@ def test_what_it_sees(run: Runner, looked_at: Source) -> None:
     assert seen["refresh"]
 
 
+def test_an_instance_of_another_flow_is_not_shown(run: Runner, sim: EnosSimulator, looked_at: Source) -> None:
+    """Whoever may write XComs can put its id on record."""
+    sim.add_flow(81010, tasks={9: "a secret"}, progress="manual", logs={9: "of somebody else"})
+    foreign = replace(looked_at, flow_instance_id=sim.trigger(81010).id, flow_id=8101)
+    seen = run(lambda lookups: lookups.instance(foreign))
+    assert isinstance(seen, Problem)
+    assert seen.message.startswith("This task is about flow 8101, but the instance on record for it is of another flow")
+    assert foreign.flow_instance_id in seen.message
+    assert sim.count("taskInstances/get") == 0
+    own = run(lambda lookups: lookups.instance(replace(looked_at, flow_id=8101)))
+    assert own["id"] == looked_at.flow_instance_id
+
+
+@pytest.mark.parametrize("switches", [{"id_style": "other"}, {"ids_as": "str", "data_as": "list"}], ids=str)
+def test_which_flow_it_is_of_enos_says(
+    run: Runner, sim: EnosSimulator, looked_at: Source, switches: dict[str, object]
+) -> None:
+    sim.switch(switches)
+    own = replace(looked_at, flow_instance_id=sim.trigger(8101, trigger_time=1594016819108).id, flow_id=8101)
+    assert run(lambda lookups: lookups.instance(own))["id"] == own.flow_instance_id
+    assert isinstance(run(lambda lookups: lookups.instance(replace(own, flow_id=810))), Problem)
+
+
 def test_times_are_asked_for_once_a_status_of_nodes_that_have_started(
     run: Runner, sim: EnosSimulator, looked_at: Source, clock: Clock
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflows import AIRFLOW
+from pages import CONSOLE
 from view_scene import half_way
 
 if TYPE_CHECKING:
@@ -131,8 +132,10 @@ def test_without_rendered_arguments_those_of_the_dag_count(airflow_site: Site) -
 
 @contextmanager
 def xcoms_of_hostile(site: Site, **values: object) -> Iterator[None]:
-    """Other XComs than those that the task of this DAG has pushed, for a while."""
+    """Other XComs than those that the task of this DAG has pushed, for a while; and nothing in the task state store."""
     site.run("hostile").wait_for("deferred", seconds=120)
+    if AIRFLOW >= (3, 3):
+        change(site, "DELETE FROM task_state_store WHERE dag_id = 'hostile'")
     statement = "UPDATE xcom SET value = ? WHERE dag_id = 'hostile' AND key = ?"
     with closing(sqlite3.connect(site.stack.database, timeout=30)) as database:
         before = database.execute("SELECT value, key FROM xcom WHERE dag_id = 'hostile'").fetchall()
@@ -153,8 +156,66 @@ def test_an_xcom_that_is_no_id_is_none(airflow_site: Site, value: object) -> Non
 
 
 def test_of_the_instances_of_a_window_it_is_the_last_one(airflow_site: Site) -> None:
-    with xcoms_of_hostile(airflow_site, flow_instance_id=None, return_value=["8104-1", airflow_site.watched]):
-        assert shown(airflow_site, "hostile")["id"] == airflow_site.watched
+    airflow_site.run("hostile").wait_for("deferred", seconds=120)
+    (own,) = airflow_site.sim.instances_of(8103)
+    with xcoms_of_hostile(airflow_site, flow_instance_id=None, return_value=["8103-1", own.id]):
+        assert shown(airflow_site, "hostile")["id"] == own.id
+
+
+@pytest.mark.parametrize("key", ["flow_instance_id", "return_value"])
+def test_an_xcom_cannot_have_another_flow_shown(airflow_site: Site, key: str) -> None:
+    """Nor its logs, though the connection could read them."""
+    other = airflow_site.watched
+    values = {"flow_instance_id": None, "return_value": None, key: other}
+    with xcoms_of_hostile(airflow_site, **values):
+        answer = shown(airflow_site, "hostile")
+        assert (answer["kind"], other in answer["message"]) == ("problem", True)
+        assert answer["message"].startswith("This task is about flow 8103")
+        node = f"81040-{other.partition('-')[2]}"
+        log = airflow_site.ask("api/log", airflow_site.run("hostile"), "admin", node=node).json()
+        assert list(log) == ["problem"]
+    logs = [record.query for record in airflow_site.sim.requests if record.operation == "taskInstances/getLog"]
+    assert not any(node in query.values() for query in logs)
+
+
+def test_an_xcom_cannot_have_another_instance_shown_than_a_sensor_waits_for(airflow_site: Site) -> None:
+    run = airflow_site.run("senses")
+    run.wait_for("deferred", seconds=120)
+    (other,) = airflow_site.sim.instances_of(8109)
+    statement = (
+        "INSERT INTO xcom (dag_run_id, task_id, map_index, dag_id, run_id, key, value, timestamp) "
+        "SELECT dag_run_id, task_id, map_index, dag_id, run_id, 'flow_instance_id', ?, timestamp FROM xcom "
+        "WHERE dag_id = 'senses' AND task_id = 'task' LIMIT 1"
+    )
+    change(airflow_site, statement, json.dumps(other.id))
+    try:
+        assert shown(airflow_site, "senses")["id"] == airflow_site.watched
+    finally:
+        change(airflow_site, "DELETE FROM xcom WHERE dag_id = 'senses' AND key = 'flow_instance_id'")
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has task states from 3.3 on")
+def test_an_xcom_cannot_have_another_instance_shown_than_an_operator_started(airflow_site: Site) -> None:
+    instance = half_way(airflow_site, "runs", 8101)
+    other = "8101-20200707000000"
+    value = "UPDATE xcom SET value = ? WHERE dag_id = 'runs' AND key = 'flow_instance_id'"
+    change(airflow_site, value, json.dumps(other))
+    try:
+        assert shown(airflow_site, "runs")["id"] == instance
+    finally:
+        change(airflow_site, value, json.dumps(instance))
+
+
+def test_the_link_of_the_api_server_is_not_taken_from_xcom(airflow_site: Site) -> None:
+    """Of a task that has waited for a window: whatever somebody has put there."""
+    run = airflow_site.run("window")
+    run.wait_for("failed", seconds=120)
+    (instance,) = airflow_site.sim.instances_of(8109)
+    statement = "UPDATE xcom SET value = ? WHERE dag_id = 'window' AND key = '_link_EnosFlowInstanceLink'"
+    for evil in ("javascript:alert(1)", "https://evil.example/"):
+        change(airflow_site, statement, json.dumps(evil))
+        links = airflow_site.stack.call("GET", f"{run._path}/links")["extra_links"]
+        assert links == {"EnOS flow instance": CONSOLE.format(flow_id=8109, flow_instance_id=instance.id)}
 
 
 def test_the_connection_may_be_a_template_that_is_not_known_any_more(airflow_site: Site) -> None:

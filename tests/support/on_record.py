@@ -1,0 +1,79 @@
+"""Airflow's database with what it has on record of one task instance, for code of the API server in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import uuid
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from airflows import AIRFLOW
+
+WHERE = {"dag_id": "readings", "run_id": "manual", "task_id": "task", "map_index": -1}
+TI_KEY: Any = SimpleNamespace(**WHERE, try_number=1)
+"""As Airflow's API server names a task instance."""
+
+
+@dataclass
+class OnRecord:
+    """A task that runs, and what is stored of it."""
+
+    database: Path
+
+    @classmethod
+    def made_from(cls, migrated: Path) -> OnRecord:
+        """In the database of this process, for which an empty one is copied."""
+        one = cls(Path(os.environ["AIRFLOW_HOME"]) / "airflow.db")
+        # Into the file that is there: Airflow keeps connections to it open.
+        with closing(sqlite3.connect(migrated / "airflow.db")) as empty, closing(sqlite3.connect(one.database)) as own:
+            empty.backup(own)
+        one.insert("dag_run", id=1, dag_id="readings", run_id="manual", state="running", run_type="manual", conf=None)
+        one.insert("task_instance", **WHERE, state="running", try_number=1, max_tries=0, operator="x")
+        return one
+
+    def insert(self, table: str, **values: object) -> None:
+        """A row, with anything in the other columns that must have something."""
+        with closing(sqlite3.connect(self.database, timeout=30)) as database, database:
+            columns = database.execute(f"PRAGMA table_info({table})").fetchall()
+            for _, name, kind, is_needed, default, _ in columns:
+                if name not in values and is_needed and default is None and not (table == "xcom" and name == "id"):
+                    values[name] = _anything(name, kind)
+            known = {name: value for name, value in values.items() if name in {column[1] for column in columns}}
+            marks = ", ".join("?" * len(known))
+            database.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(known)}) VALUES ({marks})", [*known.values()])
+
+    def delete(self, table: str) -> None:
+        """All rows of it."""
+        with closing(sqlite3.connect(self.database, timeout=30)) as database, database:
+            database.execute(f"DELETE FROM {table}")
+
+    def rendered(self, **arguments: object) -> None:
+        """The arguments of the task, as they were rendered."""
+        fields = {"enos_conn_id": "enos_default", "org_id": None, "user_id": None, **arguments}
+        self.insert("rendered_task_instance_fields", **WHERE, rendered_fields=json.dumps(fields))
+
+    def xcom(self, key: str, value: object) -> None:
+        """An XCom of the task, whoever has written it."""
+        text = json.dumps(value)
+        self.insert("xcom", dag_run_id=1, **WHERE, key=key, value=text.encode() if AIRFLOW < (3, 0) else text)
+
+    def noted(self, **intent: object) -> None:
+        """What the operator has noted in the task state store."""
+        whole = {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 1, **intent}
+        self.insert("task_state_store", dag_run_id=1, **WHERE, key="enos_trigger", value=json.dumps(whole))
+
+
+def _anything(name: str, kind: str) -> object:
+    kind = kind.upper()
+    if name == "id" and "CHAR" in kind:
+        return uuid.uuid4().hex if "32" in kind else str(uuid.uuid4())
+    if "TIME" in kind or "DATE" in kind:
+        return "2024-01-01 00:00:00.000000"
+    if "INT" in kind or "BOOL" in kind or "FLOAT" in kind:
+        return 0
+    return b"\x80\x04}\x94." if "BLOB" in kind else ""
