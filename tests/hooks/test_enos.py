@@ -403,7 +403,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
     "trigger_time none": ("trigger_flow", (3377, None), {}, "trigger_time"),
     "trigger_time of an update": ("update_and_trigger_flow", (3377, "tomorrow", {}), {}, "trigger_time"),
     "parameters a list": ("update_and_trigger_flow", (3377, TRIGGER_TIME, [("a", "b")]), {}, "parameters"),
-    "parameters with a number": ("update_and_trigger_flow", (3377, TRIGGER_TIME, {"a": 1}), {}, "parameters['a']"),
+    "parameters with a float": ("update_and_trigger_flow", (3377, TRIGGER_TIME, {"a": 1.5}), {}, "parameters['a']"),
     "flow_instance_id": ("get_flow_instance", ("3377 20200706062600",), {}, "flow_instance_id"),
     "flow_instance_id of nothing": ("get_flow_instance", ("None",), {}, "flow_instance_id"),
     "flow_instance_id with a query": ("get_flow_instance", ("3377&userId=u1",), {}, "flow_instance_id"),

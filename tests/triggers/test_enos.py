@@ -303,7 +303,10 @@ def test_what_went_wrong_is_told_by_the_task_itself(
 ) -> None:
     """It has the retries, the callbacks and the log; so it is resumed."""
     sim.trigger(4001, 40011, TIME)
-    (payload,) = events(trigger(flow_instance_id, deadline=None, timeout=10, ends_task=True))
+    one = trigger("{{ id }}", deadline=None, timeout=10, ends_task=True)
+    # As Airflow renders it.
+    one.flow_instance_id = flow_instance_id
+    (payload,) = events(one)
     event = InstanceEvent.of(json.loads(json.dumps(payload)))
     assert isinstance(event.error, errors.EnosConfigError) or event.flow_instance_id == "4001-20200706062600"
     assert (event.error is None) is (flow_instance_id[0] == "4")
@@ -424,6 +427,7 @@ def test_a_log_that_cannot_be_read_ends_no_wait(
 # Windows
 
 WINDOW_END = 1594080000000
+START = "2020-07-06T00:00+00:00"
 WINDOW = Window.between(WINDOW_END - 86_400_000, WINDOW_END)
 
 
@@ -435,14 +439,14 @@ def window_trigger(**arguments: Any) -> EnosFlowTrigger:
 
 def test_what_is_stored_of_a_wait_for_a_window() -> None:
     first = EnosFlowTrigger(
-        3377, "a", "b", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"], skipped_statuses=(),
+        3377, START, "{{ end }}", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"], skipped_statuses=(),
         instances="any", expected_instances=2, types=(0,), scheduled_only=False, check_existence=False,
         poll_error_tolerance=60, org_id="o", user_id="u",
     )  # fmt: skip
     expected = {
         "flow_id": 3377,
-        "window_start": "a",
-        "window_end": "b",
+        "window_start": START,
+        "window_end": "{{ end }}",
         "enos_conn_id": "other",
         "poll_interval": 12.5,
         "deadline": 1700000000.5,
@@ -482,7 +486,7 @@ def test_what_ends_a_wait_for_a_window_otherwise(connection: EnosSimulator) -> N
         return WindowEvent.of(payload).error
 
     assert isinstance(error(deadline=time.time() - 1), errors.EnosFlowTimeoutError)
-    assert isinstance(error(window_shift=10.0**11), errors.EnosConfigError)
+    assert isinstance(error(window_shift=3_000_000_000), errors.EnosConfigError)
     assert isinstance(error(org_id="a\nb"), errors.EnosConfigError)
     connection.fault("http_502", on="flowInstances/search", times=None)
     assert isinstance(error(poll_error_tolerance=0), errors.EnosPollLostError)
