@@ -7,16 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.hooks.templates import is_rendered_later, known_part, marks_of
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.waiting import TaskLogs
-
-__all__ = ["TENANT_ARGUMENTS", "WAITING_ARGUMENTS", "Argument", "ArgumentChecks", "EnosArgumentError", "one_of"]
 
 _OURS = "airflow_provider_enos."
 
@@ -72,19 +69,25 @@ WAITING_ARGUMENTS: Mapping[str, Argument] = {
     "poll_interval": Argument(arguments.seconds),
     "timeout": Argument(arguments.seconds),
     "poll_error_tolerance": Argument(partial(arguments.seconds, zero=True)),
-    "task_logs": Argument(one_of(TaskLogs)),
 }
+
+
+class _Partial:
+    """Airflow's ``partial``, with the arguments checked; a method of the class, and not of a task."""
+
+    def __get__(self, task: Any, cls: Any) -> Callable[..., Any]:
+        if task is not None:
+            # Which refuses it.
+            return cast("Callable[..., Any]", super(ArgumentChecks, task).partial)  # type: ignore[misc]
+        make = super(ArgumentChecks, cls).partial  # type: ignore[misc]
+        return lambda **kwargs: _CheckedPartial(cls, make(**kwargs))
 
 
 class ArgumentChecks:
     """What operators and sensors check their arguments with, in the constructor and in ``partial().expand()``."""
 
+    partial: Any = _Partial()
     _enos_arguments: ClassVar[Mapping[str, Argument]] = TENANT_ARGUMENTS
-
-    @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
-        """Return what Airflow's ``partial`` returns, its arguments checked, and to be checked again when it expands."""
-        return _CheckedPartial(cls, super().partial(**kwargs))  # type: ignore[misc]
 
     def _checked(self, **given: Any) -> dict[str, Any]:
         """Return these arguments as they are to be used. Raises ``EnosArgumentError``."""

@@ -10,15 +10,14 @@ from typing import Any
 from airflow_provider_enos.hooks.versions import literal
 from airflow_provider_enos.protocol.arguments import TEMPLATE_MARKS, is_template
 
+_DELIMITERS = ("variable_start_string", "block_start_string", "comment_start_string", "line_statement_prefix")
 _LiteralValue = type(literal(None))
 
 
 def marks_of(dag: Any) -> tuple[str, ...]:
-    """Return what begins a template in this DAG, which may have delimiters of its own."""
+    """Return what may begin a template in this DAG, which may have delimiters of its own."""
     own = getattr(dag, "jinja_environment_kwargs", None) or {}
-    names = ("variable_start_string", "block_start_string", "comment_start_string")
-    marks = [own.get(name, mark) for name, mark in zip(names, TEMPLATE_MARKS, strict=True)]
-    return (*marks, *filter(None, [own.get("line_statement_prefix")]))
+    return (*TEMPLATE_MARKS, *(own[name] for name in _DELIMITERS if own.get(name)))
 
 
 def is_rendered_later(value: object, marks: Iterable[str] = TEMPLATE_MARKS) -> bool:

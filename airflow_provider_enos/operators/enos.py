@@ -115,6 +115,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         "on_conflict": Argument(one_of(OnConflict)),
         "cancel_on_kill": Argument(arguments.flag),
         "cancel_on_timeout": Argument(arguments.flag),
+        "task_logs": Argument(one_of(TaskLogs)),
     }
 
     flow_id: int | str

@@ -73,7 +73,8 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
     ui_color = "#d9f2ee"
     _enos_arguments = {
         **TENANT_ARGUMENTS,
-        **{name: WAITING_ARGUMENTS[name] for name in ("deferrable", "poll_error_tolerance", "task_logs")},
+        **{name: WAITING_ARGUMENTS[name] for name in ("deferrable", "poll_error_tolerance")},
+        "task_logs": Argument(one_of(TaskLogs)),
         "start_from_trigger": Argument(arguments.flag),
     }
 

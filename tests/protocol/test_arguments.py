@@ -123,7 +123,7 @@ def test_parameters_refused(value: object) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *(("a", 1.0), ("a", True), ("a", 10**5000), ("a", None), ("", "b"), (1, "b"), ("a", ["b"]), ("a", {"b": "c"})),
+        *(("a", 1.0), ("a", True), ("a", None), ("", "b"), (1, "b"), ("a", ["b"]), ("a", {"b": "c"})),
         *(("a", "\ud83d"), ("a", "x\ude00y"), ("\udc80", "b"), ("a\ud83d", "\ude00b")),
     ],
 )

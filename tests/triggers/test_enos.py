@@ -439,9 +439,9 @@ def window_trigger(**arguments: Any) -> EnosFlowTrigger:
 
 def test_what_is_stored_of_a_wait_for_a_window() -> None:
     first = EnosFlowTrigger(
-        3377, START, "{{ end }}", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"], skipped_statuses=(),
-        instances="any", expected_instances=2, types=(0,), scheduled_only=False, check_existence=False,
-        poll_error_tolerance=60, org_id="o", user_id="u",
+        3377, START, "{{ end }}", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"],
+        skipped_statuses=(), instances="any", expected_instances=2, types=(0,), scheduled_only=False,
+        check_existence=False, poll_error_tolerance=60, org_id="o", user_id="u",
     )  # fmt: skip
     expected = {
         "flow_id": 3377,
