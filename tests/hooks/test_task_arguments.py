@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskGroup, task
-from airflows import dag_bag
+from airflows import AIRFLOW, dag_bag
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.hooks.task_arguments import EnosArgumentError
@@ -126,7 +126,7 @@ def test_the_same_of_a_mapped_task(cls: type[Any], name: str) -> None:
     least = {argument: value for argument, value in LEAST[cls].items() if argument != name}
     for value in REFUSED[name]:
         makes: list[Callable[[], object]] = [
-            lambda value=value: cls.partial(task_id="one", **least, **{name: value}).expand(pool=["a"]),  # type: ignore[misc]
+            lambda value=value: cls.partial(task_id="one", **least, **{name: value}).expand(do_xcom_push=[True]),  # type: ignore[misc]
             lambda value=value: cls.partial(task_id="one", **least).expand_kwargs([{name: value}]),  # type: ignore[misc]
             lambda value=value: cls.partial(task_id="one", **least).expand(**{name: [value]}),  # type: ignore[misc]
         ]
@@ -139,7 +139,7 @@ def test_the_same_of_a_mapped_task(cls: type[Any], name: str) -> None:
             with DAG("dag", schedule=None), TaskGroup("group"):
                 assert re.match(rf"task group\.one: {name}\b", refusal(make))
         with DAG("dag", schedule=None, default_args={name: value}):
-            assert f"{name}" in refusal(lambda: cls.partial(task_id="one", **least).expand(pool=["a"]))
+            assert f"{name}" in refusal(lambda: cls.partial(task_id="one", **least).expand(do_xcom_push=[True]))
 
 
 def test_default_args_that_a_mapped_task_has_its_own_of_are_not_looked_at() -> None:
@@ -171,7 +171,7 @@ def test_what_is_known_only_later_passes(native: bool) -> None:
                     made = cls(task_id=f"{cls.__name__}-{name}-{number}", **{**least, name: value})
                     assert getattr(made, name) is value
                     made = cls.partial(task_id=f"{cls.__name__}-{name}-{number}-mapped", **{**least, name: value})
-                    made.expand(pool=["a"])
+                    made.expand(do_xcom_push=[True])
                 rest = {argument: value for argument, value in least.items() if argument != name}
                 mapped = cls.partial(task_id=f"{cls.__name__}-{name}-expanded", **rest)
                 mapped.expand(**{name: later[:5]})
@@ -333,6 +333,8 @@ def test_what_comes_to_nothing_only_when_the_task_runs_fails_it_for_good(
     assert set(ours.values()) == {"failed"}
     assert {result["tries"][name] for name in ours} == {1}
     assert sim.requests == []
+    if AIRFLOW == (3, 0):
+        return  # It prints no tracebacks of dag.test().
     for said in (
         "task mapped_id: flow_id: 'meter_readings_daily'; expected a whole number",
         "task mapped_parameters: parameters['a']: 0.5; expected a text or a whole number",
