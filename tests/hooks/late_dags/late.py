@@ -45,7 +45,7 @@ with DAG("native", schedule=None, start_date=FIRST, default_args=DEFAULTS, rende
     EnosTriggerFlowOperator(
         task_id="whole",
         flow_id="{{ 4001 }}",
-        trigger_time="{{ macros.datetime(2020, 7, 6, 6, 26, tzinfo=dag_run.run_after.tzinfo) }}",
+        trigger_time="{{ macros.datetime(2020, 7, 6, 6, 26, tzinfo=dag_run.start_date.tzinfo) }}",
         parameters="{{ {'day': 20240302} }}",
         wait_for_completion=False,
     )
@@ -53,6 +53,6 @@ with DAG("native", schedule=None, start_date=FIRST, default_args=DEFAULTS, rende
         task_id="run_after",
         flow_id="{{ 4002 }}",
         from_task_id="{{ '40021' }}",
-        trigger_time="{{ dag_run.run_after }}",
+        trigger_time="{{ dag_run.run_after | default(data_interval_end) }}",
         wait_for_completion=False,
     )
