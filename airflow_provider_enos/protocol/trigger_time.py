@@ -147,7 +147,7 @@ def _milliseconds(value: Any) -> int:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError("it has no UTC offset, so the moment is not known")
-        # By way of text: what pendulum subtracts does not divide by a timedelta, and Airflow 2 has proxies of datetimes.
+        # By way of text: pendulum's differences do not divide by a timedelta, and Airflow 2 has proxies of datetimes.
         value = (datetime.fromisoformat(value.isoformat()) - _EPOCH) // timedelta(milliseconds=1)
     elif isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"a {type(value).__name__} is no trigger time")
