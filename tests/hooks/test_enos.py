@@ -500,6 +500,12 @@ def test_arguments_are_checked_before_any_request(
     assert sim.requests == []
 
 
+@pytest.mark.parametrize("conn_id", ["", " ", "None", None, 123])
+def test_an_id_that_no_connection_has_is_refused(conn_id: Any) -> None:
+    with pytest.raises(errors.EnosConfigError, match="^enos_conn_id: .*; expected the id of an Airflow connection"):
+        EnosHook(conn_id)
+
+
 def test_a_connection_that_cannot_work_sends_nothing(sim: EnosSimulator, hook_for: MakeHook) -> None:
     with pytest.raises(errors.EnosConfigError, match=r"^login: it is missing"):
         hook_for(sim, fields={"login": ""}).get_flow(3377)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
 from collections.abc import Callable, Coroutine
@@ -470,6 +471,50 @@ def test_what_is_stored_of_a_wait_for_a_window() -> None:
     assert path == f"{enos.__name__}.EnosFlowTrigger"
     assert arguments == expected
     assert EnosFlowTrigger(**json.loads(json.dumps(arguments))).serialize() == first.serialize()
+
+
+REFUSED: dict[str, list[Any]] = {
+    "flow_instance_id": ["", "None", 3377, None],
+    "flow_id": ["meter_readings", None, True, 3377.0],
+    "window_start": [None, "2024-03-03", 1594016819, "202403030000", "now"],
+    "window_end": ["", 1594016819.5],
+    "window_shift": [3, "60", None],
+    "enos_conn_id": ["", None, 123],
+    "poll_interval": [-1, "30", None],
+    "poll_error_tolerance": [-1, "30", None],
+    **dict.fromkeys(
+        ("cancel_on_kill", "known", "ends_task", "do_xcom_push", "show_logs", "push_link", "scheduled_only"),
+        ["false", 0, None],
+    ),
+    "check_existence": ["yes", 1],
+    "allowed_statuses": ["DONE", ()],
+    "types": [3, 1.0],
+}
+
+
+@pytest.mark.parametrize("cls", [EnosFlowInstanceTrigger, EnosFlowTrigger])
+def test_arguments_that_cannot_work_are_refused_by_the_constructor(cls: type[Any]) -> None:
+    least = {"enos_conn_id": "enos_default", "poll_interval": 1.0, "deadline": None}
+    if cls is EnosFlowTrigger:
+        least |= {"flow_id": 3377, "window_start": START, "window_end": "{{ data_interval_end }}"}
+    else:
+        least |= {"flow_instance_id": INSTANCE}
+    names = REFUSED.keys() & inspect.signature(cls).parameters
+    assert len(names) > 8
+    for name in names:
+        for value in REFUSED[name]:
+            with pytest.raises(errors.EnosConfigError, match=f"^{name}: .*; expected "):
+                cls(**{**least, name: value})
+
+
+def test_a_connection_that_a_template_did_not_find_resumes_the_task() -> None:
+    one = window_trigger(enos_conn_id="{{ params.conn }}")
+    # As Airflow renders it.
+    one.enos_conn_id = "None"
+    (payload,) = events(one)
+    error = WindowEvent.of(json.loads(json.dumps(payload))).error
+    assert isinstance(error, errors.EnosConfigError)
+    assert str(error).startswith("enos_conn_id: 'None'; expected ")
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "SKIP"])
