@@ -502,7 +502,7 @@ def test_arguments_are_checked_before_any_request(
 
 @pytest.mark.parametrize("conn_id", ["", " ", "None", None, 123])
 def test_an_id_that_no_connection_has_is_refused(conn_id: Any) -> None:
-    with pytest.raises(errors.EnosConfigError, match="^enos_conn_id: .*; expected the id of an Airflow connection"):
+    with pytest.raises(errors.EnosConfigError, match=r"^enos_conn_id: .*; expected the id of an Airflow connection"):
         EnosHook(conn_id)
 
 

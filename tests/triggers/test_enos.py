@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -473,7 +473,7 @@ def test_what_is_stored_of_a_wait_for_a_window() -> None:
     assert EnosFlowTrigger(**json.loads(json.dumps(arguments))).serialize() == first.serialize()
 
 
-REFUSED: dict[str, list[Any]] = {
+REFUSED: dict[str, Sequence[Any]] = {
     "flow_instance_id": ["", "None", 3377, None],
     "flow_id": ["meter_readings", None, True, 3377.0],
     "window_start": [None, "2024-03-03", 1594016819, "202403030000", "now"],
@@ -484,7 +484,7 @@ REFUSED: dict[str, list[Any]] = {
     "poll_error_tolerance": [-1, "30", None],
     **dict.fromkeys(
         ("cancel_on_kill", "known", "ends_task", "do_xcom_push", "show_logs", "push_link", "scheduled_only"),
-        ["false", 0, None],
+        ("false", 0, None),
     ),
     "check_existence": ["yes", 1],
     "allowed_statuses": ["DONE", ()],
