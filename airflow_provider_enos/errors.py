@@ -27,7 +27,8 @@
     └── EnosEventError                   a deferred task was resumed with an event that is not its trigger's
 
 "final": trying again cannot help, so operators and sensors raise ``AirflowFailException`` from it and Airflow
-does not retry. Messages and attributes never hold the secret key or a token.
+does not retry. The constructors of operators and sensors raise an ``EnosConfigError`` that is one itself:
+``hooks.task_arguments.EnosArgumentError``. Messages and attributes never hold the secret key or a token.
 """
 
 from __future__ import annotations

@@ -193,7 +193,13 @@ def test_rendered_arguments_that_cannot_work(connection: EnosSimulator, argument
     logged = type("Logged", (EnosFlowSensor,), {"log": Log()})
     defaults = {"flow_id": FLOW, "window_start": END - 24 * HOUR, "window_end": END}
     for way in ({"deferrable": False}, {"deferrable": True}, {"start_from_trigger": True}):
-        make = lambda way=way: logged(task_id="task", **{**defaults, **arguments, **way})  # noqa: E731
+
+        def make(way: dict[str, Any] = way) -> Any:
+            task = logged(task_id="task", **{**defaults, name: "{{ rendered }}", **way})
+            task.rendered = arguments
+            setattr(task, name, arguments[name])
+            return task
+
         end = started_from_trigger(make, "") if way.get("start_from_trigger") else waited(make)
         assert end.error is AirflowFailException
         assert end.message.startswith(("window_start" if arguments == {"window_end": END - 72 * HOUR} else name) + ": ")

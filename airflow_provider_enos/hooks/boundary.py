@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
+from airflow_provider_enos.protocol.arguments import connection_id
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.waiting import conclude
 
@@ -142,7 +143,7 @@ async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | Non
 
     from airflow_provider_enos.client import settings
 
-    return settings.read(await get_async_connection(conn_id), org_id=org_id, user_id=user_id)
+    return settings.read(await get_async_connection(connection_id(conn_id)), org_id=org_id, user_id=user_id)
 
 
 async def push_xcom(task_instance: Any, value: str | list[str], key: str = "return_value") -> None:

@@ -52,6 +52,8 @@ class EnosHook(BaseHook):
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's ``org_id``.
     :param user_id: the EnOS user, in place of the connection's ``user_id``.
+
+    :raises EnosConfigError: from the constructor, for an id that no connection has; from everything else, see above.
     """
 
     conn_name_attr = "enos_conn_id"
@@ -68,7 +70,7 @@ class EnosHook(BaseHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.enos_conn_id = enos_conn_id
+        self.enos_conn_id = arguments.connection_id(enos_conn_id)
         self.org_id = org_id
         self.user_id = user_id
 

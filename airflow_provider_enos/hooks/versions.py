@@ -11,6 +11,11 @@ try:
 except ImportError:  # Airflow 2, which has nothing that one could be given to; only newer ``compat`` knows of it
     BaseEventTrigger = BaseTrigger  # type: ignore[misc, assignment]
 
+try:
+    from airflow.sdk.definitions.template import literal as literal
+except ImportError:  # Airflow 2
+    from airflow.utils.template import literal as literal  # type: ignore[import-not-found, no-redef]
+
 
 def triggers_are_told_of_kills() -> bool:
     """Whether a trigger hears that its task was killed: from 3.3 on, which can also render a trigger's templates.

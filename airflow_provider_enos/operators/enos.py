@@ -25,6 +25,13 @@ from airflow_provider_enos.hooks.boundary import (
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
+from airflow_provider_enos.hooks.task_arguments import (
+    TENANT_ARGUMENTS,
+    WAITING_ARGUMENTS,
+    Argument,
+    ArgumentChecks,
+    one_of,
+)
 from airflow_provider_enos.hooks.trigger_record import TriggerRecord
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
@@ -67,10 +74,14 @@ _KILL_SECONDS = 4.0
 """How long a killed task may look for what it has started: Airflow ends it after 5 s."""
 
 
-class _EnosOperator(BaseOperator):
+class _EnosOperator(ArgumentChecks, BaseOperator):
     """What all operators have in common: on whose behalf they ask EnOS."""
 
     ui_color = "#d9f2ee"
+
+    enos_conn_id: str
+    org_id: str | None
+    user_id: str | None
 
     def __init__(
         self,
@@ -81,9 +92,7 @@ class _EnosOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.enos_conn_id = enos_conn_id
-        self.org_id = org_id
-        self.user_id = user_id
+        self._set(enos_conn_id=enos_conn_id, org_id=org_id, user_id=user_id)
 
     def _hook(self) -> EnosHook:
         return EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
@@ -93,6 +102,28 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
     """What the operators that start a flow have in common: all but what they start."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)
+    _enos_arguments = {
+        **TENANT_ARGUMENTS,
+        **WAITING_ARGUMENTS,
+        "flow_id": Argument(arguments.number, templated=True),
+        "trigger_time": Argument(times.check, templated=True),
+        "on_conflict": Argument(one_of(OnConflict)),
+        "cancel_on_kill": Argument(arguments.flag),
+        "cancel_on_timeout": Argument(arguments.flag),
+        "task_logs": Argument(one_of(TaskLogs)),
+    }
+
+    flow_id: int | str
+    trigger_time: Any
+    wait_for_completion: bool
+    deferrable: bool
+    poll_interval: float
+    timeout: float
+    poll_error_tolerance: float
+    on_conflict: OnConflict
+    cancel_on_kill: bool
+    cancel_on_timeout: bool
+    task_logs: TaskLogs
 
     def __init__(
         self,
@@ -111,17 +142,19 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.flow_id = flow_id
-        self.trigger_time = trigger_time
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
-        self.timeout = arguments.seconds(timeout, "timeout")
-        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
-        self.on_conflict = arguments.choice(on_conflict, "on_conflict", OnConflict)
-        self.cancel_on_kill = cancel_on_kill
-        self.cancel_on_timeout = cancel_on_timeout
-        self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
+        self._set(
+            flow_id=flow_id,
+            trigger_time=trigger_time,
+            wait_for_completion=wait_for_completion,
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            poll_error_tolerance=poll_error_tolerance,
+            on_conflict=on_conflict,
+            cancel_on_kill=cancel_on_kill,
+            cancel_on_timeout=cancel_on_timeout,
+            task_logs=task_logs,
+        )
         self._flow_instance_id: str | None = None
         self._gateway: str | None = None
         self._killed = False
@@ -410,10 +443,16 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     """
 
     template_fields: Sequence[str] = ("flow_id", "from_task_id", "trigger_time", *TENANT_FIELDS)
+    _enos_arguments = {
+        **_TriggerOperator._enos_arguments,
+        "from_task_id": Argument(arguments.number, templated=True),
+    }
+
+    from_task_id: int | str
 
     def __init__(self, *, flow_id: int | str, from_task_id: int | str, **kwargs: Any) -> None:
         super().__init__(flow_id=flow_id, **kwargs)
-        self.from_task_id = from_task_id
+        self._set(from_task_id=from_task_id)
 
     def _target(self) -> Target:
         return Target(arguments.number(self.flow_id, "flow_id"), arguments.number(self.from_task_id, "from_task_id"))
@@ -431,18 +470,25 @@ class EnosTriggerFlowOperator(_TriggerOperator):
 
     :param flow_id: the flow, a whole number or its digits.
     :param parameters: a mapping from name to text, with which the flow runs this once; its stored parameters stay as
-        they are. None or empty: it runs with those. Values other than text are refused when the task runs.
+        they are. None or empty: it runs with those. A whole number is sent as its digits, since
+        ``render_template_as_native_obj`` makes numbers of texts; values of other types are refused.
     """
 
     template_fields: Sequence[str] = ("flow_id", "parameters", "trigger_time", *TENANT_FIELDS)
     template_fields_renderers = {"parameters": "json"}
+    _enos_arguments = {
+        **_TriggerOperator._enos_arguments,
+        "parameters": Argument(arguments.parameters_or_none, templated=True),
+    }
 
-    def __init__(self, *, flow_id: int | str, parameters: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    parameters: Mapping[str, str | int] | None
+
+    def __init__(self, *, flow_id: int | str, parameters: Mapping[str, str | int] | None = None, **kwargs: Any) -> None:
         super().__init__(flow_id=flow_id, **kwargs)
-        self.parameters = parameters
+        self._set(parameters=parameters)
 
     def _target(self) -> Target:
-        parameters = arguments.parameters(self.parameters) if self.parameters else None
+        parameters = arguments.parameters_or_none(self.parameters) or None
         return Target(arguments.number(self.flow_id, "flow_id"), parameters=parameters)
 
 
@@ -484,6 +530,20 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
 
     template_fields: Sequence[str] = ("flow_instance_id", *TENANT_FIELDS)
     operator_extra_links = (EnosFlowInstanceLink(),)
+    _enos_arguments = {
+        **TENANT_ARGUMENTS,
+        **WAITING_ARGUMENTS,
+        "flow_instance_id": Argument(arguments.instance, templated=True),
+        "on_ended": Argument(one_of(OnEnded)),
+    }
+
+    flow_instance_id: str
+    on_ended: OnEnded
+    wait_for_completion: bool
+    deferrable: bool
+    poll_interval: float
+    timeout: float
+    poll_error_tolerance: float
 
     def __init__(
         self,
@@ -498,13 +558,15 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.flow_instance_id = flow_instance_id
-        self.on_ended = arguments.choice(on_ended, "on_ended", OnEnded)
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
-        self.timeout = arguments.seconds(timeout, "timeout")
-        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
+        self._set(
+            flow_instance_id=flow_instance_id,
+            on_ended=on_ended,
+            wait_for_completion=wait_for_completion,
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            poll_error_tolerance=poll_error_tolerance,
+        )
 
     def execute(self, context: Context) -> str:
         """Asks EnOS to cancel the instance, and waits, if wanted, until it is."""
@@ -573,10 +635,13 @@ class _ScheduleOperator(_EnosOperator):
     """What switching a flow's schedule on and off have in common: all but the switch."""
 
     template_fields: Sequence[str] = ("flow_id", *TENANT_FIELDS)
+    _enos_arguments = {**TENANT_ARGUMENTS, "flow_id": Argument(arguments.number, templated=True)}
+
+    flow_id: int | str
 
     def __init__(self, *, flow_id: int | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.flow_id = flow_id
+        self._set(flow_id=flow_id)
 
     def execute(self, context: Context) -> None:
         """Switches the schedule."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import TypeVar, get_args
 
@@ -12,11 +12,41 @@ from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.protocol.text import is_instance_id, shown
 
 T = TypeVar("T")
+Value = TypeVar("Value")
 
 _HALF = re.compile(r"[\ud800-\udfff]")
 """Half a character, which no encoding takes."""
+TEMPLATE_MARKS = ("{{", "{%", "{#")
+"""What begins something that Jinja replaces or removes."""
 _LARGEST = 2**63 - 1
+_MOST_DIGITS = 1000
 _LONGEST = timedelta(days=36_500).total_seconds()
+
+
+def is_template(value: object) -> bool:
+    """Return whether ``value`` is a text that Jinja changes when it renders it."""
+    return isinstance(value, str) and any(mark in value for mark in TEMPLATE_MARKS)
+
+
+def unless_template(check: Callable[[object, str], object], value: Value, field: str) -> Value:
+    """Return ``value`` as it is, after ``check`` has accepted it if it is no template."""
+    if not is_template(value):
+        check(value, field)
+    return value
+
+
+def flag(value: object, field: str) -> bool:
+    """Return ``value``, a bool. Raises ``EnosConfigError`` for all else, texts such as ``"false"`` included."""
+    if not isinstance(value, bool):
+        raise EnosConfigError(field, shown(value), accepted="True or False")
+    return value
+
+
+def flag_or_none(value: object, field: str) -> bool | None:
+    """Return ``value``, a bool or None. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    if value is not None and not isinstance(value, bool):
+        raise EnosConfigError(field, shown(value), accepted="True, False or None")
+    return value
 
 
 def number(value: object, field: str) -> int:
@@ -66,43 +96,94 @@ def choice(value: T, field: str, options: object) -> T:
 
 
 def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
-    """``value``, statuses as members of ``FlowStatus`` or their names, or a single one; no status twice.
+    """Return ``value``, statuses as members of ``FlowStatus`` or their names, or a single one.
+
+    The order is always that of ``FlowStatus``, and no status comes twice: a set has another order in each process.
 
     Raises ``EnosConfigError``, naming ``field`` and the value.
     """
     several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-    found = {}
+    found = set()
     for one in several:
         name = str(one).strip().upper() if isinstance(one, (str, FlowStatus)) else ""
         if name not in FlowStatus.__members__:
             raise EnosConfigError(field, shown(one), accepted=f"any of {', '.join(FlowStatus.__members__)}")
-        found[name] = FlowStatus[name]
-    return tuple(found.values())
+        found.add(name)
+    return tuple(status for name, status in FlowStatus.__members__.items() if name in found)
+
+
+def status_names(value: object, field: str) -> tuple[str, ...]:
+    """Return the names of what ``statuses`` makes of ``value``."""
+    return tuple(map(str, statuses(value, field)))
 
 
 def shift(value: object, field: str) -> float:
-    """``value``, a timedelta or a number of seconds, in seconds; it may be negative.
+    """Return ``value``, a timedelta or a number of seconds, in seconds: whole minutes, which may be negative.
+
+    EnOS counts trigger times by the minute, so a part of a minute would do nothing, or not what was meant.
 
     Raises ``EnosConfigError``, naming ``field`` and the value.
     """
     found = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not -_LONGEST <= found <= _LONGEST:
         raise EnosConfigError(field, shown(value), accepted="a timedelta or seconds, up to 100 years")
+    if found % 60:
+        raise EnosConfigError(
+            field,
+            f"{shown(value)} is {found:g} s, and EnOS counts by the minute",
+            accepted="whole minutes: a timedelta such as timedelta(hours=3), or seconds such as 10800",
+        )
     return float(found)
 
 
 def parameters(value: object, field: str = "parameters") -> dict[str, str]:
-    """``value``, a mapping from name to text. Raises ``EnosConfigError``, naming ``field`` and what is wrong."""
+    """Return ``value``, a mapping from name to text; a whole number is taken for its digits.
+
+    Raises ``EnosConfigError``, naming ``field`` and what is wrong.
+    """
     if not isinstance(value, Mapping):
-        raise EnosConfigError(field, shown(value), accepted="a mapping from name to text")
-    for name, text in value.items():
-        if not isinstance(name, str) or not name or not isinstance(text, str) or _HALF.search(name + text):
-            raise EnosConfigError(
-                f"{field}[{shown(name, 40)}]",
-                shown(text),
-                accepted="a text (and a name that is not empty)",
-            )
-    return dict(value)
+        raise EnosConfigError(
+            field, shown(value), accepted="a mapping from name to text (from a template: with native rendering)"
+        )
+    return {name: _parameter(name, given, field) for name, given in value.items()}
+
+
+def parameters_or_none(value: object, field: str = "parameters") -> dict[str, str] | None:
+    """Return the same, or None for None."""
+    return None if value is None else parameters(value, field)
+
+
+def _parameter(name: object, given: object, field: str) -> str:
+    text = str(given) if _is_writable_number(given) else given
+    if not isinstance(name, str) or not name or not isinstance(text, str) or _HALF.search(name + text):
+        raise EnosConfigError(
+            f"{field}[{shown(name, 40)}]",
+            shown(given),
+            accepted="a text or a whole number (and a name that is not empty)",
+        )
+    return text
+
+
+def _is_writable_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_MOST_DIGITS
+
+
+def connection_id(value: object, field: str = "enos_conn_id") -> str:
+    """Return ``value``, the id of an Airflow connection. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    # "None" is what a template renders to that finds nothing.
+    if not isinstance(value, str) or value.strip() in ("", "None") or not value.isprintable() or len(value) > 250:
+        raise EnosConfigError(field, shown(value), accepted='the id of an Airflow connection, such as "enos_default"')
+    return value
+
+
+def tenant(value: object, field: str) -> str | None:
+    """Return ``value``, a text that overrides the connection's ``field``, or None.
+
+    Raises ``EnosConfigError``, naming ``field`` and the value.
+    """
+    if value is not None and not (isinstance(value, str) and value.isprintable()):
+        raise EnosConfigError(field, shown(value), accepted="a text such as o15504722874071, or None")
+    return value
 
 
 def text(value: object, field: str) -> str:

@@ -25,6 +25,8 @@ MOST_MINUTES = 30
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END = int((datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
 _SMALLEST_NUMBER = 10**11
+_DATE_FORMS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""By the number of digits. Epoch milliseconds of the years 2001 to 2286 have 13."""
 _ACCEPTED = (
     "an aware datetime, ISO 8601 text with an offset such as 2024-03-03T00:00:00+00:00, "
     "epoch milliseconds such as 1594016819108"
@@ -34,12 +36,17 @@ _ACCEPTED = (
 def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
     """Epoch milliseconds of a trigger time; ``now`` (epoch milliseconds) is what ``"now"`` stands for.
 
-    Raises ``EnosConfigError``, naming ``field`` and saying why, for naive times, epoch seconds, bools, floats, empty
-    text and years outside 1970 to 2200.
+    Raises ``EnosConfigError``, naming ``field`` and saying why, for naive times, epoch seconds, digits that read as a
+    date such as 202403030000, bools, floats, empty text and years outside 1970 to 2200.
     """
     if is_now(value):
         return now
     return _checked(value, field, accepted=f'{_ACCEPTED}, or "now"')
+
+
+def check(value: Any, field: str) -> None:
+    """Refuse what ``parse`` would refuse, whenever "now" is."""
+    parse(value, now=0, field=field)
 
 
 def is_now(value: object) -> bool:
@@ -155,15 +162,38 @@ def _milliseconds(value: Any) -> int:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError("it has no UTC offset, so the moment is not known")
-        # Not with a minus: what pendulum gives then does not divide by a timedelta.
-        value = datetime.__sub__(value, _EPOCH) // timedelta(milliseconds=1)
+        # By way of text: pendulum's differences do not divide by a timedelta, and Airflow 2 has proxies of datetimes.
+        value = (datetime.fromisoformat(value.isoformat()) - _EPOCH) // timedelta(milliseconds=1)
     elif isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"a {type(value).__name__} is no trigger time")
-    elif 0 <= value < _SMALLEST_NUMBER:
-        raise ValueError("too small for epoch milliseconds: are these seconds?")
+    else:
+        _check_number(value)
     if not 0 <= value < _END:
         raise ValueError("it is outside the years 1970 to 2200")
     return int(value)
+
+
+def _check_number(value: int) -> None:
+    """Refuse numbers that are other than milliseconds, with what was perhaps meant. Raises ``ValueError``."""
+    date = _read_as_date(value)
+    if date is not None:
+        meant = f"its digits read as a date: write {date.isoformat()}, with the UTC offset that is meant"
+        if value >= _SMALLEST_NUMBER and value < _END:
+            # Before the year 2002, so it is hardly ever meant.
+            meant += f"; for these epoch milliseconds, write {_at(value, UTC).isoformat(timespec='milliseconds')}"
+        raise ValueError(meant)
+    if 0 <= value < _SMALLEST_NUMBER:
+        raise ValueError("too small for epoch milliseconds: are these seconds?")
+
+
+def _read_as_date(value: int) -> datetime | None:
+    """Return the time for which ``value`` has the digits YYYYMMDD, with HH, HHMM or HHMMSS after them; else None."""
+    form = _DATE_FORMS.get(len(str(value))) if 0 <= value < 10**15 else None
+    try:
+        found = datetime.strptime(str(value), form).replace(tzinfo=UTC) if form else None
+    except ValueError:
+        return None
+    return found if found and 1970 <= found.year <= 2200 else None
 
 
 def _parse_iso(text: str) -> datetime:

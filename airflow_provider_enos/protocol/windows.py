@@ -114,13 +114,13 @@ class Rules:
     def of(
         cls,
         *,
-        allowed_statuses: object,
-        failed_statuses: object,
-        skipped_statuses: object,
-        instances: Instances,
-        expected_instances: object,
-        types: object,
-        scheduled_only: bool,
+        allowed_statuses: object = DEFAULT_ALLOWED,
+        failed_statuses: object = DEFAULT_FAILED,
+        skipped_statuses: object = DEFAULT_SKIPPED,
+        instances: Instances = "all",
+        expected_instances: object = 1,
+        types: object = PERIODIC,
+        scheduled_only: bool = True,
     ) -> Rules:
         """The rules, checked. Raises ``EnosConfigError``, naming the argument."""
         allowed = arguments.statuses(allowed_statuses, "allowed_statuses")
@@ -142,8 +142,8 @@ class Rules:
             skipped,
             arguments.choice(instances, "instances", Instances),
             arguments.number(expected_instances, "expected_instances"),
-            _types(types),
-            bool(scheduled_only),
+            flow_types(types, "types"),
+            arguments.flag(scheduled_only, "scheduled_only"),
         )
 
     def to_arguments(self) -> dict[str, Any]:
@@ -159,13 +159,18 @@ class Rules:
         }
 
 
-def _types(value: object) -> tuple[int, ...]:
+def flow_types(value: object, field: str) -> tuple[int, ...]:
+    """Return ``value``, one or several of the types of instances, in ascending order, none twice.
+
+    Raises ``EnosConfigError``, naming ``field`` and the value.
+    """
     several = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    if not several or any(isinstance(one, bool) or one not in calls.ALL_FLOW_TYPES for one in several):
+    known = [one for one in several if type(one) is int and one in calls.ALL_FLOW_TYPES]
+    if not several or len(known) < len(several):
         raise EnosConfigError(
-            "types", shown(value), accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
+            field, shown(value), accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
         )
-    return tuple(dict.fromkeys(several))
+    return tuple(sorted(set(known)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_enos.errors import EnosError, EnosFlowFailedError, EnosFlowTimeoutError
+from airflow_provider_enos.errors import EnosConfigError, EnosError, EnosFlowFailedError, EnosFlowTimeoutError
 from airflow_provider_enos.hooks.boundary import (
     TENANT_FIELDS,
     InstanceEvent,
@@ -30,9 +30,17 @@ from airflow_provider_enos.hooks.boundary import (
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
+from airflow_provider_enos.hooks.task_arguments import (
+    TENANT_ARGUMENTS,
+    WAITING_ARGUMENTS,
+    Argument,
+    ArgumentChecks,
+    one_of,
+)
+from airflow_provider_enos.hooks.templates import can_be_rendered_by_trigger, for_trigger, is_mapped, known_part
 from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
-from airflow_provider_enos.protocol import arguments, calls, waiting, windows
+from airflow_provider_enos.protocol import arguments, calls, trigger_time as times, waiting, windows
 from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch
@@ -46,16 +54,36 @@ if TYPE_CHECKING:
 __all__ = ["EnosFlowInstanceSensor", "EnosFlowSensor"]
 
 _STATE_KEY = "enos_watch"
+_RULES = frozenset(
+    {
+        *("allowed_statuses", "failed_statuses", "skipped_statuses"),
+        *("instances", "expected_instances", "types", "scheduled_only"),
+    }
+)
+"""The arguments that ``Rules`` are made of."""
 
 Sight = TypeVar("Sight", "FlowInstance", "Verdict")
 """What a look brings."""
 
 
-class _WaitingSensor(BaseSensorOperator, ReportsLineage, Generic[Sight]):
+class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic[Sight]):
     """What the sensors have in common: how they wait and how they fail; not for what."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)
     ui_color = "#d9f2ee"
+    _enos_arguments = {
+        **TENANT_ARGUMENTS,
+        **{name: WAITING_ARGUMENTS[name] for name in ("deferrable", "poll_error_tolerance")},
+        "task_logs": Argument(one_of(TaskLogs)),
+        "start_from_trigger": Argument(arguments.flag),
+    }
+
+    deferrable: bool
+    poll_error_tolerance: float
+    task_logs: TaskLogs
+    enos_conn_id: str
+    org_id: str | None
+    user_id: str | None
 
     def __init__(
         self,
@@ -70,23 +98,32 @@ class _WaitingSensor(BaseSensorOperator, ReportsLineage, Generic[Sight]):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
-        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
-        self.task_logs = arguments.choice(task_logs, "task_logs", TaskLogs)
-        self.enos_conn_id = enos_conn_id
-        self.org_id = org_id
-        self.user_id = user_id
-        self._wants_trigger = start_from_trigger
+        self._set(
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+            poll_error_tolerance=poll_error_tolerance,
+            task_logs=task_logs,
+            enos_conn_id=enos_conn_id,
+            org_id=org_id,
+            user_id=user_id,
+        )
+        self._wants_trigger: bool = self._checked(start_from_trigger=start_from_trigger)["start_from_trigger"]
         self._watch: Any = None
         self._ti: Any = None
         self._gateway: str | None = None
 
-    def _start_from_trigger(self, trigger: str, **trigger_kwargs: Any) -> None:
-        """Has the scheduler hand the task to the triggerer, with everything that its trigger has to know."""
+    def _start_from_trigger(self, trigger: str, fields: Collection[str], **trigger_kwargs: Any) -> None:
+        """Have the scheduler hand the task to the triggerer, with everything that its trigger has to know.
+
+        :param trigger: the class of the trigger.
+        :param fields: the template fields that it takes, beside those of the tenant.
+        """
         from airflow.triggers.base import StartTriggerArgs
 
         self.deferrable = True
-        if not triggers_are_told_of_kills():
+        templated = {name: getattr(self, name) for name in (*fields, *TENANT_FIELDS)}
+        if not triggers_are_told_of_kills() or is_mapped(self):
+            return
+        if not all(map(can_be_rendered_by_trigger, templated.values())):
             return
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls=f"airflow_provider_enos.triggers.enos.{trigger}",
@@ -98,6 +135,7 @@ class _WaitingSensor(BaseSensorOperator, ReportsLineage, Generic[Sight]):
                 "ends_task": self.task_logs != "all",
                 "do_xcom_push": self.do_xcom_push,
                 **self._trigger_arguments,
+                **{name: for_trigger(value) for name, value in templated.items()},
             },
             next_method="execute_complete",
             next_kwargs=None,
@@ -118,7 +156,10 @@ class _WaitingSensor(BaseSensorOperator, ReportsLineage, Generic[Sight]):
     def execute(self, context: Context) -> Any:
         """Waits, in the worker or in the triggerer."""
         if self._wants_trigger:
-            self.log.info("Airflow cannot start this in the triggerer (before 3.3, or mapped): deferring from a worker")
+            self.log.info(
+                "Airflow cannot start this in the triggerer (before 3.3, mapped, or with an argument that only a "
+                "worker can find out): deferring from a worker"
+            )
         self._ti = context["ti"]
         if self.deferrable:
             with self._sensor_errors():
@@ -232,8 +273,9 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
         section ``[operators]`` of Airflow's configuration.
     :param start_from_trigger: whether to start in the triggerer, without a worker, and to end there when the instance
-        has succeeded or was skipped. Before Airflow 3.3, whose triggers cannot render templates, the task says so and
-        defers from a worker. ``flow_instance_id`` may be another task's output; in a template of your own give
+        has succeeded or was skipped. Where Airflow cannot do it, the task says so and defers from a worker: before 3.3,
+        whose triggers render no templates; for a mapped task, also one of a mapped task group; and where an argument is
+        neither a template nor the plain output of a task that is not mapped. In a template of your own give
         ``xcom_pull`` its ``map_indexes``, without which Airflow's triggerer cannot carry it out.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
     :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
@@ -252,16 +294,19 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     """
 
     template_fields: Sequence[str] = ("flow_instance_id", *TENANT_FIELDS)
+    _enos_arguments = {
+        **_WaitingSensor._enos_arguments,
+        "flow_instance_id": Argument(arguments.instance, templated=True),
+    }
+
+    flow_instance_id: str
 
     def __init__(self, *, flow_instance_id: str, start_from_trigger: bool = False, **kwargs: Any) -> None:
         super().__init__(start_from_trigger=start_from_trigger, **kwargs)
-        self.flow_instance_id = flow_instance_id
+        self._set(flow_instance_id=flow_instance_id)
         if start_from_trigger:
             self._start_from_trigger(
-                "EnosFlowInstanceTrigger",
-                flow_instance_id=_as_template(flow_instance_id),
-                cancel_on_kill=False,
-                push_link=True,
+                "EnosFlowInstanceTrigger", ["flow_instance_id"], cancel_on_kill=False, push_link=True
             )
 
     @property
@@ -384,7 +429,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         this minute. Default: the start of the data interval.
     :param window_end: the same; the window ends with this minute. Default: the end of the data interval.
     :param window_shift: how much earlier the window lies, as ``execution_delta`` of ``ExternalTaskSensor``: a timedelta
-        or seconds; negative: later.
+        or seconds, in whole minutes; negative: later.
     :param allowed_statuses: names, such as ``"SUCCESS"``, or members of ``FlowStatus``; one or several.
     :param failed_statuses: statuses that fail the task. Default: FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL. Empty: those
         are waited through, for somebody to run the instance again.
@@ -399,8 +444,8 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
         section ``[operators]`` of Airflow's configuration.
     :param start_from_trigger: whether to start in the triggerer, without a worker, and to end there when the task is to
-        succeed or be skipped. Before Airflow 3.3, whose triggers cannot render templates, the task says so and defers
-        from a worker.
+        succeed or be skipped. Where Airflow cannot do it, the task says so and defers from a worker: as for
+        ``EnosFlowInstanceSensor``.
     :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
     :param task_logs: whose logs to show in the task's log at the end: ``"failed"`` nodes of the instance that is
         reported, the end of them; ``"all"`` nodes of all instances; ``"none"``.
@@ -420,6 +465,27 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     """
 
     template_fields: Sequence[str] = ("flow_id", "window_start", "window_end", *TENANT_FIELDS)
+    _enos_arguments = {
+        **_WaitingSensor._enos_arguments,
+        "flow_id": Argument(arguments.number, templated=True),
+        "window_start": Argument(times.moment, templated=True),
+        "window_end": Argument(times.moment, templated=True),
+        "window_shift": Argument(arguments.shift),
+        "allowed_statuses": Argument(arguments.status_names),
+        "failed_statuses": Argument(arguments.status_names),
+        "skipped_statuses": Argument(arguments.status_names),
+        "instances": Argument(one_of(Instances)),
+        "expected_instances": Argument(arguments.number),
+        "types": Argument(windows.flow_types),
+        "scheduled_only": Argument(arguments.flag),
+        "check_existence": Argument(arguments.flag),
+    }
+
+    flow_id: int | str
+    window_start: Any
+    window_end: Any
+    window_shift: float
+    check_existence: bool
 
     def __init__(
         self,
@@ -440,13 +506,14 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         **kwargs: Any,
     ) -> None:
         super().__init__(start_from_trigger=start_from_trigger, **kwargs)
-        self.flow_id = flow_id
-        self._ended: tuple[str, ...] = ()
-        self.window_start = window_start
-        self.window_end = window_end
-        self.window_shift = arguments.shift(window_shift, "window_shift")
-        self.check_existence = check_existence
-        self._rules = Rules.of(
+        self._set(
+            flow_id=flow_id,
+            window_start=window_start,
+            window_end=window_end,
+            window_shift=window_shift,
+            check_existence=check_existence,
+        )
+        rules = self._checked(
             allowed_statuses=allowed_statuses,
             failed_statuses=failed_statuses,
             skipped_statuses=skipped_statuses,
@@ -455,14 +522,31 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
             types=types,
             scheduled_only=scheduled_only,
         )
+        with self._naming_task():
+            self._check_window(self.window_start, self.window_end, self.window_shift)
+            self._rules = Rules.of(**rules)
+        self._ended: tuple[str, ...] = ()
         if start_from_trigger:
             self._start_from_trigger(
-                "EnosFlowTrigger",
-                flow_id=_as_template(flow_id),
-                window_start=_as_template(window_start),
-                window_end=_as_template(window_end),
-                window_shift=self.window_shift,
+                "EnosFlowTrigger", ["flow_id", "window_start", "window_end"], window_shift=self.window_shift
             )
+
+    @classmethod
+    def _check_together(cls, given: Mapping[str, Any], unknown: Set[str]) -> None:
+        if not _RULES & unknown:
+            Rules.of(**{name: given[name] for name in _RULES & given.keys()})
+        if {"window_start", "window_end"} <= given.keys() and "window_shift" not in unknown:
+            cls._check_window(given["window_start"], given["window_end"], given.get("window_shift", 0.0))
+
+    @staticmethod
+    def _check_window(start: Any, end: Any, shift: float) -> None:
+        """Refuse a window that is surely empty. Raises ``EnosConfigError``."""
+        try:
+            first, last = times.moment(known_part(start), "window_start"), times.moment(known_part(end), "window_end")
+        except EnosConfigError:
+            # Each has been checked already, so this one is known only when the task runs.
+            return
+        Window.between(first, last, shift=shift)
 
     @property
     def _trigger_arguments(self) -> dict[str, Any]:
@@ -558,11 +642,3 @@ def _why_skipped(instance: FlowInstance) -> str:
     if instance.status.outcome is Outcome.SKIPPED:
         return f"flow instance {instance.flow_instance_id} was skipped in EnOS"
     return f"flow instance {instance.flow_instance_id} has status {instance.status}, one of skipped_statuses"
-
-
-def _as_template(value: Any) -> str:
-    """``value``, where it is another task's output as a template that the triggerer can render."""
-    task, key = getattr(value, "operator", None), getattr(value, "key", None)
-    if task is None or key is None:
-        return value.isoformat() if isinstance(value, datetime) else str(value)
-    return f"{{{{ ti.xcom_pull(task_ids={task.task_id!r}, key={key!r}, map_indexes=-1) }}}}"

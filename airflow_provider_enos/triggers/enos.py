@@ -23,6 +23,7 @@ from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.streaming import LogStream
+from airflow_provider_enos.protocol.trigger_time import moment
 from airflow_provider_enos.protocol.waiting import Watch
 from airflow_provider_enos.protocol.windows import (
     DEFAULT_ALLOWED,
@@ -163,18 +164,18 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         user_id: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.flow_instance_id = flow_instance_id
-        self.enos_conn_id = enos_conn_id
-        self.poll_interval = poll_interval
+        self.flow_instance_id = arguments.unless_template(arguments.instance, flow_instance_id, "flow_instance_id")
+        self.enos_conn_id = arguments.connection_id(enos_conn_id)
+        self.poll_interval = arguments.seconds(poll_interval, "poll_interval", zero=True)
         self.deadline = deadline
-        self.poll_error_tolerance = poll_error_tolerance
-        self.cancel_on_kill = cancel_on_kill
+        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
+        self.cancel_on_kill = arguments.flag(cancel_on_kill, "cancel_on_kill")
         self.timeout = timeout
-        self.known = known
-        self.ends_task = ends_task
-        self.do_xcom_push = do_xcom_push
-        self.show_logs = show_logs
-        self.push_link = push_link
+        self.known = arguments.flag(known, "known")
+        self.ends_task = arguments.flag(ends_task, "ends_task")
+        self.do_xcom_push = arguments.flag(do_xcom_push, "do_xcom_push")
+        self.show_logs = arguments.flag(show_logs, "show_logs")
+        self.push_link = arguments.flag(push_link, "push_link")
         self.org_id = org_id
         self.user_id = user_id
         self._settings: Settings | None = None
@@ -326,13 +327,13 @@ class EnosFlowTrigger(_WaitingTrigger):
         user_id: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.flow_id = flow_id
-        self.window_start = window_start
-        self.window_end = window_end
-        self.enos_conn_id = enos_conn_id
-        self.poll_interval = poll_interval
+        self.flow_id = arguments.unless_template(arguments.number, flow_id, "flow_id")
+        self.window_start = arguments.unless_template(moment, window_start, "window_start")
+        self.window_end = arguments.unless_template(moment, window_end, "window_end")
+        self.enos_conn_id = arguments.connection_id(enos_conn_id)
+        self.poll_interval = arguments.seconds(poll_interval, "poll_interval", zero=True)
         self.deadline = deadline
-        self.window_shift = window_shift
+        self.window_shift = arguments.shift(window_shift, "window_shift")
         self.rules = Rules.of(
             allowed_statuses=allowed_statuses,
             failed_statuses=failed_statuses,
@@ -342,11 +343,11 @@ class EnosFlowTrigger(_WaitingTrigger):
             types=types,
             scheduled_only=scheduled_only,
         )
-        self.check_existence = check_existence
-        self.poll_error_tolerance = poll_error_tolerance
+        self.check_existence = arguments.flag(check_existence, "check_existence")
+        self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
         self.timeout = timeout
-        self.ends_task = ends_task
-        self.do_xcom_push = do_xcom_push
+        self.ends_task = arguments.flag(ends_task, "ends_task")
+        self.do_xcom_push = arguments.flag(do_xcom_push, "do_xcom_push")
         self.org_id = org_id
         self.user_id = user_id
 

@@ -98,13 +98,13 @@ class EnosFlowEventTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.flow_id = arguments.number(flow_id, "flow_id")
-        self.enos_conn_id = enos_conn_id
+        self.enos_conn_id = arguments.connection_id(enos_conn_id)
         self.statuses = ends(statuses, "statuses")
         self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
         self.lookback = arguments.seconds(lookback, "lookback")
         self.poll_error_tolerance = arguments.seconds(poll_error_tolerance, "poll_error_tolerance", zero=True)
-        self.org_id = org_id
-        self.user_id = user_id
+        self.org_id = arguments.tenant(org_id, "org_id")
+        self.user_id = arguments.tenant(user_id, "user_id")
         self._is_alone = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

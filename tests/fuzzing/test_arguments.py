@@ -75,11 +75,27 @@ def test_whatever_a_window_is() -> None:
         lambda value: arguments.shift(value, "field"),
         lambda value: arguments.statuses(value, "field"),
         lambda value: arguments.parameters(value, "field"),
+        lambda value: arguments.flag(value, "field"),
+        lambda value: arguments.connection_id(value, "field"),
+        lambda value: arguments.tenant(value, "field"),
         lambda value: arguments.text(value, "field"),
         lambda value: arguments.name(value, "field"),
         lambda value: arguments.prose(value, "field"),
     ],
-    ids=["number", "instance", "seconds", "shift", "statuses", "parameters", "text", "name", "prose"],
+    ids=[
+        "number",
+        "instance",
+        "seconds",
+        "shift",
+        "statuses",
+        "parameters",
+        "flag",
+        "connection_id",
+        "tenant",
+        "text",
+        "name",
+        "prose",
+    ],
 )
 def test_whatever_an_argument_is(read: Callable[[Any], Any]) -> None:
     def check(value: Any) -> None:

@@ -403,7 +403,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
     "trigger_time none": ("trigger_flow", (3377, None), {}, "trigger_time"),
     "trigger_time of an update": ("update_and_trigger_flow", (3377, "tomorrow", {}), {}, "trigger_time"),
     "parameters a list": ("update_and_trigger_flow", (3377, TRIGGER_TIME, [("a", "b")]), {}, "parameters"),
-    "parameters with a number": ("update_and_trigger_flow", (3377, TRIGGER_TIME, {"a": 1}), {}, "parameters['a']"),
+    "parameters with a float": ("update_and_trigger_flow", (3377, TRIGGER_TIME, {"a": 1.5}), {}, "parameters['a']"),
     "flow_instance_id": ("get_flow_instance", ("3377 20200706062600",), {}, "flow_instance_id"),
     "flow_instance_id of nothing": ("get_flow_instance", ("None",), {}, "flow_instance_id"),
     "flow_instance_id with a query": ("get_flow_instance", ("3377&userId=u1",), {}, "flow_instance_id"),
@@ -498,6 +498,12 @@ def test_arguments_are_checked_before_any_request(
         getattr(hook, method)(*given, **named)
     assert caught.value.field == field
     assert sim.requests == []
+
+
+@pytest.mark.parametrize("conn_id", ["", " ", "None", None, 123])
+def test_an_id_that_no_connection_has_is_refused(conn_id: Any) -> None:
+    with pytest.raises(errors.EnosConfigError, match=r"^enos_conn_id: .*; expected the id of an Airflow connection"):
+        EnosHook(conn_id)
 
 
 def test_a_connection_that_cannot_work_sends_nothing(sim: EnosSimulator, hook_for: MakeHook) -> None:

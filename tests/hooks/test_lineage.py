@@ -122,9 +122,10 @@ def test_a_connection_that_cannot_work_is_the_tasks_to_report(
 @pytest.mark.parametrize("flow_id", ["{{ params.flow }}", "None", "", "3377; drop", -1, True])
 def test_arguments_that_cannot_work_are_left_out(flow_id: Any, asked: list[External]) -> None:
     assert number_if_valid(flow_id) is None
-    whole_flow(flow_id).get_openlineage_facets_on_start()
-    window_sensor(flow_id).get_openlineage_facets_on_start()
-    sensor(flow_instance_id=flow_id).get_openlineage_facets_on_start()
+    for operator, name in ((whole_flow(), "flow_id"), (window_sensor(1), "flow_id"), (sensor(), "flow_instance_id")):
+        # As a template may become.
+        setattr(operator, name, flow_id)
+        operator.get_openlineage_facets_on_start()
     assert asked == 3 * [External(None)]
 
 

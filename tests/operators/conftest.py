@@ -24,6 +24,8 @@ class Task:
     ti: TaskInstance = field(default_factory=TaskInstance)
     log: Log = field(default_factory=Log)
     operator_class: type[Any] = EnosTriggerFlowFromTaskOperator
+    rendered: dict[str, Any] = field(default_factory=dict)
+    """What templates have become."""
     clears: int = 0
 
     def run(self) -> str:
@@ -38,6 +40,8 @@ class Task:
     def _made(self) -> Any:
         logged = type("Logged", (self.operator_class,), {"log": self.log})
         self.operator = logged(task_id="task", **self.arguments)
+        for name, value in self.rendered.items():
+            setattr(self.operator, name, value)
         return self.operator
 
     @property

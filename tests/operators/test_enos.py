@@ -217,7 +217,7 @@ REFUSED_AT_ONCE = [
 @pytest.mark.parametrize(("arguments", "message"), REFUSED_AT_ONCE, ids=lambda value: str(value)[:40])
 def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], message: str) -> None:
     """With the field, the value, and what would do."""
-    with pytest.raises(ValueError, match=f"^{message}.*; expected ") as caught:
+    with pytest.raises(ValueError, match=f"^task task: {message}.*; expected ") as caught:
         EnosTriggerFlowFromTaskOperator(task_id="task", flow_id=1, from_task_id=1, **arguments)
     assert isinstance(caught.value, errors.EnosConfigError)
 
@@ -255,8 +255,10 @@ def test_arguments_that_are_refused_before_anything_is_sent(
     task: MakeTask, sim: EnosSimulator, arguments: dict[str, Any], message: str
 ) -> None:
     """These are templates: what they render to is known when the task runs. Trying again would not help."""
+    one = task()
+    one.rendered = arguments
     with pytest.raises(AirflowFailException, match=f"^{message}.*; expected ") as caught:
-        task(**arguments).run()
+        one.run()
     assert isinstance(caught.value.__cause__, errors.EnosConfigError)
     (value,) = arguments.values()
     assert repr(value)[:60].strip("' ") in str(caught.value)
@@ -1090,12 +1092,16 @@ def test_a_whole_flow_runs_once_with_other_parameters(whole_flow: MakeTask, sim:
     assert (sim.count("flows/updateAndTrigger"), sim.count("flows/trigger")) == (1, 1)
 
 
-@pytest.mark.parametrize("parameters", ["day=1", ["day"], {"day": 7}, {"": "x"}, {1: "x"}, {"day": None}], ids=str)
+@pytest.mark.parametrize(
+    "parameters", ["day=1", ["day"], "", {"day": 0.5}, {"": "x"}, {1: "x"}, {"day": None}], ids=str
+)
 def test_parameters_that_are_no_text_are_refused_before_anything_is_sent(
     whole_flow: MakeTask, sim: EnosSimulator, parameters: Any
 ) -> None:
+    one = whole_flow()
+    one.rendered = {"parameters": parameters}
     with pytest.raises(AirflowFailException, match=r"^parameters.*expected a (mapping|text)"):
-        whole_flow(parameters=parameters).run()
+        one.run()
     assert sim.requests == []
 
 

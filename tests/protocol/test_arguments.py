@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol import arguments
+from airflow_provider_enos.protocol.models import FlowStatus
 
 INF, NAN = float("inf"), float("nan")
 
@@ -115,6 +116,14 @@ def test_parameters(value: Any) -> None:
     assert (found, type(found)) == (dict(value), dict)
 
 
+def test_a_whole_number_is_taken_for_its_digits() -> None:
+    """As native rendering makes it of a text."""
+    given = {"day": 20240302, "zero": 0, "less": -5, "long": 10**30}
+    assert arguments.parameters(given) == {name: str(number) for name, number in given.items()}
+    assert arguments.parameters_or_none({"a": 1}) == {"a": "1"}
+    assert arguments.parameters_or_none(None) is None
+
+
 @pytest.mark.parametrize("value", [None, [], "a=b", [("a", "b")], 5])
 def test_parameters_refused(value: object) -> None:
     check_refused(lambda: arguments.parameters(value), value, "parameters")
@@ -123,13 +132,93 @@ def test_parameters_refused(value: object) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *(("a", 1), ("a", None), ("", "b"), (1, "b"), ("a", ["b"])),
+        *(("a", 1.0), ("a", True), ("a", None), ("", "b"), (1, "b"), ("a", ["b"]), ("a", {"b": "c"})),
         *(("a", "\ud83d"), ("a", "x\ude00y"), ("\udc80", "b"), ("a\ud83d", "\ude00b")),
     ],
 )
 def test_parameter_refused(name: Any, text: Any) -> None:
     """Half a character, too, which could not be sent."""
     check_refused(lambda: arguments.parameters({"good": "x", name: text}), text, f"parameters[{name!r}]")
+
+
+def test_a_number_that_python_does_not_write_is_refused() -> None:
+    with pytest.raises(EnosConfigError, match="a int of great length; expected a text or a whole number"):
+        arguments.parameters({"a": 10**5000})
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_flag(value: bool) -> None:
+    assert arguments.flag(value, "some_field") is value
+    assert arguments.flag_or_none(value, "some_field") is value
+    assert arguments.flag_or_none(None, "some_field") is None
+
+
+@pytest.mark.parametrize("value", ["false", "True", "", 0, 1, 0.0, [], {}, object()])
+def test_flag_refused(value: object) -> None:
+    """Also what Python takes for true or false."""
+    check_refused(lambda: arguments.flag(value, "some_field"), value)
+    check_refused(lambda: arguments.flag_or_none(value, "some_field"), value)
+    with pytest.raises(EnosConfigError):
+        arguments.flag(None, "some_field")
+
+
+@pytest.mark.parametrize("value", ["{{ x }}", "a{% if b %}", "3377{# c #}"])
+def test_template(value: str) -> None:
+    assert arguments.is_template(value)
+    assert arguments.unless_template(arguments.number, value, "some_field") == value
+
+
+@pytest.mark.parametrize("value", ["", "{ x }", "}}", "%}", None, 3377, ["{{ x }}"]])
+def test_no_template(value: Any) -> None:
+    assert not arguments.is_template(value)
+
+
+def test_what_is_no_template_is_checked_and_stays_as_it_is() -> None:
+    assert arguments.unless_template(arguments.number, " 3377", "some_field") == " 3377"
+    check_refused(lambda: arguments.unless_template(arguments.number, "x", "some_field"), "x")
+
+
+def test_statuses_have_one_order() -> None:
+    names = ("FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL")
+    for one in (set(names), names[::-1], [*names, *names], frozenset(map(FlowStatus.__getitem__, names))):
+        assert arguments.status_names(one, "some_field") == names
+    assert arguments.status_names("cancel", "some_field") == ("CANCEL",)
+    assert arguments.status_names((), "some_field") == ()
+
+
+@pytest.mark.parametrize("value", [0, 60, -10800, 86_400.0, timedelta(hours=-3), timedelta()])
+def test_shift(value: Any) -> None:
+    found = arguments.shift(value, "some_field")
+    assert found == (value.total_seconds() if isinstance(value, timedelta) else value)
+    assert type(found) is float
+
+
+@pytest.mark.parametrize(
+    "value", [3, -1, 0.5, 90, timedelta(seconds=61), timedelta(microseconds=1), INF, NAN, True, "60", None]
+)
+def test_shift_refused(value: Any) -> None:
+    """Parts of a minute, too, which EnOS does not count."""
+    check_refused(lambda: arguments.shift(value, "some_field"), value)
+
+
+@pytest.mark.parametrize("value", ["enos_default", "a-b.c", "123"])
+def test_connection_id(value: str) -> None:
+    assert arguments.connection_id(value) == value
+
+
+@pytest.mark.parametrize("value", ["", " ", "None", None, 123, True, ["a"], "a\nb", "x" * 251])
+def test_connection_id_refused(value: object) -> None:
+    check_refused(lambda: arguments.connection_id(value), value, "enos_conn_id")
+
+
+@pytest.mark.parametrize("value", [None, "", "o15504722874071"])
+def test_tenant(value: str | None) -> None:
+    assert arguments.tenant(value, "some_field") == value
+
+
+@pytest.mark.parametrize("value", [3377, True, ["o"], b"o", "a\nb", "\x00"])
+def test_tenant_refused(value: object) -> None:
+    check_refused(lambda: arguments.tenant(value, "some_field"), value)
 
 
 @pytest.mark.parametrize("value", ["", "somebody", "3377", "ä 描述", "x" * 1000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
@@ -81,7 +82,6 @@ def test_accepted(value: object, expected: int) -> None:
         ("1594016819", "are these seconds?"),
         (10**11 - 1, "are these seconds?"),
         (0, "are these seconds?"),
-        ("20240303", "are these seconds?"),
         (True, "a bool is no trigger time"),
         (False, "a bool is no trigger time"),
         (1594016819108.0, "a float is no trigger time"),
@@ -115,6 +115,54 @@ def test_refused(value: object, why: str) -> None:
     assert message.startswith("when: ")
     assert why in message
     assert "expected an aware datetime" in message
+
+
+DATES = [
+    ("20240303", "2024-03-03T00:00:00+00:00"),
+    ("2024030312", "2024-03-03T12:00:00+00:00"),
+    ("202403030000", "2024-03-03T00:00:00+00:00"),
+    ("197001010000", "1970-01-01T00:00:00+00:00"),
+    ("220012312359", "2200-12-31T23:59:00+00:00"),
+    ("20240303123456", "2024-03-03T12:34:56+00:00"),
+]
+
+
+@pytest.mark.parametrize(("digits", "meant"), DATES)
+def test_digits_that_read_as_a_date_are_refused_as_such(digits: str, meant: str) -> None:
+    """As text and as number, for each field, with what was probably meant."""
+    for value in (digits, f" {digits}\n", int(digits)):
+        for read in (lambda value=value: times.parse(value, now=NOW), lambda value=value: times.moment(value, "x")):  # type: ignore[misc]
+            with pytest.raises(EnosConfigError, match=rf"its digits read as a date: write {re.escape(meant)}, with"):
+                read()
+
+
+def test_milliseconds_that_read_as_a_date_can_be_written_as_text() -> None:
+    """Those of 12 digits, which are of the years 1973 to 2001."""
+    with pytest.raises(EnosConfigError, match="for these epoch milliseconds, write") as caught:
+        times.parse(202403030012, now=NOW)
+    written = re.search(r"milliseconds, write (\S+);", str(caught.value))
+    assert written
+    assert times.parse(written[1], now=NOW) == 202403030012
+    with pytest.raises(EnosConfigError) as caught:
+        times.parse("20240303123456", now=NOW)
+    assert "milliseconds, write" not in str(caught.value), "they are of no year that is taken"
+
+
+@pytest.mark.parametrize("value", [202413030000, 202402300000, 202403032400, 196912312359, 220101010000, 999999999999])
+def test_digits_of_no_date_are_milliseconds(value: int) -> None:
+    assert times.parse(value, now=NOW) == times.parse(str(value), now=NOW) == value
+
+
+@pytest.mark.parametrize("value", [1709424000000, 2024030300001])
+def test_thirteen_digits_are_milliseconds(value: int) -> None:
+    """As all times of today have them."""
+    assert times.parse(value, now=NOW) == value
+
+
+def test_a_proxy_of_a_datetime_will_do() -> None:
+    """As Airflow 2 has them in templates that are rendered to objects."""
+    proxy = pytest.importorskip("lazy_object_proxy").Proxy
+    assert times.parse(proxy(lambda: DAY), now=NOW) == DAY_MS
 
 
 def test_refusal_shows_what_was_given() -> None:

@@ -332,7 +332,7 @@ def test_the_list_is_asked_for_the_window_and_each_type(play: Any) -> None:
     played = play(find(wanted(types=(1, 0))), [page(late), page(early, late)])
     assert played.value == [early, late], "in order of their trigger times, none twice"
     window = wanted().window
-    for call, type in zip(played.sent, (1, 0), strict=True):
+    for call, type in zip(played.sent, (0, 1), strict=True):
         asked = body(call)
         assert (asked["type"], asked["expression"], asked["status"]) == (type, "3377", "")
         assert (asked["fromTriggerTime"], asked["toTriggerTime"]) == (window.first, window.end)

@@ -29,10 +29,14 @@ class Sensor:
     ti: TaskInstance = field(default_factory=TaskInstance)
     log: Log = field(default_factory=Log)
     operator: Any = None
+    rendered: dict[str, Any] = field(default_factory=dict)
+    """What templates have become."""
 
     def renewed(self) -> EnosFlowInstanceSensor:
         logged = type("Logged", (EnosFlowInstanceSensor,), {"log": self.log})
         self.operator = logged(task_id="wait", **self.arguments)
+        for name, value in self.rendered.items():
+            setattr(self.operator, name, value)
         return self.operator
 
     @property
@@ -98,8 +102,10 @@ def test_the_timeout_is_that_of_every_sensor(sensor: MakeSensor, sim: EnosSimula
 def test_an_id_that_cannot_be_one_is_refused_before_anything_is_sent(
     sensor: MakeSensor, sim: EnosSimulator, value: Any
 ) -> None:
+    one = sensor()
+    one.rendered = {"flow_instance_id": value}
     with pytest.raises(AirflowFailException, match=r"^flow_instance_id: .*; expected an instance id such as 3377-2020"):
-        sensor(flow_instance_id=value).run()
+        one.run()
     assert sim.requests == []
 
 
@@ -187,7 +193,7 @@ def test_the_link_is_logged(sensor: MakeSensor, sim: EnosSimulator, monkeypatch:
 @pytest.mark.parametrize("arguments", [{"poll_error_tolerance": -1}, {"task_logs": "some"}])
 def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
     (name,) = arguments
-    with pytest.raises(errors.EnosConfigError, match=f"^{name}: .*; expected "):
+    with pytest.raises(errors.EnosConfigError, match=f"^task wait: {name}: .*; expected "):
         EnosFlowInstanceSensor(task_id="wait", flow_instance_id="3377-1", **arguments)
 
 

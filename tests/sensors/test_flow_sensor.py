@@ -175,7 +175,7 @@ ARGUMENTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
 def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
     (name,) = arguments
-    with pytest.raises(errors.EnosConfigError, match=f"^{name}: .*; expected "):
+    with pytest.raises(errors.EnosConfigError, match=f"^task wait: {name}: .*; expected "):
         EnosFlowSensor(task_id="wait", flow_id=FLOW, **arguments)
 
 
@@ -233,7 +233,7 @@ def test_what_a_deferred_task_hands_to_its_trigger(connection: EnosSimulator) ->
     assert arguments["window_start"] == "2020-07-05T23:00+00:00"
     assert arguments["window_end"] == "2020-07-06T23:00+00:00"
     assert (arguments["window_shift"], arguments["poll_interval"], arguments["org_id"]) == (0.0, 20, "o")
-    assert (arguments["failed_statuses"], arguments["types"]) == (["CANCEL"], [1, 0])
+    assert (arguments["failed_statuses"], arguments["types"]) == (["CANCEL"], [0, 1])
     assert abs(arguments["deadline"] - time.time() - 100) < 10
     assert connection.requests == []
 

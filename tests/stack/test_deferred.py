@@ -141,6 +141,18 @@ def test_mapped_sensors_that_cannot_start_in_the_triggerer_defer_from_a_worker(a
     assert run.xcom() == [instance]
 
 
+def test_sensors_of_a_mapped_group_defer_from_a_worker(airflow: Airflow) -> None:
+    """One waits for the group's own argument, and one for what another task of the group gives."""
+    stack, simulator = airflow
+    flow = {"flow_id": 8009, "name": "flow", "tasks": {"80090": "extract"}, "progress": "manual"}
+    simulator.post("flows", flow)
+    run = stack.run("group_from_trigger")
+    instance = the_instance(simulator, 8009)
+    simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
+    run.wait_for("success")
+    assert run.xcom() == [instance, instance]
+
+
 def test_a_sensor_of_a_window_starts_and_ends_in_the_triggerer(airflow: Airflow) -> None:
     """The flow and the window are templates; no worker ever runs the sensor."""
     stack, simulator = airflow

@@ -64,6 +64,9 @@ def started_from_trigger(operator: Any, said_if_skipped: str) -> End:
     arguments = json.loads(json.dumps(task.start_trigger_args.trigger_kwargs))
     module, _, name = task.start_trigger_args.trigger_cls.rpartition(".")
     trigger = getattr(import_module(module), name)(**arguments)
+    # As the triggerer renders templates.
+    for field, value in getattr(task, "rendered", {}).items():
+        setattr(trigger, field, value)
     pushed: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(XCom, "set", lambda key, value, **_: pushed.update({key: value}))

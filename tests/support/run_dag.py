@@ -24,6 +24,7 @@ def main(file: str, dag_id: str) -> None:
             {
                 "state": str(getattr(run.state, "value", run.state)),
                 "tasks": {ti.task_id: str(getattr(ti.state, "value", ti.state)) for ti in instances},
+                "tries": {ti.task_id: ti.try_number for ti in instances},
                 "xcom": {ti.task_id: ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) for ti in instances},
             }
         )

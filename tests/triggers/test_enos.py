@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -303,7 +304,10 @@ def test_what_went_wrong_is_told_by_the_task_itself(
 ) -> None:
     """It has the retries, the callbacks and the log; so it is resumed."""
     sim.trigger(4001, 40011, TIME)
-    (payload,) = events(trigger(flow_instance_id, deadline=None, timeout=10, ends_task=True))
+    one = trigger("{{ id }}", deadline=None, timeout=10, ends_task=True)
+    # As Airflow renders it.
+    one.flow_instance_id = flow_instance_id
+    (payload,) = events(one)
     event = InstanceEvent.of(json.loads(json.dumps(payload)))
     assert isinstance(event.error, errors.EnosConfigError) or event.flow_instance_id == "4001-20200706062600"
     assert (event.error is None) is (flow_instance_id[0] == "4")
@@ -424,6 +428,7 @@ def test_a_log_that_cannot_be_read_ends_no_wait(
 # Windows
 
 WINDOW_END = 1594080000000
+START = "2020-07-06T00:00+00:00"
 WINDOW = Window.between(WINDOW_END - 86_400_000, WINDOW_END)
 
 
@@ -435,14 +440,14 @@ def window_trigger(**arguments: Any) -> EnosFlowTrigger:
 
 def test_what_is_stored_of_a_wait_for_a_window() -> None:
     first = EnosFlowTrigger(
-        3377, "a", "b", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"], skipped_statuses=(),
-        instances="any", expected_instances=2, types=(0,), scheduled_only=False, check_existence=False,
-        poll_error_tolerance=60, org_id="o", user_id="u",
+        3377, START, "{{ end }}", "other", 12.5, 1700000000.5, window_shift=60, allowed_statuses=["SKIP"],
+        skipped_statuses=(), instances="any", expected_instances=2, types=(0,), scheduled_only=False,
+        check_existence=False, poll_error_tolerance=60, org_id="o", user_id="u",
     )  # fmt: skip
     expected = {
         "flow_id": 3377,
-        "window_start": "a",
-        "window_end": "b",
+        "window_start": START,
+        "window_end": "{{ end }}",
         "enos_conn_id": "other",
         "poll_interval": 12.5,
         "deadline": 1700000000.5,
@@ -468,6 +473,50 @@ def test_what_is_stored_of_a_wait_for_a_window() -> None:
     assert EnosFlowTrigger(**json.loads(json.dumps(arguments))).serialize() == first.serialize()
 
 
+REFUSED: dict[str, Sequence[Any]] = {
+    "flow_instance_id": ["", "None", 3377, None],
+    "flow_id": ["meter_readings", None, True, 3377.0],
+    "window_start": [None, "2024-03-03", 1594016819, "202403030000", "now"],
+    "window_end": ["", 1594016819.5],
+    "window_shift": [3, "60", None],
+    "enos_conn_id": ["", None, 123],
+    "poll_interval": [-1, "30", None],
+    "poll_error_tolerance": [-1, "30", None],
+    **dict.fromkeys(
+        ("cancel_on_kill", "known", "ends_task", "do_xcom_push", "show_logs", "push_link", "scheduled_only"),
+        ("false", 0, None),
+    ),
+    "check_existence": ["yes", 1],
+    "allowed_statuses": ["DONE", ()],
+    "types": [3, 1.0],
+}
+
+
+@pytest.mark.parametrize("cls", [EnosFlowInstanceTrigger, EnosFlowTrigger])
+def test_arguments_that_cannot_work_are_refused_by_the_constructor(cls: type[Any]) -> None:
+    least = {"enos_conn_id": "enos_default", "poll_interval": 1.0, "deadline": None}
+    if cls is EnosFlowTrigger:
+        least |= {"flow_id": 3377, "window_start": START, "window_end": "{{ data_interval_end }}"}
+    else:
+        least |= {"flow_instance_id": INSTANCE}
+    names = REFUSED.keys() & inspect.signature(cls).parameters
+    assert len(names) > 8
+    for name in names:
+        for value in REFUSED[name]:
+            with pytest.raises(errors.EnosConfigError, match=f"^{name}: .*; expected "):
+                cls(**{**least, name: value})
+
+
+def test_a_connection_that_a_template_did_not_find_resumes_the_task() -> None:
+    one = window_trigger(enos_conn_id="{{ params.conn }}")
+    # As Airflow renders it.
+    one.enos_conn_id = "None"
+    (payload,) = events(one)
+    error = WindowEvent.of(json.loads(json.dumps(payload))).error
+    assert isinstance(error, errors.EnosConfigError)
+    assert str(error).startswith("enos_conn_id: 'None'; expected ")
+
+
 @pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "SKIP"])
 def test_one_event_when_the_window_is_decided(connection: EnosSimulator, status: str) -> None:
     connection.finish(connection.trigger(3377, trigger_time=WINDOW_END, type=1).id, status)
@@ -482,7 +531,7 @@ def test_what_ends_a_wait_for_a_window_otherwise(connection: EnosSimulator) -> N
         return WindowEvent.of(payload).error
 
     assert isinstance(error(deadline=time.time() - 1), errors.EnosFlowTimeoutError)
-    assert isinstance(error(window_shift=10.0**11), errors.EnosConfigError)
+    assert isinstance(error(window_shift=3_000_000_000), errors.EnosConfigError)
     assert isinstance(error(org_id="a\nb"), errors.EnosConfigError)
     connection.fault("http_502", on="flowInstances/search", times=None)
     assert isinstance(error(poll_error_tolerance=0), errors.EnosPollLostError)

@@ -215,6 +215,12 @@ def test_an_asset_watcher_takes_it() -> None:
         {"poll_interval": 0},
         {"lookback": -1},
         {"poll_error_tolerance": "x"},
+        {"flow_id": True},
+        {"flow_id": "{{ params.flow }}"},
+        {"enos_conn_id": ""},
+        {"enos_conn_id": None},
+        {"org_id": 1},
+        {"user_id": ["u"]},
     ],
     ids=str,
 )

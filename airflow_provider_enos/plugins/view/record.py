@@ -39,8 +39,8 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view.lookups import Source
+from airflow_provider_enos.protocol.start.attempts import Intent
 from airflow_provider_enos.protocol.text import is_instance_id
-from airflow_provider_enos.protocol.triggering import Intent
 
 try:
     from airflow.models.xcom import XComModel

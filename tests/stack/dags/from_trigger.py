@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, task, task_group
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
@@ -35,6 +35,34 @@ with DAG("mapped_from_trigger", schedule=None):
         task_id="wait", poke_interval=1, timeout=600, start_from_trigger=True
     ).expand(flow_instance_id=ids(start(8007).output))
     gathered(sensors.output)
+
+with DAG("group_from_trigger", schedule=None):
+
+    @task
+    def those(started: str) -> list[str]:
+        return [started]
+
+    @task
+    def same(instance: str) -> str:
+        return instance
+
+    @task(task_id="task")
+    def all_of(*ended: str) -> list[str]:
+        return list(ended)
+
+    waits: list[EnosFlowInstanceSensor] = []
+
+    @task_group
+    def each(instance: str) -> None:
+        for name, source in (("argument", instance), ("sibling", same(instance))):
+            waits.append(
+                EnosFlowInstanceSensor(
+                    task_id=name, flow_instance_id=source, poke_interval=1, timeout=600, start_from_trigger=True
+                )
+            )
+
+    each.expand(instance=those(start(8009).output))
+    all_of(*(wait.output for wait in waits))
 
 with DAG("window_from_trigger", schedule=None):
     EnosFlowSensor(
