@@ -639,7 +639,9 @@ class Adversary(RuleBasedStateMachine):
 
     def _check_sends(self, minute: int) -> None:
         """A request that may have been carried out is never repeated without a look."""
-        if minute in self.lineages[self.lineage].unanswered:
+        mine, there = self.lineages[self.lineage], self.gateway.at(minute)
+        is_strangers = there is not None and there.lineage is None and not self._may_be_taken_for(there, mine)
+        if minute in mine.unanswered and not is_strangers:
             assert minute in self.now.looked_at, "I4: sent again blindly"
 
     @invariant()
