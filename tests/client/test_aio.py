@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import trustme
+from by_hand import answer
 
 from airflow_provider_enos.client import aio, settings, sync
 from airflow_provider_enos.client.aio import AsyncClient
@@ -101,7 +102,7 @@ def in_memory(request: Request, found: Settings, call: Call[Any]) -> tuple[str, 
     exchange = gateway.exchange(call, Tenant(found.org_id, found.user_id))
     next(exchange)
     token = {"status": 0, "data": {"accessToken": "t", "expire": 7200}}
-    signed = exchange.send(Response(200, {}, json.dumps(token).encode()))
+    signed = answer(exchange, Response(200, {}, json.dumps(token).encode()))
     assert isinstance(signed, Request)
     return signed.method, signed.url, signed.body
 

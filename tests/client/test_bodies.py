@@ -7,8 +7,10 @@ import zlib
 import pytest
 
 from airflow_provider_enos.client.bodies import Body
-from airflow_provider_enos.client.failures import LARGEST_REPLY
 from airflow_provider_enos.errors import EnosReplyError
+from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK
+
+LARGEST_REPLY = LIMITS_OF_A_TASK.size
 
 TEXT = b'{"code":0,"msg":"OK","data":""}'
 
@@ -18,7 +20,7 @@ def packed(data: bytes) -> bytes:
 
 
 def put(raw: bytes, encoding: str, *, piece: int = 65_536) -> bytes:
-    body = Body("https://gateway", 200, encoding)
+    body = Body("https://gateway", 200, encoding, LARGEST_REPLY)
     for place in range(0, len(raw), piece):
         body.add(raw[place : place + piece])
     return body.whole()
