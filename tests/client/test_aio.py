@@ -155,7 +155,8 @@ def test_the_same_outcome_of_every_fault(kind: str) -> None:
             if isinstance(found, tuple):
                 # Python, urllib3 and aiohttp each say in words of their own how a connection broke.
                 text = found[2].replace(sim.url, "").split("the connection broke")[0]
-                found = (found[0], found[1], re.sub(r"[0-9]{5,}", "N", text))
+                # A task reads larger replies than the triggerer.
+                found = (found[0], found[1], re.sub(r"[0-9]{5,}|[0-9]+ MiB", "N", text))
             else:
                 found = (found.flow_instance_id, found.status, found.nodes)
             outcomes.append(found)

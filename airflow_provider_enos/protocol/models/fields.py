@@ -206,8 +206,13 @@ def whole_number(value: object) -> int | None:
 
 
 def _whole(text: str) -> str:
-    """``text`` without halves of characters, which JSON can hold and no encoding takes."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    """Return ``text`` without halves of characters, which JSON can hold and no encoding takes."""
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
 @lru_cache(maxsize=500)
