@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import logging
 import resource
 import socket
 import subprocess
@@ -133,6 +134,12 @@ _RAW: dict[str, Callable[[int], bytes]] = {
     "gzip: empty lists": _gzipped,
     "chunks of two bytes": _chunks,
 }
+OPERATION_OF = {
+    "graphs in texts": "list_flow_instances",
+    "directories": "list_workflow_directories",
+    **{kind: "get_task_instance_log" for kind in _BODIES if " log" in kind},
+}
+"""What a kind is meant for; all others are for ``get_flow_instance``."""
 DRIP = "a byte now and then"
 KINDS = [*_BODIES, *_RAW, DRIP]
 
@@ -331,11 +338,45 @@ def drive_requests(port: int, kind: str, size: int, wanted: list[str]) -> Iterat
         yield Cost(kind, name, said[0][:300], gaps.longest, cpu, seconds, resident())
 
 
+_loops: list[Any] = []
+
+
+def drive_view(port: int, kind: str, size: int, wanted: list[str]) -> Iterator[Cost]:
+    """As the tab of a task instance: in a loop of its own, beside that of Airflow's API server."""
+    from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem, Source
+
+    lookups = Lookups(lambda source: settings_of(port, kind, size, on_token=False))
+    if not _loops:
+        _loops.append(OwnLoop())
+    apart, source = _loops[0], Source("hostile", None, None, None, INSTANCE)
+
+    async def tick(gaps: Gaps) -> None:
+        while True:
+            await asyncio.sleep(0.001)
+            gaps.tick()
+
+    async def one(name: str) -> Cost:
+        gaps = Gaps()
+        ticking = asyncio.create_task(tick(gaps))
+        begun, cpu = time.monotonic(), time.process_time()
+        look = lookups.instance(source) if name == "get_flow_instance" else lookups.log(source, TASK)
+        seen = await apart.run(look)
+        said = f"Problem: {seen.message}" if isinstance(seen, Problem) else f"read: {len(json.dumps(seen))}"
+        seconds, cpu = time.monotonic() - begun, time.process_time() - cpu
+        await asyncio.sleep(0.002)
+        ticking.cancel()
+        return Cost(kind, name, said[:300], gaps.longest, cpu, seconds, resident())
+
+    for name in wanted:
+        yield asyncio.run(one(name))
+
+
 def drive(driver: str, port: int, plan: list[tuple[str, int, list[str]]]) -> None:
     """Carry out the plan, a list of kind, size and names of operations; print what each costs."""
-    costs = {"aiohttp": drive_aiohttp, "requests": drive_requests}[driver]
+    costs = {"aiohttp": drive_aiohttp, "requests": drive_requests, "view": drive_view}[driver]
     # What is imported and made once is no cost of a reply.
-    list(costs(port, "no text", 10, ["get_time_zone"]))
+    list(costs(port, "no text", 10, ["get_flow_instance"]))
+    logging.disable(logging.CRITICAL)
     before = resident()
     for kind, size, wanted in plan:
         for cost in costs(port, kind, size, wanted):

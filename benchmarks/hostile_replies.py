@@ -1,0 +1,35 @@
+"""What hostile replies cost: the table of docs/security.md. ``python benchmarks/hostile_replies.py [aiohttp|requests|view]``.
+
+For each kind of reply, at its worst of three sizes: for how long nothing else had a turn, the CPU time, and the memory. The
+gateway and each client are processes of their own. It needs nothing that an older version of this package has not, so it
+can be run with one: ``PYTHONPATH=<its folder>``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
+
+import hostile
+
+SIZES = (hostile.MIB // 4, int(11.8 * hostile.MIB), 30 * hostile.MIB)
+
+
+def main(driver: str) -> None:
+    print(f"{driver}: bodies of {', '.join(f'{size / hostile.MIB:g}' for size in SIZES)} MiB, the worst of them")
+    print(f"{'kind of reply':26} {'stop':>9} {'CPU':>9} {'memory':>9}")
+    with hostile.gateway() as port:
+        for kind in hostile.KINDS:
+            operation = hostile.OPERATION_OF.get(kind, "get_flow_instance")
+            if driver == "view" and operation not in ("get_flow_instance", "get_task_instance_log"):
+                operation = "get_flow_instance"
+            # A process for each size, so that its memory is that of one reply.
+            found = [cost for size in SIZES for cost in hostile.costs(driver, port, [(kind, size, [operation])])]
+            stop, cpu, memory = (max(getattr(cost, name) for cost in found) for name in ("stop", "cpu", "memory"))
+            print(f"{kind:26} {stop * 1e3:6.0f} ms {cpu:7.2f} s {memory:5.0f} MiB", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:] or ["aiohttp"])
