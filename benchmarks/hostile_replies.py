@@ -1,8 +1,8 @@
-"""What hostile replies cost: the table of docs/security.md. ``python benchmarks/hostile_replies.py [aiohttp|requests|view]``.
+"""What hostile replies cost: the table of docs/security.md.
 
-For each kind of reply, at its worst of three sizes: for how long nothing else had a turn, the CPU time, and the memory. The
-gateway and each client are processes of their own. It needs nothing that an older version of this package has not, so it
-can be run with one: ``PYTHONPATH=<its folder>``.
+``python benchmarks/hostile_replies.py [aiohttp|requests|view]`` prints, for each kind of reply, at its worst of three
+sizes: for how long nothing else had a turn, the CPU time, and the memory. The gateway and each client are processes of
+their own. ``PYTHONPATH=<folder of an older version>`` measures that one.
 """
 
 from __future__ import annotations
