@@ -7,6 +7,7 @@ their own. ``PYTHONPATH=<folder of an older version>`` measures that one.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 import hostile
 
 SIZES = (hostile.MIB // 4, int(11.8 * hostile.MIB), 30 * hostile.MIB)
+PATIENCE = 40
+"""Seconds for one reply."""
 
 
 def main(driver: str) -> None:
@@ -26,7 +29,15 @@ def main(driver: str) -> None:
             if driver == "view" and operation not in ("get_flow_instance", "get_task_instance_log"):
                 operation = "get_flow_instance"
             # A process for each size, so that its memory is that of one reply.
-            found = [cost for size in SIZES for cost in hostile.costs(driver, port, [(kind, size, [operation])])]
+            try:
+                found = [
+                    cost
+                    for size in SIZES
+                    for cost in hostile.costs(driver, port, [(kind, size, [operation])], seconds=PATIENCE)
+                ]
+            except subprocess.TimeoutExpired:
+                print(f"{kind:26} did not end in {PATIENCE} s", flush=True)
+                continue
             stop, cpu, memory = (max(getattr(cost, name) for cost in found) for name in ("stop", "cpu", "memory"))
             print(f"{kind:26} {stop * 1e3:6.0f} ms {cpu:7.2f} s {memory:5.0f} MiB", flush=True)
 

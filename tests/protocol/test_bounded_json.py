@@ -9,8 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_enos.protocol import bounded_json
-from airflow_provider_enos.protocol.bounded_json import LIMITS, Budget, Limits, TooMuchJson, loads, within
+from airflow_provider_enos.protocol import bounded_json, calls, replies
+from airflow_provider_enos.protocol.bounded_json import (
+    LIMITS,
+    LIMITS_OF_A_PAGE,
+    LIMITS_OF_A_TASK,
+    Budget,
+    Limits,
+    TooMuchJson,
+    loads,
+    within,
+)
+from airflow_provider_enos.protocol.messages import Call, Response
 
 LETTERS = st.text(st.sampled_from('"\\[]{},:ab\n\u4e2d\U0001f600\ud800'), max_size=8)
 VALUES = st.recursive(
@@ -101,3 +111,56 @@ def test_limits_hold_for_a_reply_only() -> None:
     with within(replace(LIMITS, containers=1_000)), pytest.raises(TooMuchJson, match="1,000 lists"):
         loads(json.dumps([[]] * 1_000))
     loads(json.dumps([[]] * 1_000))
+
+
+def graph(nodes: int) -> str:
+    tasks = [
+        {
+            "taskId": str(108580 + n),
+            "taskName": f"clean the readings of region {n}",
+            "nodeId": f"5f0c2a{n:06}",
+            "taskInstId": f"{108580 + n}-20200706062600",
+            "status": "SUCCESS",
+            "x": 10.5,
+            "y": 20.5,
+        }
+        for n in range(nodes)
+    ]
+    relations = [{"source": f"5f0c2a{n:06}", "target": f"5f0c2a{n + 1:06}", "cycleGap": "D0"} for n in range(nodes)]
+    return json.dumps({"tasks": tasks, "flows": [], "relations": relations})
+
+
+def instance(nodes: int) -> dict[str, Any]:
+    return {"instanceId": "3377-20200706062600", "status": 1, "graph": graph(nodes), "parameters": "[]"}
+
+
+LOG = "[2020-07-06 06:26:59] [INFO] {读数}\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "call", "data"),
+    [
+        (LIMITS_OF_A_TASK, calls.get_task_instance_log("1-2", 2**22), {"log": "数" * 2**22}),
+        (LIMITS_OF_A_TASK, calls.get_task_instance_log("1-2", 2**22), {"log": "\n" * 2**22}),
+        (LIMITS, calls.get_task_instance_log("1-2"), {"log": "数" * 2**20}),
+        (LIMITS, calls.get_task_instance_log("1-2"), {"log": LOG * (2**20 // len(LOG))}),
+        (LIMITS_OF_A_PAGE, calls.get_task_instance_log("1-2"), {"log": "数" * 2**20}),
+        (LIMITS_OF_A_PAGE, calls.get_task_instance_log("1-2"), {"log": LOG * (2**20 // len(LOG))}),
+    ],
+)
+def test_the_longest_logs_are_read(limits: Limits, call: Call[str], data: dict[str, str]) -> None:
+    body = json.dumps({"code": 0, "data": data}).encode()
+    assert len(body) < limits.size
+    assert replies.read(call, Response(200, {}, body), limits=limits) == data["log"]
+
+
+def test_large_instances_are_read() -> None:
+    listing = calls.list_flow_instances(type=0, from_trigger_time=0, to_trigger_time=1, page_no=1, page_size=50)
+    body = json.dumps({"code": 0, "data": {"flowInsts": [instance(500)] * 50, "count": 50}}).encode()
+    assert len(body) < LIMITS.size
+    page = replies.read(listing, Response(200, {}, body), limits=LIMITS)
+    assert [len(one.nodes) for one in page.instances] == [500] * 50
+    for limits, nodes in ((LIMITS, 10_000), (LIMITS_OF_A_PAGE, 5_000)):
+        body = json.dumps({"code": 0, "data": instance(nodes)}).encode()
+        one = replies.read(calls.get_flow_instance("1-2"), Response(200, {}, body), limits=limits)
+        assert (len(one.nodes), one.nodes_left_out) == (nodes, 0)

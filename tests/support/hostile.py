@@ -398,10 +398,12 @@ def gateway() -> Iterator[int]:
         process.communicate()
 
 
-def costs(driver: str, port: int, plan: list[tuple[str, int, list[str]]]) -> list[Cost]:
-    """What each reply of the plan costs a client in a process of its own."""
+def costs(
+    driver: str, port: int, plan: list[tuple[str, int, list[str]]], *, seconds: float | None = None
+) -> list[Cost]:
+    """What each reply of the plan costs a client in a process of its own, which is given so many ``seconds``."""
     command = [sys.executable, __file__, "drive", driver, str(port), json.dumps(plan)]
-    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=seconds).stdout
     return [Cost(**json.loads(line)) for line in printed.splitlines()]
 
 
