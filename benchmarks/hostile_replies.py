@@ -14,18 +14,19 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
 import hostile
+from hostile_bodies import KINDS, MIB, OPERATION_OF
 
-SIZES = (hostile.MIB // 4, int(11.8 * hostile.MIB), 30 * hostile.MIB)
+SIZES = (MIB // 4, int(11.8 * MIB), 30 * MIB)
 PATIENCE = 40
 """Seconds for one reply."""
 
 
 def main(driver: str) -> None:
-    print(f"{driver}: bodies of {', '.join(f'{size / hostile.MIB:g}' for size in SIZES)} MiB, the worst of them")
+    print(f"{driver}: bodies of {', '.join(f'{size / MIB:g}' for size in SIZES)} MiB, the worst of them")
     print(f"{'kind of reply':26} {'stop':>9} {'CPU':>9} {'memory':>9}")
     with hostile.gateway() as port:
-        for kind in hostile.KINDS:
-            operation = hostile.OPERATION_OF.get(kind, "get_flow_instance")
+        for kind in KINDS:
+            operation = OPERATION_OF.get(kind, "get_flow_instance")
             if driver == "view" and operation not in ("get_flow_instance", "get_task_instance_log"):
                 operation = "get_flow_instance"
             # A process for each size, so that its memory is that of one reply.

@@ -1,6 +1,6 @@
 """Every kind of hostile reply, to every operation, through both drivers: none stops, fills or holds up a process.
 
-The table of kinds is in ``tests/support/hostile.py``, and ``benchmarks/hostile_replies.py`` prints what each costs.
+The kinds are those of ``tests/support/hostile_bodies.py``; ``benchmarks/hostile_replies.py`` prints what each costs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import time
 
 import hostile
 import pytest
-from hostile import DRIP, KINDS, MIB, Cost
+from hostile import Cost
+from hostile_bodies import DRIP, KINDS, MIB, OPERATION_OF
 
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.bounded_json import LIMITS, LIMITS_OF_A_PAGE, LIMITS_OF_A_TASK
@@ -19,7 +20,7 @@ STOP = 0.1
 """Seconds for which nothing else may run."""
 REFERENCE = 0.05
 """Seconds that ``work`` takes on the machine that the limits were measured on, on one that is slow about it."""
-SMALL = MIB // 2
+SMALL = MIB // 3
 """Of a reply to every operation: there are hundreds of them."""
 LIMITS_OF = {"aiohttp": LIMITS, "requests": LIMITS_OF_A_TASK, "view": LIMITS_OF_A_PAGE}
 LARGE = 34 * MIB
@@ -55,14 +56,13 @@ def slowness() -> float:
 
 
 def plan(driver: str) -> list[tuple[str, int, list[str]]]:
+    """Small ones to every operation, the largest that are read to the one they are made for, a few larger ones."""
     kinds = [kind for kind in KINDS if kind != DRIP]
     fitting = LIMITS_OF[driver].size - MIB // 16
-    small = OPERATIONS if driver != "view" else ["get_flow_instance"]
     return [
         (DRIP, 0, ["get_flow_instance"]),
-        *((kind, SMALL, small) for kind in kinds),
-        *((kind, fitting, ["get_task_instance_log"]) for kind in kinds),
-        *((kind, min(fitting, LIMITS.size), ["get_flow_instance"]) for kind in kinds),
+        *((kind, SMALL, OPERATIONS) for kind in kinds if driver != "view"),
+        *((kind, fitting, [OPERATION_OF.get(kind, "get_flow_instance")]) for kind in kinds),
         *((kind, LARGE, ["get_flow_instance"]) for kind in ("empty lists", "a long log", "gzip: empty lists")),
     ]
 
