@@ -1,6 +1,6 @@
 """What hostile replies cost: the table of docs/security.md.
 
-``python benchmarks/hostile_replies.py [aiohttp|requests|view]`` prints, for each kind of reply, at its worst of three
+``python benchmarks/hostile_replies.py [aiohttp|requests|view]`` prints, for each kind of reply, at its worst of five
 sizes: for how long nothing else had a turn, the CPU time, and the memory. The gateway and each client are processes of
 their own. ``PYTHONPATH=<folder of an older version>`` measures that one.
 """
@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 import hostile
 from hostile_bodies import KINDS, MIB, OPERATION_OF
 
-SIZES = (MIB // 4, int(11.8 * MIB), 30 * MIB)
+SIZES = tuple(int(size * MIB) for size in (0.25, 1.2, 6.8, 11.8, 30))
 PATIENCE = 40
 """Seconds for one reply."""
 

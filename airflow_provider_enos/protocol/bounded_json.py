@@ -45,7 +45,7 @@ _DEEPEST = 300
 _LONGEST_NUMBER = 100
 """Characters. Python takes its time over long ones."""
 _SHORT, _FEW = 8192, _DEEPEST
-"""A text of so many bytes and brackets is never too much, not even where others have used up the budget."""
+"""Bytes and brackets of a text that needs no closer look."""
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 _DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -61,6 +61,8 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._containers = limits.containers
+        # Of their own, so that a graph which is too large does not take the parameters with it.
+        self._for_short_texts = limits.containers // 4
 
     def loads(self, text: str | bytes | bytearray) -> Any:
         """Return what ``text`` means. Raises ``TooMuchJson``, and what ``json.loads`` raises."""
@@ -69,9 +71,11 @@ class Budget:
         return json.loads(decoded, parse_int=_int, parse_float=_float)
 
     def _take(self, text: bytes | bytearray) -> None:
-        if len(text) <= _SHORT and (few := text.count(b"[") + text.count(b"{")) <= _FEW:
-            self._containers = max(self._containers - few, 0)
-            return
+        if len(text) <= _SHORT:
+            few = text.count(b"[") + text.count(b"{")
+            if few <= min(_FEW, self._for_short_texts):
+                self._for_short_texts -= few
+                return
         escapes = values = containers = depth = 0
         for escapes_here, outside in _outside_strings(text):
             escapes += escapes_here

@@ -60,14 +60,14 @@ def shown(value: object, length: int = 80) -> str:
         return f"a {type(value).__name__} of great length"
 
 
-def _beginning(value: object, levels: int = 5) -> object:
-    """As much of ``value`` as a message can show: the rest may be megabytes, which take their time to be written."""
+def _beginning(value: object, levels: int = 3) -> object:
+    """Return as much of ``value`` as a message can show: to write the rest, which may be megabytes, takes its time."""
     if isinstance(value, str):
         return value[:200]
     if not isinstance(value, (list, dict)):
         return value
     if not levels:
-        return ...
+        return "…"
     if isinstance(value, list):
         return [_beginning(item, levels - 1) for item in value[:40]]
     return {_beginning(name): _beginning(item, levels - 1) for name, item in islice(value.items(), 40)}

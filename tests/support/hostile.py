@@ -253,9 +253,9 @@ def drive_view(port: int, kind: str, size: int, wanted: list[str]) -> Iterator[C
 def drive(driver: str, port: int, plan: list[tuple[str, int, list[str]]]) -> None:
     """Carry out the plan, a list of kind, size and names of operations; print what each costs."""
     costs = {"aiohttp": drive_aiohttp, "requests": drive_requests, "view": drive_view}[driver]
+    logging.disable(logging.CRITICAL)
     # What is imported and made once is no cost of a reply.
     list(costs(port, "no text", 10, ["get_flow_instance"]))
-    logging.disable(logging.CRITICAL)
     before = resident()
     for kind, size, wanted in plan:
         for cost in costs(port, kind, size, wanted):

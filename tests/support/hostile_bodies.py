@@ -47,11 +47,17 @@ def graph_text(item: bytes, size: int) -> bytes:
     return instance(size, graph=b'"' + inner.replace(b'"', b'\\"') + b'"')
 
 
-def pages(size: int) -> bytes:
-    """A list of instances, each with a graph of 5,000 empty nodes in a text."""
-    graph = b'"{\\"tasks\\":' + many(b"{}", 15_000) + b'}"'
+def pages(size: int, graph_size: int) -> bytes:
+    """A list of instances, each with a graph of empty nodes in a text of so many bytes."""
+    graph = b'"{\\"tasks\\":' + many(b"{}", graph_size) + b'}"'
     one = b'{"instanceId":"1-2","status":1,"graph":' + graph + b"}"
     return data(b'{"flowInsts":' + many(one, size) + b',"count":1}')
+
+
+def settings_in_texts(size: int) -> bytes:
+    """An export whose tasks have small texts of JSON."""
+    one = b'{"name":"a","runMode":"{\\"a\\":' + many(b"[]", 800) + b'}"}'
+    return data(b'{"tasks":' + many(one, size) + b"}")
 
 
 _BODIES: dict[str, Callable[[int], bytes]] = {
@@ -60,7 +66,9 @@ _BODIES: dict[str, Callable[[int], bytes]] = {
     "objects with a member": lambda size: data(many(b'{"a":1}', size)),
     "a graph of empty nodes": lambda size: instance(size, graph=b'{"tasks":' + many(b"{}", size) + b"}"),
     "a graph in a text": lambda size: graph_text(b'{"status":"a"}', size),
-    "graphs in texts": pages,
+    "graphs in texts": lambda size: pages(size, 15_000),
+    "small graphs in texts": lambda size: pages(size, 800),
+    "settings in texts": settings_in_texts,
     "directories": lambda size: data(many(b'{"key":"1","children":[{"key":2}]}', size)),
     "small numbers": lambda size: data(many(b"1", size)),
     "fractions": lambda size: data(many(b"1.5", size)),
@@ -112,6 +120,8 @@ _RAW: dict[str, Callable[[int], bytes]] = {
 }
 OPERATION_OF = {
     "graphs in texts": "list_flow_instances",
+    "small graphs in texts": "list_flow_instances",
+    "settings in texts": "export_flow",
     "directories": "list_workflow_directories",
     **{kind: "get_task_instance_log" for kind in _BODIES if " log" in kind},
 }

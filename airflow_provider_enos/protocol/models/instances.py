@@ -85,10 +85,11 @@ class FlowInstance:
         Of a graph that is too large some nodes are left out, or all: the status is what is waited for.
         """
         fields = Fields(one(data, "flow instance"), "flow instance")
-        return cls._of(fields, _graph_of(fields) if nodes else _UNREAD)
+        graph = _graph_of(fields) if nodes else _UNREAD
+        return cls._of(fields, graph, parameters(fields.decoded("parameters")) if nodes else ())
 
     @classmethod
-    def _of(cls, fields: Fields, graph: object) -> FlowInstance:
+    def _of(cls, fields: Fields, graph: object, parameters: tuple[tuple[str, str], ...]) -> FlowInstance:
         is_read = graph is not _UNREAD
         tasks = graph_list(graph, "tasks", _ANY_NUMBER) if is_read else []
         # Fit for logs, messages and XCom, where it goes from here.
@@ -106,7 +107,7 @@ class FlowInstance:
             business_date=_time(fields, "calDt"),
             owner=fields.text("owner", "")[:_NAME],
             cycle=fields.text("cycle", "")[:_NAME],
-            parameters=parameters(fields.decoded("parameters")) if is_read else (),
+            parameters=parameters,
             is_cancelled=fields.flag("isCancelled"),
             nodes=tuple(map(FlowInstanceNode.parse, tasks[:MOST_NODES])),
             nodes_left_out=max(len(tasks) - MOST_NODES, 0) if is_read else None,
@@ -164,10 +165,11 @@ class FlowInstanceGraph:
     def parse(cls, data: object) -> FlowInstanceGraph:
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = _graph_of(fields)
+        instance = FlowInstance._of(fields, graph, parameters(fields.decoded("parameters")))
         if graph is _UNREAD:
-            return cls(FlowInstance._of(fields, graph), (), ())
+            return cls(instance, (), ())
         return cls(
-            instance=FlowInstance._of(fields, graph),
+            instance=instance,
             flows=tuple(_readable(FlowInstanceReference.parse, graph, "flows")),
             relations=tuple(_readable(Relation.parse, graph, "relations")),
         )

@@ -263,9 +263,11 @@ def test_surplus_nodes_are_left_out() -> None:
     "graph", ['{"tasks":[' + "{}," * 100_000 + "{}]}", "[" * 100_000, '{"tasks":[{"taskId":' + "9" * 200 + "}]}"]
 )
 def test_a_graph_that_is_too_large_does_not_hide_the_status(graph: str) -> None:
-    instance = FlowInstance.parse(but(INSTANCE, graph=graph))
+    document = but(INSTANCE, graph=graph, parameters={"a": "b"})
+    instance = FlowInstance.parse(document)
     assert (instance.status, instance.nodes, instance.nodes_left_out) == (FlowStatus.SUCCESS, (), None)
-    whole = FlowInstanceGraph.parse(but(INSTANCE, graph=graph))
+    assert instance.parameters == (("a", "b"),)
+    whole = FlowInstanceGraph.parse(document)
     assert (whole.instance, whole.flows, whole.relations) == (instance, (), ())
 
 
