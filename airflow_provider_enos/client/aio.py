@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.client import failures
+from airflow_provider_enos.client.apart import apart
 from airflow_provider_enos.client.bodies import Body
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings, ca_file
 from airflow_provider_enos.client.sync import shared_gateway
 from airflow_provider_enos.errors import EnosError, EnosTransportError
+from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol.bounded_json import LIMITS, Limits
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Retry, Tenant
-from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.messages import Call, Procedure, Read, Request, Response, Sleep, T
 
 if TYPE_CHECKING:
     import ssl
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 _MOST_CONNECTIONS = 8
+_READ_AT_ONCE = 16 * 1024
+"""Bytes of a reply that are read on the event loop. What takes longer is done in another thread."""
+_PIECES_AT_ONCE = 100
 
 
 class AsyncClient:
@@ -29,14 +36,23 @@ class AsyncClient:
     To be used as ``async with AsyncClient(settings) as client``.
 
     :param timeout: seconds to wait for each reply, in place of the one in the settings.
+    :param limits: how much of a reply is read.
     """
 
-    def __init__(self, settings: Settings, *, retry: Retry = DEFAULT_RETRY, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        retry: Retry = DEFAULT_RETRY,
+        timeout: float | None = None,
+        limits: Limits = LIMITS,
+    ) -> None:
         self.gateway = shared_gateway(settings)
         self._tenant = Tenant(settings.org_id, settings.user_id)
         self._retry = retry
         self._timeout = timeout or settings.timeout
         self._settings = settings
+        self._limits = limits
         self._session: aiohttp.ClientSession | None = None
         self._proxy: str | None = None
         self._opening = asyncio.Lock()
@@ -83,11 +99,14 @@ class AsyncClient:
             # Whatever interrupts us, what the generator holds is let go of now.
             steps.close()
 
-    async def _step_of_exchange(self, step: Request | Sleep) -> Response | None:
+    async def _step_of_exchange(self, step: Request | Read | Sleep) -> Any:
         if isinstance(step, Sleep):
-            await asyncio.sleep(step.seconds)
-            return None
-        return await self._send(step)
+            return await asyncio.sleep(step.seconds)
+        return await (self._read(step) if isinstance(step, Read) else self._send(step))
+
+    async def _read(self, step: Read) -> Any:
+        read = partial(replies.read, step.call, step.response, secrets=step.secrets, limits=self._limits)
+        return await apart(read) if len(step.response.body) > _READ_AT_ONCE else read()
 
     async def _send(self, request: Request) -> Response:
         import aiohttp
@@ -103,7 +122,7 @@ class AsyncClient:
                 allow_redirects=False,
                 proxy=self._proxy,
             ) as reply:
-                body = await self._read(reply)
+                body = await self._body(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status, headers, body)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
@@ -124,6 +143,8 @@ class AsyncClient:
                         total=self._timeout, sock_connect=min(CONNECT_TIMEOUT, self._timeout)
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
+                    # aiohttp takes in as many small pieces at once as fit into it.
+                    read_bufsize=_READ_AT_ONCE,
                     auto_decompress=False,
                     # It would send the password that a .netrc file has for this host, which is none of EnOS's.
                     trust_env=False,
@@ -133,11 +154,16 @@ class AsyncClient:
                 self._session._retry_connection = False
             return self._session
 
-    async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
-        body = Body(self.gateway.base_url, reply.status, reply.headers.get("Content-Encoding", ""))
-        async for chunk in reply.content.iter_any():
-            body.add(chunk)
-        return body.whole()
+    async def _body(self, reply: aiohttp.ClientResponse) -> bytes:
+        encoding = reply.headers.get("Content-Encoding", "")
+        body = Body(self.gateway.base_url, reply.status, encoding, self._limits.size)
+        # Pieces as they come: joined ones would not tell how many they were.
+        async for piece, _ in reply.content.iter_chunks():
+            body.add(piece)
+            if body.pieces % _PIECES_AT_ONCE == 0:
+                # What has come already is given without a pause, and may be many pieces.
+                await asyncio.sleep(0)
+        return await apart(body.whole) if body.size > _READ_AT_ONCE else body.whole()
 
 
 def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:

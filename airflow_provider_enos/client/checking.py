@@ -17,6 +17,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_PAGE
 from airflow_provider_enos.protocol.exchange import Retry
 from airflow_provider_enos.protocol.messages import Call, T
 from airflow_provider_enos.protocol.models import MyFlow
@@ -69,7 +70,9 @@ def failed(name: str, error: EnosError) -> Step:
 
 def steps(settings: Settings) -> Iterator[Step]:
     """The steps from the address to the user's rights, each once it is known; a failed one is the last."""
-    client = SyncClient(settings, retry=Retry(attempts=1), timeout=min(settings.timeout, _TIMEOUT))
+    # The Test button has it run in Airflow's API server.
+    timeout = min(settings.timeout, _TIMEOUT)
+    client = SyncClient(settings, retry=Retry(attempts=1), timeout=timeout, limits=LIMITS_OF_A_PAGE)
     try:
         now = _tried(client, calls.get_current_time())
         yield from _way_to(settings, client, now)

@@ -13,8 +13,6 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol.text import excerpt
 
-LARGEST_REPLY = 32 * 2**20
-"""Bytes of a reply that are read at the most."""
 PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 """Errors that tell how the gateway is at the moment, and nothing of what it was asked for."""
 LIST_SOON, LIST_AGAIN = 60.0, 600.0
@@ -69,9 +67,14 @@ def undecodable(base_url: str) -> EnosReplyError:
     return EnosReplyError(f"{base_url}: the reply cannot be decompressed")
 
 
-def too_large(base_url: str, http_status: int) -> EnosReplyError:
-    """The reply is larger than any that EnOS sends."""
-    return EnosReplyError(f"{base_url}: the reply is larger than {LARGEST_REPLY // 2**20} MiB", http_status=http_status)
+def too_large(base_url: str, http_status: int, largest: int) -> EnosReplyError:
+    """Return the error for a reply of more than ``largest`` bytes."""
+    return EnosReplyError(f"{base_url}: the reply is larger than {largest / 2**20:g} MiB", http_status=http_status)
+
+
+def too_many_pieces(base_url: str, http_status: int) -> EnosReplyError:
+    """Return the error for a reply that comes in a great many pieces of a few bytes each."""
+    return EnosReplyError(f"{base_url}: the reply comes in too many small pieces", http_status=http_status)
 
 
 def _named(error: BaseException) -> str:

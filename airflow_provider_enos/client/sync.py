@@ -16,8 +16,10 @@ from airflow_provider_enos.client import failures
 from airflow_provider_enos.client.bodies import Body
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.errors import EnosError, EnosTransportError
+from airflow_provider_enos.protocol import replies
+from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK, Limits
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
-from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.messages import Call, Procedure, Read, Request, Response, Sleep, T
 
 if TYPE_CHECKING:
     import requests
@@ -46,6 +48,7 @@ class SyncClient:
     :param timeout: seconds to wait for each reply, in place of the one in the settings.
     :param connect_timeout: seconds to wait for a connection.
     :param sleep: how to wait, in seconds.
+    :param limits: how much of a reply is read.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class SyncClient:
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         sleep: Callable[[float], None] | None = None,
+        limits: Limits = LIMITS_OF_A_TASK,
     ) -> None:
         self.gateway = shared_gateway(settings)
         self._tenant = Tenant(settings.org_id, settings.user_id)
@@ -64,6 +68,7 @@ class SyncClient:
         self._connect_timeout = min(connect_timeout, self._timeout)
         self._verify = settings.verify
         self._sleep = sleep or default_sleep
+        self._limits = limits
         self._session: requests.Session | None = None
         self._proxies: dict[str, str] = {}
         self.before_unsafe: Callable[[], None] = lambda: None
@@ -108,7 +113,9 @@ class SyncClient:
     def _step_of_procedure(self, step: Call[Any] | Sleep) -> Any:
         return self.call(step) if isinstance(step, Call) else self._pause(step.seconds)
 
-    def _step_of_exchange(self, step: Request | Sleep) -> Response | None:
+    def _step_of_exchange(self, step: Request | Read | Sleep) -> Any:
+        if isinstance(step, Read):
+            return replies.read(step.call, step.response, secrets=step.secrets, limits=self._limits)
         return self._send(step) if isinstance(step, Request) else self._pause(step.seconds)
 
     def _pause(self, seconds: float) -> Any:
@@ -170,7 +177,8 @@ class SyncClient:
         return session
 
     def _read(self, reply: requests.Response) -> bytes:
-        body = Body(self.gateway.base_url, reply.status_code, reply.headers.get("Content-Encoding", ""))
+        encoding = reply.headers.get("Content-Encoding", "")
+        body = Body(self.gateway.base_url, reply.status_code, encoding, self._limits.size)
         # read1 returns what has come; urllib3 1 has only read.
         read = getattr(reply.raw, "read1", reply.raw.read)
         while chunk := read(_CHUNK, decode_content=False):

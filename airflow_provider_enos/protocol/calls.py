@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from airflow_provider_enos.protocol import models
@@ -17,6 +18,9 @@ from airflow_provider_enos.protocol.replies import INTERNAL, INVALID
 
 _SERVICE = "/batch-processing-service/v2.1"
 _TOKEN_SERVICE = "/apim-token-service/v2.0/token"
+
+LOG_LENGTH = 2**20
+"""Characters of a log that EnOS gives where it is not told how many."""
 
 ALL_FLOW_TYPES = (0, 1, 2)
 """``type`` of List Flow Instances: manual, periodic, temporary."""
@@ -175,8 +179,12 @@ def list_flow_instances(
     status: Iterable[models.FlowStatus] = (),
     owner: str = "",
     expression: str = "",
+    nodes: bool = True,
 ) -> Call[models.FlowInstancePage]:
-    """List Flow Instances: one page of those of one type with a trigger time in ``[from, to)``."""
+    """List Flow Instances: one page of those of one type with a trigger time in ``[from, to)``.
+
+    ``nodes=False``: without their nodes and parameters, which take most of the time to read.
+    """
     body = {
         "type": type,
         "owner": owner,
@@ -186,7 +194,9 @@ def list_flow_instances(
         "status": ",".join(str(one.value) for one in status),
         "pagination": _pagination(page_no, page_size),
     }
-    return _post("List Flow Instances", "flowInstances", "search", body, models.FlowInstancePage.parse, safe=True)
+    page = models.FlowInstancePage
+    parse = page.parse if nodes else page.parse_without_nodes
+    return _post("List Flow Instances", "flowInstances", "search", body, parse, safe=True)
 
 
 def cancel_flow_instance(flow_instance_id: str) -> Call[None]:
@@ -218,9 +228,8 @@ def get_task_instance_log(task_instance_id: str, max_length: int | None = None) 
     query = {"taskInstId": task_instance_id}
     if max_length is not None:
         query["maxLength"] = str(max_length)
-    return _get(
-        "Get Task Instance Log", "taskInstances", "getLog", query, models.log_of, missing_codes=(INVALID, INTERNAL)
-    )
+    parse = partial(models.log_of, most=LOG_LENGTH if max_length is None else max_length)
+    return _get("Get Task Instance Log", "taskInstances", "getLog", query, parse, missing_codes=(INVALID, INTERNAL))
 
 
 def get_current_time() -> Call[int]:

@@ -11,7 +11,7 @@ Documentation: API Management, "Get Access Token", "Refresh Access Token", "Invo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from threading import Lock, RLock
@@ -30,7 +30,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls, replies, signing
-from airflow_provider_enos.protocol.messages import Call, Exchange, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.messages import Call, Exchange, Read, Request, Response, Sleep, T
 from airflow_provider_enos.protocol.models import AccessToken
 from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets
 
@@ -187,7 +187,7 @@ class Gateway:
             error.sent = False
             raise
 
-    def _renew(self, refused: _HeldToken | None) -> Generator[Request | Sleep, Response | None, None]:
+    def _renew(self, refused: _HeldToken | None) -> Exchange[None]:
         token = self._token
         if token is None or token is refused or self._clock() >= token.ends_at:
             fetched = yield from self._fetch_token()
@@ -270,12 +270,11 @@ class Gateway:
         return (yield from self._round_trip(call, *build()))
 
     def _round_trip(self, call: Call[T], request: Request, secrets: Secrets) -> Exchange[T]:
-        response = yield request
-        if response is None:
-            raise AssertionError("a driver answers a request with a response")
+        response: Response = yield request
         self._learn_clock(response)
         try:
-            return replies.read(call, response, secrets=secrets)
+            read: T = yield Read(call, response, secrets)
+            return read
         except EnosRateLimitError as error:
             error.retry_after = replies.retry_after(response, self._clock() + self._clock_offset)
             raise

@@ -1,7 +1,7 @@
 """What travels between the protocol and a driver.
 
-A protocol generator yields ``Call``, ``Request`` or ``Sleep``; the driver does what it says and sends back the
-result, the ``Response`` or ``None``, or throws the ``EnosError`` that came of it.
+A protocol generator yields ``Call``, ``Request``, ``Read`` or ``Sleep``; the driver does what it says and sends back
+the result, the ``Response`` or ``None``, or throws the ``EnosError`` that came of it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
+
+from airflow_provider_enos.protocol.text import Secrets
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -56,14 +58,23 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Read the reply to a call, by ``replies.read``: the driver knows where that may take its time, and its limits."""
+
+    call: Call[Any]
+    response: Response
+    secrets: Secrets = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """Wait so many seconds."""
 
     seconds: float
 
 
-Exchange: TypeAlias = Generator[Request | Sleep, Response | None, T]
-"""Carries out one call: token, sign, send, renew, back off."""
+Exchange: TypeAlias = Generator[Request | Read | Sleep, Any, T]
+"""Carries out one call: token, sign, send, read, renew, back off."""
 
 Procedure: TypeAlias = Generator[Call[Any] | Sleep, Any, T]
 """Several calls and waits that belong together, such as starting a flow."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
-from airflow_provider_enos.errors import EnosApiError, EnosRequestError
+from airflow_provider_enos.errors import EnosApiError, EnosReplyError, EnosRequestError
 from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.messages import Call, Procedure
 
@@ -19,6 +19,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 PAGE_SIZE = 50
 """What the documentation recommends at the most."""
+_MOST_PAGES = 2_000
 PAGE_FAULTS = (replies.INTERNAL, 500)
 """What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with entries."""
 
@@ -80,6 +81,9 @@ class Pager(Generic[T]):
                 fresh.append(entry)
         self.done = self._is_last(page, fresh)
         self._page_no += 1
+        if self._page_no > _MOST_PAGES:
+            # A gateway that always has something new would be asked for ever.
+            raise EnosReplyError(f"the list has more than {_MOST_PAGES:,} pages")
         return fresh
 
     def _is_last(self, page: Page[T], fresh: list[T]) -> bool:

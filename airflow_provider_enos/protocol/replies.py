@@ -26,6 +26,8 @@ from airflow_provider_enos.errors import (
     EnosServerError,
     EnosTokenError,
 )
+from airflow_provider_enos.protocol import bounded_json
+from airflow_provider_enos.protocol.bounded_json import LIMITS, Limits, TooMuchJson
 from airflow_provider_enos.protocol.messages import Call, Response, T
 from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets, excerpt
 
@@ -98,10 +100,18 @@ _TOKEN_FIELD = re.compile(
 """A token in a reply that was not understood: nobody knows it yet, so it is in no list of secrets."""
 
 
-def read(call: Call[T], response: Response, *, secrets: Secrets = NO_SECRETS) -> T:
-    """What the call asked for. Raises ``EnosApiError`` or ``EnosReplyError``; ``secrets`` never show in either."""
+_LOOKED_AT = 8192
+"""Characters of a text, of which the beginning is shown in a message."""
+
+
+def read(call: Call[T], response: Response, *, secrets: Secrets = NO_SECRETS, limits: Limits = LIMITS) -> T:
+    """Return what the call asked for. Raises ``EnosApiError`` or ``EnosReplyError``; ``secrets`` never show in either.
+
+    A reply that has more than ``limits`` of something is an ``EnosReplyError``.
+    """
     try:
-        return call.parse(_data(call, response, secrets))
+        with bounded_json.within(limits):
+            return call.parse(_data(call, response, secrets))
     except EnosReplyError as error:
         message = _hide(f"{call.operation}: {error}", secrets)
         raise EnosReplyError(message, http_status=response.status) from None
@@ -147,9 +157,14 @@ def _data(call: Call[Any], response: Response, secrets: Secrets) -> Any:
 
 
 def _envelope(response: Response) -> Mapping[str, Any]:
-    """The reply as an object; empty where it is none."""
+    """Return the reply as an object; empty where it is none. Raises ``TooMuchJson``."""
     try:
-        envelope = json.loads(response.body.decode("utf-8-sig"))
+        envelope = bounded_json.loads(response.body)
+    except TooMuchJson as error:
+        if response.status >= 400:
+            # Its HTTP status tells enough.
+            return {}
+        raise TooMuchJson(f"the reply is not read, since {error}") from None
     except (ValueError, RecursionError):
         return {}
     return envelope if isinstance(envelope, dict) else {}
@@ -191,7 +206,7 @@ def _api_error(
         _message(response, envelope, secrets),
         operation=call.operation,
         http_status=response.status,
-        request_id=excerpt(_hide(request_id, secrets), 80) if isinstance(request_id, str) else None,
+        request_id=excerpt(_hide(request_id[:_LOOKED_AT], secrets), 80) if isinstance(request_id, str) else None,
         hint=_HINTS.get((call.operation, code), hint),
     )
 
@@ -199,12 +214,12 @@ def _api_error(
 def _message(response: Response, envelope: Mapping[str, Any], secrets: Secrets) -> str:
     text = envelope.get("msg") or envelope.get("message")
     if isinstance(text, str):
-        return excerpt(_TOKEN_FIELD.sub(r"\1***", _hide(text, secrets)), 300)
+        return excerpt(_TOKEN_FIELD.sub(r"\1***", _hide(text[:_LOOKED_AT], secrets)), 300)
     return f"HTTP {response.status} {_shown_body(response, secrets)}".rstrip()
 
 
 def _shown_body(response: Response, secrets: Secrets) -> str:
-    text = _hide(response.body[:8192].decode("utf-8", "replace"), secrets)
+    text = _hide(response.body[:_LOOKED_AT].decode("utf-8", "replace"), secrets)
     return excerpt(_TOKEN_FIELD.sub(r"\1***", text))
 
 

@@ -268,6 +268,9 @@ def examine(
     begun = [node for node in instance.nodes if node.has_run]
     asked = begun if len(begun) <= _MOST_RUNS else [node for node in begun if _is_telling(node)][:_MOST_RUNS]
     notes = []
+    if instance.nodes_left_out != 0:
+        more = "" if instance.nodes_left_out is None else f"{instance.nodes_left_out:,} more "
+        notes.append(f"({more}nodes were not read)")
     if len(asked) < len(begun):
         notes.append(f"(times of {len(asked)} of the {len(begun)} nodes that have begun: of those that failed or run)")
     runs = yield from _runs(asked, notes)

@@ -35,6 +35,8 @@ _LENGTH_A_LOG = 500_000
 _MOST_REMEMBERED = 200
 _MOST_PLACES = 20_000
 """Lines among which a place is looked for: what a look may cost."""
+_MOST_PLACES_KEPT = 20_000
+"""Logs that are kept in mind before those go whose nodes are gone."""
 _REACH = 256
 """Characters by which a place in a log is known again."""
 _FAULTS = 3
@@ -128,6 +130,9 @@ class LogStream:
         Gives the error that kept a log from being read: it is said once, and never ends the wait.
         """
         self._looks += 1
+        if len(self._places) > _MOST_PLACES_KEPT:
+            present = {node.task_instance_id for node in instance.nodes}
+            self._places = {node: place for node, place in self._places.items() if node in present}
         due = [node for node in instance.nodes if self._is_due(node)]
         if len(due) > _LOGS_A_LOOK:
             # Whoever was left out the last time comes first.

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 TaskLogs = Literal["failed", "all", "none"]
 """Whose logs are shown: the end of those of failed nodes, all of those of all nodes as they grow, none."""
 
+_MOST_TOLD = 200
+"""Nodes of which a look logs that they have another status."""
+_MOST_REMEMBERED = 20_000
+"""Nodes of which the status is remembered: twice as many as are read of an instance."""
+
 
 class Log(Protocol):
     """The part of a logger that is used here."""
@@ -106,8 +111,13 @@ class Watch:
         self._patience.known = True
         self._patience.answered(now)
         self._note_status(instance)
+        if len(self._node_statuses) > _MOST_REMEMBERED:
+            self._node_statuses.clear()
+        changed = 0
         for node in instance.nodes:
-            self._note_node(node)
+            changed += self._note_node(node, tell=changed < _MOST_TOLD)
+        if changed > _MOST_TOLD:
+            self._log.info("And %s more nodes have another status than before", changed - _MOST_TOLD)
 
     def missed(self, error: EnosError, now: float) -> None:
         """A poll brought this error: raises it, or ``EnosPollLostError``, if the wait cannot go on."""
@@ -138,13 +148,16 @@ class Watch:
                 str(status),
             )
 
-    def _note_node(self, node: FlowInstanceNode) -> None:
+    def _note_node(self, node: FlowInstanceNode, *, tell: bool) -> bool:
+        """Remember the status of a node, and ``tell`` of it if it has changed; return whether it has."""
         key = node.task_instance_id or excerpt(node.node_id or node.task_name)
         before = self._node_statuses.get(key, FlowStatus.INIT)
         if node.status is None or node.status == before:
-            return
+            return False
         self._node_statuses[key] = node.status
-        self._log.info("Node %s: %s -> %s", str(node), str(before), str(node.status))
+        if tell:
+            self._log.info("Node %s: %s -> %s", str(node), str(before), str(node.status))
+        return True
 
 
 def has_ended(instance: FlowInstance) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -394,8 +394,7 @@ def overview(
                 pager.refused(error)
             else:
                 fresh = pager.take(page)
-                # There may be many, and who is given them keeps them for a while.
-                found += [(type, one.flow_id, replace(one, nodes=())) for one in fresh if one.flow_id in wanted]
+                found += [(type, one.flow_id, one) for one in fresh if one.flow_id in wanted]
     return found
 
 
@@ -407,6 +406,7 @@ def _page(type: int, window: Window, expression: str, page_no: int) -> Any:
         page_no=page_no,
         page_size=PAGE_SIZE,
         expression=expression,
+        nodes=False,
     )
 
 

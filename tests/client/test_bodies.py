@@ -6,9 +6,12 @@ import zlib
 
 import pytest
 
+from airflow_provider_enos.client import bodies
 from airflow_provider_enos.client.bodies import Body
-from airflow_provider_enos.client.failures import LARGEST_REPLY
 from airflow_provider_enos.errors import EnosReplyError
+from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK
+
+LARGEST_REPLY = LIMITS_OF_A_TASK.size
 
 TEXT = b'{"code":0,"msg":"OK","data":""}'
 
@@ -18,7 +21,7 @@ def packed(data: bytes) -> bytes:
 
 
 def put(raw: bytes, encoding: str, *, piece: int = 65_536) -> bytes:
-    body = Body("https://gateway", 200, encoding)
+    body = Body("https://gateway", 200, encoding, LARGEST_REPLY)
     for place in range(0, len(raw), piece):
         body.add(raw[place : place + piece])
     return body.whole()
@@ -82,3 +85,26 @@ def test_what_decompresses_to_nothing_does_not_go_on_for_ever() -> None:
     head, empty_blocks = b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\0\0\0\xff\xff" * (LARGEST_REPLY // 5 + 1)
     with pytest.raises(EnosReplyError, match="larger than 32 MiB"):
         put(head + empty_blocks, "gzip")
+
+
+@pytest.mark.parametrize("piece", [1, 2, 63])
+def test_a_great_many_small_pieces_are_refused(piece: int) -> None:
+    with pytest.raises(EnosReplyError, match="https://gateway: the reply comes in too many small pieces"):
+        put(b"x" * 20_001 * piece, "", piece=piece)
+    assert len(put(b"x" * 20_000 * piece, "", piece=piece)) == 20_000 * piece
+
+
+def test_small_pieces_take_no_more_memory_than_large_ones() -> None:
+    raw = b"x" * 4_000_000
+    tracemalloc.start()
+    assert put(raw, "", piece=64) == raw
+    assert tracemalloc.get_traced_memory()[1] < 3 * len(raw)
+    tracemalloc.stop()
+
+
+def test_a_large_reply_is_decompressed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a step ends."""
+    raw = bytes(range(256)) * 40
+    for step in (1, 3, 7, 100, 5_000):
+        monkeypatch.setattr(bodies, "_STEP", step)
+        assert put(packed(raw), "gzip") == raw

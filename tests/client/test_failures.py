@@ -34,4 +34,5 @@ def test_whether_it_was_sent(error: EnosTransportError, sent: bool, text: str) -
 
 def test_replies_that_cannot_be_read() -> None:
     assert isinstance(failures.undecodable(GATEWAY), EnosReplyError)
-    assert "32 MiB" in str(failures.too_large(GATEWAY, 200))
+    assert "32 MiB" in str(failures.too_large(GATEWAY, 200, 32 * 2**20))
+    assert "small pieces" in str(failures.too_many_pieces(GATEWAY, 200))

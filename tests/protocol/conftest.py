@@ -9,9 +9,10 @@ from enum import Enum
 from typing import Any
 
 import pytest
+from by_hand import read
 from hypothesis import settings
 
-from airflow_provider_enos.protocol.messages import Sleep
+from airflow_provider_enos.protocol.messages import Read, Sleep
 
 settings.register_profile("protocol", max_examples=30, deadline=None, database=None, derandomize=True)
 settings.load_profile("protocol")
@@ -99,6 +100,8 @@ def _play(
             return None
         if getattr(step, "token_only", False):
             return None
+        if isinstance(step, Read):
+            return read(step)
         if script is None:
             return answers(step)  # type: ignore[operator]
         given = next(script, script)
@@ -109,7 +112,8 @@ def _play(
         step = next(steps)
         while True:
             assert len(played.steps) < most, "it does not end"
-            played.steps.append(step)
+            if not isinstance(step, Read):
+                played.steps.append(step)
             given = answer(step)
             # A copy, since errors are marked on their way and tests share them.
             step = steps.throw(copy(given)) if isinstance(given, BaseException) else steps.send(given)

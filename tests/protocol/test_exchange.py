@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from by_hand import answer
 from hypothesis import given, strategies as st
 
 from airflow_provider_enos import __version__
@@ -281,7 +282,7 @@ def test_renewed_token_of_another_exchange_is_used(play: Any, run: Any, gateway:
     slow = gateway.exchange(GET, TENANT)
     next(slow)
     run([reply(code=1203), token("t2"), INSTANCE])
-    again = slow.send(reply(code=1203))
+    again = answer(slow, reply(code=1203))
     assert steps_of([again]) == ["call t2"]
     slow.close()
 
@@ -294,7 +295,7 @@ def test_one_token_request_for_two(play: Any, gateway: Gateway, run: Any) -> Non
     assert steps_of([next(first)]) == ["get"]
     assert isinstance(next(second), Sleep)
     assert isinstance(second.send(None), Sleep)
-    assert steps_of([first.send(token())]) == [f"call {TOKEN}"]
+    assert steps_of([answer(first, token())]) == [f"call {TOKEN}"]
     assert steps_of([second.send(None)]) == [f"call {TOKEN}"]
     first.close()
     second.close()
@@ -306,7 +307,7 @@ def test_at_once_waits_for_nobody(play: Any, gateway: Gateway) -> None:
     played = play(second, [token("t2"), INSTANCE])
     assert steps_of(played.sent) == ["get", "call t2"]
     assert played.pauses == []
-    assert steps_of([first.send(token("t3"))]) == ["call t3"]
+    assert steps_of([answer(first, token("t3"))]) == ["call t3"]
     first.close()
 
 

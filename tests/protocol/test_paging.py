@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from airflow_provider_enos.errors import (
     EnosApiError,
     EnosError,
     EnosRateLimitError,
+    EnosReplyError,
     EnosRequestError,
     EnosServerError,
     EnosTransportError,
@@ -253,3 +255,15 @@ def test_each_instance_once(play: Any, n: int, size: int, first: int, page_0: An
     assert names(found) == [str(number) for number in range(n)]
     assert len(asked) <= n // given_size + 3
     assert len(set(asked)) == len(asked)
+
+
+def test_a_list_without_end(play: Any) -> None:
+    """A gateway that always has something new is not asked for ever."""
+
+    def answer(call: Call[Any]) -> FlowInstancePage:
+        number = json.loads(call.body or b"")["pagination"]["pageNo"]
+        return page(*(f"{number}-{row}" for row in range(3)), count=10**6)
+
+    played = play(all_entries(call_for, 3), answer, most=5_000)
+    assert isinstance(played.error, EnosReplyError)
+    assert str(played.error) == "the list has more than 2,000 pages"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -144,6 +145,12 @@ def test_a_large_graph_is_asked_only_for_what_tells_something(play: Any) -> None
     assert "and 501 more: 500 SUCCESS, 1 INIT" in lines
     assert "(times of 2 of the 502 nodes that have begun: of those that failed or run)" in lines
     assert any(line.startswith("bad ") for line in lines)
+
+
+@pytest.mark.parametrize(("left_out", "said"), [(7, "(7 more nodes were not read)"), (None, "(nodes were not read)")])
+def test_nodes_that_were_not_read(play: Any, left_out: int | None, said: str) -> None:
+    report, _ = examined(play, replace(instance(load="FAIL"), nodes_left_out=left_out), {})
+    assert said in report.lines()
 
 
 def test_many_failed_nodes(play: Any) -> None:

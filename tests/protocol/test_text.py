@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_enos.protocol import text as text_module
-from airflow_provider_enos.protocol.text import clean, excerpt, is_instance_id, tail
+from airflow_provider_enos.protocol.text import clean, excerpt, is_instance_id, shown, tail
 
 FORBIDDEN = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066)}
 
@@ -119,3 +120,12 @@ def test_clean_leaves_the_rest_as_it_is(line: str) -> None:
 def test_any_text_folds_nothing(text: str) -> None:
     for cleaned in (clean(text), excerpt(text, 30), tail(text, 5, 30)):
         assert not [one for one in FOLDS if one in cleaned]
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 10_000_000, ["x" * 5_000_000] * 9, [[[[["x"] * 9] * 9] * 9] * 9] * 1_000, {"a": [0] * 1_000_000}]
+)
+def test_no_time_is_lost_on_a_large_value(value: object) -> None:
+    begun = time.thread_time()
+    assert len(shown(value)) <= 80
+    assert time.thread_time() - begun < 0.1

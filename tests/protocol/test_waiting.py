@@ -465,3 +465,19 @@ def test_any_log(play: Any, new_log: Any, text: str) -> None:
     error = finish(play, new_log(), instance("FAIL", b="FAIL"), text).error
     assert type(error) is EnosFlowFailedError
     assert "\n" not in str(error)
+
+
+def test_thousands_of_nodes_that_change_at_once(log: Any) -> None:
+    """Each line of a log takes its time, and the triggerer has others to look after."""
+
+    def seen(status: str) -> FlowInstance:
+        tasks = [{"taskInstId": f"{n}-1", "taskName": "node", "status": status} for n in range(9_000)]
+        return FlowInstance.parse({"instanceId": ID, "status": 2, "graph": {"tasks": tasks}})
+
+    watch = Watch(ID, tolerance=60, log=log)
+    for status in ("RUNNING", "RUNNING", "SUCCESS"):
+        watch.saw(seen(status), 0.0)
+    told = [line for line in log.lines if "Node " in line]
+    assert len(told) == 400
+    assert log.lines.count("info: And 8800 more nodes have another status than before") == 2
+    assert len(watch.memory["nodes"]) == 9_000

@@ -31,6 +31,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.plugins.view import picture
 from airflow_provider_enos.plugins.view.picture import Json, Seen, Times
 from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_PAGE
 from airflow_provider_enos.protocol.cancelling import has_stopped
 from airflow_provider_enos.protocol.exchange import Retry
 from airflow_provider_enos.protocol.messages import Call
@@ -237,7 +238,8 @@ def _kept(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) ->
 
 
 def _client(settings: Settings) -> AsyncClient:
-    return AsyncClient(settings, retry=_RETRY, timeout=min(settings.timeout, REPLY_TIMEOUT))
+    timeout = min(settings.timeout, REPLY_TIMEOUT)
+    return AsyncClient(settings, retry=_RETRY, timeout=timeout, limits=LIMITS_OF_A_PAGE)
 
 
 def _graph_call(flow_instance_id: str) -> Call[FlowInstanceGraph]:

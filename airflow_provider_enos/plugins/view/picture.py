@@ -92,7 +92,7 @@ def of_instance(seen: Seen) -> Json:
         "look": look_of(instance.status),
         "facts": _facts(instance),
         "link": seen.link,
-        "left_out": len(every) - len(nodes),
+        "left_out": len(every) - len(nodes) + (instance.nodes_left_out or 0),
         "edges_left_out": max(len(edges) - MOST_EDGES, 0),
         "width": round(layout.width),
         "height": round(layout.height),
@@ -157,6 +157,7 @@ def _facts(instance: FlowInstance) -> list[tuple[str, str]]:
         ("End", instance.end_time),
         ("Business date", instance.business_date),
         ("Owner", instance.owner),
+        ("Nodes", "not shown: their graph is too large" if instance.nodes_left_out is None else ""),
     )
     return [(name, excerpt(text, 60)) for name, text in named if text]
 

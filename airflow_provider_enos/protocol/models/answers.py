@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from airflow_provider_enos.errors import EnosReplyError
@@ -50,9 +51,10 @@ def directory_id_of(data: object) -> str:
     return directory_id
 
 
-def log_of(data: object) -> str:
-    """The text in the answer of Get Task Instance Log."""
-    return Fields(data, "task instance log").text("log", "")
+def log_of(data: object, most: int = sys.maxsize) -> str:
+    """Return the text in the answer of Get Task Instance Log; its end, where it is longer than was asked for."""
+    text = Fields(data, "task instance log").text("log", "")
+    return text[max(len(text) - most, 0) :]
 
 
 def current_time_of(data: object) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import NoneType
 from typing import Any, TypeVar, overload
 
 from airflow_provider_enos.errors import EnosReplyError
-from airflow_provider_enos.protocol import text
+from airflow_provider_enos.protocol import bounded_json, text
+from airflow_provider_enos.protocol.bounded_json import TooMuchJson
+
+MOST_ITEMS = 20_000
+"""Entries that a list of a reply may have, unless it says otherwise."""
 
 D = TypeVar("D")
 
@@ -23,15 +27,22 @@ def one(data: object, what: str) -> object:
     return data
 
 
-def many(data: object, what: str) -> list[Any]:
-    """The list itself; one object counts as a list of one, and nothing as an empty one."""
+def many(data: object, what: str, most: int = MOST_ITEMS) -> list[Any]:
+    """Return the list itself; one object counts as a list of one, and nothing as an empty one."""
     if data is None or data == "":
         return []
     if isinstance(data, Mapping):
         return [data]
     if not isinstance(data, list):
         raise EnosReplyError(f"{what}: expected a list, got {shown(data)}")
-    return data
+    return at_most(most, data, what)
+
+
+def at_most(most: int, items: list[Any], what: str) -> list[Any]:
+    """Return ``items``. Raises ``EnosReplyError`` where they are more than ``most``."""
+    if len(items) > most:
+        raise EnosReplyError(f"{what}: expected at most {most:,} entries, got {len(items):,}")
+    return items
 
 
 _REQUIRED: Any = object()
@@ -107,14 +118,14 @@ class Fields:
             return True
         raise self.wrong(name, "true or false", value)
 
-    def list(self, name: str, *, empty: bool = False) -> list[Any]:
-        """A list. ``empty``: null stands for an empty one; that the field is missing still does not."""
+    def list(self, name: str, *, empty: bool = False, most: int = MOST_ITEMS) -> list[Any]:
+        """Return a list. ``empty``: null stands for an empty one; that the field is missing still does not."""
         value = self.any(name)
         if empty and value in (None, "") and self._data.keys() & {name, snake_case(name)}:
             return []
         if not isinstance(value, list):
             raise self.wrong(name, "a list", value)
-        return value
+        return at_most(most, value, f"{self._what}: {name}")
 
     def items(self, name: str) -> Sequence[Any]:
         """A list, which may be missing or null, or come as JSON text; one object counts as a list of one."""
@@ -129,14 +140,19 @@ class Fields:
         return {name: value for name, value in self._data.items() if name not in names}
 
     def decoded(self, name: str) -> Any:
-        """A structure, which EnOS sends as JSON text; None where it is missing or empty."""
+        """Return a structure, which EnOS sends as JSON text; None where it is missing or empty.
+
+        Raises ``TooMuchJson`` where the text has more than is read of a reply.
+        """
         value = self.any(name)
         if not isinstance(value, str):
             return value
         if not value.strip():
             return None
         try:
-            return json.loads(value)
+            return bounded_json.loads(value)
+        except TooMuchJson as error:
+            raise TooMuchJson(f"{self._what}: {name} is not read, since {error}") from None
         except (ValueError, RecursionError):
             raise self.wrong(name, "JSON", value) from None
 
@@ -153,18 +169,20 @@ class Fields:
         return shown(value) if self._show_values else f"a value of type {type(value).__name__}"
 
 
-def graph_list(graph: object, name: str) -> list[Any]:
-    """A list of a graph, such as its ``tasks``; empty where it, or the graph, is missing."""
+def graph_list(graph: object, name: str, most: int = MOST_ITEMS) -> list[Any]:
+    """Return a list of a graph, such as its ``tasks``; empty where it, or the graph, is missing."""
     if graph is None:
         return []
     fields = Fields(graph, "graph")
-    return fields.list(name) if fields.any(name) else []
+    return fields.list(name, most=most) if fields.any(name) else []
 
 
 def parameters(value: object) -> tuple[tuple[str, str], ...]:
     """Parameters, documented both as a map and as a list of key and value."""
     if not value:
         return ()
+    if isinstance(value, (Mapping, list)) and len(value) > MOST_ITEMS:
+        raise EnosReplyError(f"parameters: expected at most {MOST_ITEMS:,} entries, got {len(value):,}")
     if isinstance(value, Mapping):
         return tuple((_whole(str(name)), _whole(str(text))) for name, text in value.items())
     if isinstance(value, list):
@@ -188,10 +206,16 @@ def whole_number(value: object) -> int | None:
 
 
 def _whole(text: str) -> str:
-    """``text`` without halves of characters, which JSON can hold and no encoding takes."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    """Return ``text`` without halves of characters, which JSON can hold and no encoding takes."""
+    try:
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
+@lru_cache(maxsize=500)
 def snake_case(name: str) -> str:
     """A field's name as some samples write it: ``task_id`` for ``taskId``."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

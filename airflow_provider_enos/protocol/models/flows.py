@@ -40,9 +40,11 @@ class Cycle(StrEnum):
     def _missing_(cls, value: object) -> Cycle | None:
         if not isinstance(value, str):
             return None
-        unknown = str.__new__(cls, value)
-        unknown._name_ = excerpt(str(value), 40)
-        unknown._value_ = str(value)
+        # Not all of a text that cannot be a cycle, and may be megabytes.
+        kept = value[:40]
+        unknown = str.__new__(cls, kept)
+        unknown._name_ = excerpt(kept, 40)
+        unknown._value_ = kept
         return unknown
 
 
@@ -294,7 +296,7 @@ class FlowPage:
 
     @classmethod
     def parse(cls, data: object) -> FlowPage:
-        return cls(tuple(FlowSummary.parse(item) for item in many(data, "page of flows")))
+        return cls(tuple(FlowSummary.parse(item) for item in many(data, "page of flows", 2_000)))
 
     @property
     def entries(self) -> tuple[tuple[int, FlowSummary], ...]:

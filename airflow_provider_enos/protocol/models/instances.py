@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,13 +10,19 @@ from datetime import datetime
 from typing import TypeVar
 
 from airflow_provider_enos.errors import EnosReplyError
-from airflow_provider_enos.protocol.models.fields import Fields, graph_list, one, parameters, whole_number
+from airflow_provider_enos.protocol.bounded_json import TooMuchJson
+from airflow_provider_enos.protocol.models.fields import MOST_ITEMS, Fields, graph_list, one, parameters, whole_number
 from airflow_provider_enos.protocol.models.flows import Relation
-from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, status_of
+from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, flow_status, status_of
 from airflow_provider_enos.protocol.text import excerpt
 
 T = TypeVar("T")
 
+MOST_NODES = 10_000
+"""How many nodes of an instance are read."""
+_MOST_ON_A_PAGE = 2_000
+_NAME = 1_000
+"""Characters that are kept of a name and the like: instances are kept for as long as they are waited for."""
 _NOT_RUN = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY, FlowStatus.SKIP)
 
 
@@ -44,9 +51,9 @@ class FlowInstanceNode:
         return cls(
             task_instance_id=excerpt(fields.text("taskInstId", "")),
             task_id=fields.number("taskId", None),
-            task_name=fields.text("taskName", ""),
-            node_id=fields.text("nodeId", ""),
-            status=None if status in (None, "") else FlowStatus(status),
+            task_name=fields.text("taskName", "")[:_NAME],
+            node_id=fields.text("nodeId", "")[:_NAME],
+            status=None if status is None or status == "" else flow_status(status),
         )
 
 
@@ -68,11 +75,23 @@ class FlowInstance:
     parameters: tuple[tuple[str, str], ...]
     is_cancelled: bool
     nodes: tuple[FlowInstanceNode, ...]
+    nodes_left_out: int | None = 0
+    """How many more nodes it has; None where that is not known, since its graph was not read."""
 
     @classmethod
-    def parse(cls, data: object) -> FlowInstance:
+    def parse(cls, data: object, *, nodes: bool = True) -> FlowInstance:
+        """Return what the document means. ``nodes=False``: without nodes and parameters, which takes far less time.
+
+        Of a graph that is too large some nodes are left out, or all: the status is what is waited for.
+        """
         fields = Fields(one(data, "flow instance"), "flow instance")
-        graph = fields.decoded("graph")
+        graph = _graph_of(fields) if nodes else _UNREAD
+        return cls._of(fields, graph, parameters(fields.decoded("parameters")) if nodes else ())
+
+    @classmethod
+    def _of(cls, fields: Fields, graph: object, parameters: tuple[tuple[str, str], ...]) -> FlowInstance:
+        is_read = graph is not _UNREAD
+        tasks = graph_list(graph, "tasks", _ANY_NUMBER) if is_read else []
         # Fit for logs, messages and XCom, where it goes from here.
         flow_instance_id = excerpt(fields.text("instanceId"))
         return cls(
@@ -80,17 +99,18 @@ class FlowInstance:
             status=status_of(fields, "status"),
             # The id of an instance begins with it.
             flow_id=fields.number("flowId", whole_number(flow_instance_id.partition("-")[0])),
-            flow_name=fields.text("flowName", ""),
-            trigger_time=fields.text("triggerTime", None),
-            start_time=fields.text("startTime", None),
-            end_time=fields.text("endTime", None),
-            created_time=fields.text("timestamp", None),
-            business_date=fields.text("calDt", None),
-            owner=fields.text("owner", ""),
-            cycle=fields.text("cycle", ""),
-            parameters=parameters(fields.decoded("parameters")),
+            flow_name=fields.text("flowName", "")[:_NAME],
+            trigger_time=_time(fields, "triggerTime"),
+            start_time=_time(fields, "startTime"),
+            end_time=_time(fields, "endTime"),
+            created_time=_time(fields, "timestamp"),
+            business_date=_time(fields, "calDt"),
+            owner=fields.text("owner", "")[:_NAME],
+            cycle=fields.text("cycle", "")[:_NAME],
+            parameters=parameters,
             is_cancelled=fields.flag("isCancelled"),
-            nodes=tuple(FlowInstanceNode.parse(task) for task in graph_list(graph, "tasks")),
+            nodes=tuple(map(FlowInstanceNode.parse, tasks[:MOST_NODES])),
+            nodes_left_out=max(len(tasks) - MOST_NODES, 0) if is_read else None,
         )
 
     def nodes_with(self, outcome: Outcome) -> tuple[FlowInstanceNode, ...]:
@@ -122,10 +142,10 @@ class FlowInstanceReference:
         status = fields.any("status")
         return cls(
             flow_id=fields.number("flowId", None),
-            flow_name=fields.text("flowName", ""),
-            node_id=fields.text("nodeId", ""),
-            flow_instance_id=fields.text("flowInstId", ""),
-            status=None if status in (None, "", "NONE") else FlowStatus(status),
+            flow_name=fields.text("flowName", "")[:_NAME],
+            node_id=fields.text("nodeId", "")[:_NAME],
+            flow_instance_id=fields.text("flowInstId", "")[:_NAME],
+            status=None if status is None or status in ("", "NONE") else flow_status(status),
         )
 
 
@@ -143,9 +163,13 @@ class FlowInstanceGraph:
 
     @classmethod
     def parse(cls, data: object) -> FlowInstanceGraph:
-        graph = Fields(one(data, "flow instance"), "flow instance").decoded("graph")
+        fields = Fields(one(data, "flow instance"), "flow instance")
+        graph = _graph_of(fields)
+        instance = FlowInstance._of(fields, graph, parameters(fields.decoded("parameters")))
+        if graph is _UNREAD:
+            return cls(instance, (), ())
         return cls(
-            instance=FlowInstance.parse(data),
+            instance=instance,
             flows=tuple(_readable(FlowInstanceReference.parse, graph, "flows")),
             relations=tuple(_readable(Relation.parse, graph, "relations")),
         )
@@ -159,12 +183,19 @@ class FlowInstancePage:
     count: int | None
 
     @classmethod
-    def parse(cls, data: object) -> FlowInstancePage:
+    def parse(cls, data: object, *, nodes: bool = True) -> FlowInstancePage:
+        """Return what the document means. ``nodes=False``: as for one instance."""
         fields = Fields({"flowInsts": None} if data in (None, "", []) else data, "page of flow instances")
+        listed = fields.list("flowInsts", empty=True, most=_MOST_ON_A_PAGE)
         return cls(
-            instances=tuple(FlowInstance.parse(item) for item in fields.list("flowInsts", empty=True)),
+            instances=tuple(FlowInstance.parse(item, nodes=nodes) for item in listed),
             count=fields.number("count", None),
         )
+
+    @classmethod
+    def parse_without_nodes(cls, data: object) -> FlowInstancePage:
+        """Return what the document means, as ``parse`` with ``nodes=False``."""
+        return cls.parse(data, nodes=False)
 
     @property
     def entries(self) -> tuple[tuple[str, FlowInstance], ...]:
@@ -218,12 +249,29 @@ def time_of(text: str | None) -> datetime | None:
     return None
 
 
+_UNREAD = object()
+_ANY_NUMBER = sys.maxsize
+
+
+def _graph_of(fields: Fields) -> object:
+    """Return its graph; ``_UNREAD`` where that is too large."""
+    try:
+        return fields.decoded("graph")
+    except TooMuchJson:
+        return _UNREAD
+
+
+def _time(fields: Fields, name: str) -> str | None:
+    text = fields.text(name, None)
+    return None if text is None else text[:_NAME]
+
+
 def _readable(parse: Callable[[object], T], graph: object, name: str) -> Iterator[T]:
     try:
-        items = graph_list(graph, name)
+        items = graph_list(graph, name, _ANY_NUMBER)
     except EnosReplyError:
         return
-    for item in items:
+    for item in items[:MOST_ITEMS]:
         try:
             yield parse(item)
         except EnosReplyError:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from enum import Enum
 
 from airflow_provider_enos.protocol.models.fields import Fields, whole_number
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, shown
+
+_KEPT = 40
+"""Characters that are kept of a status that the documentation does not list."""
 
 
 class Outcome(Enum):
@@ -40,7 +43,7 @@ class FlowStatus(Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> FlowStatus:
-        text = excerpt(str(value), 40)
+        text = excerpt(value, _KEPT) if isinstance(value, str) else shown(value, _KEPT)
         if text in cls.__members__:
             return cls[text]
         number = whole_number(text)
@@ -48,7 +51,8 @@ class FlowStatus(Enum):
             return cls(number)
         unknown = object.__new__(cls)
         unknown._name_ = text
-        unknown._value_ = value  # type: ignore[assignment]
+        # Not all of what came, which may be megabytes: this is kept as long as the instance is.
+        unknown._value_ = value if number is not None else text  # type: ignore[assignment]
         return unknown
 
     def __eq__(self, other: object) -> bool:
@@ -91,9 +95,20 @@ _OUTCOMES = {
 }
 
 
+_KNOWN: dict[object, FlowStatus] = {
+    spelling: status for status in FlowStatus for spelling in (status.value, str(status.value), status.name)
+}
+
+
+def flow_status(value: object) -> FlowStatus:
+    """Return ``FlowStatus(value)``, without the detours of an enum: a graph has thousands of them."""
+    known = _KNOWN.get(value) if isinstance(value, (str, int)) else None
+    return FlowStatus(value) if known is None else known
+
+
 def status_of(fields: Fields, name: str) -> FlowStatus:
     """The status in the field of this name, whether or not the documentation lists it."""
     value = fields.any(name)
     if value is None or value == "" or isinstance(value, (bool, list, dict)):
         raise fields.wrong(name, "a status", value)
-    return FlowStatus(value)
+    return flow_status(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,6 +154,16 @@ def test_only_so_many_nodes_are_drawn() -> None:
     drawn = of_instance(seen([task(number) for number in range(MOST_NODES + 5)]))
     assert len(drawn["nodes"]) == MOST_NODES
     assert drawn["left_out"] == 5
+
+
+def test_nodes_that_were_not_read_are_told_of() -> None:
+    found = seen([task(1)])
+    fewer, none = (
+        replace(found, graph=replace(found.graph, instance=replace(found.graph.instance, nodes_left_out=number)))
+        for number in (7, None)
+    )
+    assert of_instance(fewer)["left_out"] == 7
+    assert ("Nodes", "not shown: their graph is too large") in of_instance(none)["facts"]
 
 
 def test_only_so_many_edges_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,3 +162,26 @@ def test_arbitrary_fields_are_parsed_or_refused(parse: Any, document: dict[str, 
         said = str(error)
     assert len(said.encode()) < 800
     assert len(said) < 200
+
+
+def test_lists_have_bounds() -> None:
+    many = [{}] * 20_001
+    documents: list[tuple[Any, Any, str]] = [
+        (Flow.parse, but(FLOW, graph={"tasks": many}), "graph: tasks"),
+        (Flow.parse, but(FLOW, graph={"relations": many}), "graph: relations"),
+        (FlowExport.parse, but(EXPORT, tasks=many), "tasks"),
+        (FlowExport.parse, but(EXPORT, linkRelations=many), "linkRelations"),
+        (FlowInstance.parse, but(INSTANCE, parameters=many), "parameters"),
+        (FlowInstance.parse, but(INSTANCE, parameters={str(n): "" for n in range(20_001)}), "parameters"),
+        (models.my_flows_of, many, "flows of the user"),
+        (models.directories_of, many, "directories"),
+        (models.directories_of, [but(DIRECTORY, children=many)], "directory: children"),
+    ]
+    for parse, data, what in documents:
+        with pytest.raises(EnosReplyError, match=f"^{what}: expected at most 20,000 entries, got 20,001$"):
+            parse(data)
+
+
+def test_a_log_is_no_longer_than_was_asked_for() -> None:
+    assert models.log_of({"log": "abcdef"}, 3) == "def"
+    assert models.log_of({"log": "abc"}, 3) == "abc"

@@ -219,7 +219,7 @@ def test_any_type_is_a_number(number: int) -> None:
     assert len(FlowType) == 3
 
 
-@given(st.text())
+@given(st.text(max_size=40))
 def test_any_cycle_is_a_text(text: str) -> None:
     cycle = Cycle(text)
     assert cycle == text == str(cycle)
@@ -234,3 +234,11 @@ def test_any_cycle_is_a_text(text: str) -> None:
 def test_no_type_no_cycle(kind: Any, value: object) -> None:
     with pytest.raises(ValueError, match="is not a valid"):
         kind(value)
+
+
+def test_of_an_unknown_cycle_forty_characters_are_kept() -> None:
+    before = (len(Cycle._value2member_map_), len(FlowType._value2member_map_))
+    cycle = Cycle("x" * 5_000_000)
+    assert (str(cycle), cycle.value, len(cycle.name)) == ("x" * 40, "x" * 40, 40)
+    FlowType(77)
+    assert (len(Cycle._value2member_map_), len(FlowType._value2member_map_)) == before

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from airflow_provider_enos.protocol.models import (
     Outcome,
     TaskInstance,
 )
+from airflow_provider_enos.protocol.models.instances import MOST_NODES
 
 
 def test_flow_instance_as_documented() -> None:
@@ -118,7 +121,7 @@ def test_parameters(parameters: object, read: object) -> None:
         ({"flowId": 1.5}, "flow instance: flowId: expected a whole number, got 1.5"),
         ({"flowId": "9" * 20}, "flow instance: flowId: expected a whole number, got '99"),
         ({"graph": "{"}, "flow instance: graph: expected JSON, got '{'"),
-        ({"graph": "[" * 100_000}, "flow instance: graph: expected JSON, got '[["),
+        ({"graph": "[" * 200}, "flow instance: graph: expected JSON, got '[["),
         ({"graph": 5}, "graph: expected an object, got 5"),
         ({"graph": {"tasks": {"a": 1}}}, "graph: tasks: expected a list, got {'a': 1}"),
         ({"graph": {"tasks": [5]}}, "task of the graph: expected an object, got 5"),
@@ -230,3 +233,56 @@ def test_relations_and_flows_of_another_shape_do_not_hide_the_instance(broken: A
 def test_what_can_be_read_of_relations_is_kept() -> None:
     graph = graph_of(relations=[EDGE, 7, {**EDGE, "source": []}, EDGE])
     assert len(graph.relations) == 2
+
+
+def with_nodes(number: int) -> dict[str, Any]:
+    tasks = [
+        {"taskId": n, "taskName": f"node {n}", "nodeId": f"n{n}", "taskInstId": f"{n}-20200706", "status": "RUNNING"}
+        for n in range(number)
+    ]
+    return but(INSTANCE, graph=json.dumps({"tasks": tasks, "relations": []}))
+
+
+def test_a_large_graph_is_read_fast() -> None:
+    """A triggerer looks at it again and again."""
+    document = with_nodes(5_000)
+    begun = time.thread_time()
+    instance = FlowInstance.parse(document)
+    assert time.thread_time() - begun < 0.2
+    assert (len(instance.nodes), instance.nodes_left_out) == (5_000, 0)
+
+
+def test_surplus_nodes_are_left_out() -> None:
+    """The status is what is waited for."""
+    instance = FlowInstance.parse(with_nodes(MOST_NODES + 7))
+    assert (len(instance.nodes), instance.nodes_left_out) == (MOST_NODES, 7)
+    assert instance.nodes[0].task_name == "node 0"
+
+
+@pytest.mark.parametrize(
+    "graph", ['{"tasks":[' + "{}," * 100_000 + "{}]}", "[" * 100_000, '{"tasks":[{"taskId":' + "9" * 200 + "}]}"]
+)
+def test_a_graph_that_is_too_large_does_not_hide_the_status(graph: str) -> None:
+    document = but(INSTANCE, graph=graph, parameters={"a": "b"})
+    instance = FlowInstance.parse(document)
+    assert (instance.status, instance.nodes, instance.nodes_left_out) == (FlowStatus.SUCCESS, (), None)
+    assert instance.parameters == (("a", "b"),)
+    whole = FlowInstanceGraph.parse(document)
+    assert (whole.instance, whole.flows, whole.relations) == (instance, (), ())
+
+
+def test_a_list_is_read_without_nodes_where_nobody_needs_them() -> None:
+    listed = [but(INSTANCE, graph="no JSON", parameters="nor this")]
+    page = FlowInstancePage.parse_without_nodes({"flowInsts": listed, "count": 1})
+    assert page.instances == (replace(FlowInstance.parse(INSTANCE), nodes=(), parameters=(), nodes_left_out=None),)
+
+
+def test_a_page_with_a_thousand_times_what_was_asked_for_is_refused() -> None:
+    with pytest.raises(EnosReplyError, match=r"flowInsts: expected at most 2,000 entries, got 2,001"):
+        FlowInstancePage.parse({"flowInsts": [INSTANCE] * 2_001})
+
+
+def test_names_are_cut() -> None:
+    texts = dict.fromkeys(("flowName", "owner", "cycle", "triggerTime", "startTime", "calDt"), "x" * 10_000)
+    graph = {"tasks": [{"taskName": "x" * 10_000, "nodeId": "x" * 10_000, "taskInstId": "x" * 10_000}]}
+    assert len(repr(FlowInstance.parse(but(INSTANCE, **texts, graph=graph)))) < 10_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -62,3 +64,20 @@ def test_any_status_remembers_by_its_name(value: object) -> None:
     status = FlowStatus(value)
     assert FlowStatus(status.name) == status
     assert len(str(status)) <= 40
+
+
+@pytest.mark.parametrize("value", ["x" * 5_000_000, 10**90, ["y"] * 100_000, {"a": {"b": "z" * 5_000_000}}, 0.1])
+def test_of_an_unknown_status_forty_characters_are_kept(value: object) -> None:
+    """An instance is kept for as long as it is waited for."""
+    status = FlowStatus(value)
+    assert len(status.name) <= 40
+    assert status.value == status.name
+    assert len(pickle.dumps((status.name, status.value))) < 200
+
+
+def test_unknown_statuses_are_kept_nowhere() -> None:
+    before = (len(FlowStatus.__members__), len(FlowStatus._value2member_map_), len(vars(FlowStatus)))
+    for number in range(1_000, 2_000):
+        FlowStatus(number)
+        FlowStatus(f"status {number}")
+    assert (len(FlowStatus.__members__), len(FlowStatus._value2member_map_), len(vars(FlowStatus))) == before
