@@ -26,6 +26,8 @@ FINAL = {
 def make(cls: type[EnosError]) -> EnosError:
     if issubclass(cls, EnosConfigError):
         return cls("flow_id", "'x'", accepted="a whole number")
+    if issubclass(cls, EnosSetupError):
+        return cls("HTTPS_PROXY: no", setting="HTTPS_PROXY")
     if issubclass(cls, EnosTransportError):
         return cls("connection refused", sent=False)
     if issubclass(cls, errors.EnosReplyError):

@@ -30,15 +30,6 @@ _LONGEST_LINK = 1_000
 _LINK_FIELDS = {"flow_id", "flow_instance_id"}
 
 
-def ca_file(verify: bool | str) -> str:
-    """The certificate authorities to trust: of the settings, else those that requests trusts, also in the triggerer."""
-    if isinstance(verify, str):
-        return verify
-    import certifi
-
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-
-
 class AirflowConnection(Protocol):
     """What is read of a connection: ``airflow.sdk.Connection`` and the one of Airflow 2 both have it."""
 
@@ -127,7 +118,7 @@ def _base_url(connection: AirflowConnection, allow_http: bool) -> str:
     if scheme not in ("https", "http"):
         raise EnosConfigError("schema", _shown(schema), accepted="https or http")
     host = f"[{host}]" if _is_ipv6(host) else host
-    if not _HOST.fullmatch(host) or (host.startswith("[") and not _is_ipv6(host[1:-1])):
+    if not is_host(host):
         raise EnosConfigError("host", _shown(host), accepted="a host name or IP address")
     if scheme == "http" and not allow_http and not _is_loopback(host):
         raise EnosConfigError(
@@ -170,6 +161,11 @@ def _port(port: Any) -> str:
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 65535:
         raise EnosConfigError("port", _shown(port), accepted="1 to 65535")
     return f":{number}"
+
+
+def is_host(host: str) -> bool:
+    """Whether this can be the host of an address: a name, an IPv4 address, or an IPv6 address in brackets."""
+    return bool(_HOST.fullmatch(host)) and (not host.startswith("[") or _is_ipv6(host[1:-1]))
 
 
 def _is_ipv6(host: str) -> bool:
@@ -231,9 +227,10 @@ def _verify(value: Any) -> bool | str:
     flag = _as_flag(value)
     if flag is not None:
         return flag
-    if isinstance(value, str) and os.path.isfile(value):
+    # Whether it is there is looked at when it is needed: it may be mounted elsewhere, or again in a moment.
+    if isinstance(value, str) and value.isprintable() and any(mark in value for mark in (os.sep, ".")):
         return value
-    raise EnosConfigError("verify", _shown(value), accepted="true, false, or the path of a CA file that exists")
+    raise EnosConfigError("verify", _shown(value), accepted="true, false, or the path of a CA file or directory")
 
 
 def _timeout(value: Any) -> float:
