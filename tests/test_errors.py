@@ -10,7 +10,7 @@ import pickle
 import pytest
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosError, EnosTransportError
+from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosError, EnosSetupError, EnosTransportError
 
 API = {"operation": "Get Flow", "http_status": 200, "request_id": "r-1", "hint": "look here"}
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, EnosError)]

@@ -127,6 +127,9 @@ class SyncClient:
 
     def _send(self, request: Request) -> Response:
         import requests
+
+        # Not as an attribute: it has none where a signal interrupted the first import.
+        from requests.structures import CaseInsensitiveDict
         from urllib3.exceptions import HTTPError
 
         adapter = self._open()
@@ -135,7 +138,7 @@ class SyncClient:
         prepared = requests.PreparedRequest()
         prepared.method = request.method
         prepared.url = request.url
-        prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
+        prepared.headers = CaseInsensitiveDict(request.headers)
         prepared.body = request.body
         if request.body is not None:
             prepared.headers["Content-Length"] = str(len(request.body))
