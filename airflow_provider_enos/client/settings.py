@@ -13,8 +13,10 @@ from string import Formatter
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from airflow_provider_enos.client.tracebacks import without_frames
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.text import excerpt, shown
+from airflow_provider_enos.protocol.redaction import hide, holds
+from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets, excerpt, shown
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS
 
 DEFAULT_TIMEOUT = 65.0
@@ -69,12 +71,14 @@ def read(connection: AirflowConnection, *, org_id: str | None = None, user_id: s
 
     Raises ``EnosConfigError``, naming the field, its value unless it is secret, and what would do.
     """
-    try:
-        return _read(connection, org_id, user_id)
-    except EnosConfigError as error:
-        # Some tracebacks show local variables, and Airflow's connections their password.
-        del connection
-        raise error.with_traceback(None) from None
+    # Some tracebacks show local variables, and Airflow's connections their password.
+    with without_frames():
+        try:
+            found = _read(connection, org_id, user_id)
+            _check_no_secret_elsewhere(found)
+        except EnosConfigError as error:
+            raise _without_secret(error, connection.password) from None
+        return found
 
 
 def _read(connection: AirflowConnection, org_id: str | None, user_id: str | None) -> Settings:
@@ -89,6 +93,28 @@ def _read(connection: AirflowConnection, org_id: str | None, user_id: str | None
         timeout=_timeout(extra.get("timeout")),
         console_url=_console_url(extra.get("console_url")),
     )
+
+
+def _check_no_secret_elsewhere(found: Settings) -> None:
+    """Refuse a secret key in a field whose value is shown in logs and messages."""
+    shown_elsewhere = {
+        "host": found.base_url,
+        "login": found.access_key,
+        "org_id": found.org_id,
+        "user_id": found.user_id,
+        "verify": str(found.verify),
+        "console_url": found.console_url or "",
+    }
+    for name, value in shown_elsewhere.items():
+        if holds(value, found.secret_key):
+            raise EnosConfigError(name, "the connection's password is in it", accepted="no secret, since it is shown")
+
+
+def _without_secret(error: EnosConfigError, password: Any) -> EnosConfigError:
+    """The same error, without the connection's password, which may stand in the wrong field, or a part of it."""
+    problem, _, accepted = str(error).removeprefix(f"{error.field}: ").rpartition("; expected ")
+    secrets = Secrets((password,)) if isinstance(password, str) else NO_SECRETS
+    return EnosConfigError(error.field, hide(problem, secrets), accepted=accepted)
 
 
 def _extra(connection: AirflowConnection) -> Mapping[str, Any]:
