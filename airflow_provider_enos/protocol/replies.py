@@ -92,6 +92,7 @@ _HINTS: Mapping[tuple[str, int], str] = {
     ("Update And Trigger Flow", 62104): _NO_TASK,
 }
 
+
 def read(call: Call[T], response: Response, *, secrets: Secrets = NO_SECRETS) -> T:
     """What the call asked for. Raises ``EnosApiError`` or ``EnosReplyError``; ``secrets`` never show in either."""
     try:

@@ -228,7 +228,11 @@ def test_nobody_listens(sim: EnosSimulator) -> None:
     sim.stop()
     first, second = both(found)
     assert first == second
-    assert first == (EnosTransportError, False, f"{sim.url}: cannot connect: ConnectionRefusedError: Connection refused")
+    assert first == (
+        EnosTransportError,
+        False,
+        f"{sim.url}: cannot connect: ConnectionRefusedError: Connection refused",
+    )
 
 
 def test_a_slow_reply(sim: EnosSimulator) -> None:

@@ -29,7 +29,12 @@ def wrapped(reason: BaseException) -> BaseException:
 
 CASES: list[tuple[Route, BaseException, str, bool]] = [
     (DIRECT, socket.gaierror(-2, "x"), f"{GATEWAY}: the host name cannot be resolved", False),
-    (PROXIED, socket.gaierror(-2, "x"), f"{GATEWAY}: the host name of the proxy http://proxy:3128 (HTTPS_PROXY) can", False),
+    (
+        PROXIED,
+        socket.gaierror(-2, "x"),
+        f"{GATEWAY}: the host name of the proxy http://proxy:3128 (HTTPS_PROXY) can",
+        False,
+    ),
     (DIRECT, REFUSED, f"{GATEWAY}: cannot connect: ConnectionRefusedError: Connection refused", False),
     (PROXIED, REFUSED, f"{GATEWAY}: cannot connect to the proxy http://proxy:3128 (HTTPS_PROXY): ConnectionRef", False),
     (DIRECT, OSError(errno.ENETUNREACH, "x"), f"{GATEWAY}: cannot connect: OSError: Network is unreachable", False),

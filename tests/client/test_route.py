@@ -6,10 +6,12 @@ import asyncio
 import base64
 import dataclasses
 import json
+import logging
 import os
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,15 +19,19 @@ from typing import Any
 
 import pytest
 import trustme
+from happened import until
 from rogue import drive_with_aiohttp, drive_with_requests, reply, rogue_proxy
+from worker import Log
 
 from airflow_provider_enos.client import route, settings, sync
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.errors import EnosError, EnosServerError, EnosSetupError, EnosTransportError
+from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import AccessToken
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger, EnosFlowInstanceTrigger
 
 SECRET = "the-secret-key-of-the-connection"
 PASSWORD = "pr0xy-pa55word"
@@ -187,9 +193,7 @@ BAD_PROXIES = {
 
 @pytest.mark.parametrize("setting", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
 @pytest.mark.parametrize(("address", "said"), BAD_PROXIES.values(), ids=BAD_PROXIES)
-def test_a_proxy_that_cannot_be_used(
-    address: str, said: str, setting: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_cannot_be_used(address: str, said: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(setting, address)
     first, second = outcomes(connected_to("https://127.0.0.1:1"))
     assert first == second
@@ -288,8 +292,6 @@ def basic(user: str, encoding: str = "latin-1") -> str:
     return f"Basic {base64.b64encode(user.encode(encoding)).decode()}"
 
 
-
-
 @pytest.mark.parametrize(
     ("address", "found"),
     [
@@ -319,9 +321,15 @@ def test_addresses_of_proxies(address: str, found: Any, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("drive", DRIVES)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_only_the_proxy_is_told_its_password(
-    drive: Any, scheme: str, authority: trustme.CA, pem: Path, monkeypatch: pytest.MonkeyPatch
+    drive: Any,
+    scheme: str,
+    authority: trustme.CA,
+    pem: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Once in each request that it sees, and never inside the tunnel."""
+    """Once in each request that it sees, and never inside the tunnel, nor in a log at the level that tells most."""
+    caplog.set_level(logging.DEBUG)
     inside: list[bytes] = []
     data = json.dumps({"code": 0, "data": {"timezone": "GMT+8"}}).encode()
 
@@ -346,6 +354,8 @@ def test_only_the_proxy_is_told_its_password(
     assert [head.lower().count(wanted) for head in proxy.heard] == [1]
     assert b"proxy-authorization" not in b"".join(inside).lower()
     assert len(inside) == (scheme == "https")
+    assert PASSWORD not in caplog.text
+    assert wanted.rpartition(" ")[2] not in caplog.text.lower()
 
 
 # ---- proxies that fail ----------------------------------------------------------------------------------------------
@@ -454,9 +464,7 @@ def test_a_proxy_whose_name_is_unknown(scheme: str, monkeypatch: pytest.MonkeyPa
     assert first[2] == f"{scheme}://gateway.example.com: {said}"
 
 
-def test_a_certificate_that_is_refused_behind_a_proxy(
-    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_certificate_that_is_refused_behind_a_proxy(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(line: socket.socket) -> None:
         line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -469,3 +477,65 @@ def test_a_certificate_that_is_refused_behind_a_proxy(
     assert first == second
     assert first[:2] == (EnosTransportError, False)
     assert "TLS failed: SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED" in first[2]
+
+
+# ---- who uses it ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unmounted(tls_sim: EnosSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A connection whose CA file is not there yet."""
+    path = tmp_path / "unmounted.pem"
+    extra = {"org_id": tls_sim.org_id, "user_id": tls_sim.user_id, "verify": str(path)}
+    fields = {"host": tls_sim.url, "login": tls_sim.access_key, "password": tls_sim.secret_key, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", json.dumps({"conn_type": "enos", **fields}))
+    return path
+
+
+def test_the_hook(unmounted: Path) -> None:
+    hook = EnosHook()
+    with pytest.raises(EnosSetupError, match=r"^verify="):
+        hook.run(calls.get_time_zone())
+    with pytest.raises(EnosSetupError, match=r"^verify="):
+        asyncio.run(hook.arun(calls.get_time_zone()))
+    works, said = hook.test_connection()
+    assert not works
+    assert said.startswith("Nothing was sent. verify='")
+
+
+def test_a_trigger_waits_through_it(unmounted: Path, tls_sim: EnosSimulator, pem: Path) -> None:
+    """An instance that is known is not given up for a file that is mounted again in a moment."""
+    tls_sim.progress = "manual"
+    instance = tls_sim.trigger(3377, 108580, 1594016819108)
+    tls_sim.finish(instance.id, "SUCCESS")
+    trigger = EnosFlowInstanceTrigger(instance.id, "enos_default", 0.05, time.time() + 60, known=True)
+
+    async def main() -> list[Any]:
+        asyncio.get_running_loop().call_later(0.5, lambda: unmounted.write_bytes(pem.read_bytes()))
+        async with asyncio.timeout(60):
+            return [event.payload async for event in trigger.run()]
+
+    assert asyncio.run(main()) == [{"flow_instance_id": instance.id, "status": "ended", "error": None}]
+
+
+def test_a_kill_says_why_it_cannot_cancel(unmounted: Path) -> None:
+    trigger = EnosFlowInstanceTrigger("3377-20200706062600", "enos_default", 0.05, time.time() + 60)
+    trigger._log = log = Log()
+    asyncio.run(trigger.on_kill())
+    assert "cancelling 3377-20200706062600 failed: verify='" in str(log.lines)
+
+
+def test_events_are_waited_for_all_the_same(unmounted: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A trigger that ended would be made anew by Airflow every two seconds."""
+    trigger = EnosFlowEventTrigger(3377, poll_interval=0.05)
+
+    async def main() -> bool:
+        task = asyncio.create_task(anext(aiter(trigger.run())))
+        await until(lambda: "will go on trying: verify='" in caplog.text or task.done())
+        await asyncio.sleep(0.2)
+        ended = task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return ended
+
+    assert not asyncio.run(main())

@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.client import failures, settings, sync
+from airflow_provider_enos.client import settings, sync
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.protocol import calls, signing
 from airflow_provider_enos.protocol.exchange import AT_ONCE, Gateway, Retry
@@ -561,7 +561,9 @@ def test_a_proxy_that_refuses_the_tunnel(
     client_for(tls_sim, verify=ca_file).call(calls.get_current_time())
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     client = client_for(tls_sim, verify=ca_file, options={"retry": AT_ONCE})
-    with pytest.raises(errors.EnosTransportError, match=r"the proxy http://127.0.0.1:\d+ \(HTTPS_PROXY\) refused with HTTP 403$") as caught:
+    with pytest.raises(
+        errors.EnosTransportError, match=r"the proxy http://127.0.0.1:\d+ \(HTTPS_PROXY\) refused with HTTP 403$"
+    ) as caught:
         client.call(trigger())
     assert not caught.value.sent
     assert {line.split()[0] for line in proxy.lines} == {"CONNECT"}

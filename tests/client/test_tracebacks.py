@@ -320,10 +320,14 @@ def test_a_group_of_tasks_ends_as_ever() -> None:
 
         with rogue_gateway(silent) as gateway:
             async with AsyncClient(settings_of(gateway)) as client:
-                with pytest.raises(ExceptionGroup) as caught:
+
+                async def both() -> None:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(client.call(GET))
                         group.create_task(fail())
+
+                with pytest.raises(ExceptionGroup) as caught:
+                    await both()
                 assert [type(one) for one in caught.value.exceptions] == [OfSomebody]
 
     asyncio.run(main())
@@ -351,6 +355,14 @@ def test_errors_of_ours(answer: bytes) -> None:
 # ---- the block itself -----------------------------------------------------------------------------------------------
 
 
+def raised_by(work: Callable[[], None]) -> BaseException | None:
+    try:
+        work()
+    except OfSomebody as error:
+        return error
+    return None
+
+
 def test_what_the_caller_handles_stays_the_context() -> None:
     before, raised = ValueError("before"), OfSomebody("now")
 
@@ -360,26 +372,30 @@ def test_what_the_caller_handles_stays_the_context() -> None:
         except KeyError:
             raise raised from TypeError("a cause")
 
-    with pytest.raises(OfSomebody) as caught:
+    def caller() -> None:
         try:
             raise before
         except ValueError:
             with without_frames():
                 inside()
-    assert caught.value is raised
-    assert caught.value.__context__ is before
-    assert caught.value.__cause__ is None
-    assert list(frames_of(caught.value)) == []
+
+    assert raised_by(caller) is raised
+    assert raised.__context__ is before
+    assert raised.__cause__ is None
+    assert list(frames_of(raised)) == []
 
 
 def test_an_error_that_is_thrown_on_is_not_its_own_context() -> None:
     raised = OfSomebody()
-    with pytest.raises(OfSomebody):
+
+    def caller() -> None:
         try:
             raise raised
         except OfSomebody:
             with without_frames():
                 raise
+
+    assert raised_by(caller) is raised
     assert raised.__context__ is None
 
 
