@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -410,6 +411,8 @@ PLAIN: dict[str, tuple[Any, type[EnosError], str]] = {
 }
 
 
+# aiohttp 3.11 may leave the connection of a tunnel that fails to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("answer", "said"), TUNNELS.values(), ids=TUNNELS)
 def test_a_tunnel_that_does_not_come_about(answer: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was sent to the gateway: the request may be sent again, a trigger too."""
@@ -425,6 +428,7 @@ def test_a_tunnel_that_does_not_come_about(answer: Any, said: str, monkeypatch: 
     assert proxy.url in first[2]
     assert first[2].startswith("https://gateway.example.com")
     assert PASSWORD not in first[2]
+    gc.collect()
 
 
 @pytest.mark.parametrize(("answer", "cls", "said"), PLAIN.values(), ids=PLAIN)
