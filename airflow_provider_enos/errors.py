@@ -5,6 +5,7 @@
     EnosError
     ├── EnosConfigError (ValueError)     the connection or an argument cannot work        final
     ├── EnosTransportError               no reply; ``sent`` tells whether it may have arrived
+    │   └── EnosSetupError               a CA file or a proxy's address on this machine cannot be used
     ├── EnosReplyError                   a reply, but not one that EnOS documents
     ├── EnosApiError                     EnOS or its gateway refused; code, message, request id
     │   ├── EnosAuthError                access key, secret key, signature or clock        final
@@ -92,6 +93,18 @@ class EnosTransportError(EnosError):
         super().__init__(message)
         self.sent = sent
         self.tls = tls
+
+
+class EnosSetupError(EnosTransportError):
+    """A CA file or a proxy's address on this machine cannot be used, so nothing was sent.
+
+    ``setting`` is the connection's field or the environment variable to look at. Not final: a mounted file may come
+    back, and another worker may have it right. Not repeated within a call, for it would take longer than a pause.
+    """
+
+    def __init__(self, message: str, *, setting: str, tls: bool = False) -> None:
+        super().__init__(message, sent=False, tls=tls)
+        self.setting = setting
 
 
 class EnosReplyError(EnosError):

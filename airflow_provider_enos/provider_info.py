@@ -17,7 +17,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "verify": {
         "label": "TLS verification",
-        "description": "true (default), false, or the path of a CA file",
+        "description": "true (default), false, or the path of a CA file or directory",
         "schema": {"type": ["string", "null"], "examples": ["true", "false"]},
     },
     "timeout": {

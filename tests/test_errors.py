@@ -10,7 +10,7 @@ import pickle
 import pytest
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosError, EnosTransportError
+from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosError, EnosSetupError, EnosTransportError
 
 API = {"operation": "Get Flow", "http_status": 200, "request_id": "r-1", "hint": "look here"}
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, EnosError)]
@@ -26,6 +26,8 @@ FINAL = {
 def make(cls: type[EnosError]) -> EnosError:
     if issubclass(cls, EnosConfigError):
         return cls("flow_id", "'x'", accepted="a whole number")
+    if issubclass(cls, EnosSetupError):
+        return cls("HTTPS_PROXY: no", setting="HTTPS_PROXY")
     if issubclass(cls, EnosTransportError):
         return cls("connection refused", sent=False)
     if issubclass(cls, errors.EnosReplyError):

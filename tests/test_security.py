@@ -121,15 +121,14 @@ def settings_for(sim: EnosSimulator, timeout: float = 5.0) -> settings.Settings:
 
 
 def shown(error: BaseException) -> str:
-    """All of it that can be shown: the chain, with the local variables of our own functions."""
-    ours = str(PACKAGE)
-    text = ""
-    whole = traceback.TracebackException.from_exception(error, capture_locals=True)
-    while whole is not None:
+    """All that it leads to: itself and what it came of, with the local variables of all functions but the tests'."""
+    text, left = "", [traceback.TracebackException.from_exception(error, capture_locals=True)]
+    while left:
+        whole = left.pop()
         text += "".join(whole.format_exception_only())
         for frame in whole.stack:
-            text += f"{frame.line}\n" + (str(frame.locals) if frame.filename.startswith(ours) else "")
-        whole = whole.__cause__ or (None if whole.__suppress_context__ else whole.__context__)
+            text += f"{frame.line}\n" + ("" if frame.filename.startswith(str(TESTS)) else str(frame.locals))
+        left += [one for one in (whole.__cause__, whole.__context__) if one is not None]
     return text
 
 

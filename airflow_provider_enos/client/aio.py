@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_enos.client import failures
 from airflow_provider_enos.client.apart import apart
 from airflow_provider_enos.client.bodies import Body
-from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings, ca_file
+from airflow_provider_enos.client.failures import PROXY_WANTS_PASSWORD
+from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.client.sync import shared_gateway
-from airflow_provider_enos.errors import EnosError, EnosTransportError
+from airflow_provider_enos.client.tracebacks import without_frames
+from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.bounded_json import LIMITS, Limits
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Retry, Tenant
 from airflow_provider_enos.protocol.messages import Call, Procedure, Read, Request, Response, Sleep, T
 
 if TYPE_CHECKING:
-    import ssl
-
     import aiohttp
+
+    from airflow_provider_enos.client.route import Route
 
 _MOST_CONNECTIONS = 8
 _READ_AT_ONCE = 16 * 1024
@@ -54,7 +58,7 @@ class AsyncClient:
         self._settings = settings
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
-        self._proxy: str | None = None
+        self._route: Route | None = None
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> AsyncClient:
@@ -67,7 +71,8 @@ class AsyncClient:
 
     async def call(self, call: Call[T]) -> T:
         """The result of one call."""
-        return await self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+        with without_frames():
+            return await self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
 
     async def run(self, procedure: Procedure[T], *, call: Callable[[Call[Any]], Awaitable[Any]] | None = None) -> T:
         """The result of several calls that belong together; ``call`` carries out each of them, if given."""
@@ -112,47 +117,64 @@ class AsyncClient:
         import aiohttp
         from yarl import URL
 
-        session = self._session or await self._open_session()
+        session, route = await self._open()
+        progress = _Progress()
         try:
             async with session.request(
                 request.method,
                 URL(request.url, encoded=True),
-                headers=request.headers,
+                headers={**request.headers, **_for_proxy(route, tunnelled=False)},
                 data=request.body,
                 allow_redirects=False,
-                proxy=self._proxy,
+                proxy=route.proxy.address if route.proxy else None,
+                proxy_headers=_for_proxy(route, tunnelled=True),
+                trace_request_ctx=progress,
             ) as reply:
+                if reply.status == PROXY_WANTS_PASSWORD:
+                    raise failures.refused_by_proxy(route, reply.status)
                 body = await self._body(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status, headers, body)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            failure = _transport_error(self.gateway.base_url, error)
-        # Without those it came of: their texts may repeat what the gateway sent, and their frames hold the headers.
-        raise failure
+            status = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else None
+            # Not every resolver says it in Python's way.
+            found = socket.gaierror() if isinstance(error, aiohttp.ClientConnectorDNSError) else error
+            raise failures.lost(route, found, connected=progress.connected, proxy_status=status) from None
 
-    async def _open_session(self) -> aiohttp.ClientSession:
+    async def _open(self) -> tuple[aiohttp.ClientSession, Route]:
+        async with self._opening:
+            if self._session is None or self._route is None:
+                from airflow_provider_enos.client.route import route_to
+
+                # A file of certificates may be on a disk that hangs.
+                self._route = await asyncio.to_thread(route_to, self._settings)
+                self._session = self._session_on(self._route)
+            return self._session, self._route
+
+    def _session_on(self, route: Route) -> aiohttp.ClientSession:
         import aiohttp
 
-        async with self._opening:
-            if self._session is None:
-                context = await asyncio.to_thread(_ssl_context, self._settings.verify)
-                self._proxy = await asyncio.to_thread(_proxy, self.gateway.base_url)
-                self._session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, ssl=context),
-                    timeout=aiohttp.ClientTimeout(
-                        total=self._timeout, sock_connect=min(CONNECT_TIMEOUT, self._timeout)
-                    ),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    # aiohttp takes in as many small pieces at once as fit into it.
-                    read_bufsize=_READ_AT_ONCE,
-                    auto_decompress=False,
-                    # It would send the password that a .netrc file has for this host, which is none of EnOS's.
-                    trust_env=False,
-                )
-                # aiohttp would send a read again by itself: with the same signature, which the gateway takes for a
-                # replay. What may be repeated is decided elsewhere. There is no public way to say so (tests hold it).
-                self._session._retry_connection = False
-            return self._session
+        async def connected(_: object, context: Any, __: object) -> None:
+            context.trace_request_ctx.connected = True
+
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(connected)
+        trace.on_connection_reuseconn.append(connected)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, ssl=route.trust or True),
+            timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_TIMEOUT, self._timeout)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # aiohttp takes in as many small pieces at once as fit into it.
+            read_bufsize=_READ_AT_ONCE,
+            auto_decompress=False,
+            # It would send the password that a .netrc file has for this host, which is none of EnOS's.
+            trust_env=False,
+            trace_configs=[trace],
+        )
+        # aiohttp would send a read again by itself: with the same signature, which the gateway takes for a replay. What
+        # may be repeated is decided elsewhere. There is no public way to say so (tests hold it).
+        session._retry_connection = False
+        return session
 
     async def _body(self, reply: aiohttp.ClientResponse) -> bytes:
         encoding = reply.headers.get("Content-Encoding", "")
@@ -166,34 +188,16 @@ class AsyncClient:
         return await apart(body.whole) if body.size > _READ_AT_ONCE else body.whole()
 
 
-def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
-    import ssl
+@dataclass(slots=True)
+class _Progress:
+    """How far a request has come: whether there is a connection for it, tunnel and TLS included."""
 
-    return False if verify is False else ssl.create_default_context(cafile=ca_file(verify))
-
-
-def _proxy(base_url: str) -> str | None:
-    """The proxy that the environment names for this address, as requests reads it."""
-    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
-
-    found = select_proxy(base_url, get_environ_proxies(base_url))
-    return prepend_scheme_if_needed(found, "http") if found else None  # type: ignore[no-untyped-call]
+    connected: bool = False
 
 
-def _transport_error(base_url: str, error: Exception) -> EnosTransportError:
-    """What went wrong, in the words that the other driver uses, and whether the request may have been sent."""
-    import aiohttp
-
-    if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
-        return failures.tls(base_url, error.__cause__ or error)
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        return failures.proxy(base_url)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return failures.unresolved(base_url)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return failures.unconnected(base_url, error.os_error)
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return failures.no_connection_in_time(base_url)
-    if isinstance(error, (asyncio.TimeoutError, aiohttp.ServerTimeoutError)):
-        return failures.no_reply_in_time(base_url)
-    return failures.broken(base_url, error.__cause__ or error)
+def _for_proxy(route: Route, *, tunnelled: bool) -> dict[str, str]:
+    """The header with the proxy's password: of the request for a tunnel to an https gateway, else of each request."""
+    authorization = route.proxy and route.proxy.authorization
+    if not authorization or tunnelled != route.base_url.startswith("https:"):
+        return {}
+    return {"Proxy-Authorization": authorization}

@@ -14,6 +14,7 @@ from airflow_provider_enos.errors import (
     EnosConfigError,
     EnosError,
     EnosReplyError,
+    EnosSetupError,
     EnosTransportError,
 )
 from airflow_provider_enos.protocol import calls
@@ -49,6 +50,8 @@ def failed(name: str, error: EnosError) -> Step:
     """The step that ``error`` ends the check with."""
     if isinstance(error, EnosConfigError):
         return Step(name, "failed", f"The connection cannot work. {error}")
+    if isinstance(error, EnosSetupError):
+        return Step(name, "failed", f"Nothing was sent. {error}")
     if isinstance(error, EnosTransportError) and error.tls:
         to_do = (
             "If the gateway's certificate is of your own authority, put the path of its CA file into verify."
@@ -91,6 +94,9 @@ def _tried(client: SyncClient, call: Call[T]) -> T | EnosError:
 
 def _way_to(settings: Settings, client: SyncClient, answer: int | EnosError) -> Iterator[Step]:
     """Address, TLS, clock and token: what the first call tells, which needs all of them."""
+    if isinstance(answer, EnosSetupError):
+        yield failed("TLS" if answer.tls else "address", answer)
+        return
     if isinstance(answer, EnosTransportError) and not answer.tls:
         yield failed("address", answer)
         return

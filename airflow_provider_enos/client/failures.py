@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import (
     EnosError,
@@ -13,6 +18,11 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol.text import excerpt
 
+if TYPE_CHECKING:
+    from airflow_provider_enos.client.route import Route
+
+PROXY_WANTS_PASSWORD = 407
+"""The HTTP status that no gateway sends, only a proxy."""
 PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 """Errors that tell how the gateway is at the moment, and nothing of what it was asked for."""
 LIST_SOON, LIST_AGAIN = 60.0, 600.0
@@ -24,42 +34,106 @@ def list_pause(error: EnosError) -> float:
     return LIST_SOON if isinstance(error, PASSING) else LIST_AGAIN
 
 
-def unresolved(base_url: str) -> EnosTransportError:
-    """The host name leads nowhere."""
-    return EnosTransportError(f"{base_url}: the host name cannot be resolved", sent=False)
+def lost(
+    route: Route,
+    error: BaseException,
+    *,
+    connected: bool,
+    proxy_status: int | None = None,
+    handled: BaseException | None = None,
+) -> EnosTransportError:
+    """Return what became of a request that got no reply, and whether it may have been sent.
+
+    The words are ours and the same for both drivers: what the HTTP libraries say differs, and may repeat what a gateway
+    was sent.
+
+    :param error: what the HTTP library raised.
+    :param connected: whether there was a connection to send the request on, tunnel and TLS included.
+    :param proxy_status: the HTTP status with which a proxy refused the tunnel.
+    :param handled: what the caller was handling before, which Python puts at the end of the chain of causes.
+    """
+    reasons = list(chain(error, handled))
+    if not connected:
+        return _unconnected(route, reasons, proxy_status)
+    if any(isinstance(reason, TimeoutError) for reason in reasons):
+        return EnosTransportError(f"{route}: no reply in time", sent=True)
+    said = "the connection broke before a whole reply came, or what came is no HTTP"
+    return EnosTransportError(f"{route}: {said}", sent=True)
 
 
-def unconnected(base_url: str, error: BaseException) -> EnosTransportError:
-    """Nobody listens there, or nothing leads there."""
-    return EnosTransportError(f"{base_url}: cannot connect: {_named(error)}", sent=False)
+def refused_by_proxy(route: Route, http_status: int) -> EnosTransportError:
+    """Return the error for a proxy's refusal: of a tunnel, or with 407 of a plain request, which nobody else sends."""
+    wanted = " (it wants a user name and password)" if http_status == PROXY_WANTS_PASSWORD else ""
+    # To an https gateway a proxy only makes a tunnel; a plain request another proxy behind it may have passed on.
+    sent = route.base_url.startswith("http:")
+    return EnosTransportError(
+        f"{route.base_url}: {route.proxy or 'a proxy'} refused with HTTP {http_status}{wanted}", sent=sent
+    )
 
 
-def no_connection_in_time(base_url: str) -> EnosTransportError:
-    """No connection came about in the time for it."""
-    return EnosTransportError(f"{base_url}: no connection in time", sent=False)
+def chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and all that it came of, but what the caller was handling before."""
+    left: list[BaseException | None] = [error]
+    seen = [handled]
+    while left:
+        reason = left.pop(0)
+        if reason is not None and not any(reason is one for one in seen):
+            seen.append(reason)
+            yield reason
+            # urllib3 hands some on as an argument alone.
+            wrapped = [one for one in reason.args if isinstance(one, BaseException)]
+            left += [reason.__cause__, reason.__context__, *wrapped]
 
 
-def tls(base_url: str, error: BaseException) -> EnosTransportError:
-    """The gateway could not prove who it is, or no common TLS was found."""
-    # Only a refused certificate surely comes before anything is sent.
-    sent = not isinstance(error, ssl.SSLCertVerificationError)
-    return EnosTransportError(f"{base_url}: TLS failed: {_named(error)}", sent=sent, tls=True)
+def _unconnected(route: Route, reasons: list[BaseException], proxy_status: int | None) -> EnosTransportError:
+    if proxy_status is not None:
+        return refused_by_proxy(route, proxy_status)
+    # Of Python's own: those of aiohttp are of that class, too.
+    of_tls = [reason for reason in reasons if isinstance(reason, ssl.SSLError) and type(reason).__module__ == "ssl"]
+    failed = [reason for reason in of_tls if not _is_end(reason)]
+    to = f"{route.proxy}" if route.proxy else ""
+    if any(_is_timeout(reason) for reason in reasons):
+        said = "no connection in time"
+    elif any(isinstance(reason, socket.gaierror) for reason in reasons):
+        said = f"the host name of {to} cannot be resolved" if to else "the host name cannot be resolved"
+        return EnosTransportError(f"{route.base_url}: {said}", sent=False)
+    elif failed:
+        return EnosTransportError(f"{route}: TLS failed: {_named_tls(failed[0])}", sent=False, tls=True)
+    elif refused := next(filter(None, map(_system_error, reasons)), None):
+        return EnosTransportError(f"{route.base_url}: cannot connect{to and f' to {to}'}: {refused}", sent=False)
+    else:
+        said = "the connection was closed before it was set up" + (", or the proxy's answer is no HTTP" if to else "")
+    return EnosTransportError(f"{route}: {said}", sent=False)
 
 
-def proxy(base_url: str) -> EnosTransportError:
-    """The proxy refused or failed."""
-    # To an https gateway a proxy only makes a tunnel; a plain request it may have passed on.
-    return EnosTransportError(f"{base_url}: the proxy failed", sent=base_url.startswith("http:"))
+def _is_timeout(error: BaseException) -> bool:
+    # asyncio calls a TLS handshake that takes too long an aborted connection.
+    return isinstance(error, TimeoutError) or (isinstance(error, ConnectionAbortedError) and not error.errno)
 
 
-def no_reply_in_time(base_url: str) -> EnosTransportError:
-    """The reply, or the rest of it, did not come in the time for it."""
-    return EnosTransportError(f"{base_url}: no reply in time", sent=True)
+def _is_end(error: ssl.SSLError) -> bool:
+    """Whether this only says that the other side closed the connection, or that there is nothing to read yet."""
+    ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+    return isinstance(error, ends) or _reason(error) == "UNEXPECTED_EOF_WHILE_READING"
 
 
-def broken(base_url: str, error: BaseException) -> EnosTransportError:
-    """The connection ended before the reply did."""
-    return EnosTransportError(f"{base_url}: the connection broke: {_named(error)}", sent=True)
+def _named_tls(error: ssl.SSLError) -> str:
+    name = "SSLCertVerificationError" if isinstance(error, ssl.SSLCertVerificationError) else "SSLError"
+    return excerpt(": ".join(filter(None, (name, _reason(error), getattr(error, "verify_message", "")))))
+
+
+def _reason(error: ssl.SSLError) -> str:
+    # Only what OpenSSL has made has one.
+    return getattr(error, "reason", None) or ""
+
+
+def _system_error(error: BaseException) -> str | None:
+    """The system's own words for why there is no connection; None where there was one that was closed."""
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not isinstance(error.errno, int):
+        return None
+    if error.errno <= 0 or error.errno in (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ENOTCONN):
+        return None
+    return f"{type(OSError(error.errno, '')).__name__}: {os.strerror(error.errno)}"
 
 
 def undecodable(base_url: str) -> EnosReplyError:
@@ -75,8 +149,3 @@ def too_large(base_url: str, http_status: int, largest: int) -> EnosReplyError:
 def too_many_pieces(base_url: str, http_status: int) -> EnosReplyError:
     """Return the error for a reply that comes in a great many pieces of a few bytes each."""
     return EnosReplyError(f"{base_url}: the reply comes in too many small pieces", http_status=http_status)
-
-
-def _named(error: BaseException) -> str:
-    # The HTTP libraries repeat what they could not read, and there a gateway may repeat what it was sent.
-    return excerpt(f"{type(error).__name__}: {error}") if isinstance(error, OSError) else type(error).__name__

@@ -13,8 +13,10 @@ from string import Formatter
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from airflow_provider_enos.client.tracebacks import without_frames
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.text import excerpt, shown
+from airflow_provider_enos.protocol.redaction import hide, holds
+from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets, excerpt, shown
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS
 
 DEFAULT_TIMEOUT = 65.0
@@ -28,15 +30,6 @@ _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\]")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _LONGEST_LINK = 1_000
 _LINK_FIELDS = {"flow_id", "flow_instance_id"}
-
-
-def ca_file(verify: bool | str) -> str:
-    """The certificate authorities to trust: of the settings, else those that requests trusts, also in the triggerer."""
-    if isinstance(verify, str):
-        return verify
-    import certifi
-
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
 
 
 class AirflowConnection(Protocol):
@@ -78,12 +71,14 @@ def read(connection: AirflowConnection, *, org_id: str | None = None, user_id: s
 
     Raises ``EnosConfigError``, naming the field, its value unless it is secret, and what would do.
     """
-    try:
-        return _read(connection, org_id, user_id)
-    except EnosConfigError as error:
-        # Some tracebacks show local variables, and Airflow's connections their password.
-        del connection
-        raise error.with_traceback(None) from None
+    # Some tracebacks show local variables, and Airflow's connections their password.
+    with without_frames():
+        try:
+            found = _read(connection, org_id, user_id)
+            _check_no_secret_elsewhere(found)
+        except EnosConfigError as error:
+            raise _without_secret(error, connection.password) from None
+        return found
 
 
 def _read(connection: AirflowConnection, org_id: str | None, user_id: str | None) -> Settings:
@@ -98,6 +93,28 @@ def _read(connection: AirflowConnection, org_id: str | None, user_id: str | None
         timeout=_timeout(extra.get("timeout")),
         console_url=_console_url(extra.get("console_url")),
     )
+
+
+def _check_no_secret_elsewhere(found: Settings) -> None:
+    """Refuse a secret key in a field whose value is shown in logs and messages."""
+    shown_elsewhere = {
+        "host": found.base_url,
+        "login": found.access_key,
+        "org_id": found.org_id,
+        "user_id": found.user_id,
+        "verify": str(found.verify),
+        "console_url": found.console_url or "",
+    }
+    for name, value in shown_elsewhere.items():
+        if holds(value, found.secret_key):
+            raise EnosConfigError(name, "the connection's password is in it", accepted="no secret, since it is shown")
+
+
+def _without_secret(error: EnosConfigError, password: Any) -> EnosConfigError:
+    """The same error, without the connection's password, which may stand in the wrong field, or a part of it."""
+    problem, _, accepted = str(error).removeprefix(f"{error.field}: ").rpartition("; expected ")
+    secrets = Secrets((password,)) if isinstance(password, str) else NO_SECRETS
+    return EnosConfigError(error.field, hide(problem, secrets), accepted=accepted)
 
 
 def _extra(connection: AirflowConnection) -> Mapping[str, Any]:
@@ -127,7 +144,7 @@ def _base_url(connection: AirflowConnection, allow_http: bool) -> str:
     if scheme not in ("https", "http"):
         raise EnosConfigError("schema", _shown(schema), accepted="https or http")
     host = f"[{host}]" if _is_ipv6(host) else host
-    if not _HOST.fullmatch(host) or (host.startswith("[") and not _is_ipv6(host[1:-1])):
+    if not is_host(host):
         raise EnosConfigError("host", _shown(host), accepted="a host name or IP address")
     if scheme == "http" and not allow_http and not _is_loopback(host):
         raise EnosConfigError(
@@ -170,6 +187,11 @@ def _port(port: Any) -> str:
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 65535:
         raise EnosConfigError("port", _shown(port), accepted="1 to 65535")
     return f":{number}"
+
+
+def is_host(host: str) -> bool:
+    """Whether this can be the host of an address: a name, an IPv4 address, or an IPv6 address in brackets."""
+    return bool(_HOST.fullmatch(host)) and (not host.startswith("[") or _is_ipv6(host[1:-1]))
 
 
 def _is_ipv6(host: str) -> bool:
@@ -231,9 +253,10 @@ def _verify(value: Any) -> bool | str:
     flag = _as_flag(value)
     if flag is not None:
         return flag
-    if isinstance(value, str) and os.path.isfile(value):
+    # Whether it is there is looked at when it is needed: it may be mounted elsewhere, or again in a moment.
+    if isinstance(value, str) and value.isprintable() and any(mark in value for mark in (os.sep, ".")):
         return value
-    raise EnosConfigError("verify", _shown(value), accepted="true, false, or the path of a CA file that exists")
+    raise EnosConfigError("verify", _shown(value), accepted="true, false, or the path of a CA file or directory")
 
 
 def _timeout(value: Any) -> float:

@@ -9,13 +9,16 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_enos.client import failures
 from airflow_provider_enos.client.bodies import Body
+from airflow_provider_enos.client.failures import PROXY_WANTS_PASSWORD
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
-from airflow_provider_enos.errors import EnosError, EnosTransportError
+from airflow_provider_enos.client.tracebacks import without_frames
+from airflow_provider_enos.errors import EnosError, EnosSetupError
 from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK, Limits
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
@@ -66,11 +69,10 @@ class SyncClient:
         self._retry = retry
         self._timeout = timeout or settings.timeout
         self._connect_timeout = min(connect_timeout, self._timeout)
-        self._verify = settings.verify
+        self._settings = settings
         self._sleep = sleep or default_sleep
         self._limits = limits
-        self._session: requests.Session | None = None
-        self._proxies: dict[str, str] = {}
+        self._adapter: TimedAdapter | None = None
         self.before_unsafe: Callable[[], None] = lambda: None
         """Called just before a request that is not safe to repeat goes out; an error of it keeps that from going."""
         self.while_sleeping: Callable[[], None] | None = None
@@ -78,21 +80,26 @@ class SyncClient:
 
     def call(self, call: Call[T]) -> T:
         """The result of one call."""
-        return self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+        with without_frames():
+            return self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
 
     def run(self, procedure: Procedure[T]) -> T:
         """The result of several calls that belong together."""
         return self._drive(procedure, self._step_of_procedure)
 
     def open(self) -> None:
-        """Makes the HTTP session, and imports what it needs, ahead of the first call."""
-        self._session = self._session or self._open_session()
+        """Set up the session, and import what it needs, ahead of the first call.
+
+        Where that fails, the first call tries again and says why.
+        """
+        with without_frames(), suppress(EnosSetupError):
+            self._open()
 
     def close(self) -> None:
         """Closes the HTTP session; the next call opens another."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        if self._adapter is not None:
+            self._adapter.close()
+            self._adapter = None
 
     def _drive(self, steps: Generator[Any, Any, T], do: Callable[[Any], Any]) -> T:
         try:
@@ -127,54 +134,50 @@ class SyncClient:
 
     def _send(self, request: Request) -> Response:
         import requests
+
+        # Not as an attribute: it has none where a signal interrupted the first import.
+        from requests.structures import CaseInsensitiveDict
         from urllib3.exceptions import HTTPError
 
-        session = self._session or self._open_session()
+        adapter = self._open()
         if not request.safe:
             self.before_unsafe()
         prepared = requests.PreparedRequest()
         prepared.method = request.method
         prepared.url = request.url
-        prepared.headers = requests.structures.CaseInsensitiveDict(request.headers)
+        prepared.headers = CaseInsensitiveDict(request.headers)
         prepared.body = request.body
         if request.body is not None:
             prepared.headers["Content-Length"] = str(len(request.body))
         handled = sys.exception()
-        adapter: TimedAdapter = session.get_adapter(prepared.url)  # type: ignore[assignment]
         adapter.deadline = time.monotonic() + self._timeout
+        adapter.connected = False
         try:
             # By the adapter, since a session would read what a redirect leads to, also when told not to follow it.
             with adapter.send(
-                prepared,
-                stream=True,
-                timeout=(self._connect_timeout, self._timeout),
-                verify=self._verify,
-                proxies=self._proxies,
+                prepared, stream=True, timeout=(self._connect_timeout, self._timeout), proxies=adapter.proxies
             ) as reply:
+                if reply.status_code == PROXY_WANTS_PASSWORD:
+                    raise failures.refused_by_proxy(adapter.route, reply.status_code)
                 body = self._read(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status_code, headers, body)
-        except (requests.RequestException, HTTPError, OSError) as error:
-            failure = _transport_error(self.gateway.base_url, error, _root(error, handled))
-        # Without those it came of: their texts may repeat what the gateway sent, and their frames hold the headers.
-        raise failure
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            status = _proxy_status(error, handled)
+            raise failures.lost(
+                adapter.route, error, connected=adapter.connected, proxy_status=status, handled=handled
+            ) from None
 
-    def _open_session(self) -> requests.Session:
-        import requests
+    def _open(self) -> TimedAdapter:
+        if self._adapter is None:
+            from airflow_provider_enos.client.route import route_to
+            from airflow_provider_enos.client.timed import TimedAdapter
 
-        from airflow_provider_enos.client.timed import TimedAdapter
-
-        session = requests.Session()
-        session.mount(self.gateway.base_url, TimedAdapter())
-        # Proxies and CA bundles of the environment: looked up once, since requests takes its time over it.
-        merged = session.merge_environment_settings(self.gateway.base_url, {}, None, None, None)
-        self._proxies = dict(merged["proxies"])
-        if self._verify is True and isinstance(merged["verify"], str):
-            self._verify = merged["verify"]
-        if self._verify is False:
-            _expect_unverified(self.gateway.base_url)
-        self._session = session
-        return session
+            route = route_to(self._settings)
+            if self._settings.verify is False:
+                _expect_unverified(self.gateway.base_url)
+            self._adapter = TimedAdapter(route)
+        return self._adapter
 
     def _read(self, reply: requests.Response) -> bytes:
         encoding = reply.headers.get("Content-Encoding", "")
@@ -191,37 +194,11 @@ def _expect_unverified(base_url: str) -> None:
     from urllib3.exceptions import InsecureRequestWarning
 
     host = re.escape(urlsplit(base_url).hostname or "")
-    about = rf"Unverified HTTPS request is being made to host '\[?{host}\]?'"
+    about = rf"Unverified HTTPS (request is being made to host '\[?{host}\]?'|connection done to an HTTPS proxy)"
     warnings.filterwarnings("ignore", about, InsecureRequestWarning)
 
 
-def _transport_error(base_url: str, error: Exception, root: BaseException) -> EnosTransportError:
-    """What went wrong, in the words that the other driver uses, and whether the request may have been sent."""
-    import requests
-    from urllib3.exceptions import NameResolutionError, NewConnectionError, ReadTimeoutError
-
-    # requests wraps urllib3's errors, which tell more.
-    cause = getattr(error.args[0] if error.args else None, "reason", None)
-    if isinstance(error, requests.exceptions.SSLError):
-        return failures.tls(base_url, root)
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return failures.no_connection_in_time(base_url)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return failures.proxy(base_url)
-    if isinstance(cause, NameResolutionError):
-        return failures.unresolved(base_url)
-    if isinstance(cause, NewConnectionError):
-        return failures.unconnected(base_url, root)
-    if isinstance(error, (requests.exceptions.ReadTimeout, ReadTimeoutError)):
-        return failures.no_reply_in_time(base_url)
-    return failures.broken(base_url, root)
-
-
-def _root(error: BaseException, handled: BaseException | None) -> BaseException:
-    """The innermost error: the one that people know, and without the URL that urllib3 puts in front.
-
-    ``handled`` is what our caller was handling before, which Python puts at the end of the chain.
-    """
-    while (inner := error.__cause__ or error.__context__) and inner is not handled:
-        error = inner
-    return error
+def _proxy_status(error: BaseException, handled: BaseException | None) -> int | None:
+    """The status with which a proxy refused a tunnel: Python's http.client has it in its message alone."""
+    found = (re.match(r"Tunnel connection failed: ([0-9]{3})\b", str(one)) for one in failures.chain(error, handled))
+    return next((int(match[1]) for match in found if match), None)

@@ -12,18 +12,46 @@ import socket
 import time
 from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 
+from airflow_provider_enos.client.route import Route
+
 
 class TimedAdapter(HTTPAdapter):
-    """As that of requests; reading ends with ``TimeoutError`` once the monotonic clock shows ``deadline``."""
+    """As that of requests, on a given route; reading ends with ``TimeoutError`` at ``deadline``, a monotonic time."""
 
-    deadline = math.inf
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self.route = route
+        self.proxies = {"all": route.proxy.address} if route.proxy else {}
+        self.deadline = math.inf
+        self.connected = False
+        """Whether there is a connection for the request, tunnel and TLS included. Set to False before each request."""
 
-    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
-        """The pool that requests asks for; its connections read by our deadline."""
-        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+    def cert_verify(self, *arguments: Any, **options: Any) -> None:
+        """Leaves that to the route's context."""
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Of urllib3, for the route's proxy; it takes the same context for a proxy that speaks TLS."""
+        return super().proxy_manager_for(proxy, proxy_ssl_context=self.route.trust, **options)
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """What tells the proxy, and nobody else, the user and password of its address."""
+        authorization = self.route.proxy and self.route.proxy.authorization
+        return {"Proxy-Authorization": authorization} if authorization else {}
+
+    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
+        """The pool for this request: on our route, by our context, and its connections read by our deadline."""
+        address, trust = urlsplit(request.url), self.route.trust
+        manager = self.proxy_manager_for(self.route.proxy.address) if self.route.proxy else self.poolmanager
+        pool: Any = manager.connection_from_host(
+            address.hostname,
+            address.port,
+            address.scheme,
+            pool_kwargs={"ssl_context": trust, "cert_reqs": trust.verify_mode} if trust else None,
+        )
         if not hasattr(pool.ConnectionCls, "adapter"):
             pool.ConnectionCls = type("TimedConnection", (_Timed, pool.ConnectionCls), {"adapter": self})
         return pool
@@ -33,6 +61,20 @@ class _Timed:
     """A connection of urllib3, which asks this for the reply once a request, or one for a tunnel, is sent."""
 
     adapter: TimedAdapter
+    sock: Any
+
+    def connect(self) -> None:
+        self.adapter.connected = False
+        super().connect()  # type: ignore[misc]
+        if getattr(self.sock, "version", str)() is None:
+            # Python takes a socket that is closed already for one that is not connected yet, and speaks no TLS.
+            raise ConnectionResetError("closed before the TLS handshake")
+        self.adapter.connected = True
+
+    def putrequest(self, *arguments: Any, **options: Any) -> None:
+        # One that is used again does not connect; a new one for plain http connects when the head is sent.
+        self.adapter.connected = self.sock is not None
+        super().putrequest(*arguments, **options)  # type: ignore[misc]
 
     def response_class(self, line: socket.socket, *arguments: Any, **options: Any) -> HTTPResponse:
         response = HTTPResponse(line, *arguments, **options)

@@ -26,6 +26,7 @@ from airflow_provider_enos.errors import (
     EnosRateLimitError,
     EnosReplyError,
     EnosServerError,
+    EnosSetupError,
     EnosTokenError,
     EnosTransportError,
 )
@@ -316,7 +317,7 @@ def _may_repeat(error: EnosError, safe: bool) -> bool:
         return True
     if isinstance(error, EnosApiError) and error.code == replies.REPEATED_DIGEST:
         return True
-    if isinstance(error, EnosTransportError) and error.tls:
+    if isinstance(error, EnosSetupError) or (isinstance(error, EnosTransportError) and error.tls):
         return False
     passing = isinstance(error, (EnosTransportError, EnosServerError, EnosReplyError))
     return passing and (safe or not error.sent)

@@ -7,13 +7,11 @@ a code is not documented, so the code is read first, whatever the HTTP status.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
 
 from airflow_provider_enos.errors import (
     EnosAccessError,
@@ -29,6 +27,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.protocol import bounded_json
 from airflow_provider_enos.protocol.bounded_json import LIMITS, Limits, TooMuchJson
 from airflow_provider_enos.protocol.messages import Call, Response, T
+from airflow_provider_enos.protocol.redaction import LONGEST, hide
 from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets, excerpt
 
 INVALID = 62102
@@ -94,11 +93,6 @@ _HINTS: Mapping[tuple[str, int], str] = {
     ("Update And Trigger Flow", 62104): _NO_TASK,
 }
 
-_TOKEN_FIELD = re.compile(
-    r"""(access[_-]?token["']?\s*[:=]\s*["']?|["']token["']\s*:\s*["']?)[^"',\s}]+""", re.IGNORECASE
-)
-"""A token in a reply that was not understood: nobody knows it yet, so it is in no list of secrets."""
-
 
 _LOOKED_AT = 8192
 """Characters of a text, of which the beginning is shown in a message."""
@@ -113,7 +107,7 @@ def read(call: Call[T], response: Response, *, secrets: Secrets = NO_SECRETS, li
         with bounded_json.within(limits):
             return call.parse(_data(call, response, secrets))
     except EnosReplyError as error:
-        message = _hide(f"{call.operation}: {error}", secrets)
+        message = hide(f"{call.operation}: {error}", secrets)
         raise EnosReplyError(message, http_status=response.status) from None
     except EnosApiError as error:
         # From here on: the frames that it came through hold what the gateway sent.
@@ -206,7 +200,7 @@ def _api_error(
         _message(response, envelope, secrets),
         operation=call.operation,
         http_status=response.status,
-        request_id=excerpt(_hide(request_id[:_LOOKED_AT], secrets), 80) if isinstance(request_id, str) else None,
+        request_id=excerpt(hide(request_id, secrets), 80) if isinstance(request_id, str) else None,
         hint=_HINTS.get((call.operation, code), hint),
     )
 
@@ -214,28 +208,9 @@ def _api_error(
 def _message(response: Response, envelope: Mapping[str, Any], secrets: Secrets) -> str:
     text = envelope.get("msg") or envelope.get("message")
     if isinstance(text, str):
-        return excerpt(_TOKEN_FIELD.sub(r"\1***", _hide(text[:_LOOKED_AT], secrets)), 300)
+        return excerpt(hide(text, secrets, token_fields=True), 300)
     return f"HTTP {response.status} {_shown_body(response, secrets)}".rstrip()
 
 
 def _shown_body(response: Response, secrets: Secrets) -> str:
-    text = _hide(response.body[:_LOOKED_AT].decode("utf-8", "replace"), secrets)
-    return excerpt(_TOKEN_FIELD.sub(r"\1***", text))
-
-
-def _hide(text: str, secrets: Secrets) -> str:
-    for secret in _spellings(secrets):
-        text = text.replace(secret, "***")
-        # Where the text was cut, it may have been cut in two.
-        end = text.removesuffix("…")
-        cut = next((length for length in range(len(secret) - 1, 3, -1) if end.endswith(secret[:length])), 0)
-        if cut:
-            text = end[:-cut] + "***"
-    return text
-
-
-def _spellings(secrets: Secrets) -> Iterator[str]:
-    """Each secret, as it is and as JSON, Python or a URL would write it."""
-    for secret in filter(None, secrets):
-        as_json = (json.dumps(secret, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
-        yield from dict.fromkeys((secret, *as_json, repr(secret)[1:-1], quote(secret, safe="")))
+    return excerpt(hide(response.body[:LONGEST].decode("utf-8", "replace"), secrets, token_fields=True))

@@ -189,7 +189,10 @@ CAUSES: dict[str, tuple[dict[str, Any], str]] = {
         r'in the clear; expected https.*schema is "Scheme", allow_http is "Allow plain http"\.$',
     ),
     "no TLS there": ({"schema": "https"}, r"^TLS is refused\. .*that the gateway speaks TLS there"),
-    "no such CA file": ({"verify": "/no/ca.pem"}, r'a CA file that exists\..*verify is "TLS verification"\.$'),
+    "no such CA file": (
+        {"verify": "/no/ca.pem"},
+        r'^Nothing was sent\. verify=.*no such file.*verify is "TLS verification"\.$',
+    ),
     "address of something else": ({"host": "http://127.0.0.1/edge"}, r"the gateway does not know this address"),
     "untrusted": ({}, r'^TLS is refused\. .*of your own authority, put.*verify is "TLS verification"\.$'),
 }

@@ -158,9 +158,8 @@ def test_the_same_outcome_of_every_fault(kind: str) -> None:
             sim.fault(kind, on="flowInstances/get", times=1, **options)
             found = outcome(drive, settings_for(sim, timeout=60), calls.get_flow_instance(INSTANCE))
             if isinstance(found, tuple):
-                # Python, urllib3 and aiohttp each say in words of their own how a connection broke.
-                text = found[2].replace(sim.url, "").split("the connection broke")[0]
                 # A task reads larger replies than the triggerer.
+                text = found[2].replace(sim.url, "")
                 found = (found[0], found[1], re.sub(r"[0-9]{5,}|[0-9]+ MiB", "N", text))
             else:
                 found = (found.flow_instance_id, found.status, found.nodes)
@@ -236,9 +235,12 @@ def test_nobody_listens(sim: EnosSimulator) -> None:
     found = settings_for(sim)
     sim.stop()
     first, second = both(found)
-    assert first[:2] == second[:2] == (EnosTransportError, False)
-    assert "cannot connect: ConnectionRefusedError" in first[2]
-    assert "cannot connect: ConnectionRefusedError" in second[2]
+    assert first == second
+    assert first == (
+        EnosTransportError,
+        False,
+        f"{sim.url}: cannot connect: ConnectionRefusedError: Connection refused",
+    )
 
 
 def test_a_slow_reply(sim: EnosSimulator) -> None:
@@ -264,9 +266,9 @@ def tls_context(authority: trustme.CA) -> ssl.SSLContext:
 def test_an_unknown_authority_is_refused(authority: trustme.CA) -> None:
     with EnosSimulator(tls=tls_context(authority)) as sim:
         first, second = both(settings_for(sim))
-    assert first[:2] == second[:2] == (EnosTransportError, False)
-    assert "TLS failed: SSLCertVerificationError" in first[2]
-    assert "TLS failed: SSLCertVerificationError" in second[2]
+    assert first == second
+    assert first[:2] == (EnosTransportError, False)
+    assert "TLS failed: SSLCertVerificationError: CERTIFICATE_VERIFY_FAILED: unable to get" in first[2]
 
 
 @pytest.mark.parametrize("how", ["verify", "REQUESTS_CA_BUNDLE", "no verification"])

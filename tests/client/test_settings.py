@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from airflow.providers.common.compat.sdk import Connection
@@ -133,12 +136,10 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "user_id of a template that found nothing": (extra(user_id=" None "), "user_id", "such as o15504722874071"),
     "user_id with half a character": (extra(user_id="\udc80"), "user_id", "such as o15504722874071"),
     "user_id with a control character": (extra(user_id="u1\x1b[2J"), "user_id", "a text"),
-    "verify nonsense": (extra(verify="maybe"), "verify", "a CA file that exists"),
-    "verify a missing file": (extra(verify="/no/such/ca.pem"), "verify", "a CA file that exists"),
-    "verify a folder": (extra(verify="/"), "verify", "a CA file that exists"),
-    "verify a number": (extra(verify=1), "verify", "a CA file that exists"),
-    "verify with a null": (extra(verify="ca\x00.pem"), "verify", "a CA file that exists"),
-    "verify nested": (extra(verify=[[[["ca.pem"]]]]), "verify", "a CA file that exists"),
+    "verify nonsense": (extra(verify="maybe"), "verify", "a CA file or directory"),
+    "verify a number": (extra(verify=1), "verify", "a CA file or directory"),
+    "verify with a null": (extra(verify="ca\x00.pem"), "verify", "a CA file or directory"),
+    "verify nested": (extra(verify=[[[["ca.pem"]]]]), "verify", "a CA file or directory"),
     "timeout 0": (extra(timeout=0), "timeout", SECONDS),
     "timeout negative": (extra(timeout=-1), "timeout", SECONDS),
     "timeout text": (extra(timeout="a minute"), "timeout", SECONDS),
@@ -209,6 +210,71 @@ def test_an_extra_that_calls_it_otherwise_is_told_what_it_has() -> None:
     given = Given(extra=json.dumps({"orgId": SECRET, "userId": "u1"}))
     with pytest.raises(EnosConfigError, match=r"org_id: it is missing in extra \(which has orgId, userId\)"):
         _ = given.read
+
+
+WHERE: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "host": lambda value: {"host": value},
+    "schema": lambda value: {"schema": value},
+    "port": lambda value: {"port": value},
+    "login": lambda value: {"login": value},
+    **{
+        name: lambda value, name=name: extra(**{name: value})  # type: ignore[misc]
+        for name in ("org_id", "user_id", "verify", "timeout", "allow_http", "console_url", "another")
+    },
+}
+HOW: dict[str, Callable[[str], Any]] = {
+    "alone": str,
+    "with white space": lambda key: f" {key}\n",
+    "in an address": lambda key: f"https://{key}/x y",
+    "before an at": lambda key: f"{key}@x",
+    "after an at": lambda key: f"x@{key}",
+    "percent-encoded": lambda key: quote(key, safe=""),
+    "in capitals": str.upper,
+    "its front": lambda key: key[:-4],
+    "its end": lambda key: key[4:],
+    "far behind": lambda key: "x" * 70 + key,
+    "in a list": lambda key: [key],
+    "in an object": lambda key: {"key": key},
+    "as a name": lambda key: {key: 1},
+    "for the scheme": lambda key: f"{key}://apim.example.com",
+    "for the port": lambda key: f"apim.example.com:{key}",
+    "as a placeholder": lambda key: f"https://c.example.com/{{{key}}}",
+}
+
+
+@pytest.mark.parametrize("how", HOW.values(), ids=HOW)
+@pytest.mark.parametrize("where", WHERE.values(), ids=WHERE)
+@pytest.mark.parametrize("key", ["3b7e9a52-6f0c-4d18-9e2b-c5a1f7d08e64", "Abc/Def+0123=45&67%89"])
+def test_a_secret_key_in_the_wrong_field_is_not_shown(where: Any, how: Any, key: str) -> None:
+    try:
+        found = Given(**{"password": key, **where(how(key))}).read
+    except EnosConfigError as error:
+        shown = f"{error!r} {error} {vars(error)}"
+    else:
+        # A part of it, or another spelling, may pass for a host or an id.
+        shown = repr(found) if how in (HOW["alone"], HOW["with white space"]) else ""
+    letters = re.sub("[^a-z0-9]", "", unquote(shown).lower())
+    secret = re.sub("[^a-z0-9]", "", key.lower())
+    assert not any(secret[at : at + 8] in letters for at in range(len(secret) - 7)), shown
+
+
+@pytest.mark.parametrize("name", ["org_id", "user_id"])
+def test_a_secret_key_as_an_argument_is_not_shown(name: str) -> None:
+    """As a template may find it."""
+    for value in (SECRET, f"{SECRET}\n{SECRET}", [SECRET]):
+        with pytest.raises(EnosConfigError) as caught:
+            settings.read(Given(), **{name: value})
+        assert caught.value.field == name
+        assert SECRET not in str(caught.value)
+
+
+def test_a_short_key_may_be_a_part_of_a_host() -> None:
+    assert Given(password="apim").read.base_url == "https://apim.example.com"
+
+
+def test_other_values_are_still_shown() -> None:
+    with pytest.raises(EnosConfigError, match=r"^org_id: \['o1'\]; expected a text such as"):
+        _ = Given(**extra(org_id=["o1"])).read
 
 
 # ---- what works -----------------------------------------------------------------------------------------------------

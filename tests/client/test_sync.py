@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.client import failures, settings, sync
+from airflow_provider_enos.client import settings, sync
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.protocol import calls, signing
 from airflow_provider_enos.protocol.exchange import AT_ONCE, Gateway, Retry
@@ -289,7 +289,7 @@ def test_a_reply_that_takes_too_long(sim: EnosSimulator, client_for: MakeClient,
     with pytest.raises(errors.EnosTransportError) as caught:
         client.call(get())
     assert time.monotonic() - began < 4
-    assert str(caught.value) == f"{sim.url}: {said}" == str(failures.no_reply_in_time(sim.url))
+    assert str(caught.value) == f"{sim.url}: {said}"
     assert caught.value.sent
 
 
@@ -368,7 +368,7 @@ def test_a_broken_connection_may_have_sent_it(
 ) -> None:
     client = with_token(sim, client_for)
     sim.fault(fault, on=TRIGGER)
-    with pytest.raises(errors.EnosTransportError, match="the connection broke: ") as caught:
+    with pytest.raises(errors.EnosTransportError, match="the connection broke") as caught:
         client.call(trigger())
     assert caught.value.sent
     assert len(sim.instances) == made
@@ -399,7 +399,7 @@ def test_what_the_caller_is_handling_is_not_the_reason(sim: EnosSimulator, clien
     try:
         raise ssl.SSLCertVerificationError("of long ago")
     except ssl.SSLError:
-        with pytest.raises(errors.EnosTransportError, match="RemoteDisconnected") as caught:
+        with pytest.raises(errors.EnosTransportError, match="the connection broke") as caught:
             client.call(calls.cancel_flow_instance(INSTANCE))
     assert caught.value.sent
     assert "long ago" not in str(caught.value)
@@ -561,7 +561,9 @@ def test_a_proxy_that_refuses_the_tunnel(
     client_for(tls_sim, verify=ca_file).call(calls.get_current_time())
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     client = client_for(tls_sim, verify=ca_file, options={"retry": AT_ONCE})
-    with pytest.raises(errors.EnosTransportError, match="the proxy failed") as caught:
+    with pytest.raises(
+        errors.EnosTransportError, match=r"the proxy http://127.0.0.1:\d+ \(HTTPS_PROXY\) refused with HTTP 403$"
+    ) as caught:
         client.call(trigger())
     assert not caught.value.sent
     assert {line.split()[0] for line in proxy.lines} == {"CONNECT"}

@@ -70,6 +70,21 @@ class RogueGateway:
         return head and f"{head}\r\n{body.decode('latin-1')}"
 
 
+class RogueProxy(RogueGateway):
+    """A proxy that answers each request, the one for a tunnel too, as a test says."""
+
+    @property
+    def url(self) -> str:
+        """Its address, as an environment variable names it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _talk(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError), line, line.makefile("rb") as incoming:
+            while request := self._request(incoming):
+                self.heard.append(request)
+                self._answer(line)
+
+
 def reply(body: bytes, *headers: str) -> bytes:
     """A whole HTTP reply."""
     lines = ["HTTP/1.1 200 OK", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
@@ -79,7 +94,16 @@ def reply(body: bytes, *headers: str) -> bytes:
 @contextlib.contextmanager
 def rogue_gateway(answer: Answer | bytes) -> Iterator[RogueGateway]:
     """One that serves."""
-    gateway = RogueGateway(answer)
+    yield from _served(RogueGateway(answer))
+
+
+@contextlib.contextmanager
+def rogue_proxy(answer: Answer | bytes) -> Iterator[RogueProxy]:
+    """One that serves."""
+    yield from _served(RogueProxy(answer))
+
+
+def _served(gateway: Any) -> Iterator[Any]:
     thread = threading.Thread(target=gateway.serve, daemon=True)
     thread.start()
     try:
@@ -117,7 +141,12 @@ def drive_with_aiohttp(found: settings.Settings, call: Call[Any]) -> Any:
     """One attempt, in the triggerer."""
 
     async def main() -> Any:
-        async with AsyncClient(found, retry=Retry(attempts=1)) as client:
-            return await client.call(call)
+        try:
+            async with AsyncClient(found, retry=Retry(attempts=1)) as client:
+                return await client.call(call)
+        finally:
+            if found.base_url.startswith("https:"):
+                # aiohttp before 3.12 leaves it to the loop to close a TLS connection.
+                await asyncio.sleep(0.05)
 
     return asyncio.run(main())

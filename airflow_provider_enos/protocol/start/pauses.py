@@ -12,6 +12,7 @@ from airflow_provider_enos.errors import (
     EnosReplyError,
     EnosRequestError,
     EnosServerError,
+    EnosSetupError,
     EnosTransportError,
     EnosTriggerConflictError,
 )
@@ -30,7 +31,8 @@ The first is long, since many tasks may wait for such a minute."""
 def is_passing(error: EnosError) -> bool:
     """Return whether the error is about the state of the gateway at this moment, not about what was asked for."""
     if isinstance(error, EnosTransportError):
-        return not error.tls
+        # What is wrong on this machine is for people: another worker may be set up right.
+        return not error.tls and not isinstance(error, EnosSetupError)
     return isinstance(error, (EnosRateLimitError, EnosServerError, EnosReplyError))
 
 
