@@ -27,7 +27,9 @@
     └── EnosEventError                   a deferred task was resumed with an event that is not its trigger's
 
 "final": trying again cannot help, so operators and sensors raise ``AirflowFailException`` from it and Airflow
-does not retry. Messages and attributes never hold the secret key or a token.
+does not retry. Once there is an instance to wait for, a wait tolerates errors of keys, rights and connection for
+``poll_error_tolerance`` like any other, and what is raised then may be retried. Messages and attributes never hold the
+secret key or a token.
 """
 
 from __future__ import annotations

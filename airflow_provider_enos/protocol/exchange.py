@@ -122,6 +122,8 @@ class Gateway:
                 pause = self._pause(error, attempt, retry)
                 if attempt >= retry.attempts or pause is None or not _may_repeat(error, call.safe):
                     raise
+                if call.deadline is not None and self._clock() + pause >= call.deadline:
+                    raise
             yield Sleep(pause)
         raise AssertionError("unreachable")
 

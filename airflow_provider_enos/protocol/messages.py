@@ -30,6 +30,8 @@ class Call(Generic[T_co]):
     """Whether ``orgId`` and ``userId`` belong into the query."""
     missing_codes: tuple[int, ...] = ()
     """Codes with which EnOS says that what was asked for is not there; where there are any, no data says so too."""
+    deadline: float | None = None
+    """Epoch seconds after which it is not repeated any more."""
 
 
 @dataclass(frozen=True, slots=True)
