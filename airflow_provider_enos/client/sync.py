@@ -18,6 +18,7 @@ from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.errors import EnosError, EnosTransportError
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
 from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.patience import is_refusal
 
 if TYPE_CHECKING:
     import requests
@@ -43,6 +44,8 @@ def shared_gateway(settings: Settings) -> Gateway:
 class SyncClient:
     """Carries out calls and procedures, one HTTP session for all. Not to be shared between threads.
 
+    :param settings: what the connection says; or what reads it: asked before the first call, and again after each
+        refusal, with the settings that were refused. Its errors are errors of the call.
     :param timeout: seconds to wait for each reply, in place of the one in the settings.
     :param connect_timeout: seconds to wait for a connection.
     :param sleep: how to wait, in seconds.
@@ -50,19 +53,19 @@ class SyncClient:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Settings | Callable[[Settings | None], Settings],
         *,
         retry: Retry = DEFAULT_RETRY,
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        self.gateway = shared_gateway(settings)
-        self._tenant = Tenant(settings.org_id, settings.user_id)
+        self._read_settings = None if isinstance(settings, Settings) else settings
+        self._settings = settings if isinstance(settings, Settings) else None
+        self._is_refused = False
         self._retry = retry
-        self._timeout = timeout or settings.timeout
-        self._connect_timeout = min(connect_timeout, self._timeout)
-        self._verify = settings.verify
+        self._given_timeout = timeout
+        self._given_connect_timeout = connect_timeout
         self._sleep = sleep or default_sleep
         self._session: requests.Session | None = None
         self._proxies: dict[str, str] = {}
@@ -70,10 +73,19 @@ class SyncClient:
         """Called just before a request that is not safe to repeat goes out; an error of it keeps that from going."""
         self.while_sleeping: Callable[[], None] | None = None
         """Called each second of a pause; an error of it ends the pause. A signal handler that returns does not."""
+        self.when_read: Callable[[Settings], None] = lambda settings: None
+        """Called with the settings once they are read, and each time they have changed."""
+        if self._settings is not None:
+            self._use(self._settings)
 
     def call(self, call: Call[T]) -> T:
         """The result of one call."""
-        return self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+        self._refresh()
+        try:
+            return self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+        except EnosError as error:
+            self._is_refused = is_refusal(error)
+            raise
 
     def run(self, procedure: Procedure[T]) -> T:
         """The result of several calls that belong together."""
@@ -81,6 +93,7 @@ class SyncClient:
 
     def open(self) -> None:
         """Makes the HTTP session, and imports what it needs, ahead of the first call."""
+        self._refresh()
         self._session = self._session or self._open_session()
 
     def close(self) -> None:
@@ -88,6 +101,25 @@ class SyncClient:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+    def _refresh(self) -> None:
+        """Read the settings if there are none, or if they were refused."""
+        if self._read_settings is None or (self._settings is not None and not self._is_refused):
+            return
+        settings = self._read_settings(self._settings)
+        self._is_refused = False
+        if settings != self._settings:
+            self.close()
+            self._use(settings)
+            self.when_read(settings)
+
+    def _use(self, settings: Settings) -> None:
+        self._settings = settings
+        self.gateway = shared_gateway(settings)
+        self._tenant = Tenant(settings.org_id, settings.user_id)
+        self._timeout = self._given_timeout or settings.timeout
+        self._connect_timeout = min(self._given_connect_timeout, self._timeout)
+        self._verify = settings.verify
 
     def _drive(self, steps: Generator[Any, Any, T], do: Callable[[Any], Any]) -> T:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger
@@ -10,6 +11,20 @@ try:
     from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 except ImportError:  # Airflow 2, which has nothing that one could be given to; only newer ``compat`` knows of it
     BaseEventTrigger = BaseTrigger  # type: ignore[misc, assignment]
+
+
+try:
+    from airflow.sdk.exceptions import AirflowTaskTimeout as AirflowTaskTimeout
+except ImportError:  # Airflow before 3.2
+    from airflow.exceptions import AirflowTaskTimeout as AirflowTaskTimeout  # type: ignore[no-redef]
+
+
+def ends_deferred_tasks_in_time() -> bool:
+    """Return whether Airflow itself ends a deferred task at its ``execution_timeout``, as Airflow 2 does.
+
+    It stops the trigger then, which cancels the instance. Airflow 3 looks at the time in a worker only.
+    """
+    return importlib.util.find_spec("airflow.sdk") is None
 
 
 def triggers_are_told_of_kills() -> bool:
