@@ -1,20 +1,26 @@
 """Whatever waits, and whatever happens meanwhile: the task ends the same.
 
-Every status and every way to wait, under four courses of events: the same state of the task, the same class and text
-of the error, the same XCom.
+Every status and every way to wait, under several courses of events, refusals and rotated keys among them: the same
+state of the task, the same class and text of the error, the same XCom.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
-from ends import End, rescheduled, started_from_trigger, waited
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+from ends import End, executed, rescheduled, started_from_trigger, waited
 from worker import Log, TaskInstance
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.hooks import boundary, connections
+from airflow_provider_enos.hooks.versions import AirflowTaskTimeout
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 from airflow_provider_enos.simulator import EnosSimulator
@@ -45,6 +51,15 @@ WAYS: dict[str, Callable[[], End]] = {
     "sensor deferred": lambda: waited(sensor(deferrable=True)),
     "sensor from trigger": lambda: started_from_trigger(sensor(start_from_trigger=True), STATUSES["SKIP"][1]),
 }
+SHORT: dict[str, Any] = {"poll_error_tolerance": 0.3}
+REFUSED: dict[str, Callable[[], End]] = {
+    "operator": lambda: waited(operator(deferrable=False, **SHORT)),
+    "operator deferred": lambda: waited(operator(deferrable=True, **SHORT)),
+    "sensor poke": lambda: waited(sensor(deferrable=False, **SHORT)),
+    "sensor reschedule": lambda: rescheduled(sensor(mode="reschedule", deferrable=False, **SHORT)),
+    "sensor deferred": lambda: waited(sensor(deferrable=True, **SHORT)),
+    "sensor from trigger": lambda: started_from_trigger(sensor(start_from_trigger=True, **SHORT), ""),
+}
 STATUSES = {
     "SUCCESS": (None, ""),
     "FAIL": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status FAIL; node load "),
@@ -53,11 +68,20 @@ STATUSES = {
     "CANCEL": (errors.EnosFlowCancelledError, f"instance {INSTANCE} ended with status CANCEL"),
     "SKIP": (AirflowSkipException, f"flow instance {INSTANCE} was skipped in EnOS"),
 }
-COURSES = ["answer at once", "after three polls", "unknown status first", "poll errors first"]
+COURSES = [
+    "answer at once",
+    "after three polls",
+    "unknown status first",
+    "poll errors first",
+    "refusals first",
+    "keys rotated",
+    "user moved",
+    "connection made again",
+]
 
 
 def prepare(sim: EnosSimulator, status: str, course: str) -> None:
-    progress: Any = ("polls", 3) if course == "after three polls" else "at_once"
+    progress: Any = "at_once" if course.endswith(("at once", "first")) else ("polls", 3)
     failing = FAILING if status == "FAIL" else None
     sim.add_flow(
         FLOW, name="flow", tasks={NODE: "extract", FAILING: "load"}, progress=progress, ends_as=status,
@@ -67,6 +91,76 @@ def prepare(sim: EnosSimulator, status: str, course: str) -> None:
         sim.fault("unknown_status", on="flowInstances/get", times=2)
     if course == "poll errors first":
         sim.fault("http_502", on="flowInstances/get", times=6)
+    if course == "refusals first":
+        sim.fault("http_401", on="flowInstances/get", times=4)
+        sim.fault("http_403", on="flowInstances/get", times=2)
+    if course == "keys rotated":
+        after_the_first_look(sim, lambda: rotate(sim))
+    if course == "user moved":
+        after_the_first_look(sim, lambda: move(sim))
+    if course == "connection made again":
+        after_the_first_look(sim, lambda: make_again(sim))
+
+
+def after_the_first_look(sim: EnosSimulator, do: Callable[[], None]) -> None:
+    """Does it while the first look is answered, so that the next one meets it."""
+    todo = [do]
+
+    def see(event: str, record: Any) -> None:
+        if event == "received" and record.operation == "flowInstances/get" and todo:
+            todo.pop()()
+
+    sim.on_event(see)
+
+
+def rotate(sim: EnosSimulator) -> None:
+    """The key and the connection, in one step."""
+    sim.secret_key = "rotated"
+    sim.expire_tokens()
+    os.environ["AIRFLOW_CONN_ENOS_DEFAULT"] = sim.connection_uri
+
+
+def move(sim: EnosSimulator) -> None:
+    """The user of the connection is another from now on; for the one before it is 62101."""
+    sim.user_id = "another_user"
+    threading.Timer(0.3, os.environ.__setitem__, ("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)).start()
+
+
+def make_again(sim: EnosSimulator) -> None:
+    """The connection is deleted, and made again a little later; meanwhile a proxy refuses what it says."""
+    made = os.environ.pop("AIRFLOW_CONN_ENOS_DEFAULT")
+    sim.fault("http_403", on="flowInstances/get", times=3)
+    threading.Timer(0.3, os.environ.__setitem__, ("AIRFLOW_CONN_ENOS_DEFAULT", made)).start()
+
+
+REFUSALS = ["http_401", "http_403", "62101", "connection"]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refusal_that_stays_is_a_lost_poll_that_can_be_retried(
+    refusal: str, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    """Never ``AirflowFailException``: the instance runs on, and the retry takes it over."""
+    for way, wait in REFUSED.items():
+        with EnosSimulator(progress="manual") as sim:
+            monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
+            sim.add_flow(FLOW, name="flow", tasks={NODE: "extract"}, progress="manual")
+            if way.startswith("sensor"):
+                sim.trigger(FLOW, NODE, TIME)
+            after_the_first_look(sim, lambda: refuse(sim, monkeypatch, refusal))
+            end = wait()
+            assert end.error is errors.EnosPollLostError, (way, end.message)
+            assert INSTANCE in end.message, way
+            assert sim.count("flowInstances/cancel") == 0, way
+
+
+def refuse(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, refusal: str) -> None:
+    if refusal == "62101":
+        sim.user_id = "another_user"
+        return
+    sim.fault("http_401" if refusal == "connection" else refusal, on="flowInstances/get", times=None)
+    if refusal == "connection":
+        monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", "enos://nobody@")
 
 
 @pytest.mark.parametrize("course", COURSES)
@@ -74,6 +168,7 @@ def prepare(sim: EnosSimulator, status: str, course: str) -> None:
 def test_every_way_to_wait_ends_the_same(
     status: str, course: str, monkeypatch: pytest.MonkeyPatch, short_pauses: None
 ) -> None:
+    monkeypatch.setattr(connections, "_FRESH", 0.0)
     ends = {}
     for way, wait in WAYS.items():
         with EnosSimulator() as sim:
@@ -125,6 +220,10 @@ def test_every_way_to_wait_shows_the_same_of_the_logs(
             if way.startswith("sensor"):
                 sim.trigger(FLOW, NODE, TIME)
             wait(log)
+        if way == "sensor deferred":
+            # Its first look, in the worker, shows none: what had come by then comes with the second look.
+            assert [line for line in log.lines if " line " in line] == [*texts[NODE], *texts[FAILING]]
+            continue
         shown[way] = [line for line in log.lines if " line " in line or line.startswith("::group::")]
         assert sum(line.startswith("::group::Log of node extract") for line in shown[way]) > 2, f"{way}: all at once"
     for way, lines in shown.items():
@@ -197,3 +296,102 @@ def test_an_operator_waits_for_what_enos_does_not_show_yet(
     prepare(connection, "SUCCESS", "answer at once")
     connection.fault("data_null", on="flowInstances/get", times=2)
     assert waited(operator(deferrable=deferrable)) == End(None, "", INSTANCE)
+
+
+SENSOR_MODES: dict[str, Any] = {
+    "poke": {"deferrable": False},
+    "reschedule": {"deferrable": False, "mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+@pytest.mark.parametrize("status", ["FAIL", "CANCEL", "SKIP", "SUCCESS"])
+def test_silent_fail_is_for_looks_and_not_for_what_the_instance_came_to(
+    mode: str, status: str, connection: EnosSimulator, short_pauses: None
+) -> None:
+    """Whatever goes wrong with the looks, it waits on; the outcome is told at once."""
+    prepare(connection, status, "answer at once")
+    connection.trigger(FLOW, NODE, TIME)
+    for fault in ("http_404", "http_503", "http_401", "data_null"):
+        connection.fault(fault, on="flowInstances/get", times=4)
+    log = Log()
+    arguments = {**SENSOR_MODES[mode], "silent_fail": True, "poll_error_tolerance": 0, "poke_interval": 0.01}
+    logged = type("Logged", (EnosFlowInstanceSensor,), {"log": log})
+    end = executed(lambda: logged(task_id="task", flow_instance_id=INSTANCE, **arguments))
+    error, message = STATUSES[status]
+    assert end.error is error
+    assert message in end.message
+    assert any("Cannot ask EnOS" in line and "404" in line for line in log.lines)
+
+
+@pytest.mark.parametrize("mode", SENSOR_MODES)
+@pytest.mark.parametrize("argument", ["soft_fail", "never_fail"])
+def test_why_a_sensor_is_skipped_is_logged(
+    mode: str, argument: str, connection: EnosSimulator, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    connection.trigger(3377, 108580, TIME)
+    connection.fault("http_502", on="flowInstances/get", times=None)
+    log = Log()
+    logged = type("Logged", (EnosFlowInstanceSensor,), {"log": log})
+    arguments = {**SENSOR_MODES[mode], "poll_error_tolerance": 0.1, "poke_interval": 0.01, argument: True}
+    end = executed(lambda: logged(task_id="task", flow_instance_id=f"3377-{INSTANCE[5:]}", **arguments))
+    assert end.error is AirflowSkipException
+    (line,) = [line for line in log.lines if line.startswith("Skipped")]
+    assert f"since {argument} is set: " in line
+    assert "could not be asked" in line
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_an_execution_timeout_holds_while_deferred(
+    cancel: bool, connection: EnosSimulator, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    """It ends as it would in a worker, where Airflow raises this error and calls ``on_kill``."""
+    monkeypatch.setattr(boundary, "ends_deferred_tasks_in_time", lambda: False)
+    connection.add_flow(FLOW, name="flow", tasks={NODE: "extract"}, progress="manual")
+    end = waited(operator(deferrable=True, cancel_on_kill=cancel, cancel_on_timeout=not cancel, **SHORTLY))
+    assert end.error is AirflowTaskTimeout
+    assert f"execution_timeout: flow instance {INSTANCE} had not ended in the time given to it" in end.message
+    assert connection.count("flowInstances/cancel") == int(cancel)
+    assert end.xcom == INSTANCE
+
+
+SHORTLY: dict[str, Any] = {"execution_timeout": timedelta(seconds=0.3)}
+
+
+def test_the_shorter_one_of_timeout_and_execution_timeout_tells(
+    connection: EnosSimulator, monkeypatch: pytest.MonkeyPatch, short_pauses: None
+) -> None:
+    monkeypatch.setattr(boundary, "ends_deferred_tasks_in_time", lambda: False)
+    connection.add_flow(FLOW, name="flow", tasks={NODE: "extract"}, progress="manual")
+    connection.trigger(FLOW, NODE, TIME)
+    for way in ({"deferrable": True}, {"start_from_trigger": True}):
+        wait = waited if "deferrable" in way else lambda made: started_from_trigger(made, "")
+        assert wait(sensor(timeout=60, **way, **SHORTLY)).error is AirflowTaskTimeout, way
+        assert wait(sensor(timeout=0.3, execution_timeout=timedelta(hours=1), **way)).error is AirflowSensorTimeout, way
+    assert connection.count("flowInstances/cancel") == 0, "a sensor cancels nothing"
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_what_has_ended_is_not_deferred(connection: EnosSimulator, short_pauses: None, status: str) -> None:
+    prepare(connection, status, "answer at once")
+    connection.trigger(FLOW, NODE, TIME)
+    ti = TaskInstance()
+    error, message = STATUSES[status]
+    if error is None:
+        assert sensor(deferrable=True)().execute({"ti": ti}) == INSTANCE
+    else:
+        with pytest.raises(error, match=re.escape(message)):
+            sensor(deferrable=True)().execute({"ti": ti})
+    assert connection.count("flowInstances/get") == 1
+
+
+def test_a_look_that_fails_is_no_reason_not_to_defer(connection: EnosSimulator, short_pauses: None) -> None:
+    connection.add_flow(FLOW, name="flow", tasks={NODE: "extract"}, progress="manual")
+    connection.trigger(FLOW, NODE, TIME)
+    for fault in ("http_503", "http_401", "http_403", "dropped"):
+        connection.fault(fault, on="flowInstances/get", times=4)
+        with pytest.raises(TaskDeferred) as deferral:
+            sensor(deferrable=True)().execute({"ti": TaskInstance()})
+        assert deferral.value.trigger.known is False
+        connection.clear_faults()

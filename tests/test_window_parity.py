@@ -6,16 +6,19 @@ the error, the same XCom.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-from ends import End, rescheduled, started_from_trigger, waited
+from ends import End, executed, rescheduled, started_from_trigger, waited
 from worker import Log, TaskInstance
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.hooks import connections
 from airflow_provider_enos.sensors.enos import EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -206,23 +209,79 @@ def test_rendered_arguments_that_cannot_work(connection: EnosSimulator, argument
     assert connection.requests == []
 
 
-@pytest.mark.parametrize("course", ["poll errors first", "unknown status first", "after some polls"])
+COURSES = ["poll errors first", "unknown status first", "after some polls", "refusals first", "keys rotated"]
+
+
+@pytest.mark.parametrize("course", COURSES)
 @pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "SKIP"])
 def test_every_course_of_events(monkeypatch: pytest.MonkeyPatch, short_pauses: None, course: str, status: str) -> None:
+    monkeypatch.setattr(connections, "_FRESH", 0.0)
     found = []
     for way in ("poke", "reschedule", "deferred", "from trigger"):
         with EnosSimulator() as sim:
             monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
-            progress: Any = ("polls", 3) if course == "after some polls" else "at_once"
+            progress: Any = ("polls", 3) if course in ("after some polls", "keys rotated") else "at_once"
             sim.add_flow(FLOW, tasks={NODE: "load"}, progress=progress, ends_as=status, logs={NODE: "why"})
             one = sim.trigger(FLOW, trigger_time=END, type=1).id
             if course == "poll errors first":
                 sim.fault("http_502", on="flowInstances/search", times=6)
             if course == "unknown status first":
                 sim.fault("unknown_status", on="flowInstances/search", times=2)
+            if course == "refusals first":
+                sim.fault("http_401", on="flowInstances/search", times=4)
+                sim.fault("http_403", on="flowInstances/search", times=2)
+            if course == "keys rotated":
+                sim.on_event(partial(rotate, sim, []))
             found.append(the_end_of(way, f"flow instance {one} was skipped in EnOS"))
     assert found == [found[0]] * 4
     assert found[0].error is {"SUCCESS": None, "FAIL": errors.EnosFlowFailedError, "SKIP": AirflowSkipException}[status]
+
+
+def rotate(sim: EnosSimulator, rotated: list[bool], event: str, record: Any) -> None:
+    """The key and the connection, in one step, after the first list."""
+    if event == "replied" and record.operation == "flowInstances/search" and not rotated:
+        rotated.append(True)
+        sim.secret_key = "rotated"
+        sim.expire_tokens()
+        os.environ["AIRFLOW_CONN_ENOS_DEFAULT"] = sim.connection_uri
+
+
+@pytest.mark.parametrize("refusal", ["http_401", "http_403", "62101"])
+def test_a_refusal_that_stays_can_be_retried(
+    start: Callable[[str], str], connection: EnosSimulator, refusal: str
+) -> None:
+    start("RUNNING")
+    if refusal == "62101":
+        connection.user_id = "another_user"
+    else:
+        connection.fault(refusal, times=None)
+    for way, end in ends(poll_error_tolerance=0.2).items():
+        assert end.error is errors.EnosPollLostError, way
+
+
+@pytest.mark.parametrize("status", ["FAIL", "CANCEL", "SKIP"])
+def test_silent_fail_is_for_looks_and_not_for_what_the_instances_came_to(
+    start: Callable[[str], str], connection: EnosSimulator, status: str
+) -> None:
+    one = start(status)
+    error, said = SAID[status]
+    for mode in ({}, {"mode": "reschedule"}, {"deferrable": True}):
+        for fault in ("http_404", "http_503", "http_401"):
+            connection.fault(fault, on="flowInstances/search", times=4)
+        end = executed(sensor(silent_fail=True, poll_error_tolerance=0, **mode))
+        assert end.error is error, mode
+        assert re.search(said.format(id=one), end.message)
+        connection.clear_faults()
+
+
+@pytest.mark.parametrize("status", ["SUCCESS", "FAIL", "SKIP"])
+def test_what_has_ended_is_not_deferred(start: Callable[[str], str], status: str) -> None:
+    one = start(status)
+    if status == "SUCCESS":
+        assert sensor(deferrable=True)().execute({"ti": TaskInstance()}) == [one]
+        return
+    with pytest.raises(SAID[status][0]):
+        sensor(deferrable=True)().execute({"ti": TaskInstance()})
 
 
 def the_end_of(way: str, said_if_skipped: str) -> End:

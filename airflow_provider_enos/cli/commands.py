@@ -209,9 +209,10 @@ def cancel(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> int:
 def _cancelled(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> FlowInstance:
     """The instance once it has stopped."""
     flow_instance_id = arguments.flow_instance_id
-    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=hook.settings.link(flow_instance_id))
+    link = hook.settings.link(flow_instance_id)
+    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, strict=True)
     pace = {"poll_interval": arguments.poll_interval, "deadline": time() + arguments.timeout, "clock": time}
-    found = hook.client.run(ask_to_cancel(watch, log=terminal, **pace))
+    found = hook.client.run(ask_to_cancel(watch, log=terminal, tolerance=0.0, **pace))
     if has_stopped(found):
         return found
     terminal.left_behind = f"EnOS was asked to cancel {flow_instance_id}."
@@ -252,7 +253,7 @@ def _started(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> str:
         tolerance=0.0,
         deadline=time() + arguments.timeout,
         clock=time,
-        gateway_clock=hook.client.gateway.now,
+        gateway_clock=lambda: hook.client.gateway.now(),
     )
     try:
         return hook.client.run(starter.run()).flow_instance_id
@@ -277,7 +278,7 @@ def _awaited(
 ) -> FlowInstance:
     """The instance once it has ended; what happens meanwhile is noted."""
     link = hook.settings.link(flow_instance_id)
-    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, known=known)
+    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, known=known, strict=True)
     deadline = time() + arguments.timeout
     try:
         return hook.client.run(wait(watch, poll_interval=arguments.poll_interval, deadline=deadline, clock=time))

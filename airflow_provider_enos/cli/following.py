@@ -50,7 +50,8 @@ class _Follower:
         self._pause = pause
         self._text = ""
         self._place = Place()
-        self._patience = Patience(f"task instance {task_instance_id}", tolerance=TOLERANCE, log=terminal)
+        subject = f"task instance {task_instance_id}"
+        self._patience = Patience(subject, tolerance=TOLERANCE, log=terminal, strict=True)
         self._unknown: EnosRequestError | None = None
 
     def follow(self) -> Procedure[str]:

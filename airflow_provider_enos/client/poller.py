@@ -43,6 +43,7 @@ from airflow_provider_enos.protocol.exchange import Retry
 from airflow_provider_enos.protocol.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
 from airflow_provider_enos.protocol.paging import PAGE_FAULTS, PAGE_SIZE, Pager
+from airflow_provider_enos.protocol.patience import is_refusal
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
 from airflow_provider_enos.protocol.waiting import Watch, out_of_time
 
@@ -127,7 +128,10 @@ class _Wait:
 
     def missed(self, error: EnosError) -> None:
         """A look at it failed."""
-        if self._told(self.watch.missed, error):
+        if is_refusal(error):
+            # The caller reads the connection again, and tells the watch itself.
+            self.fail(error)
+        elif self._told(self.watch.missed, error):
             self._check_deadline("unknown")
 
     def still_running(self) -> None:
@@ -192,7 +196,10 @@ class Poller:
         self._why_quiet: EnosError | None = None
 
     async def wait(self, watch: Watch, *, poll_interval: float, deadline: float) -> FlowInstance:
-        """The instance, once it has ended. Raises ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time."""
+        """Return the instance, once it has ended. Raise ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time.
+
+        A refusal is raised without asking the watch: the caller reads the connection again.
+        """
         wait = _Wait(
             watch=watch,
             poll_interval=poll_interval,

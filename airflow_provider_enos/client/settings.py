@@ -233,6 +233,13 @@ def _tenant(given: Any, extra: Mapping[str, Any], name: str) -> str:
     return value.strip()
 
 
+def check_tenant(*, org_id: Any, user_id: Any) -> None:
+    """Raise ``EnosConfigError`` for an argument that cannot be one; None or an empty text means the connection's."""
+    for name, value in (("org_id", org_id), ("user_id", user_id)):
+        if value is not None and value != "":
+            _tenant(value, {}, name)
+
+
 def _allow_http(value: Any) -> bool:
     # The button "Test" of Airflow 2 calls a box that is ticked "y".
     flag = True if value == "y" else _as_flag(value)

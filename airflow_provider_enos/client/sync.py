@@ -23,6 +23,7 @@ from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK, Limits
 from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
 from airflow_provider_enos.protocol.messages import Call, Procedure, Read, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.patience import is_refusal
 
 if TYPE_CHECKING:
     import requests
@@ -48,6 +49,8 @@ def shared_gateway(settings: Settings) -> Gateway:
 class SyncClient:
     """Carries out calls and procedures, one HTTP session for all. Not to be shared between threads.
 
+    :param settings: what the connection says; or what reads it: asked before the first call, and again after each
+        refusal, with the settings that were refused. Its errors are errors of the call.
     :param timeout: seconds to wait for each reply, in place of the one in the settings.
     :param connect_timeout: seconds to wait for a connection.
     :param sleep: how to wait, in seconds.
@@ -56,7 +59,7 @@ class SyncClient:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Settings | Callable[[Settings | None], Settings],
         *,
         retry: Retry = DEFAULT_RETRY,
         timeout: float | None = None,
@@ -64,12 +67,12 @@ class SyncClient:
         sleep: Callable[[float], None] | None = None,
         limits: Limits = LIMITS_OF_A_TASK,
     ) -> None:
-        self.gateway = shared_gateway(settings)
-        self._tenant = Tenant(settings.org_id, settings.user_id)
+        self._read_settings = None if isinstance(settings, Settings) else settings
+        self._settings = settings if isinstance(settings, Settings) else None
+        self._is_refused = False
         self._retry = retry
-        self._timeout = timeout or settings.timeout
-        self._connect_timeout = min(connect_timeout, self._timeout)
-        self._settings = settings
+        self._given_timeout = timeout
+        self._given_connect_timeout = connect_timeout
         self._sleep = sleep or default_sleep
         self._limits = limits
         self._adapter: TimedAdapter | None = None
@@ -77,11 +80,20 @@ class SyncClient:
         """Called just before a request that is not safe to repeat goes out; an error of it keeps that from going."""
         self.while_sleeping: Callable[[], None] | None = None
         """Called each second of a pause; an error of it ends the pause. A signal handler that returns does not."""
+        self.when_read: Callable[[Settings], None] = lambda settings: None
+        """Called with the settings once they are read, and each time they have changed."""
+        if self._settings is not None:
+            self._use(self._settings)
 
     def call(self, call: Call[T]) -> T:
         """The result of one call."""
-        with without_frames():
-            return self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+        self._refresh()
+        try:
+            with without_frames():
+                return self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
+        except EnosError as error:
+            self._is_refused = is_refusal(error)
+            raise
 
     def run(self, procedure: Procedure[T]) -> T:
         """The result of several calls that belong together."""
@@ -92,6 +104,7 @@ class SyncClient:
 
         Where that fails, the first call tries again and says why.
         """
+        self._refresh()
         with without_frames(), suppress(EnosSetupError):
             self._open()
 
@@ -100,6 +113,25 @@ class SyncClient:
         if self._adapter is not None:
             self._adapter.close()
             self._adapter = None
+
+    def _refresh(self) -> None:
+        """Read the settings if there are none, or if they were refused."""
+        if self._read_settings is None or (self._settings is not None and not self._is_refused):
+            return
+        settings = self._read_settings(self._settings)
+        self._is_refused = False
+        if settings != self._settings:
+            self.close()
+            self._use(settings)
+            self.when_read(settings)
+
+    def _use(self, settings: Settings) -> None:
+        self._settings = settings
+        self.gateway = shared_gateway(settings)
+        self._tenant = Tenant(settings.org_id, settings.user_id)
+        self._timeout = self._given_timeout or settings.timeout
+        self._connect_timeout = min(self._given_connect_timeout, self._timeout)
+        self._in_use = settings
 
     def _drive(self, steps: Generator[Any, Any, T], do: Callable[[Any], Any]) -> T:
         try:
@@ -173,8 +205,8 @@ class SyncClient:
             from airflow_provider_enos.client.route import route_to
             from airflow_provider_enos.client.timed import TimedAdapter
 
-            route = route_to(self._settings)
-            if self._settings.verify is False:
+            route = route_to(self._in_use)
+            if self._in_use.verify is False:
                 _expect_unverified(self.gateway.base_url)
             self._adapter = TimedAdapter(route)
         return self._adapter

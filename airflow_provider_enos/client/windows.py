@@ -129,12 +129,15 @@ class WindowPoller:
         self._list_from = 0.0
 
     async def wait(self, watch: FlowWatch, *, poll_interval: float, deadline: float) -> Verdict:
-        """The verdict, once there is one. Raises ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time."""
+        """Return the verdict, once there is one. Raise ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time.
+
+        A refusal is raised without asking the watch: the caller reads the connection again.
+        """
         wait = _Wait(watch, poll_interval)
         self._waits.add(wait)
         try:
             while True:
-                verdict = await self._look(wait)
+                verdict = await self._look(wait, deadline)
                 if verdict is not None and verdict.over:
                     return verdict
                 left = deadline - time()
@@ -150,12 +153,12 @@ class WindowPoller:
             self._listing.cancel()
             await asyncio.gather(self._listing, return_exceptions=True)
 
-    async def _look(self, wait: _Wait) -> Verdict | None:
+    async def _look(self, wait: _Wait, deadline: float) -> Verdict | None:
         """The verdict; None where there is nothing new, or an error that is waited through."""
         statuses = await self._statuses_for(wait)
         if statuses is not None and not wait.has_news(statuses):
             return None
-        verdict = await self._run(look(wait.watch, clock=time))
+        verdict = await self._run(look(wait.watch, clock=time, deadline=deadline, raises_refusals=True))
         if statuses is not None:
             wait.looked(statuses)
         return verdict

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, conf
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
+from airflow_provider_enos.hooks.versions import ends_deferred_tasks_in_time
 from airflow_provider_enos.protocol.arguments import connection_id
 from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.patience import is_refusal
 from airflow_provider_enos.protocol.waiting import conclude
 
 if TYPE_CHECKING:
@@ -30,12 +34,16 @@ TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
 
 
 @contextmanager
-def airflow_errors() -> Iterator[None]:
-    """Errors that trying again cannot help become ``AirflowFailException``: the task fails without a retry."""
+def airflow_errors(known: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Turn errors that trying again cannot help into ``AirflowFailException``: the task fails without a retry.
+
+    ``known``: whether there is, or may be, an instance of this task. Then a refusal stays as it is, so that the task is
+    retried: the connection may be right by then, and the retry takes the instance over.
+    """
     try:
         yield
     except EnosError as error:
-        if error.final:
+        if error.final and not (is_refusal(error) and known()):
             raise AirflowFailException(str(error)) from error
         raise
 
@@ -61,10 +69,28 @@ def end_as(
 
     ``stream``: what has shown the logs of the nodes so far, so that nothing is shown twice.
     """
-    link = hook.settings.link(instance.flow_instance_id)
+    link = link_of(hook, instance.flow_instance_id)
     outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream))
     if outcome is Outcome.SKIPPED:
         raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
+
+
+def link_of(hook: EnosHook, flow_instance_id: str) -> str | None:
+    """Return the link to an instance; None without one, and where the connection cannot be read at the moment."""
+    with suppress(Exception):
+        return hook.settings.link(flow_instance_id)
+    return None
+
+
+def task_deadline(execution_timeout: timedelta | None, task_instance: Any) -> float | None:
+    """Return when this try's ``execution_timeout`` is over, in epoch seconds, for a task that is about to be deferred.
+
+    None where there is no such timeout, and where Airflow itself ends deferred tasks then.
+    """
+    if execution_timeout is None or ends_deferred_tasks_in_time():
+        return None
+    started = getattr(task_instance, "start_date", None)
+    return (started.timestamp() if started else time()) + execution_timeout.total_seconds()
 
 
 def default_deferrable() -> bool:

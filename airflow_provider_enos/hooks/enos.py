@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosReplyError
+from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosError, EnosReplyError
 from airflow_provider_enos.hooks.boundary import async_settings
+from airflow_provider_enos.hooks.connections import unreadable
 from airflow_provider_enos.protocol import arguments, calls, models, trigger_time as times
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
 from airflow_provider_enos.protocol.text import excerpt, shown
@@ -103,10 +104,25 @@ class EnosHook(BaseHook):
 
     @cached_property
     def client(self) -> SyncClient:
-        """The client of this hook: one HTTP session, and the token of all hooks with this gateway and key."""
+        """The client of this hook: one HTTP session, and the token of all hooks with this gateway and key.
+
+        It reads the connection when it needs it, and again after a refusal. A connection that cannot be read is an
+        ``EnosError`` of the call, so that a wait tolerates it.
+        """
         from airflow_provider_enos.client.sync import SyncClient
 
-        return SyncClient(self.settings)
+        return SyncClient(self._settings_instead_of)
+
+    def _settings_instead_of(self, refused: Settings | None) -> Settings:
+        """Return what the connection says; read it again where that was ``refused``. Raise only ``EnosError``."""
+        if refused is not None:
+            vars(self).pop("settings", None)
+        try:
+            return self.settings
+        except EnosError:
+            raise
+        except Exception as error:
+            raise unreadable(self.enos_conn_id, error) from error
 
     def get_conn(self) -> SyncClient:
         """The same as ``client``."""
@@ -114,6 +130,8 @@ class EnosHook(BaseHook):
 
     def run(self, call: Call[T]) -> T:
         """Carries out any call, such as one of ``protocol.calls`` that has no method here."""
+        # Where Airflow cannot give the connection, its own error says so.
+        _ = self.settings
         return self.client.call(call)
 
     async def arun(self, call: Call[T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger
@@ -15,6 +16,20 @@ try:
     from airflow.sdk.definitions.template import literal as literal
 except ImportError:  # Airflow 2
     from airflow.utils.template import literal as literal  # type: ignore[import-not-found, no-redef]
+
+
+try:
+    from airflow.sdk.exceptions import AirflowTaskTimeout as AirflowTaskTimeout
+except ImportError:  # Airflow before 3.2
+    from airflow.exceptions import AirflowTaskTimeout as AirflowTaskTimeout  # type: ignore[no-redef]
+
+
+def ends_deferred_tasks_in_time() -> bool:
+    """Return whether Airflow itself ends a deferred task at its ``execution_timeout``, as Airflow 2 does.
+
+    It stops the trigger then, which cancels the instance. Airflow 3 looks at the time in a worker only.
+    """
+    return importlib.util.find_spec("airflow.sdk") is None
 
 
 def triggers_are_told_of_kills() -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
 
@@ -21,7 +22,9 @@ from airflow_provider_enos.hooks.boundary import (
     airflow_errors,
     default_deferrable,
     end_as,
+    link_of,
     stream_of,
+    task_deadline,
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
@@ -33,6 +36,7 @@ from airflow_provider_enos.hooks.task_arguments import (
     one_of,
 )
 from airflow_provider_enos.hooks.trigger_record import TriggerRecord
+from airflow_provider_enos.hooks.versions import AirflowTaskTimeout
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
 from airflow_provider_enos.protocol.cancelling import (
@@ -42,17 +46,22 @@ from airflow_provider_enos.protocol.cancelling import (
     cancel_late,
     has_stopped,
     not_cancelled,
+    stopped_at_once,
+    try_to_cancel,
     was_cancelled,
 )
+from airflow_provider_enos.protocol.deadline import glance
 from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.patience import recheck
 from airflow_provider_enos.protocol.start.attempts import Intent, Target, nothing_sent
 from airflow_provider_enos.protocol.start.killed import cancel_unanswered
 from airflow_provider_enos.protocol.start.starting import OnConflict, Starter
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, wait
+from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, has_ended, look, sight, wait
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.client.sync import SyncClient
     from airflow_provider_enos.protocol.models import FlowInstance
     from airflow_provider_enos.protocol.streaming import LogStream
@@ -160,19 +169,26 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         self._killed = False
         self._record: TriggerRecord | None = None
         self._last_client: SyncClient | None = None
+        self._last_settings: Settings | None = None
 
     def execute(self, context: Context) -> str:
-        """Starts the instance, waits if wanted, and gives its id."""
-        with airflow_errors():
+        """Start the instance, wait if wanted, and return its id."""
+        # An earlier try may have started one, too.
+        with airflow_errors(known=lambda: self._flow_instance_id is not None or context["ti"].try_number > 1):
             return self._start_and_wait(context)
 
     def execute_complete(
-        self, context: Context, event: Any, taken_over: bool = False, deadline: float | None = None
+        self,
+        context: Context,
+        event: Any,
+        taken_over: bool = False,
+        deadline: float | None = None,
+        task_deadline: float | None = None,
     ) -> str:
-        """Goes on once the trigger has fired: as without deferral, from what it has met or seen the end of."""
-        with airflow_errors():
+        """Go on once the trigger has fired: as without deferral, from what it has met or seen the end of."""
+        with airflow_errors(known=lambda: True):
             event = InstanceEvent.of(event)
-            hook = self._hook()
+            hook = self._hook(resumed=True)
             self._flow_instance_id = event.flow_instance_id
             if self._killed and self.cancel_on_kill:
                 # The kill came while the id was not known yet.
@@ -181,8 +197,9 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
             if event.error is None:
                 # It has ended in time: what is late is this worker.
                 deadline = max(deadline, time() + self.poll_error_tolerance)
+            of_task = event.error is not None and task_deadline is not None and task_deadline <= deadline
             stream = stream_of(self.task_logs, self.log, event.logs)
-            instance = self._awaited(hook, event.flow_instance_id, deadline, event.error, stream)
+            instance = self._awaited(hook, event.flow_instance_id, deadline, event.error, stream, of_task=of_task)
             return self._end(context, hook, instance, taken_over, stream)
 
     def on_kill(self) -> None:
@@ -208,29 +225,42 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         flow_instance_id, taken_over = self._start(hook, context, deadline)
         if not self.wait_for_completion:
             return flow_instance_id
-        if self.deferrable:
-            self._defer(flow_instance_id, deadline, taken_over)
         stream = stream_of(self.task_logs, self.log)
-        instance = self._awaited(hook, flow_instance_id, deadline, stream=stream)
+        if not self.deferrable:
+            instance = self._awaited(hook, flow_instance_id, deadline, stream=stream)
+        elif taken_over and (ended := self._ended_already(hook, flow_instance_id)):
+            instance = ended
+        else:
+            self._defer(context, flow_instance_id, deadline, taken_over)
         return self._end(context, hook, instance, taken_over, stream)
 
     def _target(self) -> Target:
         """What to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
         raise NotImplementedError
 
-    def _hook(self) -> EnosHook:
-        """The hook; with it, before anything is started, the client for a last cancel, which cannot ask Airflow."""
+    def _hook(self, *, resumed: bool = False) -> EnosHook:
+        """Return the hook; with it, before anything is started, make the client for a last cancel.
+
+        A resumed task has an instance: if its connection cannot be read now, that is an error of the next look.
+        """
+        hook = super()._hook()
+        hook.client.when_read = self._prepare_last_cancel
+        with suppress(Exception) if resumed else nullcontext():
+            self._prepare_last_cancel(hook.settings)
+        return hook
+
+    def _prepare_last_cancel(self, settings: Settings) -> None:
+        """Make the client for a last cancel, which cannot ask Airflow."""
         from airflow_provider_enos.client.sync import SyncClient
         from airflow_provider_enos.protocol.exchange import AT_ONCE
 
-        hook = super()._hook()
-        self._gateway = hook.settings.base_url
-        self._last_client = SyncClient(
-            hook.settings, retry=AT_ONCE, timeout=_CANCEL_TIMEOUT, connect_timeout=_CANCEL_CONNECT_TIMEOUT
-        )
+        if settings == self._last_settings:
+            return
+        client = SyncClient(settings, retry=AT_ONCE, timeout=_CANCEL_TIMEOUT, connect_timeout=_CANCEL_CONNECT_TIMEOUT)
         # Now, since a signal may come while what it needs is being imported.
-        self._last_client.open()
-        return hook
+        client.open()
+        self._last_client, self._last_settings = client, settings
+        self._gateway = settings.base_url
 
     def _start(self, hook: EnosHook, context: Context, deadline: float) -> tuple[str, bool]:
         """Start the instance; return its id, and whether it was taken over from an earlier try."""
@@ -251,7 +281,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
             tolerance=self.poll_error_tolerance,
             deadline=deadline,
             clock=time,
-            gateway_clock=client.gateway.now,
+            gateway_clock=lambda: client.gateway.now(),
             origin=record.origin,
             cancels_predecessor=self.cancel_on_kill and self.wait_for_completion,
         )
@@ -295,14 +325,15 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
                 status="unknown",
             )
 
-    def _defer(self, flow_instance_id: str, deadline: float, taken_over: bool) -> None:
+    def _defer(self, context: Context, flow_instance_id: str, deadline: float, taken_over: bool) -> NoReturn:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
+        of_task = task_deadline(self.execution_timeout, context["ti"])
         trigger = EnosFlowInstanceTrigger(
             flow_instance_id,
             self.enos_conn_id,
             self.poll_interval,
-            deadline,
+            deadline if of_task is None else min(deadline, of_task),
             poll_error_tolerance=self.poll_error_tolerance,
             cancel_on_kill=self.cancel_on_kill,
             known=True,
@@ -311,9 +342,26 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
             user_id=self.user_id,
         )
         # No timeout of Airflow's: it would end the task without a word to EnOS. The deadline is the trigger's.
-        self.defer(
-            trigger=trigger, method_name="execute_complete", kwargs={"taken_over": taken_over, "deadline": deadline}
+        kwargs = {"taken_over": taken_over, "deadline": deadline, "task_deadline": of_task}
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
+
+    def _watch(self, hook: EnosHook, flow_instance_id: str, stream: LogStream | None = None) -> Watch:
+        return Watch(
+            flow_instance_id,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            link=link_of(hook, flow_instance_id),
+            known=True,
+            stream=stream,
         )
+
+    def _ended_already(self, hook: EnosHook, flow_instance_id: str) -> FlowInstance | None:
+        """Look once before the task is deferred: return the instance if it has ended; an error is tolerated."""
+        watch = self._watch(hook, flow_instance_id)
+        instance = hook.client.run(
+            glance(lambda deadline: look(watch, clock=time, deadline=deadline), clock=time),
+        )
+        return instance if instance is not None and instance.status.ended else None
 
     def _awaited(
         self,
@@ -322,24 +370,34 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         deadline: float,
         error: EnosError | None = None,
         stream: LogStream | None = None,
+        *,
+        of_task: bool = False,
     ) -> FlowInstance:
-        """The instance once it has ended; one that is late is cancelled. ``error``: what the trigger met instead."""
-        link = hook.settings.link(flow_instance_id)
-        watch = Watch(
-            flow_instance_id,
-            tolerance=self.poll_error_tolerance,
-            log=self.log,
-            link=link,
-            known=True,
-            stream=stream,
-        )
+        """Return the instance once it has ended; cancel one that is late.
+
+        ``error``: what the trigger met instead; ``of_task``: whether its deadline was the ``execution_timeout``.
+        """
+        watch = self._watch(hook, flow_instance_id, stream)
         hook.client.while_sleeping = self._check_still_wanted
+        steps = wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time)
+        if error is not None:
+            steps = recheck(sight(watch, clock=time), watch, error, is_over=has_ended, log=self.log, clock=time)
         try:
-            if error is not None:
-                raise error
-            return hook.client.run(wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time))
+            return hook.client.run(steps)
         except EnosFlowTimeoutError as late:
+            if of_task:
+                raise self._task_timeout(hook, late) from late
             raise (hook.client.run(cancel_late(late)) if self.cancel_on_timeout else late) from None
+
+    def _task_timeout(self, hook: EnosHook, late: EnosFlowTimeoutError) -> AirflowTaskTimeout:
+        """Return Airflow's own error for a deferred task over its ``execution_timeout``; cancel as for a kill."""
+        said = f"execution_timeout: {late}"
+        if self.cancel_on_kill:
+            failure = hook.client.run(try_to_cancel(late.flow_instance_id))
+            # Airflow calls on_kill after this error: it is to cancel only what is not cancelled yet.
+            self.cancel_on_kill = failure is not None
+            said += f"; cancelling it failed: {failure}" if failure else "; it was asked to be cancelled"
+        return AirflowTaskTimeout(said)
 
     def _end(
         self,
@@ -416,13 +474,14 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
         section ``[operators]`` of Airflow's configuration.
     :param poll_interval: seconds between two looks at the instance.
-    :param timeout: how long the instance may take, a timedelta or seconds.
-    :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
+    :param timeout: how long the instance may take, a timedelta or seconds. Each try has a new one.
+    :param poll_error_tolerance: for how long EnOS may be out of reach, or refuse the connection's keys and rights: a
+        timedelta or seconds. The connection is read again after each refusal.
     :param on_conflict: what to do when somebody else's instance of this flow has the minute of the trigger time:
         ``"next_minute"`` takes the next free one of that day, ``"attach"`` takes that instance over as if it were the
         task's own, cancelling included, ``"fail"`` fails.
-    :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed or cleared while it
-        runs or is deferred, over its ``execution_timeout``, or its worker shut down.
+    :param cancel_on_kill: whether to cancel the instance when the task is killed: marked failed, marked as success or
+        cleared while it runs or is deferred, over its ``execution_timeout``, or its worker shut down.
     :param cancel_on_timeout: whether to cancel the instance when ``timeout`` has passed.
     :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
         ended badly; ``"all"``, as they grow; ``"none"``.
@@ -438,6 +497,7 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :raises EnosFlowCancelledError: the instance was cancelled.
     :raises EnosFlowTimeoutError: it did not end within ``timeout``.
     :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``; the instance runs on.
+    :raises AirflowTaskTimeout: it did not end within the task's ``execution_timeout``, which holds while deferred, too.
     :raises EnosTriggerUncertainError: it is not known whether the instance was started; a retry looks for it first.
     :raises EnosTriggerConflictError: the minute is taken, and ``on_conflict`` does not help.
     """
@@ -514,7 +574,8 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
         section ``[operators]`` of Airflow's configuration.
     :param poll_interval: seconds between two looks at the instance.
     :param timeout: how long EnOS may take, a timedelta or seconds.
-    :param poll_error_tolerance: for how long EnOS may be out of reach meanwhile, a timedelta or seconds.
+    :param poll_error_tolerance: for how long EnOS may be out of reach meanwhile, or refuse the connection's keys and
+        rights once it has shown the instance: a timedelta or seconds.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's; must own the instance.
@@ -569,54 +630,81 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
         )
 
     def execute(self, context: Context) -> str:
-        """Asks EnOS to cancel the instance, and waits, if wanted, until it is."""
+        """Ask EnOS to cancel the instance, and wait, if wanted, until it is."""
+        ti: Any = context["ti"]
         with airflow_errors():
             hook, deadline = self._hook(), time() + self.timeout
             flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
+            push_link(ti, hook.settings.link(flow_instance_id))
             watch = self._watch(hook, flow_instance_id)
-            push_link(context["ti"], hook.settings.link(flow_instance_id))
-            ask = ask_to_cancel(watch, log=self.log, **self._pace(deadline))
+        with airflow_errors(known=lambda: watch.known or ti.try_number > 1):
+            pace = self._pace(deadline)
+            ask = ask_to_cancel(watch, log=self.log, tolerance=self.poll_error_tolerance, **pace)
             instance = hook.client.run(ask)
             if has_stopped(instance):
                 return self._end(instance)
             if not self.wait_for_completion:
                 return flow_instance_id
-            if self.deferrable:
-                self._defer(flow_instance_id, deadline)
-            return self._end(hook.client.run(await_stop(watch, **self._pace(deadline))))
+            if not self.deferrable:
+                return self._end(hook.client.run(await_stop(watch, **pace)))
+            stopped = hook.client.run(stopped_at_once(watch, poll_interval=self.poll_interval, clock=time))
+            if stopped is None:
+                self._defer(context, flow_instance_id, deadline)
+            return self._end(stopped)
 
-    def execute_complete(self, context: Context, event: Any, deadline: float) -> str:
-        """Goes on once the trigger has fired: as without deferral, from what it has met or seen the end of."""
-        with airflow_errors():
+    def execute_complete(
+        self, context: Context, event: Any, deadline: float, task_deadline: float | None = None
+    ) -> str:
+        """Go on once the trigger has fired: as without deferral, from what it has met or seen the end of."""
+        with airflow_errors(known=lambda: True):
             event = InstanceEvent.of(event)
-            if event.error is not None and not isinstance(event.error, EnosFlowTimeoutError):
-                raise event.error
             hook = self._hook()
             watch = self._watch(hook, event.flow_instance_id, known=True)
-            return self._end(hook.client.run(await_stop(watch, **self._pace(deadline))))
+            is_late = isinstance(event.error, EnosFlowTimeoutError)
+            # A wait whose time is over looks once more.
+            steps = await_stop(watch, **self._pace(0.0 if is_late else deadline))
+            if event.error is not None and not is_late:
+                steps = recheck(
+                    sight(watch, clock=time), watch, event.error, is_over=has_stopped, log=self.log, clock=time
+                )
+            try:
+                return self._end(hook.client.run(steps))
+            except EnosFlowTimeoutError as late:
+                if task_deadline is not None and task_deadline <= deadline:
+                    raise AirflowTaskTimeout(f"execution_timeout: {late}") from late
+                raise
 
     def _pace(self, deadline: float) -> dict[str, Any]:
         return {"poll_interval": self.poll_interval, "deadline": deadline, "clock": time}
 
     def _watch(self, hook: EnosHook, flow_instance_id: str, *, known: bool = False) -> Watch:
-        link = hook.settings.link(flow_instance_id)
-        return Watch(flow_instance_id, tolerance=self.poll_error_tolerance, log=self.log, link=link, known=known)
+        return Watch(
+            flow_instance_id,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            link=link_of(hook, flow_instance_id),
+            known=known,
+            # Until EnOS has shown it once: a connection that cannot work is told at once.
+            strict=True,
+        )
 
-    def _defer(self, flow_instance_id: str, deadline: float) -> None:
+    def _defer(self, context: Context, flow_instance_id: str, deadline: float) -> NoReturn:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
+        of_task = task_deadline(self.execution_timeout, context["ti"])
         trigger = EnosFlowInstanceTrigger(
             flow_instance_id,
             self.enos_conn_id,
             self.poll_interval,
-            deadline,
+            deadline if of_task is None else min(deadline, of_task),
             poll_error_tolerance=self.poll_error_tolerance,
             cancel_on_kill=False,
             known=True,
             org_id=self.org_id,
             user_id=self.user_id,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deadline})
+        kwargs = {"deadline": deadline, "task_deadline": of_task}
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
     def _end(self, instance: FlowInstance) -> str:
         """Ends as the cancel has."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_enos.errors import EnosCancelError, EnosError, EnosFlowTimeoutError
+from airflow_provider_enos.errors import EnosCancelError, EnosError, EnosFlowTimeoutError, EnosPollLostError
 from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.deadline import glance
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.waiting import Log, Watch, look, out_of_time, wait
+from airflow_provider_enos.protocol.patience import is_refusal
+from airflow_provider_enos.protocol.waiting import Log, Watch, look, wait
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
@@ -35,33 +37,32 @@ def was_cancelled(instance: FlowInstance) -> bool:
 
 
 def ask_to_cancel(
-    watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float], log: Log
+    watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float], log: Log, tolerance: float
 ) -> Procedure[FlowInstance]:
-    """Has the instance cancelled, unless it has stopped; gives it as it stood before.
+    """Have the instance cancelled, unless it has stopped; return it as it stood before.
 
-    A cancel that fails is tried again as long as the instance runs, but for errors that trying again cannot help.
-    Raises ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time.
+    A cancel that fails is tried again as long as the instance runs, and one that is refused for ``tolerance`` seconds;
+    then raise ``EnosPollLostError``. Raise ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time.
     """
-    failure: EnosError | None = None
+    cancel = _Cancel(watch.flow_instance_id, log, tolerance)
     while True:
-        instance = yield from look(watch, clock=clock)
+        instance = yield from look(watch, clock=clock, deadline=deadline)
         if instance is not None:
             if has_stopped(instance):
                 return instance
-            failure = yield from _cancel(watch.flow_instance_id, log, failure)
-            if failure is None:
+            if (yield from cancel.ask(clock)):
                 return instance
         left = deadline - clock()
         if left <= 0:
-            late = out_of_time(watch.flow_instance_id, str(instance.status) if instance else "unknown")
-            raise _late(late, _not_accepted(failure)) if failure else late
+            late = watch.out_of_time()
+            raise _late(late, _not_accepted(cancel.failure)) if cancel.failure else late
         yield Sleep(min(poll_interval, left))
 
 
 def await_stop(
     watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance]:
-    """Waits until an instance that was asked to be cancelled has stopped. Raises as ``ask_to_cancel``."""
+    """Wait until an instance that was asked to be cancelled has stopped. Raise as ``ask_to_cancel``."""
     # Most are cancelled at once, but not before the answer to the cancel.
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
     try:
@@ -71,14 +72,32 @@ def await_stop(
         raise _late(error, said) from None
 
 
+def stopped_at_once(
+    watch: Watch, *, poll_interval: float, clock: Callable[[], float]
+) -> Procedure[FlowInstance | None]:
+    """Look once, soon after the cancel was accepted: return the instance if it has stopped, else None."""
+    yield Sleep(min(poll_interval, _FIRST_PAUSE))
+    instance = yield from glance(lambda deadline: look(watch, clock=clock, deadline=deadline), clock=clock)
+    return instance if instance is not None and has_stopped(instance) else None
+
+
 def cancel_late(error: EnosFlowTimeoutError) -> Procedure[EnosFlowTimeoutError]:
-    """Cancels the instance that did not end in time; gives the error that says so."""
-    said = "it was asked to be cancelled"
-    try:
-        yield calls.cancel_flow_instance(error.flow_instance_id)
-    except EnosError as failure:
-        said = _not_accepted(failure)
-    return _late(error, said)
+    """Cancel the instance that did not end in time; return the error that says so."""
+    failure = yield from try_to_cancel(error.flow_instance_id)
+    return _late(error, _not_accepted(failure) if failure else "it was asked to be cancelled")
+
+
+def try_to_cancel(flow_instance_id: str) -> Procedure[EnosError | None]:
+    """Send a cancel, and another one if it is refused, since the connection is read again then; return the error."""
+    for last in (False, True):
+        try:
+            yield calls.cancel_flow_instance(flow_instance_id)
+        except EnosError as error:
+            if last or not is_refusal(error):
+                return error
+        else:
+            return None
+    raise AssertionError("unreachable")
 
 
 def not_cancelled(instance: FlowInstance) -> EnosCancelError:
@@ -99,15 +118,38 @@ def _not_accepted(failure: EnosError) -> str:
     return f"it may still run, since cancelling it failed: {failure}"
 
 
-def _cancel(flow_instance_id: str, log: Log, before: EnosError | None) -> Procedure[EnosError | None]:
-    """Sends one cancel; gives the error that can be waited through, which is logged where it is another than before."""
-    try:
-        yield calls.cancel_flow_instance(flow_instance_id)
-    except EnosError as error:
-        if error.final:
-            raise
-        if str(error) != str(before):
-            log.warning("Cannot cancel flow instance %s, will try again: %s", flow_instance_id, error)
-        return error
-    log.info("Asked EnOS to cancel flow instance %s", flow_instance_id)
-    return None
+class _Cancel:
+    """One cancel, sent again until EnOS accepts it. ``failure``: why it has not, as yet."""
+
+    def __init__(self, flow_instance_id: str, log: Log, tolerance: float) -> None:
+        self.failure: EnosError | None = None
+        self._id = flow_instance_id
+        self._log = log
+        self._tolerance = tolerance
+        self._refused_since: float | None = None
+
+    def ask(self, clock: Callable[[], float]) -> Procedure[bool]:
+        """Send it; return whether EnOS has accepted it. An error is logged where it is another than before."""
+        try:
+            yield calls.cancel_flow_instance(self._id)
+        except EnosError as error:
+            self._note(error, clock())
+            return False
+        self._log.info("Asked EnOS to cancel flow instance %s", self._id)
+        return True
+
+    def _note(self, error: EnosError, now: float) -> None:
+        if not is_refusal(error):
+            self._refused_since = None
+        elif self._refused_since is None:
+            self._refused_since = now
+        lasted = 0.0 if self._refused_since is None else now - self._refused_since
+        if is_refusal(error) and lasted >= self._tolerance:
+            raise EnosPollLostError(
+                f"flow instance {self._id}: cancelling it was refused for {lasted:.0f} s; it may still run. "
+                f"Last error: {error}",
+                flow_instance_id=self._id,
+            ) from error
+        if str(error) != str(self.failure):
+            self._log.warning("Cannot cancel flow instance %s, will try again: %s", self._id, error)
+        self.failure = error

@@ -129,6 +129,8 @@ class Gateway:
                 pause = self._pause(error, attempt, retry)
                 if attempt >= retry.attempts or pause is None or not _may_repeat(error, call.safe):
                     raise
+                if call.deadline is not None and self._clock() + pause >= call.deadline:
+                    raise
                 repeated = error.repeated or _may_hide_success(error, call.safe)
             yield Sleep(pause)
         raise AssertionError("unreachable")

@@ -34,6 +34,8 @@ class Call(Generic[T_co]):
     """Codes with which EnOS says that what was asked for is not there; where there are any, no data says so too."""
     token_only: bool = False
     """Whether there is nothing to send: only a valid token is wanted."""
+    deadline: float | None = None
+    """Epoch seconds after which it is not repeated any more."""
 
 
 @dataclass(frozen=True, slots=True)

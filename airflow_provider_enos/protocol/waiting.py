@@ -1,12 +1,13 @@
 """Following one flow instance to its end, and saying what became of it.
 
-Whoever waits, in a worker, in a sensor or in the triggerer, tells what it sees to a ``Watch``: what is logged, which
-errors are waited through and for how long is decided here.
+Every wait, in a worker, in a sensor or in the triggerer, tells a ``Watch`` what it sees. What is logged, and which
+errors are tolerated for how long, is decided here and in ``patience``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_enos.errors import (
@@ -15,6 +16,7 @@ from airflow_provider_enos.errors import (
     EnosPollLostError,
 )
 from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.deadline import within
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.patience import Patience
@@ -48,18 +50,20 @@ class Watch:
 
     :param tolerance: seconds for which polls may fail one after the other.
     :param link: where people can look at the instance.
-    :param known: whether EnOS is known to have the instance. If so, an answer that it has not is waited through too.
+    :param known: whether EnOS is known to have the instance. If so, "not found" is tolerated too.
     :param stream: what shows the logs of the nodes as they grow, where that is wanted.
+    :param gives_up: as ``Patience`` has it, and so is the next one.
+    :param strict: whether a refusal before the first answer ends the wait.
     """
 
     # A triggerer has thousands of them.
     __slots__ = (
-        "_link",
         "_log",
         "_node_statuses",
         "_patience",
         "_status",
         "flow_instance_id",
+        "link",
         "stream",
     )
 
@@ -72,14 +76,23 @@ class Watch:
         link: str | None = None,
         known: bool = False,
         stream: LogStream | None = None,
+        gives_up: bool = True,
+        strict: bool = False,
     ) -> None:
         self.flow_instance_id = flow_instance_id
-        self._patience = Patience(flow_instance_id, tolerance=tolerance, log=log, known=known)
+        self._patience = Patience(
+            flow_instance_id, tolerance=tolerance, log=log, known=known, gives_up=gives_up, strict=strict
+        )
         self._log = log
-        self._link = link
+        self.link = link
         self._status: FlowStatus | None = None
         self._node_statuses: dict[str, FlowStatus] = {}
         self.stream = stream
+
+    @property
+    def known(self) -> bool:
+        """Whether EnOS is known to have the instance."""
+        return self._patience.known
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -120,14 +133,21 @@ class Watch:
             self._log.info("And %s more nodes have another status than before", changed - _MOST_TOLD)
 
     def missed(self, error: EnosError, now: float) -> None:
-        """A poll brought this error: raises it, or ``EnosPollLostError``, if the wait cannot go on."""
+        """Note that a look brought this error. Raise it, or ``EnosPollLostError``, if the wait cannot go on."""
         lasted = self._patience.missed(error, now)
         if lasted is not None:
-            raise EnosPollLostError(
-                f"flow instance {self.flow_instance_id}: EnOS could not be asked for {lasted:.0f} s; it was left "
-                f"running. Last error: {error}",
-                flow_instance_id=self.flow_instance_id,
-            ) from error
+            raise self.lost(f"could not be asked for {lasted:.0f} s", error) from error
+
+    def lost(self, said: str, error: EnosError) -> EnosPollLostError:
+        """Return the error of a wait that ends without knowing how the instance stands; ``said`` of EnOS."""
+        return EnosPollLostError(
+            f"flow instance {self.flow_instance_id}: EnOS {said}; it was left running. Last error: {error}",
+            flow_instance_id=self.flow_instance_id,
+        )
+
+    def out_of_time(self) -> EnosFlowTimeoutError:
+        """Return the error of a wait that is over before the instance has ended."""
+        return out_of_time(self.flow_instance_id, str(self._status) if self._status else "unknown")
 
     def _note_status(self, instance: FlowInstance) -> None:
         status, before = instance.status, self._status
@@ -136,7 +156,7 @@ class Watch:
         self._status = status
         if before is None:
             flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
-            where = f", see {self._link}" if self._link else ""
+            where = f", see {self.link}" if self.link else ""
             self._log.info("Flow instance %s of %s: %s%s", self.flow_instance_id, flow, str(status), where)
         else:
             # As text, since Airflow 2 logs the value of an enum, here a number.
@@ -173,32 +193,45 @@ def wait(
     clock: Callable[[], float],
     until: Callable[[FlowInstance], bool] = has_ended,
 ) -> Procedure[FlowInstance]:
-    """Polls until the instance has ended, and gives it. Raises ``EnosFlowTimeoutError`` at the ``deadline``."""
+    """Poll until the instance has ended, and return it. Raise ``EnosFlowTimeoutError`` at the ``deadline``."""
     while True:
-        instance = yield from look(watch, clock=clock)
+        instance = yield from look(watch, clock=clock, deadline=deadline)
         if instance is not None and until(instance):
             return instance
         left = deadline - clock()
         if left <= 0:
-            raise out_of_time(watch.flow_instance_id, str(instance.status) if instance else "unknown")
+            raise watch.out_of_time()
         yield Sleep(min(poll_interval, left))
 
 
-def look(watch: Watch, *, clock: Callable[[], float]) -> Procedure[FlowInstance | None]:
-    """One poll: the instance, or None where an error is to be waited through."""
+def look(watch: Watch, *, clock: Callable[[], float], deadline: float = inf) -> Procedure[FlowInstance | None]:
+    """Look once: return the instance, or None where an error is tolerated.
+
+    Raise ``EnosFlowTimeoutError`` where the look itself lasts beyond the ``deadline``, in epoch seconds.
+    """
+    return within(deadline, _look(watch, clock), clock=clock, late=watch.out_of_time)
+
+
+def sight(watch: Watch, *, clock: Callable[[], float]) -> Procedure[FlowInstance]:
+    """Look once, and raise whatever comes instead."""
+    instance: FlowInstance = yield calls.get_flow_instance(watch.flow_instance_id)
+    watch.saw(instance, clock())
+    return instance
+
+
+def _look(watch: Watch, clock: Callable[[], float]) -> Procedure[FlowInstance | None]:
     try:
-        instance: FlowInstance = yield calls.get_flow_instance(watch.flow_instance_id)
+        instance = yield from sight(watch, clock=clock)
     except EnosError as error:
         watch.missed(error, clock())
         return None
-    watch.saw(instance, clock())
     if watch.stream is not None and not instance.status.ended:
         yield from watch.stream.follow(instance)
     return instance
 
 
 def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:
-    """The error of a wait that is over before the instance has ended."""
+    """Return the error of a wait that is over before the instance has ended."""
     return EnosFlowTimeoutError(
         f"flow instance {flow_instance_id} had not ended in the time given to it",
         flow_instance_id=flow_instance_id,

@@ -1,7 +1,7 @@
 """Which instances a flow has in a window of trigger times, and what they mean together.
 
-For whoever waits for what EnOS's own schedule starts, whose ids are not known beforehand. As in ``waiting``, whoever
-waits tells what it sees to a watch, so that waits in a worker and in the triggerer cannot disagree.
+For waits for what EnOS's own schedule starts, whose ids are not known beforehand. As in ``waiting``, each wait tells a
+watch what it sees, so that waits in a worker and in the triggerer cannot disagree.
 
 Times count by the minute, as everywhere in EnOS. Which instances lie in a window is always asked of EnOS and never told
 from an answer: the zone of the times in it is not documented.
@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_enos.errors import (
@@ -24,12 +25,14 @@ from airflow_provider_enos.errors import (
     EnosNotFoundError,
     EnosPollLostError,
     EnosRequestError,
+    EnosTriggerTargetError,
 )
 from airflow_provider_enos.protocol import arguments, calls
+from airflow_provider_enos.protocol.deadline import within
 from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager, all_entries
-from airflow_provider_enos.protocol.patience import Patience
+from airflow_provider_enos.protocol.patience import Patience, is_refusal
 from airflow_provider_enos.protocol.text import shown
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of, minute_of_id, moment, to_iso
 from airflow_provider_enos.protocol.waiting import Log
@@ -246,17 +249,26 @@ class FlowWatch:
 
     :param tolerance: seconds for which looks may fail one after the other.
     :param check_existence: whether to ask EnOS for the flow once, if its window is empty.
+    :param gives_up: as ``Patience`` has it.
     """
 
     __slots__ = ("_log", "_said", "checks_flow", "listed", "patience", "wanted")
 
-    def __init__(self, wanted: Wanted, *, tolerance: float, log: Log, check_existence: bool = True) -> None:
+    def __init__(
+        self,
+        wanted: Wanted,
+        *,
+        tolerance: float,
+        log: Log,
+        check_existence: bool = True,
+        gives_up: bool = True,
+    ) -> None:
         self.wanted = wanted
         self.checks_flow = check_existence
         """Whether the flow is still to be asked for."""
         self.listed: dict[str, FlowStatus] | None = None
         """What the list showed in the window at the last look; None where that is not all that counted."""
-        self.patience = Patience(str(wanted), tolerance=tolerance, log=log)
+        self.patience = Patience(str(wanted), tolerance=tolerance, log=log, gives_up=gives_up)
         self._log = log
         self._said: str | None = None
 
@@ -301,16 +313,18 @@ class FlowWatch:
             self._log.warning("The schedule of flow %s is paused in EnOS: it starts nothing", self.wanted.flow_id)
 
     def missed(self, error: EnosError, now: float) -> None:
-        """A look brought this error: raises it, or ``EnosPollLostError``, if the wait cannot go on."""
+        """Note that a look brought this error. Raise it, or ``EnosPollLostError``, if the wait cannot go on."""
         self.listed = None
         lasted = self.patience.missed(error, now)
         if lasted is not None:
-            raise EnosPollLostError(
-                f"{self.wanted}: EnOS could not be asked for {lasted:.0f} s. Last error: {error}", flow_instance_id=""
-            ) from error
+            raise self.lost(f"could not be asked for {lasted:.0f} s", error) from error
+
+    def lost(self, said: str, error: EnosError) -> EnosPollLostError:
+        """Return the error of a wait that ends without a verdict, since EnOS could not be asked; ``said`` of EnOS."""
+        return EnosPollLostError(f"{self.wanted}: EnOS {said}. Last error: {error}", flow_instance_id="")
 
     def out_of_time(self) -> EnosFlowTimeoutError:
-        """The error of a wait that is over before there is a verdict."""
+        """Return the error of a wait that is over before there is a verdict."""
         said = self._said or "unknown"
         return EnosFlowTimeoutError(
             f"{self.wanted}: not as it should be in the time given to it: {said}", flow_instance_id="", status=said
@@ -327,9 +341,9 @@ def _summary(found: tuple[FlowInstance, ...]) -> str:
 
 
 def wait(watch: FlowWatch, *, poll_interval: float, deadline: float, clock: Callable[[], float]) -> Procedure[Verdict]:
-    """Looks until there is a verdict, and gives it. Raises ``EnosFlowTimeoutError`` at the ``deadline``."""
+    """Look until there is a verdict, and return it. Raise ``EnosFlowTimeoutError`` at the ``deadline``."""
     while True:
-        verdict = yield from look(watch, clock=clock)
+        verdict = yield from look(watch, clock=clock, deadline=deadline)
         if verdict is not None and verdict.over:
             return verdict
         left = deadline - clock()
@@ -338,18 +352,38 @@ def wait(watch: FlowWatch, *, poll_interval: float, deadline: float, clock: Call
         yield Sleep(min(poll_interval, left))
 
 
-def look(watch: FlowWatch, *, clock: Callable[[], float]) -> Procedure[Verdict | None]:
-    """One look: the verdict, or None where an error is to be waited through."""
+def look(
+    watch: FlowWatch, *, clock: Callable[[], float], deadline: float = inf, raises_refusals: bool = False
+) -> Procedure[Verdict | None]:
+    """Look once: return the verdict, or None where an error is tolerated.
+
+    Raise ``EnosFlowTimeoutError`` where the look itself lasts beyond the ``deadline``, in epoch seconds.
+
+    :param raises_refusals: whether a refusal is raised without asking the watch: for a caller that reads the connection
+        again itself, and tells the watch then.
+    """
+    return within(deadline, _look(watch, clock, raises_refusals), clock=clock, late=watch.out_of_time)
+
+
+def _look(watch: FlowWatch, clock: Callable[[], float], raises_refusals: bool) -> Procedure[Verdict | None]:
     try:
-        listed = yield from find(watch.wanted)
-        # From now on a refusal is waited through, too.
-        watch.patience.known = True
-        if not listed and watch.checks_flow:
-            watch.saw_flow((yield from _existing(watch.wanted.flow_id)))
-        found = yield from _with_failures_read(watch.wanted.rules, listed)
+        return (yield from sight(watch, clock=clock))
     except EnosError as error:
+        if raises_refusals and is_refusal(error):
+            watch.listed = None
+            raise
         watch.missed(error, clock())
         return None
+
+
+def sight(watch: FlowWatch, *, clock: Callable[[], float]) -> Procedure[Verdict]:
+    """Look once, and raise whatever comes instead of a verdict."""
+    listed = yield from find(watch.wanted)
+    # From now on an answer that there is nothing is tolerated, too.
+    watch.patience.known = True
+    if not listed and watch.checks_flow:
+        watch.saw_flow((yield from _existing(watch.wanted.flow_id)))
+    found = yield from _with_failures_read(watch.wanted.rules, listed)
     shown = {one.flow_instance_id: one.status for one in listed}
     watch.listed = shown if all(shown[one.flow_instance_id] == one.status for one in found) else None
     watch.saw(found, clock())
@@ -411,12 +445,12 @@ def _page(type: int, window: Window, expression: str, page_no: int) -> Any:
 
 
 def _existing(flow_id: int) -> Procedure[Flow | None]:
-    """The flow; None where EnOS does not let it be seen. Raises ``EnosConfigError`` where there is none."""
+    """Return the flow, or None where this user may not see it. Raise ``EnosTriggerTargetError`` if there is none."""
     try:
         flow: Flow = yield calls.get_flow(flow_id)
     except EnosNotFoundError as error:
-        raise EnosConfigError(
-            "flow_id", f"EnOS has no flow {flow_id} ({error})", accepted="a flow that exists, or check_existence=False"
+        raise EnosTriggerTargetError(
+            f"flow_id: EnOS has no flow {flow_id} ({error}); expected a flow that exists, or check_existence=False"
         ) from error
     except (EnosAccessError, EnosRequestError):
         # More users may list its instances than may see the flow.

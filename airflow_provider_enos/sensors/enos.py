@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
+from math import inf
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -17,7 +18,13 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from airflow_provider_enos.errors import EnosConfigError, EnosError, EnosFlowFailedError, EnosFlowTimeoutError
+from airflow_provider_enos.errors import (
+    EnosConfigError,
+    EnosError,
+    EnosEventError,
+    EnosFlowFailedError,
+    EnosFlowTimeoutError,
+)
 from airflow_provider_enos.hooks.boundary import (
     TENANT_FIELDS,
     InstanceEvent,
@@ -26,7 +33,9 @@ from airflow_provider_enos.hooks.boundary import (
     airflow_errors,
     default_deferrable,
     end_as,
+    link_of,
     stream_of,
+    task_deadline,
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
@@ -38,17 +47,20 @@ from airflow_provider_enos.hooks.task_arguments import (
     one_of,
 )
 from airflow_provider_enos.hooks.templates import can_be_rendered_by_trigger, for_trigger, is_mapped, known_part
-from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
+from airflow_provider_enos.hooks.versions import AirflowTaskTimeout, triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, calls, trigger_time as times, waiting, windows
+from airflow_provider_enos.protocol.deadline import glance
 from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol.patience import recheck
 from airflow_provider_enos.protocol.waiting import TaskLogs, Watch
 from airflow_provider_enos.protocol.windows import FlowWatch, Instances, Rules, Verdict, Wanted, Window
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.protocol.models import FlowInstance
 
 __all__ = ["EnosFlowInstanceSensor", "EnosFlowSensor"]
@@ -110,6 +122,8 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         self._watch: Any = None
         self._ti: Any = None
         self._gateway: str | None = None
+        self._deadline: float | None = None
+        self._is_skip_told = False
 
     def _start_from_trigger(self, trigger: str, fields: Collection[str], **trigger_kwargs: Any) -> None:
         """Have the scheduler hand the task to the triggerer, with everything that its trigger has to know.
@@ -130,7 +144,7 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
             trigger_kwargs={
                 **trigger_kwargs,
                 "deadline": None,
-                "timeout": self.timeout,
+                "timeout": min(self.timeout, self._execution_seconds),
                 # Logs of nodes that went well are copied by the task itself.
                 "ends_task": self.task_logs != "all",
                 "do_xcom_push": self.do_xcom_push,
@@ -144,49 +158,104 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         self.start_from_trigger = True
 
     @property
+    def _execution_seconds(self) -> float:
+        return inf if self.execution_timeout is None else self.execution_timeout.total_seconds()
+
+    @property
     def _trigger_arguments(self) -> dict[str, Any]:
         return {
             "enos_conn_id": self.enos_conn_id,
             "poll_interval": self.poke_interval,
             "poll_error_tolerance": self.poll_error_tolerance,
+            "silent_fail": self.silent_fail,
             "org_id": self.org_id,
             "user_id": self.user_id,
         }
 
     def execute(self, context: Context) -> Any:
-        """Waits, in the worker or in the triggerer."""
+        """Wait, in the worker or in the triggerer."""
         if self._wants_trigger:
             self.log.info(
                 "Airflow cannot start this in the triggerer (before 3.3, mapped, or with an argument that only a "
                 "worker can find out): deferring from a worker"
             )
         self._ti = context["ti"]
+        self._deadline = self._first_look_at(context) + self.timeout
         if self.deferrable:
-            with self._sensor_errors():
-                self.defer(trigger=self._trigger(deadline=time() + self.timeout), method_name="execute_complete")
-        return super().execute(context)
+            return self._end_or_defer(self._deadline)
+        with self._told_if_skipped():
+            return super().execute(context)
 
-    def execute_complete(self, context: Context, event: Any) -> str | list[str]:
-        """Goes on once the trigger has fired: the end is the same as without deferral."""
+    def execute_complete(self, context: Context, event: Any, of_task: bool | None = None) -> str | list[str]:
+        """Go on once the trigger has fired: the end is the same as without deferral.
+
+        ``of_task``: whether the deadline of the trigger was the ``execution_timeout``; None if no worker has set it.
+        """
         self._ti = context["ti"]
         with self._sensor_errors():
+            self._check_tenant()
+            event = self._event_of(event)
+            self._watch = self._watch_after(event)
+            steps = self._wait(poll_interval=self.poke_interval, deadline=time() + self.timeout)
+            if event.error is not None:
+                steps = recheck(
+                    self._sight(), self._watch, event.error, is_over=self._is_over, log=self.log, clock=time
+                )
             try:
-                self._watch = self._watch_after(event)
-                ended = self._wait(poll_interval=self.poke_interval, deadline=time() + self.timeout)
-                return self._end(self._hook.client.run(ended))
+                return self._end(self._hook.client.run(steps))
             except EnosFlowTimeoutError as error:
+                if self._execution_seconds <= self.timeout if of_task is None else of_task:
+                    raise AirflowTaskTimeout(f"execution_timeout: {error}") from error
                 raise AirflowSensorTimeout(f"Sensor has timed out: {error}") from error
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Looks once."""
+        """Look once."""
         self._ti = context["ti"]
+        deadline = time() + self.timeout if self._deadline is None else self._deadline
         with self._sensor_errors():
             if self._watch is None:
                 self._watch = self._new_watch()
-            seen = self._look_again(context) if self.reschedule else self._look_once()
-            if seen is None or not self._is_over(seen):
+            try:
+                seen = self._look_again(context, deadline) if self.reschedule else self._look_once(deadline)
+                is_over = seen is not None and self._is_over(seen)
+                if not is_over and time() >= deadline:
+                    raise self._watch.out_of_time()
+            except EnosFlowTimeoutError as error:
+                raise AirflowSensorTimeout(f"Sensor has timed out: {error}") from error
+            if seen is None or not is_over:
                 return PokeReturnValue(is_done=False)
+            # What it came to is no error of looking, which Airflow would pass over: it is told at once.
+            self.silent_fail = False
             return PokeReturnValue(is_done=True, xcom_value=self._end(seen))
+
+    def _first_look_at(self, context: Context) -> float:
+        """When this try has looked first, which counts for ``timeout``: in reschedule mode in another process."""
+        find = getattr(context["ti"], "get_first_reschedule_date", None)
+        first = find(context) if self.reschedule and not self.deferrable and find is not None else None
+        return first.timestamp() if first is not None else time()
+
+    def _end_or_defer(self, deadline: float) -> str | list[str]:
+        """Look once: end if there is nothing left to wait for, else wait in the triggerer."""
+        of_task = task_deadline(self.execution_timeout, self._ti)
+        trigger_deadline = deadline if of_task is None else min(deadline, of_task)
+        with self._sensor_errors():
+            self._watch = self._new_watch()
+            if isinstance(self._watch, Watch):
+                # The triggerer would show the logs from their beginning once more.
+                self._watch.stream = None
+            look = glance(lambda end: self._look(min(end, trigger_deadline)), clock=time)
+            seen = self._hook.client.run(look)
+            if seen is not None and self._is_over(seen):
+                return self._end(seen)
+            kwargs = {"of_task": trigger_deadline != deadline}
+            self.defer(trigger=self._trigger(trigger_deadline), method_name="execute_complete", kwargs=kwargs)
+        raise AssertionError("unreachable")
+
+    def _check_tenant(self) -> None:
+        """Raise ``EnosConfigError`` for an argument that cannot work, which no wait mends, unlike a connection."""
+        from airflow_provider_enos.client.settings import check_tenant
+
+        check_tenant(org_id=self.org_id, user_id=self.user_id)
 
     def _trigger(self, deadline: float) -> Any:
         """The trigger that waits instead."""
@@ -196,12 +265,20 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         """What is told what is seen. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
         raise NotImplementedError
 
-    def _watch_after(self, event: Any) -> Any:
-        """The same once the trigger has fired ``event``; raises the error that it has met."""
+    def _event_of(self, payload: Any) -> Any:
+        """The trigger's event. Raises ``EnosEventError`` for any other."""
         raise NotImplementedError
 
-    def _look(self) -> Procedure[Sight | None]:
-        """One look; None where an error is to be waited through."""
+    def _watch_after(self, event: Any) -> Any:
+        """The watch once the trigger has fired. Raises the trigger's error where there is nothing to look at."""
+        raise NotImplementedError
+
+    def _sight(self) -> Procedure[Sight]:
+        """One look; raises whatever comes instead."""
+        raise NotImplementedError
+
+    def _look(self, deadline: float) -> Procedure[Sight | None]:
+        """One look; None where an error is tolerated."""
         raise NotImplementedError
 
     def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[Sight]:
@@ -218,25 +295,47 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
 
     @contextmanager
     def _sensor_errors(self) -> Iterator[None]:
-        """As all of ours; with ``soft_fail`` or ``never_fail`` the task is skipped, as Airflow does for its own."""
+        """Turn errors into those of Airflow; with ``soft_fail`` or ``never_fail`` each of ours skips the task.
+
+        Airflow itself skips for fewer: with ``soft_fail`` for a timeout and for what is not retried, and for no error
+        of ours in a resumed task. Here it does not depend on the way to wait.
+        """
         try:
             with airflow_errors():
                 yield
         except (EnosError, AirflowSensorTimeout, AirflowFailException) as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(str(error)) from error
+            if not (self.soft_fail or self.never_fail):
+                raise
+            self._tell_skip("soft_fail" if self.soft_fail else "never_fail", error)
+            raise AirflowSkipException(str(error)) from error
+
+    @contextmanager
+    def _told_if_skipped(self) -> Iterator[None]:
+        """Log why Airflow has skipped the task, where we have not."""
+        try:
+            yield
+        except AirflowSkipException as skip:
+            if not self._is_skip_told:
+                self.log.warning("Skipped: %s", skip.__cause__ or skip)
             raise
+
+    def _tell_skip(self, why: str, error: BaseException) -> None:
+        self.log.warning("Skipped instead of failed, since %s is set: %s", why, error)
+        self._is_skip_told = True
 
     @cached_property
     def _hook(self) -> EnosHook:
         hook = EnosHook(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
-        self._gateway = hook.settings.base_url
+        hook.client.when_read = self._note_gateway
         return hook
 
-    def _look_once(self) -> Sight | None:
-        return self._hook.client.run(self._look())
+    def _note_gateway(self, settings: Settings) -> None:
+        self._gateway = settings.base_url
 
-    def _look_again(self, context: Context) -> Sight | None:
+    def _look_once(self, deadline: float) -> Sight | None:
+        return self._hook.client.run(self._look(deadline))
+
+    def _look_again(self, context: Context, deadline: float) -> Sight | None:
         """One look in reschedule mode: with what earlier looks of this try saw, each of them in its own process."""
         ti: Any = context["ti"]
         state = TaskState(context, _STATE_KEY, self.log)
@@ -246,7 +345,7 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         if isinstance(self._watch, Watch) and not state.kept:
             # Each look would show the logs from their beginning.
             self._watch.stream = None
-        seen = self._look_once()
+        seen = self._look_once(deadline)
         after = {**self._watch.memory, "try_number": ti.try_number}
         if after != before:
             state.save(after)
@@ -273,24 +372,28 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
         section ``[operators]`` of Airflow's configuration.
     :param start_from_trigger: whether to start in the triggerer, without a worker, and to end there when the instance
-        has succeeded or was skipped. Where Airflow cannot do it, the task says so and defers from a worker: before 3.3,
-        whose triggers render no templates; for a mapped task, also one of a mapped task group; and where an argument is
-        neither a template nor the plain output of a task that is not mapped. In a template of your own give
-        ``xcom_pull`` its ``map_indexes``, without which Airflow's triggerer cannot carry it out.
-    :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
+        has succeeded or was skipped. ``user_defined_macros`` do not work there. Where Airflow cannot do it, the task
+        says so and defers from a worker: before 3.3, whose triggers render no templates; for a mapped task, also one of
+        a mapped task group; and where an argument is neither a template nor the plain output of a task that is not
+        mapped. In a template of your own give ``xcom_pull`` its ``map_indexes``, without which Airflow's triggerer
+        cannot carry it out.
+    :param poll_error_tolerance: for how long EnOS may be out of reach, or refuse the connection's keys and rights: a
+        timedelta or seconds. The connection is read again after each refusal.
     :param task_logs: whose logs to show in the task's log: ``"failed"`` nodes, the end of them once the instance has
         ended badly; ``"all"``, as they grow (in ``reschedule`` mode on Airflow before 3.3 at the end); ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
-    :param kwargs: those of every sensor: ``poke_interval`` (60 s), ``timeout``, ``mode``, ``soft_fail``, ...
+    :param kwargs: those of every sensor: ``poke_interval`` (60 s), ``timeout`` (each try has a new one), ``mode``,
+        ``silent_fail`` (waits on whatever goes wrong with a look), ``soft_fail``, ``execution_timeout``, ...
 
-    :raises AirflowFailException: the connection, a rendered argument or the credentials cannot work: not retried.
+    :raises AirflowFailException: a rendered argument cannot work: not retried.
     :raises AirflowSkipException: the instance was skipped in EnOS.
     :raises EnosFlowFailedError: the instance failed; the message says which nodes and how their logs end.
     :raises EnosFlowCancelledError: the instance was cancelled.
     :raises EnosRequestError: EnOS does not know the instance.
     :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
+    :raises AirflowTaskTimeout: the task's ``execution_timeout``, which holds while deferred, too, was over first.
     """
 
     template_fields: Sequence[str] = ("flow_instance_id", *TENANT_FIELDS)
@@ -304,6 +407,7 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     def __init__(self, *, flow_instance_id: str, start_from_trigger: bool = False, **kwargs: Any) -> None:
         super().__init__(start_from_trigger=start_from_trigger, **kwargs)
         self._set(flow_instance_id=flow_instance_id)
+        self._is_link_pushed = False
         if start_from_trigger:
             self._start_from_trigger(
                 "EnosFlowInstanceTrigger", ["flow_instance_id"], cancel_on_kill=False, push_link=True
@@ -316,47 +420,52 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     def _trigger(self, deadline: float) -> Any:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
-        flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
         return EnosFlowInstanceTrigger(
-            flow_instance_id,
+            self._watch.flow_instance_id,
             deadline=deadline,
-            push_link=not self._can_push_link(flow_instance_id),
+            known=self._watch.known,
+            push_link=not self._is_link_pushed,
             # It did not start the instance, so it does not end it.
             cancel_on_kill=False,
             **self._trigger_arguments,
         )
 
     def _can_push_link(self, flow_instance_id: str) -> bool:
-        """Gives the task its link, if the connection can be read at this moment; else that is the trigger's."""
+        """Give the task its link, if the connection can be read now; else that is left to the triggerer."""
         try:
             push_link(self._ti, self._hook.settings.link(flow_instance_id))
-        except Exception as error:  # noqa: BLE001 - whatever Airflow raises: the trigger is more patient, and says why
-            self.log.debug("The link is left to the triggerer: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises: a look tolerates it, and says why
+            self.log.debug("There is no link yet: %s", error)
             return False
         return True
 
     def _new_watch(self) -> Watch:
-        watch = self._watch_of(arguments.instance(self.flow_instance_id, "flow_instance_id"))
-        push_link(self._ti, self._hook.settings.link(watch.flow_instance_id))
-        return watch
+        flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
+        self._check_tenant()
+        self._is_link_pushed = self._can_push_link(flow_instance_id)
+        return self._watch_of(flow_instance_id)
 
-    def _watch_after(self, event: Any) -> Watch:
-        event = InstanceEvent.of(event)
-        if event.error is not None:
-            raise event.error
-        return self._watch_of(event.flow_instance_id, event.logs)
+    def _event_of(self, payload: Any) -> InstanceEvent:
+        return InstanceEvent.of(payload)
+
+    def _watch_after(self, event: InstanceEvent) -> Watch:
+        return self._watch_of(arguments.instance(event.flow_instance_id, "flow_instance_id"), event.logs)
 
     def _watch_of(self, flow_instance_id: str, logs: object = None) -> Watch:
         return Watch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
-            link=self._hook.settings.link(flow_instance_id),
+            link=link_of(self._hook, flow_instance_id),
             stream=stream_of(self.task_logs, self.log, logs),
+            gives_up=not self.silent_fail,
         )
 
-    def _look(self) -> Procedure[FlowInstance | None]:
-        return waiting.look(self._watch, clock=time)
+    def _sight(self) -> Procedure[FlowInstance]:
+        return waiting.sight(self._watch, clock=time)
+
+    def _look(self, deadline: float) -> Procedure[FlowInstance | None]:
+        return waiting.look(self._watch, clock=time, deadline=deadline)
 
     def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[FlowInstance]:
         return waiting.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
@@ -444,24 +553,26 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     :param deferrable: whether to wait in the triggerer rather than in a worker. Default: ``default_deferrable`` in the
         section ``[operators]`` of Airflow's configuration.
     :param start_from_trigger: whether to start in the triggerer, without a worker, and to end there when the task is to
-        succeed or be skipped. Where Airflow cannot do it, the task says so and defers from a worker: as for
-        ``EnosFlowInstanceSensor``.
-    :param poll_error_tolerance: for how long EnOS may be out of reach while waiting, a timedelta or seconds.
+        succeed or be skipped. ``user_defined_macros`` do not work there. Where Airflow cannot do it, the task says so
+        and defers from a worker: as for ``EnosFlowInstanceSensor``.
+    :param poll_error_tolerance: for how long EnOS may be out of reach, or refuse the connection's keys and rights: a
+        timedelta or seconds. The connection is read again after each refusal.
     :param task_logs: whose logs to show in the task's log at the end: ``"failed"`` nodes of the instance that is
         reported, the end of them; ``"all"`` nodes of all instances; ``"none"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
-    :param kwargs: those of every sensor: ``poke_interval`` (60 s), ``timeout``, ``mode``, ``soft_fail``, ...
+    :param kwargs: those of every sensor: ``poke_interval`` (60 s), ``timeout`` (each try has a new one), ``mode``,
+        ``silent_fail`` (waits on whatever goes wrong with a look), ``soft_fail``, ``execution_timeout``, ...
 
     :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
-    :raises AirflowFailException: the connection, a rendered argument, the credentials or the flow cannot work: not
-        retried.
+    :raises AirflowFailException: a rendered argument cannot work, or there is no such flow: not retried.
     :raises AirflowSkipException: an instance has a status that skips the task.
     :raises EnosFlowFailedError: an instance has a status that fails the task; the message says which nodes failed and
         how their logs end.
     :raises EnosFlowCancelledError: the same, where the instance was cancelled.
     :raises EnosPollLostError: EnOS was out of reach for longer than ``poll_error_tolerance``.
+    :raises AirflowTaskTimeout: the task's ``execution_timeout``, which holds while deferred, too, was over first.
     """
 
     template_fields: Sequence[str] = ("flow_id", "window_start", "window_end", *TENANT_FIELDS)
@@ -559,9 +670,12 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     def _trigger(self, deadline: float) -> Any:
         from airflow_provider_enos.triggers.enos import EnosFlowTrigger
 
-        wanted = self._wanted()
+        wanted, watch = self._watch.wanted, self._watch
         start, end = wanted.window.bounds
-        return EnosFlowTrigger(wanted.flow_id, start, end, deadline=deadline, **self._trigger_arguments)
+        arguments_of_trigger = {**self._trigger_arguments, "check_existence": watch.checks_flow}
+        return EnosFlowTrigger(
+            wanted.flow_id, start, end, deadline=deadline, known=watch.patience.known, **arguments_of_trigger
+        )
 
     def _wanted(self) -> Wanted:
         flow_id = arguments.number(self.flow_id, "flow_id")
@@ -569,22 +683,33 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         return Wanted(flow_id, window, self._rules)
 
     def _new_watch(self) -> FlowWatch:
-        return self._watch_of(self._wanted())
+        wanted = self._wanted()
+        self._check_tenant()
+        return self._watch_of(wanted)
 
-    def _watch_after(self, event: Any) -> FlowWatch:
-        event = WindowEvent.of(event)
-        if event.error is not None:
-            raise event.error
+    def _event_of(self, payload: Any) -> WindowEvent:
+        return WindowEvent.of(payload)
+
+    def _watch_after(self, event: WindowEvent) -> FlowWatch:
+        if event.window is None:
+            raise event.error or EnosEventError("the trigger's event has no window")
         # As it was when the wait began, whatever templates render to by now.
         return self._watch_of(Wanted(arguments.number(self.flow_id, "flow_id"), event.window, self._rules))
 
     def _watch_of(self, wanted: Wanted) -> FlowWatch:
         return FlowWatch(
-            wanted, tolerance=self.poll_error_tolerance, log=self.log, check_existence=self.check_existence
+            wanted,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            check_existence=self.check_existence,
+            gives_up=not self.silent_fail,
         )
 
-    def _look(self) -> Procedure[Verdict | None]:
-        return windows.look(self._watch, clock=time)
+    def _sight(self) -> Procedure[Verdict]:
+        return windows.sight(self._watch, clock=time)
+
+    def _look(self, deadline: float) -> Procedure[Verdict | None]:
+        return windows.look(self._watch, clock=time, deadline=deadline)
 
     def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[Verdict]:
         return windows.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
@@ -597,7 +722,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         # The one that decides where something is wrong, else the last one.
         shown = seen.instances[-1] if seen.outcome is Outcome.SUCCEEDED else first
         self._ended = (*(one for one in seen.ids if one != shown.flow_instance_id), shown.flow_instance_id)
-        link = self._hook.settings.link(shown.flow_instance_id)
+        link = link_of(self._hook, shown.flow_instance_id)
         push_instance(self._ti, shown.flow_instance_id, link, do_xcom_push=self.do_xcom_push)
         if seen.outcome is Outcome.SKIPPED:
             raise AirflowSkipException(_why_skipped(first))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.errors import EnosError, EnosTransportError
 from airflow_provider_enos.hooks.boundary import (
     InstanceEvent,
     WindowEvent,
-    async_settings,
     is_still_deferred,
     push_xcom,
 )
+from airflow_provider_enos.hooks.connections import current_settings
 from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments, calls
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.patience import is_refusal
 from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.trigger_time import moment
 from airflow_provider_enos.protocol.waiting import Watch
@@ -40,9 +40,12 @@ from airflow_provider_enos.protocol.windows import (
 from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_enos.client.poller import Poller
     from airflow_provider_enos.client.settings import Settings
 
 __all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
+
+T = TypeVar("T")
 
 _CANCEL_TIMEOUT = 10.0
 _SETTLED = 6.0
@@ -64,6 +67,7 @@ class _WaitingTrigger(BaseTrigger):
     timeout: float | None
     ends_task: bool
     do_xcom_push: bool
+    silent_fail: bool
     org_id: str | None
     user_id: str | None
 
@@ -99,22 +103,37 @@ class _WaitingTrigger(BaseTrigger):
         started = getattr(self.task_instance, "start_date", None)
         return (started.timestamp() if started else time()) + (self.timeout or 0.0)
 
-    async def _read_settings_patiently(self) -> Settings:
-        """Through what Airflow may meet when it looks for the connection, for as long as EnOS may be out of reach."""
-        until = time() + self.poll_error_tolerance
+    async def _waited(self, watch: Watch | FlowWatch, wait: Callable[[Poller, float], Awaitable[T]]) -> T:
+        """Wait on the shared poller until the deadline. After a refusal join that of the connection as it is then.
+
+        The watch tolerates refusals, and a connection that cannot be read, as it does any other error.
+        """
+        from airflow_provider_enos.client import poller as polling
+        from airflow_provider_enos.client.settings import check_tenant
+
+        check_tenant(org_id=self.org_id, user_id=self.user_id)
+        deadline = self._deadline()
         while True:
             try:
-                return await self._read_settings()
-            except (EnosError, AirflowNotFoundException):
-                raise
-            except Exception as error:
-                if time() >= until:
+                settings = await self._read_settings()
+                await self._joins(settings)
+                async with polling.shared_poller(settings) as poller:
+                    return await wait(poller, deadline)
+            except EnosError as error:
+                # All other errors of the way to EnOS the poller has told the watch.
+                if not (is_refusal(error) or isinstance(error, EnosTransportError)):
                     raise
-                self.log.warning("Airflow cannot read the connection %s, trying again: %s", self.enos_conn_id, error)
-            await asyncio.sleep(min(self.poll_interval, _LONGEST_PAUSE))
+                watch.missed(error, time())
+            left = deadline - time()
+            if left <= 0:
+                raise watch.out_of_time()
+            await asyncio.sleep(min(polling.spread(min(self.poll_interval, _LONGEST_PAUSE)), left))
+
+    async def _joins(self, settings: Settings) -> None:
+        """Take up what the connection says now."""
 
     async def _read_settings(self) -> Settings:
-        return await async_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
+        return await current_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
 
 
 class EnosFlowInstanceTrigger(_WaitingTrigger):
@@ -128,7 +147,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
     does not.
 
     :param flow_instance_id: the instance.
-    :param enos_conn_id: the Airflow connection, of type ``enos``; it is read once.
+    :param enos_conn_id: the Airflow connection, of type ``enos``; it is read again after each refusal.
     :param poll_interval: seconds between two looks.
     :param deadline: when to give up, in epoch seconds; None where ``timeout`` says it.
     :param poll_error_tolerance: for how many seconds EnOS may be out of reach.
@@ -141,6 +160,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
     :param show_logs: whether to show the logs of the nodes in the task's log as they grow. How far it has come goes
         with the event. A triggerer that takes over from another one does not know: it begins with the end of each log.
     :param push_link: whether to give the task its link to the instance, where no worker has done so.
+    :param silent_fail: whether to go on until the deadline however long EnOS is out of reach.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
     """
@@ -160,6 +180,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         do_xcom_push: bool = True,
         show_logs: bool = False,
         push_link: bool = False,
+        silent_fail: bool = False,
         org_id: str | None = None,
         user_id: str | None = None,
     ) -> None:
@@ -176,9 +197,11 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         self.do_xcom_push = arguments.flag(do_xcom_push, "do_xcom_push")
         self.show_logs = arguments.flag(show_logs, "show_logs")
         self.push_link = arguments.flag(push_link, "push_link")
+        self.silent_fail = arguments.flag(silent_fail, "silent_fail")
         self.org_id = org_id
         self.user_id = user_id
         self._settings: Settings | None = None
+        self._watch: Watch | None = None
         self._stream: LogStream | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -198,6 +221,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
                 "do_xcom_push": self.do_xcom_push,
                 "show_logs": self.show_logs,
                 "push_link": self.push_link,
+                "silent_fail": self.silent_fail,
                 "org_id": self.org_id,
                 "user_id": self.user_id,
             },
@@ -221,7 +245,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         if not self.cancel_on_kill:
             return
         try:
-            settings = self._settings or await self._read_settings()
+            settings = await self._settings_for_cancel()
             async with AsyncClient(settings, retry=Retry(attempts=2), timeout=_CANCEL_TIMEOUT) as client:
                 await client.call(calls.cancel_flow_instance(self.flow_instance_id))
         except EnosError as error:
@@ -241,24 +265,34 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         logs = self._stream.memory if self._stream else None
         return _resume(InstanceEvent(self.flow_instance_id, error, logs))
 
-    async def _ended_instance(self) -> FlowInstance:
-        from airflow_provider_enos.client.poller import shared_poller
+    async def _settings_for_cancel(self) -> Settings:
+        try:
+            return await self._read_settings()
+        except EnosError:
+            if self._settings is None:
+                raise
+            return self._settings
 
+    async def _ended_instance(self) -> FlowInstance:
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
-        settings = self._settings = await self._read_settings_patiently()
-        link = settings.link(flow_instance_id)
-        await self._push_link(link)
         self._stream = LogStream(self.log) if self.show_logs else None
-        watch = Watch(
+        watch = self._watch = Watch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
-            link=link,
             known=self.known,
             stream=self._stream,
+            gives_up=not self.silent_fail,
         )
-        async with shared_poller(settings) as poller:
-            return await poller.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())
+        return await self._waited(
+            watch, lambda poller, deadline: poller.wait(watch, poll_interval=self.poll_interval, deadline=deadline)
+        )
+
+    async def _joins(self, settings: Settings) -> None:
+        self._settings = settings
+        if self._watch is not None and self._watch.link is None:
+            self._watch.link = settings.link(self._watch.flow_instance_id)
+            await self._push_link(self._watch.link)
 
     async def _push_link(self, link: str | None) -> None:
         if not self.push_link or link is None:
@@ -280,7 +314,7 @@ class EnosFlowTrigger(_WaitingTrigger):
     :param window_start: the window begins after this minute; what ``EnosFlowSensor`` takes, but for a datetime its
         text.
     :param window_end: the window ends with this minute.
-    :param enos_conn_id: the Airflow connection, of type ``enos``; it is read once.
+    :param enos_conn_id: the Airflow connection, of type ``enos``; it is read again after each refusal.
     :param poll_interval: seconds between two looks.
     :param deadline: when to give up, in epoch seconds; None where ``timeout`` says it.
     :param window_shift: how many seconds earlier the window lies.
@@ -297,6 +331,8 @@ class EnosFlowTrigger(_WaitingTrigger):
     :param ends_task: whether to end the task at once when it is to succeed or be skipped, rather than resume it in a
         worker.
     :param do_xcom_push: whether the ids are then what the task returns.
+    :param known: whether EnOS has listed instances of it once, so that an answer that there is nothing is tolerated.
+    :param silent_fail: whether to go on until the deadline however long EnOS is out of reach.
     :param org_id: the EnOS organisation, in place of the connection's.
     :param user_id: the EnOS user, in place of the connection's.
     """
@@ -323,6 +359,8 @@ class EnosFlowTrigger(_WaitingTrigger):
         timeout: float | None = None,
         ends_task: bool = False,
         do_xcom_push: bool = True,
+        known: bool = False,
+        silent_fail: bool = False,
         org_id: str | None = None,
         user_id: str | None = None,
     ) -> None:
@@ -348,6 +386,8 @@ class EnosFlowTrigger(_WaitingTrigger):
         self.timeout = timeout
         self.ends_task = arguments.flag(ends_task, "ends_task")
         self.do_xcom_push = arguments.flag(do_xcom_push, "do_xcom_push")
+        self.known = arguments.flag(known, "known")
+        self.silent_fail = arguments.flag(silent_fail, "silent_fail")
         self.org_id = org_id
         self.user_id = user_id
 
@@ -369,6 +409,8 @@ class EnosFlowTrigger(_WaitingTrigger):
                 "timeout": self.timeout,
                 "ends_task": self.ends_task,
                 "do_xcom_push": self.do_xcom_push,
+                "known": self.known,
+                "silent_fail": self.silent_fail,
                 "org_id": self.org_id,
                 "user_id": self.user_id,
             },
@@ -388,14 +430,18 @@ class EnosFlowTrigger(_WaitingTrigger):
         return await self._end_of_task(verdict.outcome, verdict.ids) or _resume(WindowEvent(window))
 
     async def _verdict(self, wanted: Wanted) -> Verdict:
-        from airflow_provider_enos.client.poller import shared_poller
-
-        settings = await self._read_settings_patiently()
         watch = FlowWatch(
-            wanted, tolerance=self.poll_error_tolerance, log=self.log, check_existence=self.check_existence
+            wanted,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            check_existence=self.check_existence,
+            gives_up=not self.silent_fail,
         )
-        async with shared_poller(settings) as poller:
-            return await poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=self._deadline())
+        watch.patience.known = self.known
+        return await self._waited(
+            watch,
+            lambda poller, deadline: poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=deadline),
+        )
 
 
 def _resume(event: InstanceEvent | WindowEvent) -> TriggerEvent:

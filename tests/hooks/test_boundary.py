@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,11 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from worker import Log, StateStore
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.hooks.boundary import AssetState, TaskState, airflow_errors
+from airflow_provider_enos.hooks import boundary
+from airflow_provider_enos.hooks.boundary import AssetState, TaskState, airflow_errors, link_of, task_deadline
+from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.protocol.patience import is_refusal
+from airflow_provider_enos.simulator import EnosSimulator
 
 
 def subclasses(cls: type[errors.EnosError]) -> list[type[errors.EnosError]]:
@@ -56,6 +62,30 @@ def test_all_else_passes_as_it_is(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, airflow_errors():
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("cls", [cls for cls in ALL if cls.final])
+def test_a_refusal_is_retried_once_there_is_an_instance(cls: type[errors.EnosError]) -> None:
+    error = made(cls)
+    with pytest.raises(cls if is_refusal(error) else AirflowFailException), airflow_errors(known=lambda: True):
+        raise error
+
+
+def test_when_an_execution_timeout_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boundary, "ends_deferred_tasks_in_time", lambda: False)
+    ti = SimpleNamespace(start_date=datetime(2024, 3, 3, tzinfo=UTC))
+    assert task_deadline(timedelta(minutes=5), ti) == datetime(2024, 3, 3, 0, 5, tzinfo=UTC).timestamp()
+    assert task_deadline(timedelta(minutes=5), SimpleNamespace()) == pytest.approx(time.time() + 300, abs=5)
+    assert task_deadline(None, ti) is None
+    monkeypatch.setattr(boundary, "ends_deferred_tasks_in_time", lambda: True)
+    assert task_deadline(timedelta(minutes=5), ti) is None, "Airflow 2 does it"
+
+
+def test_a_link_is_not_worth_failing_for(connection: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = "&console_url=https%3A%2F%2Fconsole%2F%7Bflow_id%7D"
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", connection.connection_uri + console)
+    assert link_of(EnosHook(), "3377-1") == "https://console/3377"
+    assert link_of(EnosHook("no_such"), "3377-1") is None
 
 
 def test_without_an_error_nothing_happens() -> None:

@@ -21,6 +21,7 @@ from worker import StateStore
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import sync
 from airflow_provider_enos.hooks import trigger_record
+from airflow_provider_enos.hooks.boundary import InstanceEvent
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
@@ -947,9 +948,106 @@ def test_a_kill_at_the_start_of_a_resumed_task_cancels_the_instance(
     monkeypatch.setattr(sync.SyncClient, "open", killed)
     late = errors.EnosFlowTimeoutError("it is late", flow_instance_id=INSTANCE, status="RUNNING")
     event = {"flow_instance_id": INSTANCE, "status": "error", "error": errors.to_json(late)}
-    with pytest.raises(errors.EnosFlowTimeoutError):
+    with pytest.raises(errors.EnosFlowCancelledError):
         one.resume("execute_complete", event, {"deadline": time.time()})
     assert sim.instances[0].cancelled
+
+
+LATE = errors.EnosFlowTimeoutError("it is late", flow_instance_id=INSTANCE, status="RUNNING")
+LOST = errors.EnosPollLostError("lost", flow_instance_id=INSTANCE)
+REFUSED = errors.EnosAuthError(401, "no", operation="Get Flow Instance", http_status=401)
+
+
+@pytest.mark.parametrize("error", [LATE, LOST, REFUSED], ids=lambda error: type(error).__name__)
+def test_a_resumed_task_looks_before_it_believes_an_error(
+    task: MakeTask, sim: EnosSimulator, error: errors.EnosError
+) -> None:
+    """What has ended meanwhile has ended; else the error stands, in a form that is retried."""
+    sim.progress = "manual"
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    event = InstanceEvent(INSTANCE, error).to_json()
+    kwargs = {"deadline": time.time() + 60}
+    with pytest.raises(errors.EnosFlowTimeoutError if error is LATE else errors.EnosPollLostError):
+        task(cancel_on_timeout=False).resume("execute_complete", event, kwargs)
+    assert sim.count("flowInstances/get") == 1
+    sim.finish(INSTANCE, "SUCCESS")
+    assert task().resume("execute_complete", event, kwargs) == INSTANCE
+    assert sim.count("flowInstances/cancel") == 0
+
+
+def test_a_resumed_task_waits_for_its_connection(
+    task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted, and made again a little later. A last cancel has the keys of the new one."""
+    sim.progress = "at_once"
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    uri = os.environ["AIRFLOW_CONN_ENOS_DEFAULT"]
+    monkeypatch.delenv("AIRFLOW_CONN_ENOS_DEFAULT")
+    one = task(poll_interval=0.1)
+    threading.Timer(0.5, os.environ.__setitem__, ("AIRFLOW_CONN_ENOS_DEFAULT", uri)).start()
+    assert one.resume("execute_complete", InstanceEvent(INSTANCE).to_json(), {}) == INSTANCE
+    assert any("Airflow cannot read the connection" in line for line in one.log.lines)
+    one.operator.on_kill()
+    assert sim.count("flowInstances/cancel") == 1
+
+
+def test_a_kill_after_a_rotation_cancels_with_the_new_key(
+    task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim.progress = "manual"
+    one = task(poll_interval=0.05)
+    looks: list[Any] = []
+
+    def see(event: str, record: Any) -> None:
+        if event != "replied" or record.operation != "flowInstances/get":
+            return
+        looks.append(record)
+        if len(looks) == 1:
+            sim.secret_key = "rotated"
+            sim.expire_tokens()
+            os.environ["AIRFLOW_CONN_ENOS_DEFAULT"] = sim.connection_uri
+        elif record.code == 0 and not one.operator._killed:
+            one.operator.on_kill()
+
+    sim.on_event(see)
+    with pytest.raises(errors.EnosFlowCancelledError):
+        one.run()
+    assert sim.instances[0].cancelled
+
+
+def test_a_refusal_in_a_retry_leaves_it_its_further_tries(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
+    """The instance of the first try runs on."""
+    sim.progress = "manual"
+    one = task(store, poll_error_tolerance=0)
+    lose_it(one, sim)
+    sim.clear_faults()
+    sim.fault("http_401", times=None)
+    with pytest.raises(errors.EnosAuthError):
+        one.retry()
+    sim.clear_faults()
+    sim.finish(INSTANCE, "SUCCESS")
+    assert one.retry() == INSTANCE
+    assert started(sim) == [INSTANCE]
+
+
+def test_a_retry_that_takes_over_what_has_ended_is_not_deferred(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    sim.progress = "manual"
+    one = task(state_store, deferrable=True)
+    with pytest.raises(TaskDeferred):
+        one.run()
+    with pytest.raises(TaskDeferred):
+        one.retry()
+    sim.finish(INSTANCE, "SUCCESS")
+    assert one.retry() == INSTANCE
+    assert started(sim) == [INSTANCE]
+
+
+def test_a_started_instance_is_not_looked_at_before_the_task_is_deferred(task: MakeTask, sim: EnosSimulator) -> None:
+    with pytest.raises(TaskDeferred):
+        task(deferrable=True).run()
+    assert sim.count("flowInstances/get") == 0
 
 
 def test_a_killed_task_sends_nothing_also_where_it_would_not_cancel(task: MakeTask, sim: EnosSimulator) -> None:

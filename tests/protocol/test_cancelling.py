@@ -20,6 +20,8 @@ from airflow_provider_enos.protocol.cancelling import (
     cancel_late,
     has_stopped,
     not_cancelled,
+    stopped_at_once,
+    try_to_cancel,
     was_cancelled,
 )
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
@@ -44,8 +46,9 @@ def watch(log: Any) -> Watch:
 
 @pytest.fixture
 def ask(watch: Watch, play: Any, clock: Any, log: Any) -> Any:
-    def ask(*answers: object, lasts: float = 60.0) -> Any:
-        steps = ask_to_cancel(watch, poll_interval=5, deadline=clock.now + lasts, clock=clock, log=log)
+    def ask(*answers: object, lasts: float = 60.0, tolerance: float = 600.0) -> Any:
+        pace = {"poll_interval": 5, "deadline": clock.now + lasts, "clock": clock}
+        steps = ask_to_cancel(watch, log=log, tolerance=tolerance, **pace)
         return play(steps, answers, clock)
 
     return ask
@@ -91,8 +94,31 @@ def test_a_cancel_that_fails_is_tried_again_as_long_as_the_instance_runs(ask: An
     assert len(warned) == 2, "once for each reason"
 
 
-def test_a_cancel_that_cannot_work_ends_it(ask: Any) -> None:
-    assert ask(instance("RUNNING"), NOT_MINE).error.code == 62103
+def test_a_cancel_that_is_refused_is_tried_again_for_as_long_as_is_tolerated(ask: Any, log: Any) -> None:
+    """The connection may have the right user by then, and a retry looks first."""
+    error = ask(*[instance("RUNNING"), NOT_MINE] * 3, tolerance=10).error
+    assert isinstance(error, EnosPollLostError)
+    assert str(error) == (
+        f"flow instance {ID}: cancelling it was refused for 10 s; it may still run. "
+        "Last error: Cancel Flow Instance: 62103 User has no privilege."
+    )
+    assert sum("Cannot cancel" in line for line in log.lines) == 1
+
+
+def test_a_cancel_that_is_refused_and_then_accepted(ask: Any) -> None:
+    answers = [NOT_MINE, instance("RUNNING"), LOST, instance("RUNNING"), NOT_MINE, instance("RUNNING"), None]
+    assert ask(instance("RUNNING"), *answers, tolerance=6).operations[-1] == "Cancel Flow Instance"
+
+
+def test_an_instance_that_is_refused_is_asked_for_again(ask: Any) -> None:
+    assert ask(NOT_MINE, instance("RUNNING"), None).operations[-1] == "Cancel Flow Instance"
+
+
+def test_one_look_soon_after_the_cancel(watch: Watch, play: Any, clock: Any) -> None:
+    """Before the task is deferred: what has stopped needs no triggerer, and an error no haste."""
+    for answer, stopped in ((instance("CANCEL"), True), (instance("RUNNING"), False), (LOST, False)):
+        played = play(stopped_at_once(watch, poll_interval=5, clock=clock), [answer], clock)
+        assert (played.value is not None, played.pauses) == (stopped, [1])
 
 
 def test_one_that_enos_does_not_know(ask: Any) -> None:
@@ -154,3 +180,15 @@ def test_late_instance_cannot_be_cancelled(play: Any) -> None:
     late = EnosFlowTimeoutError("it took too long", flow_instance_id=ID, status="RUNNING")
     error = play(cancel_late(late), [LOST]).value
     assert str(error) == "it took too long; it may still run, since cancelling it failed: read timed out"
+
+
+@pytest.mark.parametrize(
+    ("answers", "failure"),
+    [([None], None), ([LOST], LOST), ([REFUSED], REFUSED), ([NOT_MINE, None], None), ([NOT_MINE, NOT_MINE], NOT_MINE)],
+)
+def test_a_last_cancel_is_sent_once_more_where_the_connection_was_refused(
+    play: Any, answers: list[Any], failure: Any
+) -> None:
+    played = play(try_to_cancel(ID), answers)
+    assert str(played.value) == str(failure)
+    assert len(played.sent) == len(answers)

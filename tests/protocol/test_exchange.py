@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -722,3 +723,11 @@ def test_whatever_the_gateway_does(play: Any, new_clock: Any, script: list[Any],
 
 def test_server_error_is_told_from_refusal(run: Any, held: None) -> None:
     assert isinstance(run([BUSY] * 4).error, EnosServerError)
+
+
+def test_a_call_is_not_repeated_beyond_its_deadline(run: Any, held: None, clock: Any) -> None:
+    """With its own error: what that means for the wait is the wait's to say."""
+    played = run([LOST, BUSY], replace(GET, deadline=clock.now + 1.4))
+    assert isinstance(played.error, EnosServerError)
+    assert played.pauses == [0.5]
+    assert run([LOST, INSTANCE], replace(GET, deadline=clock.now + 60)).error is None

@@ -24,7 +24,8 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
-from airflow_provider_enos.protocol.waiting import Watch, conclude, look, wait
+from airflow_provider_enos.protocol.streaming import LogStream
+from airflow_provider_enos.protocol.waiting import Watch, conclude, look, sight, wait
 
 ID = "3377-20200706062600"
 LINK = "https://console.example/3377-20200706062600"
@@ -170,11 +171,12 @@ def test_recovery_is_logged_and_starts_the_tolerance_anew(watch: Watch, log: Any
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("error", [WRONG_KEY, EnosConfigError("x", "y", accepted="z")])
-def test_final_error_ends_it_at_once(log: Any, error: EnosError, known: bool) -> None:
-    """Asking again cannot help."""
-    with pytest.raises(type(error)):
-        Watch(ID, tolerance=600, log=log, known=known).missed(error, 0)
-    assert log.lines == []
+def test_a_refusal_is_tolerated(log: Any, error: EnosError, known: bool) -> None:
+    """The connection is read again, and may be right by then."""
+    watch = Watch(ID, tolerance=600, log=log, known=known)
+    watch.missed(error, 0)
+    with pytest.raises(EnosPollLostError, match=f"could not be asked for 600 s; it was left running.*{error}"):
+        watch.missed(error, 600)
 
 
 @pytest.mark.parametrize("error", UNKNOWN)
@@ -283,7 +285,24 @@ def test_any_memory(new_log: Any, memory: dict[str, Any]) -> None:
 def test_look(watch: Watch, play: Any, clock: Any) -> None:
     assert play(look(watch, clock=clock), [instance("RUNNING")]).value.status is FlowStatus.RUNNING
     assert play(look(watch, clock=clock), [LOST]).value is None
-    assert isinstance(play(look(watch, clock=clock), [WRONG_KEY]).error, EnosAuthError)
+    assert play(look(watch, clock=clock), [WRONG_KEY]).value is None
+    assert play(sight(watch, clock=clock), [instance("RUNNING")]).value.status is FlowStatus.RUNNING
+    assert isinstance(play(sight(watch, clock=clock), [WRONG_KEY]).error, EnosAuthError)
+
+
+def test_reading_logs_ends_with_the_deadline(log: Any, play: Any, clock: Any) -> None:
+    """As does each look: the instance was seen, and its logs take too long."""
+    watch = Watch(ID, tolerance=600, log=log, stream=LogStream(log))
+    running = instance("RUNNING", **dict.fromkeys("abcdef", "RUNNING"))
+
+    def answer(call: Any) -> Any:
+        clock.now += 10
+        return running if call.operation == "Get Flow Instance" else "a line\n"
+
+    played = play(wait(watch, poll_interval=30, deadline=clock.now + 25, clock=clock), answer, clock)
+    assert isinstance(played.error, EnosFlowTimeoutError)
+    assert played.error.status == "RUNNING"
+    assert played.operations == ["Get Flow Instance", *["Get Task Instance Log"] * 2]
 
 
 @pytest.mark.parametrize("status", list(FlowStatus))

@@ -21,6 +21,7 @@ from airflow_provider_enos.errors import (
     EnosPollLostError,
     EnosRequestError,
     EnosTransportError,
+    EnosTriggerTargetError,
 )
 from airflow_provider_enos.protocol.messages import Call, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage, FlowStatus, Outcome
@@ -372,7 +373,9 @@ def test_the_flow_is_asked_for_once_while_there_is_no_instance(watch: FlowWatch,
 
 def test_a_flow_that_does_not_exist_ends_the_wait_for_good(watch: FlowWatch, at: Any, clock: Any) -> None:
     missing = api_error(EnosNotFoundError, 62102)
-    with pytest.raises(EnosConfigError, match=r"^flow_id: EnOS has no flow 3377 \(Get Flow: 62102 no\); expected"):
+    with pytest.raises(
+        EnosTriggerTargetError, match=r"^flow_id: EnOS has no flow 3377 \(Get Flow: 62102 no\); expected"
+    ):
         _ = at(look(watch, clock=clock), [*EMPTY, missing]).value
 
 
@@ -461,10 +464,32 @@ def test_a_refusal_is_an_error_at_once_unless_enos_has_answered_before(watch: Fl
     assert at(look(watch, clock=clock), [refused, refused]).value is None
 
 
-def test_wrong_credentials_end_it_at_once(watch: FlowWatch, at: Any, clock: Any) -> None:
-    watch.saw([], 0)
+@pytest.mark.parametrize("error", [api_error(EnosAuthError, 401), api_error(EnosAccessError, 62101)])
+def test_a_refusal_is_tolerated_from_the_first_look_on(
+    watch: FlowWatch, at: Any, clock: Any, log: Any, error: EnosError
+) -> None:
+    assert at(look(watch, clock=clock), [error]).value is None
+    assert log.lines == [f"warning: Cannot ask EnOS for {watch.wanted}, will go on trying for 600 s: {error}"]
+    assert watch.patience.failing_since is not None
+
+
+def test_a_refusal_is_raised_where_the_caller_reads_the_connection(watch: FlowWatch, at: Any, clock: Any) -> None:
     with pytest.raises(EnosAuthError):
-        _ = at(look(watch, clock=clock), [api_error(EnosAuthError, 401)]).value
+        _ = at(look(watch, clock=clock, raises_refusals=True), [api_error(EnosAuthError, 401)]).value
+    assert watch.patience.failing_since is None, "the watch has not been asked"
+    assert at(look(watch, clock=clock, raises_refusals=True), [LOST]).value is None
+
+
+def test_a_list_whose_pages_never_end_is_left_at_the_deadline(watch: FlowWatch, play: Any, clock: Any) -> None:
+    numbers = iter(range(10_000))
+
+    def answer(call: Any) -> Any:
+        clock.now += 1
+        return page(*(instance(f"3377-{next(numbers)}", "RUNNING") for _ in range(50)))
+
+    played = play(wait(watch, poll_interval=30, deadline=clock.now + 20, clock=clock), answer, clock)
+    assert isinstance(played.error, EnosFlowTimeoutError)
+    assert len(played.steps) == 20
 
 
 def test_the_tolerance_spans_processes(watch: FlowWatch, log: Any) -> None:

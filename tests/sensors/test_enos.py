@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,11 +11,17 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSen
 from worker import Log, StateStore, TaskInstance
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.hooks.boundary import InstanceEvent
+from airflow_provider_enos.hooks.versions import AirflowTaskTimeout
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 from airflow_provider_enos.simulator import EnosSimulator
 
 TRIGGER_TIME = 1594016819108
 STAMP = "20200706062600"
+
+LOST = errors.EnosPollLostError("lost", flow_instance_id="3377-1")
+LATE = errors.EnosFlowTimeoutError("late", flow_instance_id="3377-1", status="RUNNING")
+BROKEN = errors.EnosConfigError("host", "it is missing", accepted="one")
 
 MakeSensor = Callable[..., "Sensor"]
 
@@ -198,11 +204,92 @@ def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, 
 
 
 @pytest.mark.parametrize("mode", ["poke", "reschedule"])
-def test_wrong_credentials_fail_for_good(sensor: MakeSensor, sim: EnosSimulator, mode: str) -> None:
-    one = sensor(mode=mode)
+def test_wrong_credentials_are_waited_through_from_the_first_look_on(
+    sensor: MakeSensor, sim: EnosSimulator, state_store: StateStore, mode: str
+) -> None:
+    """A passing 401 must not end a sensor without its retries."""
+    one = sensor(mode=mode, store=state_store, poll_error_tolerance=0.2)
     sim.secret_key = "another"
-    with pytest.raises(AirflowFailException, match="1003"):
-        one.look()
+    operator = one.renewed()
+    assert not operator.poke(one.context)
+    time.sleep(0.25)
+    again = operator if mode == "poke" else one.renewed()
+    with pytest.raises(errors.EnosPollLostError, match="1003"):
+        again.poke(one.context)
+
+
+def test_a_connection_that_is_not_there_yet(
+    sensor: MakeSensor, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = sensor()
+    monkeypatch.delenv("AIRFLOW_CONN_ENOS_DEFAULT")
+    operator = one.renewed()
+    assert not operator.poke(one.context)
+    assert "Airflow cannot read the connection 'enos_default'" in one.log.lines[-1]
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
+    while not operator.poke(one.context):
+        pass
+    assert operator._external().gateway == sim.url
+
+
+def test_a_look_lasts_no_longer_than_the_timeout(connection: EnosSimulator) -> None:
+    """Whatever is repeated inside it: Airflow looks at the time between two looks only."""
+    connection.trigger(3377, None, TRIGGER_TIME)
+    connection.fault("http_429", on="flowInstances/get", times=None, retry_after=20)
+    begun = time.monotonic()
+    with pytest.raises(AirflowSensorTimeout, match=f"^Sensor has timed out: flow instance 3377-{STAMP} had not ended"):
+        Sensor({"flow_instance_id": f"3377-{STAMP}", "poke_interval": 0.01, "timeout": 0.3}).run()
+    assert time.monotonic() - begun < 10, "one pause alone is longer"
+
+
+def test_in_reschedule_mode_the_timeout_counts_from_the_first_look(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    sim.progress = "manual"
+    one = sensor(mode="reschedule", timeout=60)
+    one.ti.get_first_reschedule_date = lambda _: datetime.now(UTC) - timedelta(seconds=61)  # type: ignore[attr-defined]
+    with pytest.raises(AirflowSensorTimeout, match="had not ended in the time given to it"):
+        one.run()
+
+
+def test_what_airflow_skips_is_logged_too(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    """Such as its own timeout of the task, during a look."""
+    one = sensor(soft_fail=True)
+    operator = one.renewed()
+
+    def interrupted(*_: object) -> None:
+        raise AirflowTaskTimeout("Timeout, PID: 7")
+
+    operator._look_once = interrupted
+    with pytest.raises(AirflowSkipException):
+        operator.execute(one.context)
+    assert "Skipped: Timeout, PID: 7" in one.log.lines
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "expected"),
+    [
+        (LOST, "SUCCESS", None),
+        (LATE, "SUCCESS", None),
+        (LATE, "FAIL", errors.EnosFlowFailedError),
+        (LATE, "RUNNING", AirflowSensorTimeout),
+        (LOST, "RUNNING", errors.EnosPollLostError),
+        (BROKEN, "RUNNING", errors.EnosPollLostError),
+        (BROKEN, "SUCCESS", None),
+    ],
+)
+def test_a_resumed_task_looks_before_it_believes_an_error(
+    sensor: MakeSensor, sim: EnosSimulator, error: errors.EnosError, status: str, expected: Any
+) -> None:
+    sim.progress = "manual"
+    one = sensor(deferrable=True)
+    if status != "RUNNING":
+        sim.finish(f"3377-{STAMP}", status)
+    event = InstanceEvent(f"3377-{STAMP}", error).to_json()
+    if expected is None:
+        assert one.renewed().execute_complete(one.context, event) == f"3377-{STAMP}"
+        return
+    with pytest.raises(expected):
+        one.renewed().execute_complete(one.context, event)
+    assert sim.count("flowInstances/get") == 1
 
 
 def test_poll_errors_are_waited_through(sensor: MakeSensor, sim: EnosSimulator) -> None:

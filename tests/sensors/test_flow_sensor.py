@@ -5,17 +5,23 @@ How it ends, whichever way it waits: tests/test_window_parity.py.
 
 from __future__ import annotations
 
+import json
+import random
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from airflow.triggers.base import BaseTrigger
+from ends import started_from_trigger, waited
+from rogue import reply, rogue_gateway
 from worker import Log, StateStore, TaskInstance
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.protocol.deadline import LAST_LOOK
 from airflow_provider_enos.sensors.enos import EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -221,9 +227,10 @@ def test_a_run_without_a_data_interval_is_refused(context: dict[str, Any], nativ
 
 
 def test_what_a_deferred_task_hands_to_its_trigger(connection: EnosSimulator) -> None:
+    connection.add_flow(FLOW, tasks={NODE: "load"})
     sensor = EnosFlowSensor(
         task_id="wait", flow_id=str(FLOW), window_start=START, window_end=END, window_shift=timedelta(hours=1),
-        deferrable=True, poke_interval=20, timeout=100, failed_statuses=["CANCEL"], types=[1, 0], org_id="o",
+        deferrable=True, poke_interval=20, timeout=100, failed_statuses=["CANCEL"], types=[1, 0], silent_fail=True,
     )  # fmt: skip
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute({"ti": TaskInstance()})
@@ -232,10 +239,40 @@ def test_what_a_deferred_task_hands_to_its_trigger(connection: EnosSimulator) ->
     assert arguments["flow_id"] == FLOW
     assert arguments["window_start"] == "2020-07-05T23:00+00:00"
     assert arguments["window_end"] == "2020-07-06T23:00+00:00"
-    assert (arguments["window_shift"], arguments["poll_interval"], arguments["org_id"]) == (0.0, 20, "o")
+    assert (arguments["window_shift"], arguments["poll_interval"], arguments["silent_fail"]) == (0.0, 20, True)
     assert (arguments["failed_statuses"], arguments["types"]) == (["CANCEL"], [0, 1])
     assert abs(arguments["deadline"] - time.time() - 100) < 10
-    assert connection.requests == []
+    # It has looked once: EnOS has answered, and has the flow.
+    assert (arguments["known"], arguments["check_existence"]) == (True, False)
+    assert connection.count("flows/get") == 1
+
+
+def endless(line: socket.socket) -> None:
+    """A page of the list, as full as can be, of instances that no page has shown yet."""
+    entries = [
+        {"instanceId": f"{FLOW}-{random.getrandbits(60)}", "flowId": FLOW, "status": 1, "triggerTime": "2020-07-06"}
+        for _ in range(50)
+    ]
+    time.sleep(0.02)
+    line.sendall(reply(json.dumps({"code": 0, "data": {"flowInsts": entries, "count": 10**9}}).encode()))
+
+
+@pytest.mark.parametrize("way", [{}, {"deferrable": True}, {"start_from_trigger": True}], ids=str)
+def test_a_list_whose_pages_never_end_is_left_at_the_timeout(
+    monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
+) -> None:
+    with rogue_gateway(endless) as gateway:
+        address = {"host": "127.0.0.1", "schema": "http", "port": gateway.port}
+        keys = {"login": "an-access-key", "password": "a-secret-key", "extra": {"org_id": "o1", "user_id": "u1"}}
+        monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", json.dumps({"conn_type": "enos", **address, **keys}))
+        logged = type("Logged", (EnosFlowSensor,), {"log": Log()})
+        arguments = {"window_start": START, "window_end": END, "poke_interval": 0.1, "timeout": 1, **way}
+        begun = time.monotonic()
+        make = lambda: logged(task_id="wait", flow_id=FLOW, **arguments)  # noqa: E731
+        end = started_from_trigger(make, "") if "start_from_trigger" in way else waited(make)
+        assert end.error is AirflowSensorTimeout, end.message
+        # The last look of the trigger, and that of the resumed task before it believes the error.
+        assert time.monotonic() - begun < 1 + 2 * LAST_LOOK + 4
 
 
 @pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="tasks start in the triggerer from Airflow 3.3 on")

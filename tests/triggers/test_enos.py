@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import os
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,11 +13,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, XCom
+from airflow.providers.common.compat.sdk import XCom
 from airflow.triggers.base import BaseTrigger
 from worker import Log
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.hooks import connections
 from airflow_provider_enos.hooks.boundary import InstanceEvent, WindowEvent
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol.windows import Window
@@ -66,6 +69,7 @@ def test_what_is_stored_of_it() -> None:
         "do_xcom_push": True,
         "show_logs": False,
         "push_link": False,
+        "silent_fail": False,
         "org_id": "o",
         "user_id": "u",
     }
@@ -112,7 +116,9 @@ def test_what_ends_the_wait_otherwise(trigger: MakeTrigger, sim: EnosSimulator) 
     sim.clear_faults()
     sim.secret_key = "another"
     sim.expire_tokens()
-    assert isinstance(error_of(events(trigger())), errors.EnosAuthError)
+    lost = error_of(events(trigger(poll_error_tolerance=0.2)))
+    assert isinstance(lost, errors.EnosPollLostError)
+    assert "1003" in str(lost)
 
 
 def test_a_connection_that_cannot_work_is_an_event_too(trigger: MakeTrigger) -> None:
@@ -222,30 +228,176 @@ def test_a_task_is_not_resumed_as_soon_as_it_is_deferred(
     assert took >= 0.4 if deferred else took < 60
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading of the connection is new."""
+    monkeypatch.setattr(connections, "_FRESH", 0.0)
+
+
 def test_a_connection_that_cannot_be_read_for_a_while_is_waited_for(
-    trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch
+    trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch, at_once: None
 ) -> None:
     """As when the API server restarts together with the triggerer."""
-    read, failures = enos.async_settings, [OSError("the API server is away")] * 3
+    read, failures = connections.async_settings, [OSError("the API server is away")] * 3
 
     async def flaky(*arguments: Any, **more: Any) -> Any:
         if failures:
             raise failures.pop()
         return await read(*arguments, **more)
 
-    monkeypatch.setattr(enos, "async_settings", flaky)
+    monkeypatch.setattr(connections, "async_settings", flaky)
     assert events(trigger()) == [{"flow_instance_id": INSTANCE, "status": "ended", "error": None}]
     failures[:] = [OSError("away")] * 99
-    with pytest.raises(OSError, match="away"):
-        events(trigger(poll_error_tolerance=0.1))
+    error = error_of(events(trigger(poll_error_tolerance=0.1)))
+    assert isinstance(error, errors.EnosPollLostError)
+    assert "Airflow cannot read the connection 'enos_default': away" in str(error)
 
 
-def test_a_connection_that_is_not_there_is_not_waited_for(
-    trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def rotate(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key and connection, in one step."""
+    sim.secret_key = "rotated"
+    sim.expire_tokens()
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
+
+
+def delete_and_make_again(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = os.environ["AIRFLOW_CONN_ENOS_DEFAULT"]
     monkeypatch.delenv("AIRFLOW_CONN_ENOS_DEFAULT")
-    with pytest.raises(AirflowNotFoundException):
-        events(trigger())
+    sim.fault("http_403", times=6)
+    threading.Timer(0.3, os.environ.__setitem__, ("AIRFLOW_CONN_ENOS_DEFAULT", uri)).start()
+
+
+def break_and_mend(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = os.environ["AIRFLOW_CONN_ENOS_DEFAULT"]
+    monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", "enos://nobody@")
+    sim.fault("http_401", times=6)
+    threading.Timer(0.3, os.environ.__setitem__, ("AIRFLOW_CONN_ENOS_DEFAULT", uri)).start()
+
+
+def refuse_for_a_while(kind: str) -> Callable[..., None]:
+    def refuse(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+        sim.fault(kind, times=None)
+        threading.Timer(0.3, sim.clear_faults).start()
+
+    return refuse
+
+
+CHANGES = {
+    "rotated": rotate,
+    "deleted": delete_and_make_again,
+    "broken": break_and_mend,
+    "401": refuse_for_a_while("http_401"),
+    "403": refuse_for_a_while("http_403"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", ["instance", "window"])
+def test_a_refusal_ends_no_wait(
+    sim: EnosSimulator, trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch, at_once: None, kind: str, change: str
+) -> None:
+    """Three waits: they go on with the connection as it is then."""
+    sim.progress = "manual"
+    log = Log()
+    one = sim.trigger(3377, None, TIME, type=1)
+    arguments = {"enos_conn_id": "enos_default", "poll_interval": 0.05, "deadline": time.time() + 30}
+    for cls in (EnosFlowInstanceTrigger, EnosFlowTrigger):
+        monkeypatch.setattr(cls, "log", log)
+
+    def made() -> Any:
+        if kind == "instance":
+            return EnosFlowInstanceTrigger(one.id, **arguments)
+        return EnosFlowTrigger(3377, TIME - 60_000, TIME, scheduled_only=False, **arguments)
+
+    async def main() -> list[Any]:
+        waits = [asyncio.create_task(anext(made().run())) for _ in range(3)]
+        await asyncio.sleep(0.2)
+        CHANGES[change](sim, monkeypatch)
+        while len([line for line in log.lines if "Cannot ask EnOS" in line]) < 3:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        assert not any(wait.done() for wait in waits)
+        sim.finish(one.id, "SUCCESS")
+        return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
+
+    assert [event["status"] for event in asyncio.run(main())] == ["ended"] * 3
+    assert sum("EnOS answers again" in line for line in log.lines) == 3
+    assert "rotated" not in str(log.lines)
+
+
+@pytest.mark.parametrize("change", ["http_401", "http_403"])
+def test_a_refusal_that_stays_is_a_lost_poll(trigger: MakeTrigger, sim: EnosSimulator, change: str) -> None:
+    sim.fault(change, times=None)
+    error = error_of(events(trigger(poll_error_tolerance=0.2)))
+    assert isinstance(error, errors.EnosPollLostError)
+    assert not error.final
+
+
+def test_a_refusal_lasts_no_longer_than_the_deadline(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    sim.fault("http_401", times=None)
+    for deadline in ({"deadline": time.time() + 0.3}, {"deadline": None, "timeout": 0.3}):
+        assert isinstance(error_of(events(trigger(poll_interval=20, **deadline))), errors.EnosFlowTimeoutError)
+
+
+def test_one_with_silent_fail_goes_on_to_its_deadline(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    """Whatever comes, and however long."""
+    sim.fault("http_404", on="flowInstances/get", times=5)
+    one = trigger(silent_fail=True, poll_error_tolerance=0)
+    assert events(one) == [{"flow_instance_id": INSTANCE, "status": "ended", "error": None}]
+
+
+def test_an_argument_that_cannot_work_is_not_waited_for(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    """No connection mends it."""
+    error = error_of(events(trigger(org_id="None", silent_fail=True)))
+    assert isinstance(error, errors.EnosConfigError)
+    assert sim.requests == []
+
+
+def test_a_kill_cancels_with_the_connection_as_it_is_then(
+    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, at_once: None
+) -> None:
+    sim.progress = "manual"
+    one = trigger(poll_interval=30)
+
+    async def main() -> None:
+        wait = asyncio.create_task(anext(one.run()))
+        await asyncio.sleep(0.2)
+        rotate(sim, monkeypatch)
+        await one.on_kill()
+        assert sim.instances[0].cancelled
+        monkeypatch.delenv("AIRFLOW_CONN_ENOS_DEFAULT")
+        await one.on_kill()
+        wait.cancel()
+        await asyncio.gather(wait, return_exceptions=True)
+
+    asyncio.run(main())
+    assert sim.count("flowInstances/cancel") == 2, "without a connection, with what it said last"
+
+
+def test_a_thousand_refused_at_once_do_not_read_the_connection_a_thousand_times(
+    sim: EnosSimulator, trigger: MakeTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_FRESH", 1.0)
+    read, readings = connections.async_settings, []
+
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        readings.append(time.monotonic())
+        return await read(*arguments, **more)
+
+    monkeypatch.setattr(connections, "async_settings", counted)
+    monkeypatch.setattr(EnosFlowInstanceTrigger, "log", Log())
+    sim.fault("http_401", times=None)
+
+    async def main() -> None:
+        many = [trigger(poll_interval=0.2, poll_error_tolerance=60) for _ in range(200)]
+        waits = [asyncio.create_task(anext(one.run())) for one in many]
+        await asyncio.sleep(3)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    asyncio.run(main())
+    assert 1 < len(readings) < 10
 
 
 @pytest.fixture
@@ -463,6 +615,8 @@ def test_what_is_stored_of_a_wait_for_a_window() -> None:
         "poll_error_tolerance": 60,
         "timeout": None,
         "ends_task": False,
+        "known": False,
+        "silent_fail": False,
         "do_xcom_push": True,
         "org_id": "o",
         "user_id": "u",
