@@ -111,6 +111,7 @@ class _WaitingTrigger(BaseTrigger):
         from airflow_provider_enos.client import poller as polling
         from airflow_provider_enos.client.settings import check_tenant
 
+        arguments.connection_id(self.enos_conn_id)
         check_tenant(org_id=self.org_id, user_id=self.user_id)
         deadline = self._deadline()
         while True:

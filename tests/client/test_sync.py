@@ -820,11 +820,11 @@ BROKEN_SIGNERS: dict[str, tuple[str, Callable[..., Any]]] = {
     "the query is left out": ("params_data", lambda query, body: body or b""),
     "the query is in another order": (
         "params_data",
-        lambda query, body: "".join(n + v for n, v in sorted(query, reverse=True)).encode() + body,
+        lambda query, body: "".join(n + v for n, v in sorted(query, reverse=True)).encode() + (body or b""),
     ),
     "names and values are separated": (
         "params_data",
-        lambda query, body: "&".join(f"{n}={v}" for n, v in sorted(query)).encode() + body,
+        lambda query, body: "&".join(f"{n}={v}" for n, v in sorted(query)).encode() + (body or b""),
     ),
     "the secret comes first": (
         "sign_data",
@@ -883,7 +883,7 @@ def test_settings_are_read_when_they_are_needed_and_once(connected: Connection) 
 def test_settings_are_read_again_after_a_refusal(sim: EnosSimulator, connected: Connection, fault: str) -> None:
     client = SyncClient(connected.read, retry=Retry(attempts=1))
     client.call(calls.get_current_time())
-    session, gateway = client._session, client.gateway
+    session, gateway = client._adapter, client.gateway
     if fault == "token_refused":
         sim.secret_key = "another"
         sim.expire_tokens()
@@ -896,7 +896,7 @@ def test_settings_are_read_again_after_a_refusal(sim: EnosSimulator, connected: 
     sim.clear_faults()
     client.call(calls.get_current_time())
     assert connected.refused == [None, connected.found]
-    assert (client._session, client.gateway) == (session, gateway), "nothing has changed"
+    assert (client._adapter, client.gateway) == (session, gateway), "nothing has changed"
 
 
 def test_another_error_is_no_reason_to_read_them_again(sim: EnosSimulator, connected: Connection) -> None:

@@ -643,6 +643,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "replayed_call": ("refused", "accepted"),
     "one_at_a_time": (True, False),
     "time_zone": ("GMT+8", "GMT-11"),
+    "run_times_in": ("time_zone", "utc"),
     "cancel_takes": (0.0, 60.0),
     "clock_skew": (0.0, 3600.0, -3600.0),
     "search_first_page": (1, 0),
