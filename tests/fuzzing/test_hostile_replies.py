@@ -30,7 +30,7 @@ OPERATIONS = [
     if inspect.isfunction(function)
     and function.__module__ == calls.__name__
     and not name.startswith("_")
-    and name != "refresh_token"
+    and name not in ("refresh_token", "authenticate")
 ]
 """All that there are. Refreshing a token is read as getting one."""
 

@@ -69,6 +69,7 @@ ARGUMENTS: dict[str, Any] = {
     "do_xcom_push": False,
     "show_logs": True,
     "push_link": True,
+    "silent_fail": True,
     "statuses": {"FAIL", "SUCCESS", "SKIP", "CANCEL"},
     "lookback": timedelta(days=3),
 }
