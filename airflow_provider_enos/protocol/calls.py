@@ -23,6 +23,8 @@ ALL_FLOW_TYPES = (0, 1, 2)
 
 SORT_FIELDS = ("create_time", "createTime")
 """What lists are sorted by, as the releases of EnOS name it: the one order that does not move while things change."""
+END_FIELDS = ("end_time", "endTime")
+"""The field to sort by where the newest ends are wanted, as the releases of EnOS name it."""
 
 
 def trigger_flow(flow_id: int, trigger_time: int) -> Call[str]:
@@ -170,8 +172,13 @@ def list_flow_instances(
     status: Iterable[models.FlowStatus] = (),
     owner: str = "",
     expression: str = "",
+    sort_by: str | None = SORT_FIELDS[0],
+    newest_first: bool = False,
 ) -> Call[models.FlowInstancePage]:
-    """List Flow Instances: one page of those of one type with a trigger time in ``[from, to)``."""
+    """List Flow Instances: one page of those of one type with a trigger time in ``[from, to)``.
+
+    ``sort_by``: None leaves the order to EnOS.
+    """
     body = {
         "type": type,
         "owner": owner,
@@ -179,7 +186,7 @@ def list_flow_instances(
         "fromTriggerTime": from_trigger_time,
         "toTriggerTime": to_trigger_time,
         "status": ",".join(str(one.value) for one in status),
-        "pagination": _pagination(page_no, page_size),
+        "pagination": _pagination(page_no, page_size, sort_by, "DESC" if newest_first else "ASC"),
     }
     return _post("List Flow Instances", "flowInstances", "search", body, models.FlowInstancePage.parse, safe=True)
 
@@ -245,12 +252,9 @@ def refresh_token(access_key: str, encryption: str, timestamp: int, access_token
     return _token_call("Refresh Access Token", "refresh", body)
 
 
-def _pagination(page_no: int, page_size: int, sort_by: str = SORT_FIELDS[0]) -> dict[str, object]:
-    return {
-        "pageNo": page_no,
-        "pageSize": page_size,
-        "sorters": [{"field": sort_by, "order": "ASC"}],
-    }
+def _pagination(page_no: int, page_size: int, sort_by: str | None, order: str = "ASC") -> dict[str, object]:
+    sorters = {} if sort_by is None else {"sorters": [{"field": sort_by, "order": order}]}
+    return {"pageNo": page_no, "pageSize": page_size, **sorters}
 
 
 def _get(

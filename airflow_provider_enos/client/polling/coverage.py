@@ -1,0 +1,146 @@
+"""Looking at many waits by one list of what runs, in place of a single look at each.
+
+What the list shows as running does run, whatever else is wrong with it; what it does not show is looked at singly. So
+this needs no trust, but for one thing: that the list is not out of date. Single looks now and then find that out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Collection
+
+from airflow_provider_enos.client.failures import ListPauses
+from airflow_provider_enos.client.polling.feed import LATE, Run
+from airflow_provider_enos.client.polling.wait import Wait
+from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.coverage import WORTH, running
+from airflow_provider_enos.protocol.listing import ListStyle
+from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.trigger_time import MINUTE
+from airflow_provider_enos.protocol.trust import Trust
+from airflow_provider_enos.protocol.windows import Window
+
+_log = logging.getLogger(__name__)
+
+_LOOKS_BY_LIST = 40
+"""After about so many looks by list a wait is looked at singly."""
+_LONGEST_READ = 15.0
+_AT_A_TIME = 100
+"""After so many that are shown, others have the event loop."""
+_MOST_PAGES = 60
+_FOUND = 100
+"""Ends that are remembered, to see whether the list goes on showing them as running."""
+
+
+class Coverage:
+    """Shows which of the waits run. Lives on one event loop.
+
+    :param run: carries out what is asked of the gateway.
+    :param see: is given the type of a list, and an instance that it shows.
+    """
+
+    def __init__(self, run: Run, see: Callable[[int, FlowInstance], None]) -> None:
+        self._run = run
+        self._see = see
+        self._style = ListStyle(*calls.SORT_FIELDS)
+        self._types = Counter[int]()
+        """How many each has shown that somebody waited for."""
+        self._freshness = Trust(_LOOKS_BY_LIST, start=_LOOKS_BY_LIST)
+        self._found: dict[str, float] = {}
+        """What has ended, by the word of a single look, and when that was."""
+        self._pauses = ListPauses()
+        self._from = 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether a list is to be read at all now."""
+        return self._now() >= self._from
+
+    def _is_single_look_due(self) -> bool:
+        return random.random() * self._freshness.level < 1.0
+
+    def found(self, flow_instance_id: str) -> None:
+        """Note that this has ended, by the word of a single look."""
+        self._found[flow_instance_id] = self._now()
+        if len(self._found) > _FOUND:
+            del self._found[next(iter(self._found))]
+
+    async def show(self, candidates: Collection[Wait]) -> set[Wait]:
+        """Have ``see`` shown what the list has, if that pays; return those of the waits that it shows."""
+        waits = [
+            wait
+            for wait in candidates
+            if wait.may_be_listed and not wait.is_unlisted and not self._is_single_look_due()
+        ]
+        if len(waits) < WORTH:
+            return set()
+        missing = {wait.id: wait.type for wait in waits}
+        begun = self._now()
+        try:
+            async with asyncio.timeout(_LONGEST_READ):
+                requests, is_whole, shown = await self._read(self._window(waits), missing, len(waits) // WORTH)
+        except (EnosError, TimeoutError) as error:
+            self._from = self._now() + self._pauses.failed(error)
+            if self._pauses.failures == 1:
+                why = str(error) or f"it takes longer than {_LONGEST_READ:.0f} s"
+                _log.warning("Cannot list the flow instances that run, looking at each singly: %s", why)
+        else:
+            self._judge(begun, shown)
+            for wait in waits if is_whole else ():
+                wait.is_unlisted = wait.id in missing
+            if requests * WORTH <= len(waits) - len(missing):
+                self._pauses.worked()
+            else:
+                # It did not pay. Nobody has lost by it: whom it did not show is looked at now, as without it.
+                self._from = self._now() + self._pauses.failed(TimeoutError())
+        return {wait for wait in waits if wait.id not in missing}
+
+    async def _read(
+        self, window: Window, missing: dict[str, int | None], most_pages: int
+    ) -> tuple[int, bool, set[str]]:
+        """Take what is shown out of the ``missing`` ids, each with its type.
+
+        Return the requests, whether all lists were read to their end, and what they show as running.
+        """
+        most_pages = min(most_pages, _MOST_PAGES)
+        requests, is_whole, shown = 0, True, set[str]()
+        for type in sorted(calls.ALL_FLOW_TYPES, key=lambda type: -self._types[type]):
+            wanted = {id for id, known in missing.items() if known in (None, type)}
+            if len(wanted) < WORTH or requests >= most_pages:
+                is_whole = is_whole and not wanted
+                continue
+            covered = await self._run(running(type, self._style, window, wanted, most_pages - requests))
+            requests += covered.requests
+            is_whole = is_whole and covered.is_whole
+            for number, one in enumerate(covered.shown, 1):
+                if not one.status.ended:
+                    shown.add(one.flow_instance_id)
+                if missing.pop(one.flow_instance_id, self) is not self:
+                    self._types[type] += 1
+                self._see(type, one)
+                if number % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+        return requests, is_whole, shown
+
+    def _judge(self, begun: float, running: set[str]) -> None:
+        """Compare what single looks have found ended, some time before this read began, with what it shows."""
+        judged = {id for id, at in self._found.items() if at + LATE <= begun}
+        for id in judged:
+            del self._found[id]
+        self._freshness.confirm(len(judged - running))
+        if judged & running:
+            _log.info("The list shows %s as running, which has ended: looking more closely", min(judged & running))
+            self._freshness.fail()
+
+    @staticmethod
+    def _window(waits: Collection[Wait]) -> Window:
+        minutes = [wait.minute for wait in waits if wait.minute is not None]
+        return Window(min(minutes), max(minutes) + MINUTE)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
