@@ -21,8 +21,9 @@ PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
 class ListPauses:
     """For how long a list is done without that answers for many: longer after each failure in a row.
 
-    An error that passes is met after seconds, up to a minute; a refusal after a minute, up to ten. Whom the list would
-    have answered for is looked at singly meanwhile.
+    A list that did not pay, or met an error that passes, is asked for again after seconds, up to a minute; one that was
+    refused, or did not come in time, after a minute, up to ten. Whom the list would have answered for is looked at
+    singly meanwhile.
     """
 
     def __init__(self) -> None:
@@ -34,10 +35,10 @@ class ListPauses:
         self.failures = 0
 
     def failed(self, error: BaseException | None) -> float:
-        """Return the seconds until the list is asked for again that met this error."""
+        """Return the seconds until the list is asked for again that met this error; None: that did not pay."""
         self.failures += 1
-        passing = isinstance(error, (*PASSING, TimeoutError))
-        first, longest = (5.0, 60.0) if passing else (60.0, 600.0)
+        soon = error is None or isinstance(error, PASSING)
+        first, longest = (5.0, 60.0) if soon else (60.0, 600.0)
         asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
         return min(max(first * 2.0 ** min(self.failures - 1, 10), asked or 0.0), longest)
 

@@ -109,8 +109,9 @@ class Poller:
             seen=now,
         )
         with self._joined(wait):
-            # What the feed has shown as ended may have been run again since.
-            wait.is_urgent = at_once or self.feed.mark(wait.id) is not None
+            # What the feed has shown as ended may have been run again since: nobody waits for that end.
+            wait.contradicted = self.feed.mark(wait.id)
+            wait.is_urgent = at_once or wait.contradicted is not None
             self._make_due(wait, 0.0 if wait.is_urgent else self._pause(wait, now))
             try:
                 async with asyncio.timeout(min(max(wait.left, 0.0), 1e8) + _GRACE):
@@ -210,7 +211,7 @@ class Poller:
         """Take it as due, unless a list has shown it since, or more can be left to the feed than when it was queued."""
         pause = self._pause(wait, wait.seen)
         if wait.is_urgent or wait.left <= 0 or wait.seen + 0.9 * pause <= now:
-            wait.is_asked, wait.is_urgent = True, False
+            wait.is_asked = True
             due.add(wait)
         else:
             self._make_due(wait, wait.seen + spread(pause) - now)
@@ -256,7 +257,7 @@ class Poller:
 
     async def _look(self, due: set[Wait]) -> None:
         try:
-            listable = {wait for wait in due if wait.may_be_listed and not wait.is_unlisted and wait.claimed is None}
+            listable = {wait for wait in due if wait.may_be_listed and not wait.is_unlisted and not wait.is_urgent}
             if self._waiting < MANY or not self._coverage.is_ready:
                 listable = set()
             await asyncio.gather(self._look_singly(due - listable), self._look_by_list(listable))
@@ -273,7 +274,7 @@ class Poller:
         async with self._listing:
             # The list that was read before has shown some of them.
             shown = waits - self._due_soon(waits)
-            if waits - shown:
+            if waits - shown and self._coverage.is_ready:
                 shown |= await self._coverage.show(self._due_soon())
         for wait in waits & shown:
             self._looked(wait)
@@ -303,6 +304,7 @@ class Poller:
             self._hurry(wait)
 
     async def _get(self, wait: Wait) -> None:
+        wait.is_urgent = False
         try:
             async with self._requests.limit:
                 if wait.result.done():

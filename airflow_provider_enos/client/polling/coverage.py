@@ -26,7 +26,7 @@ from airflow_provider_enos.protocol.windows import Window
 
 _log = logging.getLogger(__name__)
 
-_LOOKS_BY_LIST = 40
+_LOOKS_BY_LIST = 20
 """After about so many looks by list a wait is looked at singly."""
 _LONGEST_READ = 15.0
 _AT_A_TIME = 100
@@ -89,14 +89,14 @@ class Coverage:
                 why = str(error) or f"it takes longer than {_LONGEST_READ:.0f} s"
                 _log.warning("Cannot list the flow instances that run, looking at each singly: %s", why)
         else:
-            self._judge(begun, shown)
+            self._judge(begun, shown, is_whole=is_whole)
             for wait in waits if is_whole else ():
                 wait.is_unlisted = wait.id in missing
             if requests * WORTH <= len(waits) - len(missing):
                 self._pauses.worked()
             else:
                 # It did not pay. Nobody has lost by it: whom it did not show is looked at now, as without it.
-                self._from = self._now() + self._pauses.failed(TimeoutError())
+                self._from = self._now() + self._pauses.failed(None)
         return {wait for wait in waits if wait.id not in missing}
 
     async def _read(
@@ -126,15 +126,17 @@ class Coverage:
                     await asyncio.sleep(0)
         return requests, is_whole, shown
 
-    def _judge(self, begun: float, running: set[str]) -> None:
+    def _judge(self, begun: float, running: set[str], *, is_whole: bool) -> None:
         """Compare what single looks have found ended, some time before this read began, with what it shows."""
-        judged = {id for id, at in self._found.items() if at + LATE <= begun}
-        for id in judged:
+        found = {id for id, at in self._found.items() if at + LATE <= begun}
+        wrong = found & running
+        for id in found if is_whole else wrong:
             del self._found[id]
-        self._freshness.confirm(len(judged - running))
-        if judged & running:
-            _log.info("The list shows %s as running, which has ended: looking more closely", min(judged & running))
+        if wrong:
+            _log.info("The list shows %s as running, which has ended: looking more closely", min(wrong))
             self._freshness.fail()
+        elif is_whole:
+            self._freshness.confirm(len(found))
 
     @staticmethod
     def _window(waits: Collection[Wait]) -> Window:

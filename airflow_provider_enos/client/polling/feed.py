@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
@@ -182,7 +183,8 @@ class Feed:
                 # A fault of ours must not leave anybody waiting for what is not read.
                 _log.exception("Cannot read the list of ends")
                 pause = await self._failed(None)
-            await asyncio.sleep(begun + pause - self._now())
+            # Not in step with whatever else comes round evenly.
+            await asyncio.sleep(begun + pause * random.uniform(1.0, 1.1) - self._now())
         self._window = None
         self._feeds.clear()
         self._found.clear()
