@@ -1,4 +1,4 @@
-"""The other side of the benchmark: EnOS, dbt Cloud and Databricks, each as far as waiting needs it, behind one TLS port.
+"""The other side of the benchmark: EnOS, dbt Cloud and Databricks, as far as waiting needs them, behind one TLS port.
 
 It costs little, since it shares the machine with what is measured, and it is honest about filters, sorters and pages. A
 switch makes it ignore one of them. Commands come on the standard input, one a line, and are answered with one of JSON.

@@ -142,7 +142,9 @@ def measure(
     if result["failed"]:
         raise SystemExit(f"{kind}: waits have failed: {result['failed']}")
     requests = {name: after["requests"][name] - before["requests"].get(name, 0) for name in after["requests"]}
-    ended = {number: at for number, at in after["ended"].items() if begun <= at < begun + SECONDS - min(2 * interval, 15)}
+    ended = {
+        number: at for number, at in after["ended"].items() if begun <= at < begun + SECONDS - min(2 * interval, 15)
+    }
     events = {number: at for number, at in result["events"].items() if number in ended}
     delays = sorted(at - ended[number] for number, at in events.items())
     return Measured(

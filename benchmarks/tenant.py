@@ -1,8 +1,8 @@
 """The tenant that is waited for: what the gateway and those who wait agree on, each in a process of its own.
 
 60 % of the trigger times are the last midnight, the others lie anywhere in the last 20 hours, and each wait has a flow
-of its own. Others have instances in the same window, most of which ended long ago. 6 % of the waits end each minute, one
-after the other, and each is replaced by a new one.
+of its own. Others have instances in the same window, most of which ended long ago. 6 % of the waits end each minute,
+one after the other, and each is replaced by a new one.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def test_the_trigger_page() -> None:
     )
     assert f"up to {trigger_time.MOST_MINUTES} are tried" in text
     assert f"last {report._SHOWN_LINES} lines" in text
-    assert f"from {poller._MANY} on" in text
+    assert f"from {poller.MANY} on" in text
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(EnosTriggerFlowFromTaskOperator.__base__.__init__).parameters.items()

@@ -16,7 +16,7 @@ from airflow_provider_enos.client.poller import Poller
 from airflow_provider_enos.client.polling import wait as wait_module
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import EnosApiError, EnosError, EnosNotFoundError
-from airflow_provider_enos.protocol.messages import Call
+from airflow_provider_enos.protocol.messages import Call, Procedure
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import predicted_flow_instance_id
 from airflow_provider_enos.protocol.waiting import Watch
@@ -61,6 +61,20 @@ class FakeTenant:
         if run is None:
             raise EnosNotFoundError(62102, "Instance not found", operation=call.operation, http_status=200)
         return call.parse({**self.lists.shown(run), "status": self.code(run)})
+
+    async def run(self, procedure: Procedure[Any]) -> Any:
+        """The result of several calls."""
+        try:
+            step = next(procedure)
+            while True:
+                try:
+                    result = await self.answer(step)  # type: ignore[arg-type]
+                except EnosError as error:
+                    step = procedure.throw(error)
+                else:
+                    step = procedure.send(result)
+        except StopIteration as done:
+            return done.value
 
     @staticmethod
     def code(run: Run) -> str:

@@ -117,6 +117,7 @@ class Lists:
             for run in self.runs.values()
             if not run.is_hidden
             and run.type == body["type"]
+            and body["expression"] in run.id
             and (not self.filters or CODES[self.seen(run)] in statuses)
             and (not self.windows or body["fromTriggerTime"] <= run.trigger_time < body["toTriggerTime"])
         ]

@@ -5,19 +5,36 @@ The one module of the client that knows of Airflow, and it asks only when there 
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 from functools import cache
+from inspect import signature
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 @cache
 def _stats() -> Any:
-    """Return Airflow's ``Stats``; None where this runs without Airflow."""
-    with suppress(ImportError):
+    """Return Airflow's ``Stats``, ready to be told; None where this runs without Airflow."""
+    try:
         from airflow.providers.common.compat.sdk import Stats
-
+    except ImportError:
+        return None
+    # From Airflow 3.2 on it tells nobody until it is told whom, and the triggerer tells a copy of its own.
+    try:
+        from airflow.sdk.configuration import conf
+        from airflow.sdk.observability.metrics import stats_utils
+    except ImportError:
         return Stats
-    return None
+    try:
+        if signature(stats_utils.get_stats_factory).parameters:  # Airflow 3.2
+            Stats.initialize(factory=stats_utils.get_stats_factory(Stats))
+        else:
+            names = conf.getboolean("metrics", "legacy_names_on", fallback=True)
+            Stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=names)
+    except Exception as error:  # noqa: BLE001 - whatever Airflow raises: nobody waits for a metric
+        _log.warning("No metrics of waits for EnOS: %s", error)
+    return Stats
 
 
 def count(name: str, times: int = 1) -> None:
