@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +26,13 @@ def _stats() -> Any:
         from airflow.sdk.observability.metrics import stats_utils
     except ImportError:
         return Stats
+    initialize, factory_of = cast(Any, Stats.initialize), cast(Any, stats_utils.get_stats_factory)
     try:
-        if signature(stats_utils.get_stats_factory).parameters:  # Airflow 3.2
-            Stats.initialize(factory=stats_utils.get_stats_factory(Stats))
+        if signature(factory_of).parameters:  # Airflow 3.2
+            initialize(factory=factory_of(Stats))
         else:
             names = conf.getboolean("metrics", "legacy_names_on", fallback=True)
-            Stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=names)
+            initialize(factory=factory_of(), export_legacy_names=names)
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises: nobody waits for a metric
         _log.warning("No metrics of waits for EnOS: %s", error)
     return Stats
