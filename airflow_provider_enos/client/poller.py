@@ -34,7 +34,7 @@ from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.client.windows import WindowPoller
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol import calls, pace
-from airflow_provider_enos.protocol.end_feed import mark_of
+from airflow_provider_enos.protocol.end_feed import Mark, mark_of
 from airflow_provider_enos.protocol.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
@@ -271,6 +271,8 @@ class Poller:
 
     async def _look_by_list(self, waits: set[Wait]) -> None:
         """Look at these by one list of what runs, and singly at those that it does not show."""
+        if not waits:
+            return
         async with self._listing:
             # The list that was read before has shown some of them.
             shown = waits - self._due_soon(waits)
@@ -304,13 +306,19 @@ class Poller:
             self._hurry(wait)
 
     async def _get(self, wait: Wait) -> None:
-        wait.is_urgent = False
         try:
             async with self._requests.limit:
                 if wait.result.done():
                     return
+                wait.is_urgent = False
+                claimed, known = wait.claimed, self.feed.mark(wait.id)
                 instance = await self._requests.call("instance", calls.get_flow_instance(wait.id))
-            await self._saw(wait, instance)
+            if instance.status.ended:
+                self._found(wait)
+            elif claimed is not None or known is not None:
+                await self._deny(wait, claimed or known, was_claimed=claimed is not None)
+            wait.saw(instance, self._now())
+            await self._logs.show(wait, instance)
         except EnosError as error:
             wait.missed(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours is this wait's alone
@@ -318,31 +326,32 @@ class Poller:
         finally:
             self._looked(wait)
 
-    async def _saw(self, wait: Wait, instance: FlowInstance) -> None:
-        """Note what a single look has brought, and what that says of the lists."""
-        claimed, wait.claimed = wait.claimed, None
-        if instance.status.ended:
-            if claimed is None:
-                self.feed.found(wait.id)
-                self._coverage.found(wait.id)
-        else:
-            wait.contradicted = claimed or self.feed.mark(wait.id)
-            # Now and then it is looked for again in the lists that have not shown it.
-            wait.is_unlisted = wait.is_unlisted and random.random() >= _TRY_AGAIN
-            if claimed is not None:
-                await self.feed.was_wrong()
-        wait.saw(instance, self._now())
-        await self._logs.show(wait, instance)
+    def _found(self, wait: Wait) -> None:
+        """Note an end that a single look has found: the lists are to show it, too."""
+        if wait.claimed is None:
+            self.feed.found(wait.id)
+            self._coverage.found(wait.id)
+
+    async def _deny(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
+        """Note that it runs, though lists had shown this end before it was looked at."""
+        wait.contradicted = mark
+        if was_claimed and wait.claimed == mark:
+            wait.claimed = None
+            await self.feed.was_wrong()
 
     def _looked(self, wait: Wait) -> None:
         """Queue it for its next look."""
         wait.is_asked = False
         if wait.result.done():
             return
-        pause = 0.0 if wait.is_urgent else spread(self._pause(wait, self._now()))
+        # Now and then it is looked for again in the lists that have not shown it.
+        wait.is_unlisted = wait.is_unlisted and random.random() >= _TRY_AGAIN
+        pause = spread(self._pause(wait, self._now()))
         if left := self._breaker.left:
-            pause = min(left * random.uniform(1.0, 1.2), max(pause, _GATHER))
-        self._make_due(wait, pause)
+            left *= random.uniform(1.0, 1.2)
+            self._make_due(wait, left if wait.is_urgent else min(left, pause))
+        else:
+            self._make_due(wait, 0.0 if wait.is_urgent else pause)
 
     def _turn_away(self, wait: Wait) -> None:
         """Have a look fail without asking: the gateway is left alone."""
