@@ -58,7 +58,7 @@ def spread(pause: float) -> float:
 
     Tests put something shorter here.
     """
-    return pause * random.uniform(0.9, 1.0) if pause >= _STEADY else pause
+    return pause * random.uniform(0.95, 1.0) if pause >= _STEADY else pause
 
 
 class Poller:

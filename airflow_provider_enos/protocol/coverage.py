@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.listing import SIZES, ListStyle, PageReader
-from airflow_provider_enos.protocol.messages import Call, Procedure
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
+from airflow_provider_enos.protocol.messages import Call
+from airflow_provider_enos.protocol.models import FlowInstancePage, FlowStatus
 from airflow_provider_enos.protocol.windows import Window
 
 ACTIVE = tuple(status for status in FlowStatus if not status.ended)
@@ -16,21 +13,11 @@ WORTH = 5
 """A page has to save so many single looks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """What the list has shown, and what that took."""
+def running(type: int, style: ListStyle, window: Window) -> PageReader:
+    """Return the pages of what runs in ``window`` of one type, the newest first.
 
-    shown: tuple[FlowInstance, ...]
-    """Also others than those that were looked for; where the gateway ignores the filter, also such as have ended."""
-    requests: int
-    is_whole: bool
-    """Whether the list was read to its end."""
-
-
-def running(
-    type: int, style: ListStyle, window: Window, wanted: Collection[str], most_pages: int
-) -> Procedure[Covered]:
-    """Read what runs in ``window`` of one type, the newest first, as long as another page may be worth it."""
+    Where the gateway ignores the filter there is also what has ended.
+    """
 
     def ask(page_no: int, size: int, sort_by: str | None) -> Call[FlowInstancePage]:
         return calls.list_flow_instances(
@@ -44,11 +31,4 @@ def running(
             newest_first=True,
         )
 
-    pages = PageReader(style, ask, SIZES[-1])
-    missing = set(wanted)
-    for _ in range(most_pages):
-        page = yield from pages.next()
-        missing.difference_update(one.flow_instance_id for one in page)
-        if len(missing) < WORTH or pages.at_end:
-            break
-    return Covered(tuple(pages.entries.values()), pages.requests, pages.at_end)
+    return PageReader(style, ask, SIZES[-1])

@@ -197,6 +197,20 @@ def test_an_end_of_this_second_that_comes_below_one_that_is_known() -> None:
     assert new(tenant.read()) == ids(*runs[53:56])
 
 
+def test_an_end_a_little_out_of_order_on_the_next_page() -> None:
+    tenant = Tenant(first_page=0)
+    runs = tenant.start(100)
+    tenant.end(*runs[:60])
+    for _ in range(2):
+        tenant.read()
+    # Of the same second as those that are known, and listed below the last of them.
+    last = runs[59]
+    tenant.end(*runs[60:79])
+    for run in runs[80:83]:
+        run.status, run.ended = "SUCCESS", (last.ended or 0.0) - 0.5
+    assert new(tenant.read()) >= ids(*runs[60:79], *runs[80:83])
+
+
 def test_an_end_that_appears_late() -> None:
     tenant = Tenant()
     runs = tenant.start(60)

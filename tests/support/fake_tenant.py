@@ -48,15 +48,22 @@ class FakeTenant:
         return asyncio.get_event_loop().time()
 
     async def answer(self, call: Call[Any]) -> Any:
-        """Answers a call after a moment."""
+        """Answers a call after a moment, as things are at its beginning."""
         kind = "get" if call.method == "GET" else "list"
         self.asked[kind] += 1
-        await asyncio.sleep(LATENCY + self.slow.get(kind, 0.0))
         self.lists.now = self.now()
-        if kind in self.errors:
-            raise self.errors[kind]
-        if kind == "list":
-            return self.lists.answer(call)
+        error = self.errors.get(kind)
+        answer: Any = None
+        try:
+            answer = error is None and (self.lists.answer(call) if kind == "list" else self._get(call))
+        except EnosError as refusal:
+            error = refusal
+        await asyncio.sleep(LATENCY + self.slow.get(kind, 0.0))
+        if error is not None:
+            raise error
+        return answer
+
+    def _get(self, call: Call[Any]) -> Any:
         run = self.lists.runs.get(dict(call.query)["flowInstId"])
         if run is None:
             raise EnosNotFoundError(62102, "Instance not found", operation=call.operation, http_status=200)

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 
 from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.polling.feed import LATE, Run
@@ -28,12 +29,32 @@ _log = logging.getLogger(__name__)
 
 _LOOKS_BY_LIST = 20
 """After about so many looks by list a wait is looked at singly."""
-_LONGEST_READ = 15.0
+_LONGEST_READ = 8.0
+"""Seconds. Those whom it would answer for wait for it; what it has shown by then counts."""
 _AT_A_TIME = 100
 """After so many that are shown, others have the event loop."""
 _MOST_PAGES = 60
 _FOUND = 100
 """Ends that are remembered, to see whether the list goes on showing them as running."""
+
+
+@dataclass(slots=True)
+class _Read:
+    """What one read of the lists looks for, and has found.
+
+    :param missing: the ids that have not come yet, each with its type, if that is known.
+    """
+
+    missing: dict[str, int | None]
+    most_pages: int
+    requests: int = 0
+    running: set[str] = field(default_factory=set)
+    is_whole: bool = True
+    """Whether each list was read to its end, as far as something was looked for in it."""
+
+    def wants(self, type: int) -> bool:
+        """Return whether another page of this type may be worth it."""
+        return sum(known in (None, type) for known in self.missing.values()) >= WORTH
 
 
 class Coverage:
@@ -78,64 +99,60 @@ class Coverage:
         ]
         if len(waits) < WORTH:
             return set()
-        missing = {wait.id: wait.type for wait in waits}
+        read = _Read({wait.id: wait.type for wait in waits}, most_pages=min(len(waits) // WORTH, _MOST_PAGES))
         begun = self._now()
+        error: EnosError | TimeoutError | None = None
         try:
             async with asyncio.timeout(_LONGEST_READ):
-                requests, is_whole, shown = await self._read(self._window(waits), missing, len(waits) // WORTH)
-        except (EnosError, TimeoutError) as error:
-            self._from = self._now() + self._pauses.failed(error)
-            if self._pauses.failures == 1:
-                why = str(error) or f"it takes longer than {_LONGEST_READ:.0f} s"
-                _log.warning("Cannot list the flow instances that run, looking at each singly: %s", why)
-        else:
-            self._judge(begun, shown, is_whole=is_whole)
-            for wait in waits if is_whole else ():
-                wait.is_unlisted = wait.id in missing
-            if requests * WORTH <= len(waits) - len(missing):
-                self._pauses.worked()
-            else:
-                # It did not pay. Nobody has lost by it: whom it did not show is looked at now, as without it.
-                self._from = self._now() + self._pauses.failed(None)
-        return {wait for wait in waits if wait.id not in missing}
+                await self._read(self._window(waits), read)
+        except (EnosError, TimeoutError) as failure:
+            error, read.is_whole = failure, False
+        self._judge(begun, read)
+        for wait in waits if read.is_whole else ():
+            wait.is_unlisted = wait.id in read.missing
+        shown = len(waits) - len(read.missing)
+        self._pause(shown >= WORTH * read.requests, error)
+        return {wait for wait in waits if wait.id not in read.missing}
 
-    async def _read(
-        self, window: Window, missing: dict[str, int | None], most_pages: int
-    ) -> tuple[int, bool, set[str]]:
-        """Take what is shown out of the ``missing`` ids, each with its type.
+    def _pause(self, has_paid: bool, error: EnosError | TimeoutError | None) -> None:
+        """Do without the list for a while that has not paid. Nobody loses by it: each is looked at singly instead."""
+        if has_paid:
+            self._pauses.worked()
+            return
+        self._from = self._now() + self._pauses.failed(error)
+        if error is not None and self._pauses.failures == 1:
+            why = str(error) or f"it takes longer than {_LONGEST_READ:.0f} s"
+            _log.warning("Cannot list the flow instances that run, looking at each singly: %s", why)
 
-        Return the requests, whether all lists were read to their end, and what they show as running.
-        """
-        most_pages = min(most_pages, _MOST_PAGES)
-        requests, is_whole, shown = 0, True, set[str]()
+    async def _read(self, window: Window, read: _Read) -> None:
+        """Read the list of each type as long as another page may be worth it."""
         for type in sorted(calls.ALL_FLOW_TYPES, key=lambda type: -self._types[type]):
-            wanted = {id for id, known in missing.items() if known in (None, type)}
-            if len(wanted) < WORTH or requests >= most_pages:
-                is_whole = is_whole and not wanted
-                continue
-            covered = await self._run(running(type, self._style, window, wanted, most_pages - requests))
-            requests += covered.requests
-            is_whole = is_whole and covered.is_whole
-            for number, one in enumerate(covered.shown, 1):
-                if not one.status.ended:
-                    shown.add(one.flow_instance_id)
-                if missing.pop(one.flow_instance_id, self) is not self:
-                    self._types[type] += 1
-                self._see(type, one)
-                if number % _AT_A_TIME == 0:
-                    await asyncio.sleep(0)
-        return requests, is_whole, shown
+            pages = running(type, self._style, window)
+            while read.wants(type) and not pages.at_end and read.requests < read.most_pages:
+                read.requests += 1
+                await self._show(type, await self._run(pages.next()), read)
+            read.is_whole = read.is_whole and (pages.at_end or not read.missing)
 
-    def _judge(self, begun: float, running: set[str], *, is_whole: bool) -> None:
+    async def _show(self, type: int, page: Iterable[FlowInstance], read: _Read) -> None:
+        for number, one in enumerate(page, 1):
+            if not one.status.ended:
+                read.running.add(one.flow_instance_id)
+            if read.missing.pop(one.flow_instance_id, self) is not self:
+                self._types[type] += 1
+            self._see(type, one)
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
+    def _judge(self, begun: float, read: _Read) -> None:
         """Compare what single looks have found ended, some time before this read began, with what it shows."""
         found = {id for id, at in self._found.items() if at + LATE <= begun}
-        wrong = found & running
-        for id in found if is_whole else wrong:
+        wrong = found & read.running
+        for id in found if read.is_whole else wrong:
             del self._found[id]
         if wrong:
             _log.info("The list shows %s as running, which has ended: looking more closely", min(wrong))
             self._freshness.fail()
-        elif is_whole:
+        elif read.is_whole:
             self._freshness.confirm(len(found))
 
     @staticmethod
