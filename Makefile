@@ -99,7 +99,15 @@ format: .venv/installed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: .venv/installed
+# What is measured, and beside it the providers that it is compared with, in an environment of their own.
+build/benchmark/installed: requirements/benchmark.txt pyproject.toml .venv/installed
+	@echo "Installing what is measured, and the dbt Cloud and Databricks providers, into build/benchmark (a minute, once)"
+	@$(BIN)/python -m uv --quiet venv --clear --python $(BIN)/python build/benchmark
+	@$(BIN)/python -m uv --quiet pip sync --python build/benchmark/bin/python requirements/benchmark.txt
+	@$(BIN)/python -m uv --quiet pip install --python build/benchmark/bin/python --no-deps $(EDITABLE) "$(PACKAGE)"
+	@touch $@
+
+bench: build/benchmark/installed
 	@$(BIN)/python benchmarks/run.py
 
 build: .venv/installed

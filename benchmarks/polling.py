@@ -1,241 +1,253 @@
-"""What waiting costs the triggerer: the shared poller, and beside it a client with a session for each poll.
+"""What waiting costs the triggerer: this package's triggers, and beside them those of two other providers.
 
-TLS on loopback; the gateway is the simulator in a process of its own, the client another one, measured by itself.
+TLS on loopback; the gateway is a process of its own (``gateway.py``), and so is whoever waits (``waiting.py``), who is
+measured by itself. What the tenant is like is in ``tenant.py``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import os
-import random
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_enos.protocol.trigger_time import predicted_flow_instance_id
+HERE = Path(__file__).parent
+PEERS = HERE.parent / "build" / "benchmark" / "bin" / "python"
+"""Where the other providers are installed, and this package too."""
+SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
 
-FLOW, NODE = 9001, 90010
-FIRST_MINUTE = 1704067200000
-_PROBE = 0.05
-"""Seconds between two looks at the event loop: more often they would themselves be what is measured."""
-ENDING = 60
-"""So many of the instances end while it is measured."""
+
+@dataclass(frozen=True)
+class Measured:
+    """What one kind of wait has cost, a minute or of a core, and how late it has told of ends."""
+
+    requests: float
+    singly: float
+    cpu: float
+    memory: float
+    stop: float
+    p50: float
+    p95: float
+    told: int
+    ended: int
 
 
 def main() -> None:
-    print("\nWaiting in the triggerer, TLS on loopback")
-    ours = measure("poller", 1000, 10, seconds=60)
-    peer = measure("session a poll", 1000, 10, seconds=30)
-    many = measure("poller", 10_000, 30, seconds=60)
-    print("  1,000 waiting at 10 s                       target")
-    row("CPU of the process", f"{ours['cpu']:.2f} %", "2 % of a core")
-    times = peer["cpu"] / ours["cpu"]
-    row("  a session for each poll, beside it", f"{peer['cpu']:.1f} %", f"9 times ours; is {times:.0f}")
-    row("requests a wait and interval", f"1/{1 / ours['requests']:.0f}", "1/20")
-    row("memory added", f"{ours['memory']:.1f} MB", "10 MB")
-    row("from the end to the event, p95", f"{ours['latency']:.1f} s", "11 s")
-    row("TLS handshakes", str(ours["handshakes"]), "16 in 60 s")
-    print("  10,000 waiting at 30 s")
-    row("CPU of the process", f"{many['cpu']:.2f} %", "5 % of a core")
-    row("longest stop of the event loop", f"{many['stop'] * 1e3:.0f} ms", "100 ms")
-    row("from the end to the event, p95", f"{many['latency']:.1f} s", "31 s")
+    """Measures all, and prints the table."""
+    table = Table()
+    print(f"\nWaiting in the triggerer, TLS on loopback, {SECONDS:.0f} s each; 6 % of the waits end each minute")
+    dbt = measure("dbt", 1000, 10)
+    databricks = measure("databricks", 1000, 10)
+    few = measure("ours", 1000, 10)
+    table.head("1,000 waits at 10 s, 500 instances of others", dbt, databricks, few)
+    single = 1000 * 60 / 10
+    table.row("requests, of one a wait and interval", few.requests / single, 1 / 40, "fraction")
+    table.row("CPU, of the dbt Cloud trigger's", few.cpu / dbt.cpu, 1 / 18, "fraction")
+    table.row("CPU, of the Databricks trigger's", few.cpu / databricks.cpu, 1 / 7, "fraction")
+    table.row("end to event, p50", few.p50, 1.2, "s")
+    table.row("end to event, p95", few.p95, 2.5, "s")
+    table.row("memory added", few.memory, 10, "MB")
+    busy = measure("ours", 1000, 10, others=20_000)
+    table.head("the same with 20,000 instances of others", busy)
+    table.row("requests, of those with 500", busy.requests / few.requests, 1.5, "times")
+    table.row("CPU, of that with 500", busy.cpu / few.cpu, 1.5, "times")
+    table.row("end to event, p95, of that with 500", busy.p95 / few.p95, 1.5, "times")
+    many = measure("ours", 10_000, 30, others=5000, warm_up=60)
+    table.head("10,000 waits at 30 s, 5,000 instances of others", many)
+    table.row("requests, of one a wait and interval", many.requests / (10_000 * 60 / 30), 1 / 100, "fraction")
+    table.row("end to event, p95", many.p95, 3.0, "s")
+    table.row("CPU", many.cpu * 100, 4.5, "%")
+    table.row("longest stop of the event loop", many.stop * 1000, 30, "ms")
+    apart = measure("ours", 100, 10, tenants=100)
+    table.head("100 waits at 10 s, each of a tenant of its own", apart)
+    table.row("requests, of one a wait and interval", apart.requests / (100 * 60 / 10), 1.15, "times")
+    for switch in ("ignore_sorters", "ignore_filters", "refuse_lists"):
+        odd = measure("ours", 1000, 10, switches=switch)
+        table.head(f"1,000 waits at 10 s, gateway with {switch}", odd)
+        table.row("requests, of one a wait and interval", odd.requests / single, 1.05, "times")
+        table.row("end to event, p95", odd.p95, 11.0, "s")
+    young(table)
 
 
-def row(what: str, is_: str, target: str) -> None:
-    print(f"    {what:38} {is_:>10}  {target}")
+def young(table: Table) -> None:
+    """One wait that has just begun."""
+    for lasts in (3, 10, 25, 60):
+        delay, looks = one_young_wait(lasts)
+        table.head(f"one wait, poll_interval 30 s, instance of {lasts} s")
+        table.row("end to event", delay, max(2.0, lasts / 3) + 0.3, "s")
+        if looks is not None:
+            table.row("looks in its first 30 s", looks, 8, "")
 
 
-def measure(client: str, waits: int, interval: float, *, seconds: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        gateway = Gateway(waits, Path(folder))
-        try:
-            command = [sys.executable, __file__, "client", client, str(waits), str(interval), str(seconds)]
-            environment = {**os.environ, **gateway.environment}
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-            assert process.stdout is not None
-            process.stdout.readline()  # it has warmed up
-            before = gateway.ask("count")
-            gateway.ask(f"end {ENDING} {seconds - 2 * interval if seconds > 2 * interval else seconds / 3}")
-            result = json.loads(process.communicate()[0].splitlines()[-1])
-            after = gateway.ask("count")
-        finally:
-            gateway.stop()
-    ended = after["ended"]
-    latencies = sorted(moment - ended[one] for one, moment in result.pop("events").items() if one in ended)
-    return {
-        **result,
-        "requests": (after["requests"] - before["requests"]) / (waits * seconds / interval),
-        "handshakes": after["handshakes"],
-        "latency": latencies[int(len(latencies) * 0.95)] if latencies else float("nan"),
+class Table:
+    """Prints what was measured beside what is wanted."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+
+    def head(self, title: str, *measured: Measured) -> None:
+        print(f"  {title}")
+        names = ("dbt Cloud", "Databricks", "ours") if len(measured) == 3 else ("ours",)
+        for name, one in zip(names, measured, strict=False):
+            print(
+                f"      {name:10} {one.requests:6.0f} requests a minute, {one.singly:5.0f} of them single looks; "
+                f"{one.cpu * 60:5.2f} CPU s a minute; p50 {one.p50:4.1f} s, p95 {one.p95:4.1f} s; "
+                f"{one.told} of {one.ended} told"
+            )
+
+    def row(self, what: str, is_: float, target: float, unit: str) -> None:
+        def shown(value: float) -> str:
+            return f"1/{1 / value:.0f}" if unit == "fraction" else f"{value:.1f} {unit}".rstrip()
+
+        passed = is_ <= target
+        self.missed += not passed
+        print(f"    {what:42} {shown(is_):>10}   at most {shown(target):>8}   {'pass' if passed else 'MISSED'}")
+
+
+def measure(
+    kind: str,
+    waits: int,
+    interval: float,
+    *,
+    others: int | None = None,
+    switches: str = "",
+    warm_up: float | None = None,
+    tenants: int = 1,
+) -> Measured:
+    """Has so many wait, and ends some of them."""
+    others = max(500, waits // 2) if others is None else others
+    warm_up = 2.5 * interval if warm_up is None else warm_up
+    with gateway(waits, others, switches) as serving:
+        arguments = [kind, waits, others, serving.now, interval, warm_up, SECONDS]
+        environment = {**os.environ, **serving.environment(waits if tenants > 1 else 0)}
+        command = [str(PEERS), str(HERE / "waiting.py"), *map(str, arguments)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        assert process.stdin is not None
+        serving.ask("live")
+        heard(process)  # it has warmed up
+        before, begun = serving.ask("count"), time.time()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        result = heard(process)
+        after, took = serving.ask("count"), time.time() - begun
+        process.wait()
+    if result["failed"]:
+        raise SystemExit(f"{kind}: waits have failed: {result['failed']}")
+    requests = {name: after["requests"][name] - before["requests"].get(name, 0) for name in after["requests"]}
+    ended = {
+        number: at for number, at in after["ended"].items() if begun <= at < begun + SECONDS - min(2 * interval, 15)
     }
+    events = {number: at for number, at in result["events"].items() if number in ended}
+    delays = sorted(at - ended[number] for number, at in events.items())
+    return Measured(
+        requests=sum(requests.values()) * 60 / took,
+        singly=requests.get("get", 0) * 60 / took,
+        cpu=result["cpu"],
+        memory=result["memory"],
+        stop=result["stop"],
+        p50=delays[len(delays) // 2] if delays else float("nan"),
+        p95=delays[int(len(delays) * 0.95)] if delays else float("nan"),
+        told=len(events),
+        ended=len(ended),
+    )
+
+
+def one_young_wait(lasts: float) -> tuple[float, int | None]:
+    """The delay from the end of a new instance to its event; the looks in its first 30 s, if it lasts so long."""
+    with gateway(1, 0) as serving:
+        environment = {**os.environ, **serving.environment(0)}
+        command = [str(PEERS), str(HERE / "waiting.py"), "ours", "1", "0", str(serving.now), "30", "0", str(lasts + 25)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout is not None
+        assert process.stdin is not None
+        heard(process)
+        begun, looks = time.time(), None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        if lasts > 30:
+            time.sleep(30)
+            looks = serving.ask("count")["requests"].get("get", 0)
+        time.sleep(max(begun + lasts - time.time(), 0))
+        serving.ask("start")
+        serving.ask("end 0")
+        result = heard(process)
+        ended = serving.ask("count")["ended"]["0"]
+        process.wait()
+    return result["events"].get("0", float("inf")) - ended, looks
+
+
+def heard(process: subprocess.Popen[str]) -> Any:
+    """The next thing that it has to say to us, among lines of logs."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("BENCH "):
+            return json.loads(line.removeprefix("BENCH "))
+    raise SystemExit("the process that waits has ended")
 
 
 class Gateway:
-    """The simulator in another process, with so many instances that run."""
+    """The gateway's process."""
 
-    def __init__(self, waits: int, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "gateway", str(waits), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        self.environment = {"BENCH_CONNECTION": self._process.stdout.readline().strip()}
+    def __init__(self, process: subprocess.Popen[str], now: float, folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+        self.now = now
+        assert process.stdout is not None
+        self._port = json.loads(process.stdout.readline())
+
+    def environment(self, tenants: int) -> dict[str, str]:
+        """What leads the clients to it; ``tenants``: how many connections of ours there are beside the default one."""
+        place = {"host": "127.0.0.1", "port": self._port, "schema": "https", "login": "key", "password": "secret"}
+        extra = {"org_id": "o1", "user_id": "u1", "verify": str(self._folder / "ca.pem")}
+        enos = {"conn_type": "enos", **place}
+        found = {
+            "AIRFLOW_CONN_ENOS_DEFAULT": json.dumps({**enos, "extra": extra}),
+            "AIRFLOW_CONN_DBT_CLOUD_DEFAULT": json.dumps(
+                {"conn_type": "dbt_cloud", **place, "host": f"127.0.0.1:{self._port}", "login": "1"}
+            ),
+            "AIRFLOW_CONN_DATABRICKS_DEFAULT": json.dumps(
+                {"conn_type": "databricks", **place, "login": "", "extra": {"token": "secret"}}
+            ),
+            "SSL_CERT_FILE": str(self._folder / "ca.pem"),
+            "AIRFLOW_HOME": str(self._folder),
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        }
+        for number in range(tenants):
+            one = {**enos, "extra": {**extra, "org_id": f"o{number}"}}
+            found[f"AIRFLOW_CONN_ENOS_{number}"] = json.dumps(one)
+            found["BENCH_EACH_ITS_TENANT"] = "1"
+        return found
 
     def ask(self, question: str) -> Any:
+        """Sends it a command; gives the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(question, file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())
 
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
 
-
-def serve(waits: int, folder: Path) -> None:
-    import threading
-
-    import trustme
-
-    from airflow_provider_enos.simulator import EnosSimulator
-
-    class Counting(ssl.SSLContext):
-        handshakes = 0
-
-        def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-            Counting.handshakes += 1
-            return super().wrap_socket(*args, **kwargs)
-
-    authority = trustme.CA()
-    context = Counting(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    ended: dict[str, float] = {}
-    with EnosSimulator(tls=context, one_at_a_time=False) as sim:
-        sim.add_flow(FLOW, name="flow", tasks={NODE + n: f"task {n}" for n in range(4)}, progress="manual")
-        ids = [sim.trigger(FLOW, NODE, FIRST_MINUTE + n * 60_000).id for n in range(waits)]
-        connection = json.loads(sim.connection_json)
-        connection["extra"]["verify"] = str(folder / "ca.pem")
-        connection["extra"] = json.dumps(connection["extra"])
-        print(json.dumps(connection), flush=True)
-
-        def end(count: int, seconds: float) -> None:
-            for one in random.sample(ids, count):
-                time.sleep(seconds / count)
-                sim.finish(one, "SUCCESS")
-                ended[one] = time.time()
-
-        for line in sys.stdin:
-            match line.split():
-                case ["count"]:
-                    answer: Any = {"requests": len(sim.requests), "handshakes": Counting.handshakes, "ended": ended}
-                case ["end", count, seconds]:
-                    threading.Thread(target=end, args=(int(count), float(seconds)), daemon=True).start()
-                    answer = None
-            print(json.dumps(answer), flush=True)
-
-
-def settings() -> Any:
-    from types import SimpleNamespace
-
-    from airflow_provider_enos.client.settings import read
-
-    return read(SimpleNamespace(conn_id="bench", **json.loads(os.environ["BENCH_CONNECTION"])))
-
-
-async def client(kind: str, waits: int, interval: float, seconds: float) -> None:
-    logging.disable(logging.CRITICAL)
-    ids = [predicted_flow_instance_id(FLOW, FIRST_MINUTE + n * 60_000) for n in range(waits)]
-    events: dict[str, float] = {}
-    wait = {"poller": with_poller, "session a poll": with_sessions}[kind]
-    await warm_up()
-    memory = resident()
-    tasks = [asyncio.create_task(wait(one, interval, events)) for one in ids]
-    await asyncio.sleep(1.5 * interval)
-    print("warm", flush=True)
-    stops = asyncio.create_task(longest_stop(seconds))
-    begun, cpu = time.monotonic(), time.process_time()
-    await asyncio.sleep(seconds)
-    spent = (time.process_time() - cpu) / (time.monotonic() - begun)
-    added = resident() - memory
-    # Before the waits are taken down, which is no part of waiting.
-    stop = await stops
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    print(json.dumps({"cpu": spent * 100, "memory": added, "stop": stop, "events": events}))
-
-
-async def warm_up() -> None:
-    """What is imported and made once is no cost of waiting."""
-    from airflow_provider_enos.client import poller  # noqa: F401
-    from airflow_provider_enos.client.aio import AsyncClient
-    from airflow_provider_enos.protocol import calls
-
-    async with AsyncClient(settings()) as once:
-        await once.call(calls.get_time_zone())
-
-
-async def with_poller(one: str, interval: float, events: dict[str, float]) -> None:
-    from airflow_provider_enos.client.poller import shared_poller
-    from airflow_provider_enos.protocol.waiting import Watch
-
-    watch = Watch(one, tolerance=600, log=logging.getLogger("bench"))
-    async with shared_poller(settings()) as poller:
-        await poller.wait(watch, poll_interval=interval, deadline=time.time() + 3600)
-    events[one] = time.time()
-
-
-async def with_sessions(one: str, interval: float, events: dict[str, float]) -> None:
-    """The pattern of the dbt Cloud provider: for each poll a session, and so a connection and a handshake."""
-    import aiohttp
-
-    found = settings()
-    context = _context(found.verify)
-    headers = {"apim-accesstoken": "x", "apim-signature": "x", "apim-timestamp": "0"}
-    url = f"{found.base_url}/batch-processing-service/v2.1/flowInstances?action=get&flowInstId={one}"
-    await asyncio.sleep(random.uniform(0, interval))
-    while True:
-        async with aiohttp.ClientSession(headers=headers) as session, session.get(url, ssl=context) as reply:
-            await reply.json()
-        await asyncio.sleep(interval)
-
-
-_contexts: dict[str, ssl.SSLContext] = {}
-
-
-def _context(verify: str) -> ssl.SSLContext:
-    return _contexts.setdefault(verify, ssl.create_default_context(cafile=verify))
-
-
-async def longest_stop(seconds: float) -> float:
-    """The longest time for which the event loop did not come round."""
-    longest, end = 0.0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        begun = time.monotonic()
-        await asyncio.sleep(_PROBE)
-        longest = max(longest, time.monotonic() - begun - _PROBE)
-    return longest
-
-
-def resident() -> float:
-    """Resident memory of this process, in MB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
+@contextmanager
+def gateway(waits: int, others: int, switches: str = "", page_cap: int = 500) -> Iterator[Gateway]:
+    """A gateway of that tenant."""
+    with tempfile.TemporaryDirectory() as folder:
+        now = time.time()
+        arguments = [waits, others, now, switches, page_cap, folder]
+        command = [sys.executable, str(HERE / "gateway.py"), *map(str, arguments)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            yield Gateway(process, now, Path(folder))
+        finally:
+            process.kill()
+            process.communicate()
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["gateway", count, folder]:
-            serve(int(count), Path(folder))
-        case ["client", kind, count, interval, seconds]:
-            asyncio.run(client(kind, int(count), float(interval), float(seconds)))
-        case _:
-            main()
+    main()

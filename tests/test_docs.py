@@ -124,7 +124,7 @@ def test_the_trigger_page() -> None:
     assert {row[0].strip('`"') for row in table("operators/trigger", "`on_conflict`")} == set(get_args(OnConflict))
     assert f"up to {trigger_time.MOST_MINUTES} are tried" in text
     assert f"last {report._SHOWN_LINES} lines" in text
-    assert f"from {poller._MANY} on" in text
+    assert f"from {poller.MANY} on" in text
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(EnosTriggerFlowFromTaskOperator.__base__.__init__).parameters.items()

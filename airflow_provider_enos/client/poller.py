@@ -1,505 +1,370 @@
-"""One poll loop for all waiting instances of a gateway and tenant: for the triggerer.
+"""One poll loop for all who wait for a gateway and tenant: for the triggerer.
 
-Few waiting: Get Flow Instance for each. Many: List Flow Instances over the window of their trigger times, filtered to
-ended statuses, which answers for all of them at once; an instance that ended is then read once by Get. A list that
-takes more pages than pay is left alone for a while.
+Few waiting: Get Flow Instance for each. Many: the feed of ends (``polling.feed``) tells what has ended, and one list of
+what runs (``polling.coverage``) answers in place of many single looks.
 
-Being right never depends on the list: an instance counts as covered by it only once the unfiltered list has shown it,
-one that it does not show is asked for singly, and so is every covered one now and then, and all of them while the list
-fails.
+Being right never depends on a list. A wait rests on the silence of the feed only once a list has shown it, or for a
+short while where the feed was being read when it came, and only for as many poll intervals as the feed has earned.
+Then it is looked at: by the list of what runs if there are more like it, and singly where that does not show it. So is
+every wait now and then, and all of them while lists fail.
 
-A gateway that says it is busy, or does not answer a number of times in a row, is left alone for a while, too. Whoever
-is due meanwhile counts that as a look that failed, so that tolerance and deadline hold.
+A gateway that says it is busy, or does not answer a number of times in a row, is left alone for a while. Whoever is due
+meanwhile counts that as a look that failed, so that tolerance and deadline hold.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
-from contextlib import asynccontextmanager
-from contextvars import Context, copy_context
-from copy import copy
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import Context
 from functools import partial
-from time import time
-from typing import Any
+from heapq import heapify, heappop, heappush
+from itertools import count
 
-from airflow_provider_enos.client.aio import AsyncClient
-from airflow_provider_enos.client.failures import LIST_AGAIN, PASSING, list_pause
+from airflow_provider_enos.client.polling import metrics
+from airflow_provider_enos.client.polling.coverage import Coverage
+from airflow_provider_enos.client.polling.feed import MANY, Feed, Interest
+from airflow_provider_enos.client.polling.logs import LogReader
+from airflow_provider_enos.client.polling.requests import Requests
+from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.client.windows import WindowPoller
-from airflow_provider_enos.errors import (
-    EnosApiError,
-    EnosError,
-    EnosRateLimitError,
-    EnosRequestError,
-    EnosServerError,
-)
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.exchange import Retry
+from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.protocol import calls, pace
+from airflow_provider_enos.protocol.end_feed import Mark, mark_of
 from airflow_provider_enos.protocol.messages import Call, Procedure, T
-from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
-from airflow_provider_enos.protocol.paging import PAGE_FAULTS, PAGE_SIZE, Pager
-from airflow_provider_enos.protocol.patience import is_refusal
+from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
-from airflow_provider_enos.protocol.waiting import Watch, out_of_time
+from airflow_provider_enos.protocol.waiting import Watch
 
-_log = logging.getLogger(__name__)
-
-_GATHER = 0.02
-"""Seconds to wait for others once somebody has come."""
-_MANY = 20
-"""From how many waits on a list is thought of."""
-_MORE = 5
-"""From how many newcomers on, once there is one, it is asked whether it shows them, too."""
-_CONCURRENT = 8
-_CONCURRENT_LOGS = 3
-"""How many read logs at a time: fewer than there are connections, so that looks find one."""
-_LONGEST_LOGS = 30.0
-"""Seconds that reading the logs of one instance may take at a look; what it has not come to is left for the next."""
+_GATHER, _GATHER_MANY = 0.02, 1.0
+"""Seconds to wait for others once somebody is due: few, many."""
 _AT_A_TIME = 500
-_FEWEST_PAGES = 4
-_LOOKS_BY_LIST = 80
-"""After so many looks by list an instance is asked for singly."""
-_LIST_AGAIN = LIST_AGAIN
-"""Seconds until a list is tried again that was too long, or without an instance."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-_LOG_PAUSE = 30.0
-"""Seconds for which no logs are read once one could not be."""
-_ENDED = tuple(status for status in FlowStatus if status.ended)
+_UNSHOWN = 3.0
+"""Poll intervals for which the feed is enough for a newcomer that no list has shown yet: so that one shows many."""
+_SOON = 0.75
+"""Who has come so far in its pause is looked at with those that are due, where one list answers for all."""
+_TRY_AGAIN = 0.1
+_GRACE = 10.0
+"""Seconds after the deadline that the last look may take."""
+_STEADY = 5.0
 
 
-def spread(poll_interval: float) -> float:
-    """Seconds from one look to the next: a little less than the interval, so that looks spread.
+def spread(pause: float) -> float:
+    """Return the seconds from one look to the next: a little less than the pause, so that looks spread.
 
     Tests put something shorter here.
     """
-    return poll_interval * random.uniform(0.9, 1.0)
-
-
-@dataclass(eq=False, slots=True)
-class _Wait:
-    """One instance that somebody waits for. Times are the event loop's, but the deadline, which is epoch seconds."""
-
-    watch: Watch
-    poll_interval: float
-    deadline: float
-    result: asyncio.Future[FlowInstance]
-    minute: int | None
-    context: Context = field(default_factory=copy_context)
-    """That of whoever waits: Airflow tells by it to which task's log a line belongs."""
-    timer: asyncio.TimerHandle | None = None
-    """Makes it due."""
-    type: int | None = None
-    """The type under which the list has shown it; None as long as it has not."""
-    asking: bool = False
-    """Whether a look at it is under way."""
-    asked: float = 0.0
-    """When it was last asked for singly."""
-    unlisted_until: float = 0.0
-    logs: asyncio.Task[EnosError | None] | None = None
-    """Shows what has come in its logs."""
-    looks_by_list: int = field(default_factory=lambda: random.randrange(_LOOKS_BY_LIST))
-
-    @property
-    def id(self) -> str:
-        return self.watch.flow_instance_id
-
-    @property
-    def is_late(self) -> bool:
-        return time() >= self.deadline
-
-    @property
-    def pause(self) -> float:
-        """Seconds to the next look: the interval, or what is left until the deadline."""
-        return min(spread(self.poll_interval), max(self.deadline - time(), 0.0))
-
-    def saw(self, instance: FlowInstance) -> None:
-        """A look at it brought this."""
-        if not self._told(self.watch.saw, instance):
-            return
-        if instance.status.ended:
-            self.result.set_result(instance)
-        else:
-            self._check_deadline(str(instance.status))
-
-    def missed(self, error: EnosError) -> None:
-        """A look at it failed."""
-        if is_refusal(error):
-            # The caller reads the connection again, and tells the watch itself.
-            self.fail(error)
-        elif self._told(self.watch.missed, error):
-            self._check_deadline("unknown")
-
-    def still_running(self) -> None:
-        """The list of those that ended does not have it."""
-        if not self.result.done():
-            self._check_deadline("still running")
-
-    def fail(self, error: Exception) -> None:
-        """Ends the wait."""
-        if not self.result.done():
-            self.result.set_exception(error)
-
-    def may_be_listed(self, now: float) -> bool:
-        """Whether to find out if the list shows it."""
-        # The list does not tell which nodes run, whose logs are to be shown.
-        can_be = self.minute is not None and self.watch.stream is None
-        return can_be and self.type is None and now >= self.unlisted_until
-
-    def trusts_list(self) -> bool:
-        """Whether the list's word that it has not ended is enough this time."""
-        self.looks_by_list = (self.looks_by_list + 1) % _LOOKS_BY_LIST
-        return self.looks_by_list != 0
-
-    def _told(self, what: Callable[[Any, float], None], about: Any) -> bool:
-        """Tells the watch; False where the wait is over, or is now."""
-        if self.result.done():
-            return False
-        try:
-            self.context.run(what, about, time())
-        except Exception as error:  # noqa: BLE001 - what cannot be waited through, or a fault of ours: this wait's alone
-            self.result.set_exception(error)
-            return False
-        return True
-
-    def _check_deadline(self, status: str) -> None:
-        if self.is_late:
-            self.result.set_exception(out_of_time(self.id, status))
+    return pause * random.uniform(0.95, 1.0) if pause >= _STEADY else pause
 
 
 class Poller:
     """Looks at instances for all who wait for them. Made by ``shared_poller``; lives on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        # A failed look is no drama: the next one comes. So nothing is repeated within one.
-        self._client = AsyncClient(settings, retry=Retry(attempts=1))
-        self.windows = WindowPoller(self.run, lambda interval: spread(interval))
+        self._requests = Requests(settings)
+        self._breaker = self._requests.breaker
+        self.feed = Feed(self._requests.runner("ends"), self._look_sooner)
+        """What has ended."""
+        self.windows = WindowPoller(self.run, self.feed, lambda pause: spread(pause))
         """Those who wait for windows of trigger times rather than for an instance."""
-        self._waits: set[_Wait] = set()
-        self._due: set[_Wait] = set()
-        self._changed = asyncio.Event()
+        self._coverage = Coverage(self._requests.runner("running"), self._see)
+        self._logs = LogReader(self._requests.runner("log"))
+        self._waits: dict[str, list[Wait]] = defaultdict(list)
+        self._waiting = 0
+        self._queue: list[tuple[float, int, Wait]] = []
+        """When each is due. Of an entry whose time is not that of its wait, nothing holds any more."""
+        self._numbers = count()
+        self._sooner = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._looks: set[asyncio.Task[None]] = set()
-        self._limit = asyncio.Semaphore(_CONCURRENT)
-        self._log_limit = asyncio.Semaphore(_CONCURRENT_LOGS)
-        self._logs_from = 0.0
-        self._listing = False
-        self._list_from = 0.0
-        self._too_long_until: dict[int, float] = {}
-        self._failures = 0
-        self._pause = 0.0
-        self._quiet_until = 0.0
-        self._why_quiet: EnosError | None = None
+        self._listing = asyncio.Lock()
 
-    async def wait(self, watch: Watch, *, poll_interval: float, deadline: float) -> FlowInstance:
-        """Return the instance, once it has ended. Raise ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time.
+    async def wait(
+        self, watch: Watch, *, poll_interval: float, deadline: float, read_end: bool = True, at_once: bool = False
+    ) -> FlowInstance:
+        """Wait until the instance has ended, and return it.
 
-        A refusal is raised without asking the watch: the caller reads the connection again.
+        :param poll_interval: seconds between two looks at the most. Younger waits are looked at more often.
+        :param deadline: epoch seconds.
+        :param read_end: whether an end that a list shows is read singly before it counts. Without it the instance that
+            is returned may have no nodes, and whoever acts on it reads it first.
+        :param at_once: whether to look at once, since nobody has looked so far.
+        :raises EnosFlowTimeoutError: at the ``deadline``.
+        :raises EnosError: a refusal of the connection (``final``), at once; another one once the watch tolerates it no
+            longer.
         """
-        wait = _Wait(
+        now = self._now()
+        wait = Wait(
             watch=watch,
             poll_interval=poll_interval,
             deadline=deadline,
+            reads_end=read_end,
             result=asyncio.get_running_loop().create_future(),
             minute=minute_of_id(watch.flow_instance_id),
+            begun=now,
+            seen=now,
         )
-        self._waits.add(wait)
-        self._make_due(wait)
-        if self._task is None or self._task.done():
-            # What it says itself belongs to no task's log.
-            self._task = asyncio.create_task(self._run(), name="enos-poller", context=Context())
-        try:
-            return await wait.result
-        finally:
-            self._waits.discard(wait)
-            self._due.discard(wait)
-            if wait.timer is not None:
-                wait.timer.cancel()
-            if wait.logs is not None:
-                wait.logs.cancel()
+        with self._joined(wait):
+            # What the feed has shown as ended may have been run again since: nobody waits for that end.
+            wait.contradicted = self.feed.mark(wait.id)
+            wait.is_urgent = at_once or wait.contradicted is not None
+            self._make_due(wait, 0.0 if wait.is_urgent else self._pause(wait, now))
+            try:
+                async with asyncio.timeout(min(max(wait.left, 0.0), 1e8) + _GRACE):
+                    return await wait.result
+            except TimeoutError:
+                raise wait.out_of_time() from None
 
     async def run(self, procedure: Procedure[T]) -> T:
-        """The result of several calls that belong together, within the limits of all who wait for this gateway.
+        """Return the result of several calls that belong together, within the limits of all who wait for this gateway.
 
         No call is repeated. While the gateway is left alone, each fails with the error that is the reason.
         """
-        return await self._client.run(procedure, call=self.call)
+        return await self._requests.run("window", procedure)
 
     async def call(self, call: Call[T]) -> T:
-        """The result of one call, as ``run`` has it."""
-        async with self._limit:
-            if self._is_quiet and self._why_quiet is not None:
-                raise copy(self._why_quiet)
-            try:
-                result = await self._client.call(call)
-            except EnosRequestError:
-                self._note_answer()
-                raise
-            except EnosError as error:
-                # What a page 0 that does not exist is answered with says nothing of how the gateway is.
-                if not (isinstance(error, EnosApiError) and error.code in PAGE_FAULTS):
-                    self._back_off(error)
-                raise
-        self._note_answer()
-        return result
+        """Return the result of one call, as ``run`` does."""
+        async with self._requests.limit:
+            return await self._requests.call("window", call)
 
     async def close(self) -> None:
-        """Ends the loop and the session."""
-        await self.windows.close()
+        """End the loop and the session."""
         tasks = [*self._looks, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.close()
+        await self.feed.close()
+        await self._requests.close()
+
+    @contextmanager
+    def _joined(self, wait: Wait) -> Iterator[None]:
+        interest = Interest(
+            of=wait.id,
+            first=wait.minute,
+            end=None if wait.minute is None else wait.minute + MINUTE,
+            looks=1,
+            poll_interval=wait.poll_interval,
+            types=None,
+            told=partial(self._heard, wait),
+        )
+        self._waits[wait.id].append(wait)
+        self._waiting += 1
+        metrics.more_waits(1)
+        self.feed.add(interest)
+        if self._task is None or self._task.done():
+            # What it says itself belongs to no task's log.
+            self._task = asyncio.create_task(self._run(), name="enos-poller", context=Context())
+        try:
+            yield
+        finally:
+            self.feed.remove(interest)
+            metrics.more_waits(-1)
+            self._waiting -= 1
+            self._waits[wait.id].remove(wait)
+            if not self._waits[wait.id]:
+                del self._waits[wait.id]
+            if wait.logs is not None:
+                wait.logs.cancel()
 
     async def _run(self) -> None:
-        """Starts a look at whoever is due. Looks are tasks of their own, so that a slow answer holds up nobody else."""
+        """Start a look at whoever is due. Looks are tasks of their own, so that a slow answer holds up nobody else."""
         while True:
-            await self._changed.wait()
-            # Those who come together are looked at together.
-            await asyncio.sleep(_GATHER)
-            self._changed.clear()
-            due = {wait for wait in self._due if not wait.asking}
-            if self._is_quiet:
+            first = await self._first_due()
+            # Those who are due at about the same time are looked at together.
+            is_soon = first.is_urgent or self._waiting < MANY
+            await asyncio.sleep(_GATHER if is_soon else min(_GATHER_MANY, max(_GATHER, first.poll_interval / 10)))
+            due = await self._take_due()
+            if self._breaker.error is not None:
                 await _for_each(due, self._turn_away)
             elif due:
-                await _for_each(due, self._begin)
                 look = asyncio.create_task(self._look(due))
                 self._looks.add(look)
                 look.add_done_callback(self._looks.discard)
 
-    def _begin(self, wait: _Wait) -> None:
-        wait.asking = True
-        self._set_timer(wait, wait.pause)
+    async def _first_due(self) -> Wait:
+        while True:
+            left = self._queue[0][0] - self._now() if self._queue else None
+            if left is not None and left <= 0:
+                return self._queue[0][2]
+            self._sooner.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), left)
 
-    def _set_timer(self, wait: _Wait, pause: float) -> None:
-        """Makes it due again in a while, and not before."""
-        self._due.discard(wait)
-        if wait.timer is not None:
-            wait.timer.cancel()
-        if wait in self._waits:
-            wait.timer = asyncio.get_running_loop().call_later(pause, self._make_due, wait)
+    async def _take_due(self) -> set[Wait]:
+        due, now, taken = set[Wait](), self._now(), 0
+        while self._queue and self._queue[0][0] <= now:
+            at, _, wait = heappop(self._queue)
+            if at == wait.due and not wait.is_asked and not wait.result.done():
+                self._take(wait, due, now)
+            taken += 1
+            if taken % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return due
 
-    def _make_due(self, wait: _Wait) -> None:
-        self._due.add(wait)
-        self._changed.set()
+    def _take(self, wait: Wait, due: set[Wait], now: float) -> None:
+        """Take it as due, unless a list has shown it since, or more can be left to the feed than when it was queued."""
+        pause = self._pause(wait, wait.seen)
+        if wait.is_urgent or wait.left <= 0 or wait.seen + 0.9 * pause <= now:
+            wait.is_asked = True
+            due.add(wait)
+        else:
+            self._make_due(wait, wait.seen + spread(pause) - now)
 
-    def _looked(self, wait: _Wait) -> None:
-        wait.asking = False
-        if wait in self._due:
-            # It became so while the answer was awaited.
-            self._changed.set()
+    def _make_due(self, wait: Wait, pause: float) -> None:
+        """Queue it for then, or for its deadline."""
+        wait.due = self._now() + min(pause, max(wait.left, 0.0))
+        if not self._queue or wait.due < self._queue[0][0]:
+            self._sooner.set()
+        heappush(self._queue, (wait.due, next(self._numbers), wait))
 
-    async def _look(self, due: set[_Wait]) -> None:
+    def _hurry(self, wait: Wait) -> None:
+        wait.is_urgent = True
+        self._make_due(wait, 0.0)
+
+    def _pause(self, wait: Wait, seen: float) -> float:
+        """Return the seconds from a look at that moment to the next."""
+        patience = self._patience(wait)
+        if patience > 1.0:
+            return patience * wait.poll_interval
+        return pace.look_pause(seen - wait.begun, wait.poll_interval, self._waiting)
+
+    def _patience(self, wait: Wait) -> float:
+        """Return for how many poll intervals the silence of the feed is enough for it."""
+        if wait.is_unlisted or not wait.may_be_listed or wait.seen < self.feed.sound_since:
+            return 1.0
+        if wait.minute is None or not self.feed.covers(wait.minute, wait.minute + MINUTE):
+            return 1.0
+        return self.feed.patience if wait.type is not None else min(self.feed.patience, _UNSHOWN)
+
+    async def _look_sooner(self) -> None:
+        """Make all due that rested on the feed, a little apart from each other."""
+        for number, wait in enumerate([wait for waits in self._waits.values() for wait in waits], 1):
+            if not wait.is_asked and not wait.result.done():
+                pause, now = self._pause(wait, wait.seen), self._now()
+                left = max(wait.seen + pause - now, random.random() * pause)
+                self._make_due(wait, min(left, max(wait.due - now, 0.0)))
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        if len(self._queue) > 4 * self._waiting + _AT_A_TIME:
+            self._queue = [entry for entry in self._queue if entry[0] == entry[2].due]
+            heapify(self._queue)
+
+    async def _look(self, due: set[Wait]) -> None:
         try:
-            singly = await self._look_by_list(due) if self._now() >= self._list_from else due
-            for wait in due - singly:
-                self._looked(wait)
-            # Whoever was left out the last time comes first.
-            await asyncio.gather(*(self._get(wait) for wait in sorted(singly, key=lambda wait: wait.asked)))
+            listable = {wait for wait in due if wait.may_be_listed and not wait.is_unlisted and not wait.is_urgent}
+            if self._waiting < MANY or not self._coverage.is_ready:
+                listable = set()
+            await asyncio.gather(self._look_singly(due - listable), self._look_by_list(listable))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end the waits, not let them hang
             for wait in due:
                 wait.fail(error)
 
-    async def _look_by_list(self, due: set[_Wait]) -> set[_Wait]:
-        """Looks at as many as the list covers; gives those that are to be asked for singly."""
-        if self._listing:
-            # Those whom the list covers are answered by the one that is under way, or when they are due again.
-            return {wait for wait in due if wait.type is None or wait.is_late}
-        self._listing = True
+    async def _look_singly(self, waits: set[Wait]) -> None:
+        # Whoever was left out the last time comes first.
+        await asyncio.gather(*(self._get(wait) for wait in sorted(waits, key=lambda wait: wait.seen)))
+
+    async def _look_by_list(self, waits: set[Wait]) -> None:
+        """Look at these by one list of what runs, and singly at those that it does not show."""
+        if not waits:
+            return
+        async with self._listing:
+            # The list that was read before has shown some of them.
+            shown = waits - self._due_soon(waits)
+            if waits - shown and self._coverage.is_ready:
+                shown |= await self._coverage.show(self._due_soon())
+        for wait in waits & shown:
+            self._looked(wait)
+        await self._look_singly(waits - shown)
+
+    def _due_soon(self, among: Iterable[Wait] | None = None) -> set[Wait]:
+        """Return those that are due, or will be a little later: one list answers for all of them."""
+        if among is None:
+            among = (wait for waits in self._waits.values() for wait in waits)
+        now = self._now()
+        return {wait for wait in among if wait.seen + _SOON * self._pause(wait, wait.seen) <= now}
+
+    def _see(self, type: int, instance: FlowInstance) -> None:
+        """Note what the list of what runs shows, also of waits that were not due."""
+        for wait in self._waits.get(instance.flow_instance_id, ()):
+            wait.type, wait.is_unlisted = type, False
+            self.feed.shown_under(type)
+            self._heard(wait, instance)
+
+    def _heard(self, wait: Wait, instance: FlowInstance) -> None:
+        """Note what a list shows of it."""
+        mark = mark_of(instance)
+        if not instance.status.ended or not (wait.reads_end or mark == wait.contradicted):
+            wait.saw(instance, self._now())
+        elif mark not in (wait.contradicted, wait.claimed):
+            wait.claimed = mark
+            self._hurry(wait)
+
+    async def _get(self, wait: Wait) -> None:
         try:
-            new = {wait for wait in self._waits if wait.may_be_listed(self._now())}
-            if new & due and self._are_enough(new):
-                due = due - await self._cover(new)
-            for type in calls.ALL_FLOW_TYPES:
-                covered = {wait for wait in self._waits if wait.type == type}
-                if len(covered) >= _MANY and covered & due and self._now() >= self._too_long_until.get(type, 0.0):
-                    due = due - covered | await self._look_at_ended(type, covered, due & covered)
-        except EnosError as error:
-            _log.warning("Cannot list flow instances, asking for each singly: %s", error)
-            self._back_off(error)
-            self._list_from = self._now() + list_pause(error)
-        finally:
-            self._listing = False
-        return due
-
-    def _are_enough(self, new: set[_Wait]) -> bool:
-        """Whether to ask a list for these newcomers: many, or a few where it is in use."""
-        if len(new) < _MORE:
-            return False
-        return len(new) >= _MANY or sum(wait.type is not None for wait in self._waits) >= _MANY
-
-    async def _cover(self, new: set[_Wait]) -> set[_Wait]:
-        """Finds out which of these the list shows, and under which type; gives those it has looked at."""
-        missing, looked_at = set(new), set[_Wait]()
-        by_id: dict[str, list[_Wait]] = defaultdict(list)
-        for wait in new:
-            by_id[wait.id].append(wait)
-
-        def see(type: int, page: list[FlowInstance]) -> bool:
-            for instance in page:
-                for wait in by_id.get(instance.flow_instance_id, ()):
-                    wait.type = type
-                    missing.discard(wait)
-                    if not instance.status.ended:
-                        self._set_timer(wait, wait.pause)
-                        wait.saw(instance)
-                        looked_at.add(wait)
-            return bool(missing)
-
-        for type in calls.ALL_FLOW_TYPES:
-            if missing:
-                await self._list(type, missing, (), partial(see, type))
-        for wait in missing:
-            wait.unlisted_until = self._now() + _LIST_AGAIN
-        return looked_at
-
-    async def _look_at_ended(self, type: int, covered: set[_Wait], due: set[_Wait]) -> set[_Wait]:
-        """Asks which of the covered ones have ended; gives those that are to be asked for singly."""
-        ended: set[str] = set()
-
-        def see(page: list[FlowInstance]) -> bool:
-            ended.update(instance.flow_instance_id for instance in page)
-            return True
-
-        if not await self._list(type, covered, _ENDED, see):
-            self._too_long_until[type] = self._now() + _LIST_AGAIN
-            return due
-        running = {wait for wait in covered if wait.id not in ended and wait.trusts_list()}
-
-        def runs_on(wait: _Wait) -> None:
-            self._set_timer(wait, wait.pause)
-            wait.still_running()
-
-        await _for_each(running, runs_on)
-        others = {wait for wait in covered - running if wait in due or not wait.asking}
-        for wait in others - due:
-            self._begin(wait)
-        return others
-
-    async def _list(
-        self,
-        type: int,
-        waits: Collection[_Wait],
-        status: tuple[FlowStatus, ...],
-        see: Callable[[list[FlowInstance]], bool],
-    ) -> bool:
-        """Shows the instances in the window of these to ``see``, a page at a time, as long as that wants more.
-
-        False where it was given up, since asking for each, so many at a time, takes no longer.
-        """
-        minutes = [wait.minute for wait in waits if wait.minute is not None]
-        pager = Pager(
-            lambda page_no: calls.list_flow_instances(
-                type=type,
-                from_trigger_time=min(minutes),
-                to_trigger_time=max(minutes) + MINUTE,
-                page_no=page_no,
-                page_size=PAGE_SIZE,
-                status=status,
-            )
-        )
-        for _ in range(max(_FEWEST_PAGES, len(waits) // _CONCURRENT)):
-            if self._is_quiet and self._why_quiet is not None:
-                raise self._why_quiet
-            try:
-                page = await self._client.call(pager.call)
-            except EnosApiError as error:
-                pager.refused(error)
-                continue
-            self._note_answer()
-            if not see(pager.take(page)) or pager.done:
-                return True
-        return False
-
-    async def _get(self, wait: _Wait) -> None:
-        try:
-            async with self._limit:
+            async with self._requests.limit:
                 if wait.result.done():
                     return
-                if self._is_quiet:
-                    self._turn_away(wait)
-                    return
-                wait.asked = self._now()
-                instance = await self._client.call(calls.get_flow_instance(wait.id))
+                wait.is_urgent = False
+                claimed, known = wait.claimed, self.feed.mark(wait.id)
+                instance = await self._requests.call("instance", calls.get_flow_instance(wait.id))
+            if instance.status.ended:
+                self._found(wait)
+            elif claimed is not None or known is not None:
+                await self._deny(wait, claimed or known, was_claimed=claimed is not None)
+            wait.saw(instance, self._now())
+            await self._logs.show(wait, instance)
         except EnosError as error:
-            self._back_off(error)
             wait.missed(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours is this wait's alone
             wait.fail(error)
-        else:
-            self._note_answer()
-            wait.saw(instance)
-            await self._show_logs(wait, instance)
         finally:
             self._looked(wait)
 
-    async def _show_logs(self, wait: _Wait, instance: FlowInstance) -> None:
-        """Shows what has come in the logs of the nodes, in the log of whoever waits, where that is wanted."""
-        stream = wait.watch.stream
-        if stream is None or wait.result.done():
+    def _found(self, wait: Wait) -> None:
+        """Note an end that a single look has found: the lists are to show it, too."""
+        if wait.claimed is None:
+            self.feed.found(wait.id)
+            self._coverage.found(wait.id)
+
+    async def _deny(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
+        """Note that it runs, though lists had shown this end before it was looked at."""
+        wait.contradicted = mark
+        if was_claimed and wait.claimed == mark:
+            wait.claimed = None
+            await self.feed.was_wrong()
+
+    def _looked(self, wait: Wait) -> None:
+        """Queue it for its next look."""
+        wait.is_asked = False
+        if wait.result.done():
             return
+        # Now and then it is looked for again in the lists that have not shown it.
+        wait.is_unlisted = wait.is_unlisted and random.random() >= _TRY_AGAIN
+        pause = spread(self._pause(wait, self._now()))
+        if left := self._breaker.left:
+            left *= random.uniform(1.0, 1.2)
+            self._make_due(wait, left if wait.is_urgent else min(left, pause))
+        else:
+            self._make_due(wait, 0.0 if wait.is_urgent else pause)
 
-        async def follow() -> EnosError | None:
-            async with asyncio.timeout(_LONGEST_LOGS), self._log_limit:
-                if self._is_quiet or self._now() < self._logs_from:
-                    return None
-                return await self._client.run(stream.follow(instance))
-
-        wait.logs = asyncio.create_task(follow(), context=wait.context.copy())
-        try:
-            await asyncio.wait({wait.logs})
-        finally:
-            wait.logs.cancel()
-        if wait.logs.cancelled():
-            return
-        fault = wait.logs.exception()
-        if isinstance(fault, Exception) and not isinstance(fault, TimeoutError):
-            wait.fail(fault)
-        elif fault is None and (error := wait.logs.result()) is not None:
-            # Not the looks, which have quotas and faults of their own: logs keep nobody from being right.
-            asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
-            self._logs_from = self._now() + min(asked or _LOG_PAUSE, _LONGEST_PAUSE)
-
-    @property
-    def _is_quiet(self) -> bool:
-        return self._now() < self._quiet_until
-
-    def _turn_away(self, wait: _Wait) -> None:
-        """The gateway is left alone: a look that failed; the next one is when it is left alone no more."""
-        left = max(self._quiet_until - self._now(), 0.0) * random.uniform(1.0, 1.2)
-        self._set_timer(wait, min(left, wait.pause))
-        if self._why_quiet is not None:
-            wait.missed(self._why_quiet)
-
-    def _note_answer(self) -> None:
-        self._failures = 0
-        self._pause = 0.0
-
-    def _back_off(self, error: EnosError) -> None:
-        """Has the gateway left alone for a while if that is what it asks for, or if it does not answer."""
-        if not isinstance(error, PASSING):
-            return
-        busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)
-        self._failures += 1
-        if self._is_quiet or not (busy or self._failures >= _CONCURRENT):
-            return
-        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-        asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
-        self._quiet_until = self._now() + min(asked or self._pause, _LONGEST_PAUSE) * random.uniform(1.0, 1.2)
-        self._why_quiet = error
+    def _turn_away(self, wait: Wait) -> None:
+        """Have a look fail without asking: the gateway is left alone."""
+        error = self._breaker.error
+        if error is not None:
+            wait.missed(error)
+        self._looked(wait)
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
 
-async def _for_each(waits: Iterable[_Wait], do: Callable[[_Wait], None]) -> None:
-    """Does it for each, and lets others have the event loop now and then."""
+async def _for_each(waits: Iterable[Wait], do: Callable[[Wait], None]) -> None:
+    """Do it for each, and let others have the event loop now and then."""
     for number, wait in enumerate(waits, 1):
         do(wait)
         if number % _AT_A_TIME == 0:
@@ -511,7 +376,7 @@ _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], tuple[Poller, int]] =
 
 @asynccontextmanager
 async def shared_poller(settings: Settings) -> AsyncIterator[Poller]:
-    """The poller of this event loop for these settings: made when the first comes, gone when the last has left."""
+    """Give the poller of this event loop for these settings: made when the first comes, gone when the last has left."""
     key = (asyncio.get_running_loop(), settings)
     poller, users = _pollers.get(key) or (Poller(settings), 0)
     _pollers[key] = (poller, users + 1)

@@ -2,6 +2,8 @@
 
 Few flows: the list of each. Many: one list of everything, from which each takes its own, as long as that pays. The
 whole window of trigger times is looked at now and then, the last day's every time.
+
+The feed of ends tells of which flow to look at once. As long as it is trusted, the others are looked at less often.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Itera
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from time import monotonic, time
+from time import time
 
-from airflow_provider_enos.client.failures import LIST_AGAIN, list_pause
+from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.poller import Poller, spread
+from airflow_provider_enos.client.polling.feed import Feed, Interest
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.trigger_time import stamp_of_id
 from airflow_provider_enos.protocol.watching import Stretch, instances_in, instances_of
 
 _log = logging.getLogger(__name__)
@@ -30,6 +34,9 @@ _PAGES_A_FLOW = 3
 """A list of everything that takes more pages does not pay: each flow takes one of each type, at least."""
 _WHOLE = 600.0
 """Seconds between two looks at the whole window."""
+_LOOKS_AFTER_AN_END = 2
+"""Regular looks at a flow after the one that an end has led to: what was held back then is told at one of them."""
+_HOUR, _DAY = 3_600_000, 86_400_000
 
 
 @dataclass(eq=False, slots=True)
@@ -84,8 +91,12 @@ class Watched:
         if flow_id in self._flows:
             self.new.add(flow_id)
 
+    def wake(self) -> None:
+        """End ``more``: there is something to look at."""
+        self._more.set()
+
     async def more(self, seconds: float | None = None) -> None:
-        """Wait for somebody to come, or for so many seconds."""
+        """Wait for somebody to come, or for ``wake``, or for so many seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._more.wait(), seconds)
 
@@ -119,51 +130,107 @@ class Watcher:
         self._poll_interval = poll_interval
         self._lookback = lookback
         self._whole_at = 0.0
-        self._others_at = 0.0
-        """When those are looked at again who have not just come."""
+        self._pauses = {True: ListPauses(), False: ListPauses()}
         self._apart_until = {True: 0.0, False: 0.0}
         """Until when there is no list of everything for the whole window, and for the last day."""
+        self._interests: dict[int, Interest] = {}
+        self._woken: dict[int, bool] = {}
+        """The flows of which the feed has shown an end, and whether one of more than a day ago."""
+        self._again: dict[int, int] = {}
+        """At how many more regular looks a flow is looked at in any case."""
+        self._regular_at = 0.0
+        self._all_at = 0.0
+        """When the next regular look is due, and when all flows were looked at the last time."""
 
     async def looks(self, poller: Poller) -> AsyncGenerator[Look, None]:
         """One look after the other, for ever. Raises what goes wrong, after what has not; it can be called again."""
-        while True:
-            while not self._watched.flows:
-                self._watched.take_new()
-                await self._watched.more()
-            if self._watched.holding:
-                # Before EnOS is asked, which may take its time.
-                yield Look(Stretch.at(time(), self._lookback, whole=False), {}, False, partial(_read, poller))
-            new, error = self._watched.take_new(), None
-            if new:
-                # Those who have just come do not have to wait for the others.
-                look, error = await self._look(poller, new, is_first=True)
-                if look is not None:
-                    yield look
-            # Nor the others for those who come, or for one that cannot be listed.
-            others = self._watched.flows - new
-            if others and (not new or error is not None or monotonic() >= self._others_at):
-                look, failure = await self._look(poller, others)
-                if look is not None:
-                    look.is_complete = look.is_complete and error is None
-                    yield look
-                error = error or failure
-                self._others_at = monotonic() + spread(self._poll_interval)
-            elif not others:
-                self._others_at = monotonic() + spread(self._poll_interval)
-            if error is not None:
-                raise error
-            await self._watched.more(max(self._others_at - monotonic(), 0))
+        try:
+            while True:
+                while not self._watched.flows:
+                    self._watched.take_new()
+                    await self._watched.more()
+                self._follow(poller.feed)
+                if self._watched.holding:
+                    # Before EnOS is asked, which may take its time.
+                    yield Look(Stretch.at(time(), self._lookback, whole=False), {}, False, partial(_read, poller))
+                new, error = self._watched.take_new(), None
+                if new:
+                    # Those who have just come do not have to wait for the others.
+                    look, error = await self._look(poller, new, is_first=True)
+                    if look is not None:
+                        yield look
+                # Nor the others for those who come, or for one that cannot be listed.
+                others = self._watched.flows - new
+                due = others if error is not None else others & (self._woken.keys() | self._regular(poller.feed))
+                if due:
+                    look, failure = await self._look(poller, due)
+                    if look is not None:
+                        look.is_complete = look.is_complete and error is None
+                        yield look
+                    error = error or failure
+                if new | due >= self._watched.flows:
+                    self._regular_at = self._now() + spread(self._poll_interval)
+                if error is not None:
+                    raise error
+                if not self._woken:
+                    await self._watched.more(max(self._regular_at - self._now(), 0))
+        finally:
+            self._follow(poller.feed, set())
+
+    def _follow(self, feed: Feed, flows: set[int] | None = None) -> None:
+        """Have the feed tell of all flows that are watched, or of these, and of no others."""
+        flows = self._watched.flows if flows is None else flows
+        for flow_id in self._interests.keys() - flows:
+            feed.remove(self._interests.pop(flow_id))
+        now = int(time() * 1000)
+        for flow_id in flows - self._interests.keys():
+            self._interests[flow_id] = Interest(
+                of=flow_id,
+                first=now - int(self._lookback * 1000),
+                end=now + _DAY,
+                looks=len(calls.ALL_FLOW_TYPES),
+                poll_interval=self._poll_interval,
+                types=calls.ALL_FLOW_TYPES,
+                told=partial(self._told, flow_id),
+            )
+            feed.add(self._interests[flow_id])
+
+    def _told(self, flow_id: int, instance: FlowInstance) -> None:
+        stamp = stamp_of_id(instance.flow_instance_id)
+        is_old = stamp is None or stamp < time() * 1000 - _DAY + _HOUR
+        self._woken[flow_id] = is_old or self._woken.get(flow_id, False)
+        self._again[flow_id] = _LOOKS_AFTER_AN_END
+        self._watched.wake()
+
+    def _regular(self, feed: Feed) -> set[int]:
+        """Return the flows to look at if a regular look is due: all, or those that the feed told of a while ago."""
+        now = self._now()
+        if now < self._regular_at:
+            return set()
+        self._regular_at = now + spread(self._poll_interval)
+        rests = self._all_at >= feed.sound_since and all(
+            feed.covers(one.first, one.end) for one in self._interests.values()
+        )
+        pause = self._poll_interval * (feed.patience if rests else 1.0)
+        if time() >= self._whole_at or now >= self._all_at + 0.9 * pause:
+            self._all_at = now
+            return self._watched.flows
+        again = self._again.keys() & self._watched.flows
+        self._again = {flow_id: looks - 1 for flow_id, looks in self._again.items() if looks > 1}
+        return again
 
     async def _look(
         self, poller: Poller, flows: set[int], *, is_first: bool = False
     ) -> tuple[Look | None, EnosError | None]:
         """What there is to be seen of these; and an error, where some are missing."""
-        whole = is_first or time() >= self._whole_at
+        whole = is_first or time() >= self._whole_at or any(self._woken.get(flow_id) for flow_id in flows)
         window = Stretch.at(time(), self._lookback, whole=whole)
         found, error = await self._list(poller, flows, window)
         if whole:
             # Who was to be shown the whole window and was not is as one who has just come.
             self._watched.new = ((self._watched.new | flows) - found.keys()) & self._watched.flows
+        for flow_id in found:
+            self._woken.pop(flow_id, None)
         if whole and self._watched.flows <= flows | self._watched.new:
             self._whole_at = time() + _WHOLE
         look = Look(window, found, error is None, partial(_read, poller)) if found else None
@@ -191,15 +258,21 @@ class Watcher:
         """The same from one list of everything; None where there is none: it fails, or does not pay."""
         if len(flows) <= _FEW or time() < self._apart_until[window.whole]:
             return None
-        pause = LIST_AGAIN
+        pauses, failure = self._pauses[window.whole], None
         try:
             found = await poller.run(instances_of(window, flows, most_pages=_PAGES_A_FLOW * len(flows)))
         except EnosError as error:
             _log.warning("Cannot list flow instances for all who watch, listing each flow: %s", error)
-            found, pause = None, list_pause(error)
+            found, failure = None, error
         if found is None:
-            self._apart_until[window.whole] = time() + pause
+            self._apart_until[window.whole] = time() + pauses.failed(failure)
+        else:
+            pauses.worked()
         return found
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
 
 async def _read(poller: Poller, flow_instance_id: str) -> FlowInstance:

@@ -1,45 +1,32 @@
 """Waiting for windows of trigger times: for the triggerer.
 
-Few waiting: each lists its own window. Many: one list over the union of all windows tells each of them whether anything
-has changed since it listed its own, and only where something has does it list its own again.
-
-Being right never depends on that list: which instances lie in a window, and what follows, comes of the wait's own look
-alone, which it also has first, after an error, now and then, and always while the list fails, takes more pages than
-pay, or does not reach as far as its window.
+Each wait lists its own window, and what follows comes of that look alone. Between two looks it rests on the feed of
+ends: an end of its flow wakes it, and the silence of the feed is enough for as many poll intervals as it has earned.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import time
 from typing import Protocol
 
-from airflow_provider_enos.client.failures import LIST_AGAIN, list_pause
-from airflow_provider_enos.errors import EnosError
+from airflow_provider_enos.client.polling import metrics
+from airflow_provider_enos.client.polling.feed import Feed, Interest
+from airflow_provider_enos.errors import EnosError, EnosPollLostError
+from airflow_provider_enos.protocol import pace
 from airflow_provider_enos.protocol.messages import Procedure, T
-from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
-from airflow_provider_enos.protocol.windows import FlowWatch, Verdict, Wanted, Window, look, overview
+from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.patience import is_refusal
+from airflow_provider_enos.protocol.trigger_time import stamp_of_id
+from airflow_provider_enos.protocol.windows import FlowWatch, Verdict, look
 
-_log = logging.getLogger(__name__)
-
-_MANY = 10
-"""From how many waits on they look at one list."""
-_FRESH = 0.1
-"""As a part of the poll interval: how old that list may be. A change is seen so much later at the most."""
-_GATHER = 0.02
-"""Seconds to wait for others once somebody asks for the list."""
-_OWN_LOOK, _OWN_LOOK_UNSHOWN = 80, 10
-"""After so many looks at the common list a wait looks at its own; if that has not shown the flow yet."""
-_WAITS_A_PAGE, _FEWEST_PAGES = 8, 4
-"""A list of more pages than this does not pay: so many waits could have listed their own in that time."""
-
-Statuses = dict[str, FlowStatus]
+_GRACE = 10.0
+"""Seconds after the deadline that the last look may take."""
+_DAY = 86_400_000
+"""Milliseconds: more than zones can move an instance out of its window."""
 
 
 class Run(Protocol):
@@ -48,163 +35,126 @@ class Run(Protocol):
     def __call__(self, procedure: Procedure[T]) -> Awaitable[T]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Overview:
-    """What the common list showed, and what it was asked for. ``at``: when, by the event loop's clock."""
-
-    at: float
-    window: Window
-    types: frozenset[int]
-    flow_ids: frozenset[int]
-    instances: dict[tuple[int, int], list[FlowInstance]]
-    """By type and flow."""
-
-    def reaches(self, wanted: Wanted) -> bool:
-        """Whether all that is wanted would be in it."""
-        return (
-            wanted.flow_id in self.flow_ids
-            and self.types.issuperset(wanted.rules.types)
-            and self.window.first <= wanted.window.first
-            and wanted.window.end <= self.window.end
-        )
-
-    def statuses(self, wanted: Wanted) -> Statuses:
-        """Of the instances that count, in the window that is wanted or outside of it."""
-        return {
-            one.flow_instance_id: one.status
-            for type in wanted.rules.types
-            for one in self.instances.get((type, wanted.flow_id), ())
-            if wanted.counts(one)
-        }
-
-
 @dataclass(eq=False, slots=True)
 class _Wait:
-    """Somebody who waits for a window."""
+    """Somebody who waits for a window. Times are the event loop's."""
 
     watch: FlowWatch
     poll_interval: float
-    outside: set[str] = field(default_factory=set)
-    """Instances of the flow that the common list shows and that are not in the window."""
-    is_shown: bool = False
-    """Whether the common list has shown the flow."""
-    looks: int = field(default_factory=lambda: random.randrange(_OWN_LOOK))
+    begun: float
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def wanted(self) -> Wanted:
-        return self.watch.wanted
+    def may_rest(self) -> bool:
+        """Return whether nothing but an end can change the verdict."""
+        rules = self.watch.wanted.rules
+        return all(status.ended for status in (*rules.allowed, *rules.failed, *rules.skipped))
 
-    def may_share(self) -> bool:
-        """Whether the common list could tell this time that nothing has changed."""
-        self.looks += 1
-        own_look = _OWN_LOOK if self.is_shown else _OWN_LOOK_UNSHOWN
-        return self.watch.listed is not None and self.looks % own_look != 0
-
-    def has_news(self, statuses: Statuses) -> bool:
-        """Whether the common list shows anything else than the last own look, in or perhaps in the window."""
-        self.is_shown |= bool(statuses)
-        return self._inside(statuses) != self.watch.listed
-
-    def looked(self, statuses: Statuses) -> None:
-        """It has listed its own after the common list had shown these: what it did not show lies outside."""
-        if self.watch.listed is not None:
-            self.outside = (self.outside | statuses.keys()) - self.watch.listed.keys()
-
-    def _inside(self, statuses: Statuses) -> Statuses:
-        return {one: status for one, status in statuses.items() if one not in self.outside}
+    def told(self, instance: FlowInstance) -> None:
+        """Note an end of the flow that the feed has shown."""
+        window, stamp = self.watch.wanted.window, stamp_of_id(instance.flow_instance_id)
+        if stamp is None or window.first - _DAY <= stamp < window.end + _DAY:
+            self.woken.set()
 
 
 class WindowPoller:
     """Looks at windows for all who wait for them. Part of a ``Poller``; lives on its event loop.
 
-    :param spread: makes of a poll interval the seconds to the next look.
+    :param run: carries out what is asked of the gateway.
+    :param spread: makes of a pause the seconds to the next look.
     """
 
-    def __init__(self, run: Run, spread: Callable[[float], float]) -> None:
+    def __init__(self, run: Run, feed: Feed, spread: Callable[[float], float]) -> None:
         self._run = run
+        self._feed = feed
         self._spread = spread
-        self._waits: set[_Wait] = set()
-        self._overview: _Overview | None = None
-        self._listing: asyncio.Task[None] | None = None
-        self._list_from = 0.0
+        self._waiting = 0
 
     async def wait(self, watch: FlowWatch, *, poll_interval: float, deadline: float) -> Verdict:
-        """Return the verdict, once there is one. Raise ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time.
+        """Wait until there is a verdict, and return it.
 
-        A refusal is raised without asking the watch: the caller reads the connection again.
+        :param poll_interval: seconds between two looks at the most. Younger waits look more often.
+        :param deadline: epoch seconds.
+        :raises EnosFlowTimeoutError: at the ``deadline``.
+        :raises EnosError: a refusal of the connection (``final``), at once; another one once the watch tolerates it no
+            longer.
         """
-        wait = _Wait(watch, poll_interval)
-        self._waits.add(wait)
-        try:
-            while True:
-                verdict = await self._look(wait, deadline)
-                if verdict is not None and verdict.over:
-                    return verdict
-                left = deadline - time()
-                if left <= 0:
-                    raise watch.out_of_time()
-                await asyncio.sleep(min(self._spread(poll_interval), left))
-        finally:
-            self._waits.discard(wait)
+        wait = _Wait(watch, poll_interval, self._now())
+        left = min(max(deadline - time(), 0.0), 1e8)
+        with self._joined(wait):
+            try:
+                async with asyncio.timeout(left + _GRACE):
+                    return await self._verdict(wait, deadline)
+            except TimeoutError:
+                raise watch.out_of_time() from None
 
-    async def close(self) -> None:
-        """Ends the list that is under way."""
-        if self._listing is not None:
-            self._listing.cancel()
-            await asyncio.gather(self._listing, return_exceptions=True)
+    async def _verdict(self, wait: _Wait, deadline: float) -> Verdict:
+        while True:
+            wait.woken.clear()
+            verdict = await self._look(wait, deadline)
+            if verdict is not None and verdict.over:
+                return verdict
+            if time() >= deadline:
+                raise wait.watch.out_of_time()
+            await self._rest(wait, deadline)
+
+    @contextmanager
+    def _joined(self, wait: _Wait) -> Iterator[None]:
+        wanted = wait.watch.wanted
+        interest = Interest(
+            of=wanted.flow_id,
+            first=wanted.window.first,
+            end=wanted.window.end,
+            looks=len(wanted.rules.types),
+            poll_interval=wait.poll_interval,
+            types=wanted.rules.types,
+            told=wait.told,
+        )
+        self._waiting += 1
+        metrics.more_waits(1)
+        self._feed.add(interest)
+        try:
+            yield
+        finally:
+            self._feed.remove(interest)
+            metrics.more_waits(-1)
+            self._waiting -= 1
 
     async def _look(self, wait: _Wait, deadline: float) -> Verdict | None:
-        """The verdict; None where there is nothing new, or an error that is waited through."""
-        statuses = await self._statuses_for(wait)
-        if statuses is not None and not wait.has_news(statuses):
-            return None
-        verdict = await self._run(look(wait.watch, clock=time, deadline=deadline, raises_refusals=True))
-        if statuses is not None:
-            wait.looked(statuses)
+        """Return the verdict; None where an error is waited through."""
+        watch = wait.watch
+        before = watch.listed
+        try:
+            verdict = await self._run(look(watch, clock=time, deadline=deadline, raises_refusals=True))
+        except EnosPollLostError:
+            metrics.count("lost_polls")
+            raise
+        except EnosError as error:
+            if is_refusal(error):
+                metrics.count("refusals")
+            raise
+        if before is not None and watch.listed is not None:
+            for id, status in watch.listed.items():
+                if status.ended and not (id in before and before[id].ended):
+                    self._feed.found(id)
         return verdict
 
-    async def _statuses_for(self, wait: _Wait) -> Statuses | None:
-        """What the common list shows of the flow; None where it cannot tell whether the window has changed."""
-        if not wait.may_share() or len(self._waits) < _MANY:
-            return None
-        if not self._is_fresh_for(wait):
-            if self._now() < self._list_from:
-                return None
-            if self._listing is None or self._listing.done():
-                # What it says itself belongs to no task's log.
-                self._listing = asyncio.create_task(self._list(), name="enos-windows", context=Context())
-            # It goes on for the others when this one is cancelled.
-            await asyncio.shield(self._listing)
-        overview = self._overview
-        return overview.statuses(wait.wanted) if overview is not None and overview.reaches(wait.wanted) else None
+    async def _rest(self, wait: _Wait, deadline: float) -> None:
+        """Pause until the next look is due, or the feed shows an end of the flow."""
+        looked = self._now()
+        while not wait.woken.is_set():
+            # In steps, since the feed may be trusted less meanwhile.
+            left = min(looked + self._spread(self._pause(wait, looked)) - self._now(), deadline - time())
+            if left <= 0:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(wait.woken.wait(), min(left, wait.poll_interval))
 
-    def _is_fresh_for(self, wait: _Wait) -> bool:
-        return self._overview is not None and self._overview.at >= self._now() - _FRESH * wait.poll_interval
-
-    async def _list(self) -> None:
-        self._overview = None
-        await asyncio.sleep(_GATHER)
-        wanted = [wait.wanted for wait in self._waits]
-        if not wanted:
-            return
-        at = self._now()
-        window = Window(min(one.window.first for one in wanted), max(one.window.end for one in wanted))
-        types = frozenset(type for one in wanted for type in one.rules.types)
-        flow_ids = frozenset(one.flow_id for one in wanted)
-        most_pages = max(_FEWEST_PAGES, len(wanted) // _WAITS_A_PAGE)
-        try:
-            found = await self._run(overview(window, types, flow_ids, most_pages=most_pages))
-        except EnosError as error:
-            _log.warning("Cannot list flow instances for all, each looks for itself: %s", error)
-            self._list_from = self._now() + list_pause(error)
-            return
-        if found is None:
-            self._list_from = self._now() + LIST_AGAIN
-            return
-        instances: dict[tuple[int, int], list[FlowInstance]] = defaultdict(list)
-        for type, flow_id, instance in found:
-            instances[type, flow_id].append(instance)
-        self._overview = _Overview(at, window, types, flow_ids, instances)
+    def _pause(self, wait: _Wait, looked: float) -> float:
+        window = wait.watch.wanted.window
+        rests = wait.may_rest() and looked >= self._feed.sound_since and self._feed.covers(window.first, window.end)
+        if rests and self._feed.patience > 1.0:
+            return self._feed.patience * wait.poll_interval
+        return pace.look_pause(looked - wait.begun, wait.poll_interval, self._waiting)
 
     @staticmethod
     def _now() -> float:

@@ -27,6 +27,8 @@ ALL_FLOW_TYPES = (0, 1, 2)
 
 SORT_FIELDS = ("create_time", "createTime")
 """What lists are sorted by, as the releases of EnOS name it: the one order that does not move while things change."""
+END_FIELDS = ("end_time", "endTime")
+"""The field to sort by where the newest ends are wanted, as the releases of EnOS name it."""
 
 
 def authenticate() -> Call[None]:
@@ -180,10 +182,13 @@ def list_flow_instances(
     owner: str = "",
     expression: str = "",
     nodes: bool = True,
+    sort_by: str | None = SORT_FIELDS[0],
+    newest_first: bool = False,
 ) -> Call[models.FlowInstancePage]:
     """List Flow Instances: one page of those of one type with a trigger time in ``[from, to)``.
 
-    ``nodes=False``: without their nodes and parameters, which take most of the time to read.
+    ``nodes=False``: without their nodes and parameters, which take most of the time to read. ``sort_by``: None leaves
+    the order to EnOS.
     """
     body = {
         "type": type,
@@ -192,7 +197,7 @@ def list_flow_instances(
         "fromTriggerTime": from_trigger_time,
         "toTriggerTime": to_trigger_time,
         "status": ",".join(str(one.value) for one in status),
-        "pagination": _pagination(page_no, page_size),
+        "pagination": _pagination(page_no, page_size, sort_by, "DESC" if newest_first else "ASC"),
     }
     page = models.FlowInstancePage
     parse = page.parse if nodes else page.parse_without_nodes
@@ -259,12 +264,9 @@ def refresh_token(access_key: str, encryption: str, timestamp: int, access_token
     return _token_call("Refresh Access Token", "refresh", body)
 
 
-def _pagination(page_no: int, page_size: int, sort_by: str = SORT_FIELDS[0]) -> dict[str, object]:
-    return {
-        "pageNo": page_no,
-        "pageSize": page_size,
-        "sorters": [{"field": sort_by, "order": "ASC"}],
-    }
+def _pagination(page_no: int, page_size: int, sort_by: str | None, order: str = "ASC") -> dict[str, object]:
+    sorters = {} if sort_by is None else {"sorters": [{"field": sort_by, "order": order}]}
+    return {"pageNo": page_no, "pageSize": page_size, **sorters}
 
 
 def _get(

@@ -99,6 +99,21 @@ def utc_of_id(flow_instance_id: str) -> str | None:
     return moment.isoformat() if moment is not None and in_range else None
 
 
+def stamp_of_id(flow_instance_id: str) -> int | None:
+    """Return the hour or minute that an instance is named after, in epoch milliseconds; None for ids that name none.
+
+    It is that of the trigger time, give or take an hour and the zone.
+    """
+    found = re.fullmatch(r"[0-9]+-([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})?(?:[0-9]{2})?", flow_instance_id)
+    if not found:
+        return None
+    year, month, day, hour, minute = (int(part or 0) for part in found.groups())
+    try:
+        return int(datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp()) * 1000
+    except ValueError:
+        return None
+
+
 def is_scheduled(flow_instance_id: str) -> bool:
     """Whether EnOS's own schedule started it: those ids end with the hour or the minute, never with seconds."""
     return re.fullmatch(r"[0-9]+-(?:[0-9]{10}|[0-9]{12})", flow_instance_id) is not None

@@ -7,10 +7,8 @@ filter on status: so rows never move in or out while its pages are read, and an 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
@@ -18,7 +16,7 @@ from airflow_provider_enos.protocol import calls, windows
 from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.text import excerpt, shown
-from airflow_provider_enos.protocol.trigger_time import utc_of_id
+from airflow_provider_enos.protocol.trigger_time import stamp_of_id as _stamp, utc_of_id
 from airflow_provider_enos.protocol.waiting import Log
 from airflow_provider_enos.protocol.windows import Window
 
@@ -318,20 +316,6 @@ def _bounded(memory: Memory) -> Memory:
     hidden_before = max(memory.hidden_before, stamps[_MOST - 1] if len(stamps) > _MOST else 0)
     kept = {id: end for id, end in memory.ends.items() if (stamp := _stamp(id)) is None or stamp >= hidden_before}
     return Memory(memory.since, hidden_before, kept)
-
-
-def _stamp(flow_instance_id: str) -> int | None:
-    """The hour or minute that an instance is named after, in epoch milliseconds: that of its trigger time, give or take
-    an hour and the zone. None for ids that name none.
-    """
-    found = re.fullmatch(r"[0-9]+-([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})?(?:[0-9]{2})?", flow_instance_id)
-    if not found:
-        return None
-    year, month, day, hour, minute = (int(part or 0) for part in found.groups())
-    try:
-        return int(datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp()) * 1000
-    except ValueError:
-        return None
 
 
 def _clean(text: str | None) -> str | None:

@@ -286,7 +286,15 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
             gives_up=not self.silent_fail,
         )
         return await self._waited(
-            watch, lambda poller, deadline: poller.wait(watch, poll_interval=self.poll_interval, deadline=deadline)
+            watch,
+            lambda poller, deadline: poller.wait(
+                watch,
+                poll_interval=self.poll_interval,
+                deadline=deadline,
+                # A task that is resumed reads the instance itself. One that no worker deferred was not looked at yet.
+                read_end=self.ends_task,
+                at_once=self.deadline is None,
+            ),
         )
 
     async def _joins(self, settings: Settings) -> None:

@@ -1,22 +1,35 @@
-"""Waiting for windows in the triggerer: few and many, with and without the list that they share."""
+"""Waiting for windows in the triggerer: few and many, with and without the feed of ends."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from fake_tenant import SETTINGS, FakeTenant, api_error
 from happened import until
+from lists import Run
+from virtual_time import run as run_virtually
 from worker import Log
 
 from airflow_provider_enos.client import poller as poller_module, windows as windows_module
+from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.poller import Poller, shared_poller
+from airflow_provider_enos.client.polling import feed as feed_module
 from airflow_provider_enos.client.settings import Settings
-from airflow_provider_enos.errors import EnosAuthError, EnosFlowTimeoutError, EnosPollLostError, EnosServerError
-from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.errors import (
+    EnosAccessError,
+    EnosAuthError,
+    EnosFlowTimeoutError,
+    EnosPollLostError,
+    EnosServerError,
+)
+from airflow_provider_enos.protocol.end_feed import Reading
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.windows import (
     DEFAULT_ALLOWED,
     DEFAULT_FAILED,
@@ -119,30 +132,7 @@ def test_an_instance_that_comes_while_it_is_waited_for(sim: EnosSimulator, flows
     assert sim.count("flows/get") == 1
 
 
-@pytest.mark.parametrize("first_page", [0, 1])
-def test_many_share_one_list(sim: EnosSimulator, flows: list[int], run: Any, first_page: int) -> None:
-    """30 waits of as many flows, 9 looks each: a list now and then for all, and one of its own for who has news."""
-    sim.first_page = first_page
-
-    async def work(poller: Poller) -> list[Verdict]:
-        waits = [wait_in(poller, wanted(flow_id)) for flow_id in flows]
-        await until(lambda: sim.count("flows/get") == 30)
-        await asyncio.sleep(0.6)
-        ids = [start(sim, flow_id) for flow_id in flows]
-        await asyncio.sleep(1.2)
-        for one in ids:
-            sim.finish(one, "SUCCESS")
-        return await asyncio.gather(*waits)
-
-    verdicts = run(work)
-    assert [verdict.ids for verdict in verdicts] == [[f"{flow_id}-2020070700"] for flow_id in flows]
-    # First look, the instance that came, its end: 90 lists of their own, and a tenth of the rest; twice, for page 0.
-    own = [one for one in sim.requests if one.operation == "flowInstances/search" and b'"expression":"70' in one.body]
-    assert len(own) < 90 * 2 + 120
-    assert sim.count("flowInstances/search") - len(own) < 200
-
-
-def test_windows_that_overlap_share_it_too(sim: EnosSimulator, flows: list[int], run: Any) -> None:
+def test_windows_that_overlap(sim: EnosSimulator, flows: list[int], run: Any) -> None:
     """30 windows of one flow, an hour from one to the next and a day long: each gets what lies in it."""
     windows = [(TIME + number * HOUR - DAY, TIME + number * HOUR) for number in range(30)]
 
@@ -162,44 +152,26 @@ def test_windows_that_overlap_share_it_too(sim: EnosSimulator, flows: list[int],
         assert verdict.ids == expected
 
 
-def test_what_lies_outside_of_the_window_is_no_news(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    """An instance of the flow that another window has is looked at once, and not again."""
-    sim.finish(start(sim, FLOW, TIME - 40 * HOUR), "SUCCESS")
-
-    async def work(poller: Poller) -> None:
-        waits = [wait_in(poller, wanted(flow_id, start=TIME - 48 * HOUR)) for flow_id in flows[1:]]
-        mine = wait_in(poller, wanted(), interval=0.1)
-        await asyncio.sleep(1.5)
-        for one in [mine, *waits]:
-            assert not one.done()
-            one.cancel()
-        await asyncio.gather(mine, *waits, return_exceptions=True)
-
-    run(work)
-    mine = [one for one in sim.requests if f'"expression":"{FLOW}"'.encode() in one.body]
-    assert len(mine) <= 4 * 2
-
-
-def failing(*_: Any, **__: Any) -> Any:
+def failing(*_: Any) -> Any:
     raise EnosServerError(500, "no", operation="List Flow Instances", http_status=500)
     yield
 
 
-def too_long(*_: Any, **__: Any) -> Any:
-    return None
+def blind(*_: Any) -> Any:
+    return Reading((), (), is_sound=True, confirmations=1, requests=1)
     yield
 
 
-def blind(*_: Any, **__: Any) -> Any:
-    return []
+def broken(*_: Any) -> Any:
+    raise ZeroDivisionError("a fault of ours")
     yield
 
 
-@pytest.mark.parametrize("overview", [failing, too_long, blind])
-def test_being_right_never_depends_on_the_shared_list(
-    sim: EnosSimulator, flows: list[int], run: Any, monkeypatch: pytest.MonkeyPatch, overview: Any
+@pytest.mark.parametrize("read", [failing, blind, broken])
+def test_being_right_never_depends_on_the_feed(
+    sim: EnosSimulator, flows: list[int], run: Any, monkeypatch: pytest.MonkeyPatch, read: Any
 ) -> None:
-    monkeypatch.setattr(windows_module, "overview", overview)
+    monkeypatch.setattr(feed_module.EndFeed, "read", read)
 
     async def work(poller: Poller) -> list[Verdict]:
         waits = [wait_in(poller, wanted(flow_id), interval=0.1) for flow_id in flows]
@@ -223,28 +195,6 @@ def test_a_gateway_in_trouble_is_waited_for(sim: EnosSimulator, flows: list[int]
         return await asyncio.gather(*waits)
 
     assert {verdict.outcome for verdict in run(work)} == {Outcome.SUCCEEDED}
-
-
-def test_a_shared_list_of_too_many_pages_is_done_without(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    stranger = 9999
-    sim.add_flow(stranger, tasks=[1], progress="at_once", cycle="mi")
-    for minute in range(400):
-        start(sim, stranger, TIME - minute * 60_000)
-
-    def shared() -> int:
-        return sum(b'"expression":""' in one.body for one in sim.requests)
-
-    async def work(poller: Poller) -> None:
-        waits = [wait_in(poller, wanted(flow_id)) for flow_id in flows]
-        await until(shared)
-        before = looks(sim)
-        await until(lambda: looks(sim) > before + 4 * len(flows))
-        for flow_id in flows:
-            sim.finish(start(sim, flow_id), "SUCCESS")
-        await asyncio.gather(*waits)
-
-    run(work)
-    assert 1 <= shared() <= 4
 
 
 def test_a_wait_that_fails_or_is_cancelled_touches_no_other(sim: EnosSimulator, flows: list[int], run: Any) -> None:
@@ -346,3 +296,120 @@ def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, flows: list[
 
     run(work)
     assert said == {flow_id: {str(wanted(flow_id))} for flow_id in flows}
+
+
+class Tenant:
+    """So many windows of as many flows, whose one instance each ends at some time, on virtual time."""
+
+    def __init__(self, fake: FakeTenant, count: int, *, lasts: float, seed: int = 1) -> None:
+        self.fake = fake
+        self.count = count
+        self.lasts = lasts
+        self.luck = random.Random(seed)
+        self.delays: list[float] = []
+
+    async def story(self, poller: Poller, **changes: Any) -> None:
+        await asyncio.gather(*(self.one(poller, 7000 + number, **changes) for number in range(self.count)))
+        await poller.close()
+
+    async def one(self, poller: Poller, flow_id: int, **changes: Any) -> None:
+        run = Run(f"{flow_id}-2020070623", TIME - 30 * 60_000, self.fake.now(), type=1)
+        self.fake.lists.add(run)
+        ending = asyncio.create_task(self.fake.run_for(run, self.luck.uniform(10, self.lasts)))
+        watch = FlowWatch(wanted(flow_id, **changes), tolerance=600, log=Log(), check_existence=False)
+        verdict = await poller.windows.wait(watch, poll_interval=60.0, deadline=self.fake.now() + 86_400)
+        assert verdict.ids == [run.id]
+        self.delays.append(self.fake.now() - (run.ended or 0.0))
+        await ending
+
+
+def test_windows_rest_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 windows for two hours, at 60 s: 24,000 looks if each looked for itself."""
+    tenant = Tenant(FakeTenant(monkeypatch, first_page=0), 200, lasts=7200)
+
+    async def main() -> None:
+        monkeypatch.setattr(AsyncClient, "close", no_close)
+        await tenant.story(Poller(SETTINGS))
+
+    run_virtually(main())
+    assert tenant.fake.asked["list"] < 24_000 / 6
+    assert sorted(tenant.delays)[100] < 20
+    assert max(tenant.delays) <= 600
+
+
+def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells that an instance has begun to run, where that is waited for."""
+    fake = FakeTenant(monkeypatch, first_page=0)
+
+    async def main() -> float:
+        monkeypatch.setattr(AsyncClient, "close", no_close)
+        poller = Poller(SETTINGS)
+        crowd = asyncio.create_task(Tenant(fake, 60, lasts=3000).story(poller))
+        await asyncio.sleep(1500)
+        watch = FlowWatch(wanted(9999, allowed_statuses=["RUNNING"]), tolerance=600, log=Log(), check_existence=False)
+        waiting = asyncio.create_task(poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 86_400))
+        await asyncio.sleep(400)
+        fake.lists.add(Run("9999-2020070623", TIME - 30 * 60_000, fake.now(), type=1))
+        begun = fake.now()
+        await waiting
+        late = fake.now() - begun
+        await crowd
+        return late
+
+    assert run_virtually(main()) <= 61
+
+
+def test_an_end_far_outside_of_the_window_wakes_nobody() -> None:
+    watch = FlowWatch(wanted(), tolerance=5, log=Log())
+    for id, wakes in (
+        (f"{FLOW}-2020070700", True),
+        (f"{FLOW}-2020070700000000", True),
+        (f"{FLOW}-20200704000000", False),
+        (f"{FLOW}-202007100000", False),
+        ("of another kind", True),
+    ):
+        wait = windows_module._Wait(watch, 60.0, 0.0)
+        wait.told(FlowInstance.parse({"instanceId": id, "status": 1}))
+        assert wait.woken.is_set() == wakes, id
+
+
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_refusal_of_the_connection_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tolerant: bool) -> None:
+    """Whoever waits reads the connection again, whatever the watch would bear."""
+    fake = FakeTenant(monkeypatch)
+    if tolerant:
+        monkeypatch.setattr(FlowWatch, "missed", lambda watch, error, now: None)
+    fake.errors["list"] = api_error(EnosAccessError, 62103)
+
+    async def main() -> float:
+        monkeypatch.setattr(AsyncClient, "close", no_close)
+        poller, begun = Poller(SETTINGS), fake.now()
+        watch = FlowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
+        with pytest.raises(EnosAccessError):
+            await poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 86_400)
+        await poller.close()
+        return fake.now() - begun
+
+    assert run_virtually(main()) < 1
+
+
+def test_a_deadline_holds_while_the_pages_never_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeTenant(monkeypatch, cap=10, count="none")
+    fake.slow["list"] = 5.0
+    for number in range(5000):
+        fake.lists.add(Run(f"{FLOW}-{number}", TIME - 30 * 60_000, 0.0, type=1))
+
+    async def main() -> float:
+        monkeypatch.setattr(AsyncClient, "close", no_close)
+        poller, begun = Poller(SETTINGS), fake.now()
+        watch = FlowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
+        with pytest.raises(EnosFlowTimeoutError):
+            await poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 60)
+        await poller.close()
+        return fake.now() - begun
+
+    assert run_virtually(main()) <= 71
+
+
+async def no_close(client: AsyncClient) -> None:
+    """Nothing was opened."""

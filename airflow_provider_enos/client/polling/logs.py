@@ -1,0 +1,60 @@
+"""Showing the logs of nodes as they grow, in the log of whoever waits."""
+
+from __future__ import annotations
+
+import asyncio
+
+from airflow_provider_enos.client.polling.feed import Run
+from airflow_provider_enos.client.polling.wait import Wait
+from airflow_provider_enos.errors import EnosError, EnosRateLimitError
+from airflow_provider_enos.protocol.models import FlowInstance
+
+_CONCURRENT = 3
+"""How many read logs at a time: fewer than there are connections, so that looks find one."""
+_LONGEST = 30.0
+"""Seconds that reading the logs of one instance may take at a look; what it has not come to is left for the next."""
+_PAUSE, _LONGEST_PAUSE = 30.0, 60.0
+"""Seconds for which no logs are read once one could not be."""
+
+
+class LogReader:
+    """Reads the logs that waits want to see.
+
+    :param run: carries out what is asked of the gateway.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._limit = asyncio.Semaphore(_CONCURRENT)
+        self._from = 0.0
+
+    async def show(self, wait: Wait, instance: FlowInstance) -> None:
+        """Show what has come in the logs of the nodes, where that is wanted."""
+        stream = wait.watch.stream
+        if stream is None or wait.result.done():
+            return
+
+        async def follow() -> EnosError | None:
+            async with asyncio.timeout(_LONGEST), self._limit:
+                if self._now() < self._from:
+                    return None
+                return await self._run(stream.follow(instance))
+
+        wait.logs = asyncio.create_task(follow(), context=wait.context.copy())
+        try:
+            await asyncio.wait({wait.logs})
+        finally:
+            wait.logs.cancel()
+        if wait.logs.cancelled():
+            return
+        fault = wait.logs.exception()
+        if isinstance(fault, Exception) and not isinstance(fault, TimeoutError):
+            wait.fail(fault)
+        elif fault is None and (error := wait.logs.result()) is not None:
+            # Not the looks, which have quotas and faults of their own: logs keep nobody from being right.
+            asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
+            self._from = self._now() + min(asked or _PAUSE, _LONGEST_PAUSE)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

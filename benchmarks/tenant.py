@@ -1,0 +1,65 @@
+"""The tenant that is waited for: what the gateway and those who wait agree on, each in a process of its own.
+
+60 % of the trigger times are the last midnight, the others lie anywhere in the last 20 hours, and each wait has a flow
+of its own. Others have instances in the same window, most of which ended long ago. 6 % of the waits end each minute,
+one after the other, and each is replaced by a new one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+AT_MIDNIGHT = 0.6
+HOURS = 20
+ENDING = 0.06
+"""Of those who wait, each minute."""
+OTHERS_RUNNING = 0.1
+FIRST_FLOW, FIRST_OTHER_FLOW = 100_000, 5_000_000
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """So many waits, and so many instances of others."""
+
+    waits: int
+    others: int
+    now: float
+    """Epoch seconds of its beginning."""
+
+    @cached_property
+    def midnight(self) -> float:
+        """The last one."""
+        return self.now - self.now % 86_400
+
+    def trigger_time(self, number: int) -> float:
+        """Of an instance, in epoch seconds: the same in each process."""
+        luck = random.Random(number)
+        if luck.random() < AT_MIDNIGHT:
+            return self.midnight
+        return (self.now - luck.uniform(0, HOURS * 3600)) // 60 * 60
+
+    def instance_id(self, number: int) -> str:
+        """Of the instance that is waited for as this number."""
+        return f"{FIRST_FLOW + number}-{stamp(self.trigger_time(number))}"
+
+    def other_id(self, number: int) -> str:
+        """Of another's instance."""
+        return f"{FIRST_OTHER_FLOW + number}-{stamp(self.trigger_time(-1 - number))}"
+
+    @property
+    def seconds_between_ends(self) -> float:
+        """From the end of one wait to that of the next."""
+        return 60 / (self.waits * ENDING)
+
+
+def stamp(seconds: float) -> str:
+    """The minute as ids of EnOS have it."""
+    return time.strftime("%Y%m%d%H%M00", time.gmtime(seconds))
+
+
+def text(seconds: float) -> str:
+    """A time as EnOS writes it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
