@@ -170,11 +170,12 @@ def one_young_wait(lasts: float) -> tuple[float, int | None]:
         assert process.stdin is not None
         heard(process)
         begun, looks = time.time(), None
+        before = serving.ask("count")["requests"].get("get", 0)
         process.stdin.write("\n")
         process.stdin.flush()
         if lasts > 30:
             time.sleep(30)
-            looks = serving.ask("count")["requests"].get("get", 0)
+            looks = serving.ask("count")["requests"].get("get", 0) - before
         time.sleep(max(begun + lasts - time.time(), 0))
         serving.ask("start")
         serving.ask("end 0")

@@ -326,9 +326,12 @@ class Poller:
 
     def _found(self, wait: Wait) -> None:
         """Note an end that a single look has found: the lists are to show it, too."""
-        if wait.claimed is None:
+        if wait.claimed is not None:
+            return
+        self._coverage.found(wait.id)
+        # Else it may have ended before the feed was read, which says nothing of the feed.
+        if wait.seen > wait.begun and wait.seen >= self.feed.sound_since:
             self.feed.found(wait.id)
-            self._coverage.found(wait.id)
 
     async def _deny(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
         """Note that it runs, though lists had shown this end before it was looked at."""

@@ -435,6 +435,34 @@ def test_what_ended_before_the_feed_was_read_is_not_left_to_it(fresh: Any) -> No
     assert run_virtually(main()) <= 31
 
 
+def test_what_ended_while_no_triggerer_ran_is_not_held_against_the_feed(fresh: Any) -> None:
+    tenant = fresh()
+
+    async def main() -> tuple[float, float]:
+        poller = Poller(SETTINGS)
+        for _ in range(60):
+            run = tenant.start()
+            run.status, run.ended = "SUCCESS", tenant.now() - 10
+        over = [tenant.start() for _ in range(40)]
+        for run in over:
+            run.status, run.ended = "SUCCESS", tenant.now() - 100
+        runs = [tenant.start() for _ in range(60)]
+        waits = [asyncio.create_task(tenant.wait(poller, run, 30.0, read_end=False)) for run in over + runs]
+        for run in runs[:20]:
+            await asyncio.sleep(5)
+            tenant.end(run)
+        await asyncio.gather(*waits[: len(over)])
+        took, patience = tenant.now(), poller.feed.patience
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        await poller.close()
+        return took, patience
+
+    _, patience = run_virtually(main())
+    assert patience == 10.0
+
+
 @pytest.mark.parametrize("lasts", [3, 10, 25, 60])
 def test_one_young_wait(fresh: Any, lasts: float) -> None:
     tenant = fresh()
