@@ -22,6 +22,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+# Where Python leaves the folder of a script out (PYTHONSAFEPATH), as where a wheel is tested.
+sys.path.append(str(Path(__file__).parent))
+
 from hostile_bodies import DRIP, INSTANCE, KINDS, data, raw, with_length
 
 TASK = "108580-20200706062600"
@@ -287,7 +290,6 @@ def costs(
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parent))
     if sys.argv[1] == "serve":
         serve()
     else:
