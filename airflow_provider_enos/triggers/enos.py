@@ -268,11 +268,11 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
 
     async def _settings_for_cancel(self) -> Settings:
         try:
-            return await self._read_settings()
+            self._settings = await self._read_settings()
         except EnosError:
             if self._settings is None:
                 raise
-            return self._settings
+        return self._settings
 
     async def _ended_instance(self) -> FlowInstance:
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
