@@ -234,7 +234,7 @@ class Poller:
 
     def _patience(self, wait: Wait) -> float:
         """Return for how many poll intervals the silence of the feed is enough for it."""
-        if wait.is_unlisted or not wait.may_be_listed or wait.seen < self.feed.sound_since:
+        if wait.is_unlisted or not wait.may_be_listed or wait.seen <= self.feed.sound_since:
             return 1.0
         if wait.minute is None or not self.feed.covers(wait.minute, wait.minute + MINUTE):
             return 1.0

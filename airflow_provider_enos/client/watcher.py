@@ -208,7 +208,7 @@ class Watcher:
         if now < self._regular_at:
             return set()
         self._regular_at = now + spread(self._poll_interval)
-        rests = self._all_at >= feed.sound_since and all(
+        rests = self._all_at > feed.sound_since and all(
             feed.covers(one.first, one.end) for one in self._interests.values()
         )
         pause = self._poll_interval * (feed.patience if rests else 1.0)

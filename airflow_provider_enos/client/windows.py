@@ -151,7 +151,7 @@ class WindowPoller:
 
     def _pause(self, wait: _Wait, looked: float) -> float:
         window = wait.watch.wanted.window
-        rests = wait.may_rest() and looked >= self._feed.sound_since and self._feed.covers(window.first, window.end)
+        rests = wait.may_rest() and looked > self._feed.sound_since and self._feed.covers(window.first, window.end)
         if rests and self._feed.patience > 1.0:
             return self._feed.patience * wait.poll_interval
         return pace.look_pause(looked - wait.begun, wait.poll_interval, self._waiting)

@@ -424,6 +424,7 @@ def test_what_ended_before_the_feed_was_read_is_not_left_to_it(fresh: Any) -> No
         missed = [tenant.start() for _ in range(30)]
         for run in missed:
             tenant.end(run)
+        await asyncio.sleep(5)
         for _ in range(300):
             tenant.end(tenant.start())
         begun = tenant.now()

@@ -13,6 +13,7 @@ from airflow_provider_enos.client import settings, watcher as watcher_module
 from airflow_provider_enos.client.poller import shared_poller
 from airflow_provider_enos.client.watcher import Look, Watched, Watcher, stream
 from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosServerError
+from airflow_provider_enos.protocol import pace
 from airflow_provider_enos.simulator import EnosSimulator
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -96,7 +97,8 @@ def test_each_flow_is_shown_its_own_instances(
     run(sim, work)
     # Three types; and a page 0 that is refused where pages start at 1.
     lists = 1 if others else len(expected)
-    assert sim.count("flowInstances/search") == 3 * lists * (1 if first_page == 0 else 2) or first_page == 0
+    asked = [one for one in sim.requests if one.operation == "flowInstances/search" and b'"status":""' in one.body]
+    assert len(asked) == 3 * lists * (1 if first_page == 0 else 2) or first_page == 0
 
 
 def test_more_than_a_page(sim: EnosSimulator, past: Callable[..., str]) -> None:
@@ -344,3 +346,54 @@ def test_those_with_one_key_share_what_is_watched() -> None:
             assert later is not one
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("hours", [3, 100])
+def test_the_feed_tells_of_which_flow_to_look_at_once(
+    sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """Long before the next regular look, and as far back as the instance lies; with it at the next regular looks."""
+    monkeypatch.setattr(pace, "SHORTEST", 0.05)
+    monkeypatch.setattr(pace, "_WORTH", 0.1)
+    running, other = past(51, hours), past(52, 1)
+
+    async def work(watched: Watched, looks: Any) -> None:
+        for flow_id in (51, 52, *range(9000, 9008)):
+            watched.add(flow_id)
+        one = looks()
+        first = await anext(one)
+        assert (shown(first)[51], shown(first)[52]) == ([running], [other])
+        coming = asyncio.create_task(anext(one))
+        await asyncio.sleep(0.5)
+        assert not coming.done()
+        sim.finish(running, "SUCCESS")
+        look = await coming
+        assert shown(look) == {51: [running]}
+        assert look.flows[51][0].status.name == "SUCCESS"
+        assert look.window.whole == (hours > 24)
+
+    run(sim, work, poll_interval=30)
+
+
+def test_what_the_feed_has_told_of_is_looked_at_again(
+    sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as the next regular look: an event may have been held back for it."""
+    monkeypatch.setattr(pace, "SHORTEST", 0.02)
+    monkeypatch.setattr(pace, "_WORTH", 0.1)
+    ids = [past(51, hours) for hours in range(1, 12)]
+
+    async def work(watched: Watched, looks: Any) -> None:
+        for flow_id in (51, *range(9000, 9010)):
+            watched.add(flow_id)
+        one = looks()
+        await anext(one)
+        for id in ids:
+            sim.finish(id, "SUCCESS")
+            await anext(one)
+        # The feed is trusted by now, so that nothing else would be looked at for ten intervals.
+        for _ in range(2):
+            look = await asyncio.wait_for(anext(one), 20)
+            assert 51 in look.flows
+
+    run(sim, work, poll_interval=1.0)
