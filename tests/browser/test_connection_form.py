@@ -190,7 +190,7 @@ CAUSES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no TLS there": ({"schema": "https"}, r"^TLS is refused\. .*that the gateway speaks TLS there"),
     "no such CA file": (
-        {"verify": "/no/ca.pem"},
+        {"verify": "/no/ca.pem", "schema": "https"},
         r'^Nothing was sent\. verify=.*no such file.*verify is "TLS verification"\.$',
     ),
     "address of something else": ({"host": "http://127.0.0.1/edge"}, r"the gateway does not know this address"),
