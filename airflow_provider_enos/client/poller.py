@@ -112,7 +112,7 @@ class Poller:
             # What the feed has shown as ended may have been run again since: nobody waits for that end.
             wait.contradicted = self.feed.mark(wait.id)
             wait.is_urgent = at_once or wait.contradicted is not None
-            self._make_due(wait, 0.0 if wait.is_urgent else self._pause(wait, now))
+            self._make_due(wait, 0.0 if wait.is_urgent else spread(self._pause(wait, now)))
             try:
                 async with asyncio.timeout(min(max(wait.left, 0.0), 1e8) + _GRACE):
                     return await wait.result
@@ -207,12 +207,12 @@ class Poller:
 
     def _take(self, wait: Wait, due: set[Wait], now: float) -> None:
         """Take it as due, unless a list has shown it since, or more can be left to the feed than when it was queued."""
-        pause = self._pause(wait, wait.seen)
+        pause = spread(self._pause(wait, wait.seen))
         if wait.is_urgent or wait.left <= 0 or wait.seen + 0.9 * pause <= now:
             wait.is_asked = True
             due.add(wait)
         else:
-            self._make_due(wait, wait.seen + spread(pause) - now)
+            self._make_due(wait, wait.seen + pause - now)
 
     def _make_due(self, wait: Wait, pause: float) -> None:
         """Queue it for then, or for its deadline."""

@@ -611,3 +611,13 @@ def test_calls_that_belong_together_are_turned_away_while_the_gateway_is_left_al
         assert (await poller.run(look())).flow_instance_id == id
 
     run(found, later)
+
+
+def test_tests_can_make_every_pause_short(sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the pytest plugin does, whatever the intervals are."""
+    monkeypatch.setattr(poller_module, "spread", lambda pause: min(pause, 0.01))
+    sim.progress = ("polls", 5)
+    sim.trigger(FLOW, 108580, TIME)
+    begun = time.monotonic()
+    run(found, lambda poller: wait_in(poller, "3377-20200706062600", interval=600.0))
+    assert time.monotonic() - begun < 1.5
