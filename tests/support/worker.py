@@ -29,6 +29,10 @@ class TaskInstance:
     max_tries: int = 0
     xcom: dict[str, Any] = field(default_factory=dict)
     on_push: Callable[[str], None] = lambda key: None
+    dag_id: str = "dag"
+    task_id: str = "task"
+    run_id: str = "run"
+    map_index: int = -1
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.on_push(key)
