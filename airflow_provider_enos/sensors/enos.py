@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from math import inf
 from time import time
@@ -232,6 +232,8 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         """When this try has looked first, which counts for ``timeout``: in reschedule mode in another process."""
         find = getattr(context["ti"], "get_first_reschedule_date", None)
         first = find(context) if self.reschedule and not self.deferrable and find is not None else None
+        # `dags test` of Airflow 3.0 gives a text.
+        first = datetime.fromisoformat(first) if isinstance(first, str) else first
         return first.timestamp() if first is not None else time()
 
     def _end_or_defer(self, deadline: float) -> str | list[str]:

@@ -252,6 +252,17 @@ def test_in_reschedule_mode_the_timeout_counts_from_the_first_look(sensor: MakeS
         one.run()
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 keeps to itself when a sensor looked first")
+def test_the_first_look_may_be_told_as_text(sensor: MakeSensor, sim: EnosSimulator) -> None:
+    """As `dags test` of Airflow 3.0 does."""
+    sim.progress = "manual"
+    one = sensor(mode="reschedule", timeout=60)
+    first = datetime.now(UTC) - timedelta(seconds=61)
+    assert one.renewed()._first_look_at(one.context) > first.timestamp() + 60
+    one.ti.get_first_reschedule_date = lambda _: first.isoformat().replace("+00:00", "Z")  # type: ignore[attr-defined]
+    assert one.renewed()._first_look_at(one.context) == first.timestamp()
+
+
 def test_what_airflow_skips_is_logged_too(sensor: MakeSensor, sim: EnosSimulator) -> None:
     """Such as its own timeout of the task, during a look."""
     one = sensor(soft_fail=True)
