@@ -29,7 +29,7 @@
 
 "final": trying again cannot help, so operators and sensors raise ``AirflowFailException`` from it and Airflow
 does not retry. The constructors of operators and sensors raise an ``EnosConfigError`` that is one itself:
-``hooks.task_arguments.EnosArgumentError``. Once there is an instance to wait for, a wait tolerates errors of keys,
+``utils.task_arguments.EnosArgumentError``. Once there is an instance to wait for, a wait tolerates errors of keys,
 rights and connection for ``poll_error_tolerance`` like any other, and what is raised then may be retried. Messages and
 attributes never hold the secret key or a token.
 """

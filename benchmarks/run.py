@@ -48,7 +48,7 @@ def signed_call(rounds: int = 3000) -> None:
 
     from airflow_provider_enos.client import settings
     from airflow_provider_enos.client.sync import SyncClient
-    from airflow_provider_enos.protocol import calls
+    from airflow_provider_enos.protocol.wire import calls
 
     with canned_gateway() as port:
         client = SyncClient(settings.read(connection(port)))

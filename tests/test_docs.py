@@ -17,12 +17,15 @@ import pytest
 import airflow_provider_enos
 from airflow_provider_enos import errors
 from airflow_provider_enos.cli import definition, running
-from airflow_provider_enos.client import poller, settings
+from airflow_provider_enos.client import settings
+from airflow_provider_enos.client.polling import poller
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.plugins.view import lookups, picture
-from airflow_provider_enos.protocol import cancelling, replies, report, trigger_time, watching
+from airflow_provider_enos.protocol import trigger_time
+from airflow_provider_enos.protocol.follow import cancelling, failure_report, flow_events
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.start.starting import OnConflict
+from airflow_provider_enos.protocol.wire import replies
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.simulator import FAULTS
 from airflow_provider_enos.simulator.config import SWITCHES
@@ -123,7 +126,7 @@ def test_the_trigger_page() -> None:
     text = PAGES["operators/trigger"]
     assert {row[0].strip('`"') for row in table("operators/trigger", "`on_conflict`")} == set(get_args(OnConflict))
     assert f"up to {trigger_time.MOST_MINUTES} are tried" in text
-    assert f"last {report._SHOWN_LINES} lines" in text
+    assert f"last {failure_report._SHOWN_LINES} lines" in text
     assert f"from {poller.MANY} on" in text
     defaults = {
         name: parameter.default
@@ -185,7 +188,7 @@ def test_every_switch_is_an_open_question() -> None:
 def test_the_payload_of_an_event() -> None:
     told = {name for row in table("events", "key") for name in names_in(row[0])}
     instance = FlowInstance.parse({"instanceId": "3377-20200706062600", "status": 1})
-    assert told == watching.payload(instance).keys()
+    assert told == flow_events.payload(instance).keys()
 
 
 def test_the_commands() -> None:

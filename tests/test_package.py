@@ -63,7 +63,7 @@ def test_the_version_is_written_in_one_place() -> None:
 def test_installing_it_brings_what_the_design_names_and_nothing_else() -> None:
     requirements = importlib.metadata.requires("airflow-provider-enos") or []
     names = {re.split(r"[^A-Za-z0-9-]", text)[0] for text in requirements if "extra ==" not in text}
-    assert names == {"apache-airflow", "apache-airflow-providers-common-compat", "aiohttp", "requests"}
+    assert names == {"apache-airflow", "aiohttp", "requests"}
 
 
 def test_the_metadata_says_what_it_is() -> None:

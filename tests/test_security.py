@@ -32,7 +32,7 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.errors import EnosConfigError, EnosError
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.protocol import calls
+from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 

@@ -18,9 +18,9 @@ from ends import End, executed, rescheduled, started_from_trigger, waited
 from worker import Log, TaskInstance
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.hooks import connections
 from airflow_provider_enos.sensors.enos import EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.utils import connections
 
 FLOW, NODE = 7001, 70011
 HOUR = 3_600_000

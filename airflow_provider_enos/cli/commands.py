@@ -19,13 +19,15 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import trigger_time as times
-from airflow_provider_enos.protocol.cancelling import (
+from airflow_provider_enos.protocol.follow.cancelling import (
     ask_to_cancel,
     await_stop,
     has_stopped,
     not_cancelled,
     was_cancelled,
 )
+from airflow_provider_enos.protocol.follow.failure_report import NodeRow, node_table
+from airflow_provider_enos.protocol.follow.instance_wait import Watch, conclude, wait
 from airflow_provider_enos.protocol.models import (
     Flow,
     FlowInstance,
@@ -36,11 +38,9 @@ from airflow_provider_enos.protocol.models import (
     TaskInstance,
     pairs,
 )
-from airflow_provider_enos.protocol.report import NodeRow, node_table
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.start.starting import Starter
 from airflow_provider_enos.protocol.text import clean_lines
-from airflow_provider_enos.protocol.waiting import Watch, conclude, wait
 
 _DAY = 86_400_000
 _STYLES = {

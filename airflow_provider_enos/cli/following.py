@@ -8,13 +8,13 @@ from airflow_provider_enos.cli.running import Failure
 from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosPollLostError, EnosRequestError
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.cancelling import has_stopped
-from airflow_provider_enos.protocol.messages import Procedure, Sleep
+from airflow_provider_enos.protocol.follow.cancelling import has_stopped
+from airflow_provider_enos.protocol.follow.log_tail import Place
+from airflow_provider_enos.protocol.follow.poll_tolerance import Patience
 from airflow_provider_enos.protocol.models import FlowStatus, TaskInstance
-from airflow_provider_enos.protocol.patience import Patience
-from airflow_provider_enos.protocol.streaming import Place
 from airflow_provider_enos.protocol.text import clean_lines
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 LOG_LENGTH = 2**22
 """Characters of a log to ask for; left to itself, EnOS gives a quarter of them."""

@@ -88,7 +88,7 @@ def _run(body: Body, arguments: Namespace) -> int:
 
 
 def _said(error: Exception) -> str:
-    from airflow.providers.common.compat.sdk import AirflowException
+    from airflow_provider_enos.version_compat import AirflowException
 
     text = excerpt(str(error), 2000)
     if isinstance(error, (EnosError, AirflowException, Failure)):

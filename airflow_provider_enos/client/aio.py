@@ -18,10 +18,10 @@ from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.client.sync import shared_gateway
 from airflow_provider_enos.client.tracebacks import without_frames
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.bounded_json import LIMITS, Limits
-from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Retry, Tenant
-from airflow_provider_enos.protocol.messages import Call, Procedure, Read, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.wire import replies
+from airflow_provider_enos.protocol.wire.exchange import DEFAULT_RETRY, Retry, Tenant
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Read, Request, Response, Sleep, T
 
 if TYPE_CHECKING:
     import aiohttp

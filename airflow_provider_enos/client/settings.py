@@ -15,8 +15,8 @@ from urllib.parse import quote, urlsplit
 
 from airflow_provider_enos.client.tracebacks import without_frames
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.redaction import hide, holds
 from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets, excerpt, shown
+from airflow_provider_enos.protocol.wire.redaction import hide, holds
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS
 
 DEFAULT_TIMEOUT = 65.0

@@ -19,11 +19,11 @@ from airflow_provider_enos.client.failures import PROXY_WANTS_PASSWORD
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.client.tracebacks import without_frames
 from airflow_provider_enos.errors import EnosError, EnosSetupError
-from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK, Limits
-from airflow_provider_enos.protocol.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
-from airflow_provider_enos.protocol.messages import Call, Procedure, Read, Request, Response, Sleep, T
-from airflow_provider_enos.protocol.patience import is_refusal
+from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
+from airflow_provider_enos.protocol.wire import replies
+from airflow_provider_enos.protocol.wire.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Read, Request, Response, Sleep, T
 
 if TYPE_CHECKING:
     import requests

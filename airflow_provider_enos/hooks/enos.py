@@ -10,21 +10,19 @@ from functools import cached_property
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
 from airflow_provider_enos.errors import EnosApiError, EnosConfigError, EnosError, EnosReplyError
-from airflow_provider_enos.hooks.boundary import async_settings
-from airflow_provider_enos.hooks.connections import unreadable
-from airflow_provider_enos.protocol import arguments, calls, models, trigger_time as times
-from airflow_provider_enos.protocol.paging import PAGE_SIZE, Pager
+from airflow_provider_enos.protocol import arguments, models, trigger_time as times
 from airflow_provider_enos.protocol.text import excerpt, shown
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.paging import PAGE_SIZE, Pager
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
+from airflow_provider_enos.utils.connections import async_settings, unreadable
+from airflow_provider_enos.version_compat import AirflowNotFoundException, BaseHook
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.client.checking import Step
+    from airflow_provider_enos.client.connection_check import Step
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.client.sync import SyncClient
-    from airflow_provider_enos.protocol.messages import Call
     from airflow_provider_enos.protocol.models import (
         Directory,
         Flow,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
         MyFlow,
         TaskInstance,
     )
+    from airflow_provider_enos.protocol.wire.messages import Call
 
 __all__ = ["EnosHook"]
 
@@ -129,7 +128,7 @@ class EnosHook(BaseHook):
         return self.client
 
     def run(self, call: Call[T]) -> T:
-        """Carries out any call, such as one of ``protocol.calls`` that has no method here."""
+        """Carries out any call, such as one of ``protocol.wire.calls`` that has no method here."""
         # Where Airflow cannot give the connection, its own error says so.
         _ = self.settings
         return self.client.call(call)
@@ -362,7 +361,7 @@ class EnosHook(BaseHook):
 
         Changes nothing in EnOS. Each reply may take 15 seconds, or the connection's ``timeout`` if that is shorter.
         """
-        from airflow_provider_enos.client import checking
+        from airflow_provider_enos.client import connection_check
 
         try:
             settings = self.settings
@@ -372,13 +371,13 @@ class EnosHook(BaseHook):
             if os.environ.get(variable):
                 # Airflow passes over what it cannot read there.
                 to_do = f"{variable} is set, but Airflow cannot read it: is it whole, and valid JSON?"
-            yield checking.Step("connection", "failed", excerpt(str(error)), excerpt(to_do))
+            yield connection_check.Step("connection", "failed", excerpt(str(error)), excerpt(to_do))
             return
         except EnosConfigError as error:
-            yield checking.failed("connection", error)
+            yield connection_check.failed("connection", error)
             return
-        yield checking.Step("connection", "ok", f"{self.enos_conn_id} can be read")
-        yield from checking.steps(settings)
+        yield connection_check.Step("connection", "ok", f"{self.enos_conn_id} can be read")
+        yield from connection_check.steps(settings)
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the connection works, and in a sentence what is wrong with it if not."""

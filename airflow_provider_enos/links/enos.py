@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+from airflow_provider_enos.version_compat import BaseOperatorLink, xcom
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+    from airflow_provider_enos.version_compat import BaseOperator, TaskInstanceKey
 
 __all__ = ["EnosFlowInstanceLink"]
 
@@ -41,7 +41,7 @@ class EnosFlowInstanceLink(BaseOperatorLink):
 
             return address_of(ti_key)
         # In a worker of Airflow 3, which stores it once more when the task ends.
-        value = XCom.get_value(key=LINK_KEY, ti_key=ti_key)
+        value = xcom().get_value(key=LINK_KEY, ti_key=ti_key)
         return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""
 
 

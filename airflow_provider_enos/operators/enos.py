@@ -8,38 +8,16 @@ from datetime import timedelta
 from time import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator
-
 from airflow_provider_enos.errors import (
     EnosError,
     EnosFlowCancelledError,
     EnosFlowTimeoutError,
     EnosTriggerError,
 )
-from airflow_provider_enos.hooks.boundary import (
-    TENANT_FIELDS,
-    InstanceEvent,
-    airflow_errors,
-    default_deferrable,
-    end_as,
-    link_of,
-    stream_of,
-    task_deadline,
-)
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
-from airflow_provider_enos.hooks.task_arguments import (
-    TENANT_ARGUMENTS,
-    WAITING_ARGUMENTS,
-    Argument,
-    ArgumentChecks,
-    one_of,
-)
-from airflow_provider_enos.hooks.trigger_record import TriggerRecord
-from airflow_provider_enos.hooks.versions import AirflowTaskTimeout
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
-from airflow_provider_enos.protocol import arguments, calls, trigger_time as times
-from airflow_provider_enos.protocol.cancelling import (
+from airflow_provider_enos.protocol import arguments, trigger_time as times
+from airflow_provider_enos.protocol.follow.cancelling import (
     OnEnded,
     ask_to_cancel,
     await_stop,
@@ -50,21 +28,36 @@ from airflow_provider_enos.protocol.cancelling import (
     try_to_cancel,
     was_cancelled,
 )
-from airflow_provider_enos.protocol.deadline import glance
+from airflow_provider_enos.protocol.follow.deadline import glance
+from airflow_provider_enos.protocol.follow.instance_wait import TaskLogs, Watch, has_ended, look, sight, wait
+from airflow_provider_enos.protocol.follow.poll_tolerance import recheck
 from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.patience import recheck
 from airflow_provider_enos.protocol.start.attempts import Intent, Target, nothing_sent
 from airflow_provider_enos.protocol.start.killed import cancel_unanswered
 from airflow_provider_enos.protocol.start.starting import OnConflict, Starter
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch, has_ended, look, sight, wait
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.utils.airflow_errors import airflow_errors
+from airflow_provider_enos.utils.deferral import default_deferrable, task_deadline
+from airflow_provider_enos.utils.openlineage import External, ReportsLineage, number_if_valid
+from airflow_provider_enos.utils.task_arguments import (
+    TENANT_ARGUMENTS,
+    TENANT_FIELDS,
+    WAITING_ARGUMENTS,
+    Argument,
+    ArgumentChecks,
+    one_of,
+)
+from airflow_provider_enos.utils.task_end import end_as, link_of, stream_of
+from airflow_provider_enos.utils.trigger_events import InstanceEvent
+from airflow_provider_enos.utils.trigger_record import TriggerRecord
+from airflow_provider_enos.version_compat import AirflowSkipException, AirflowTaskTimeout, BaseOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.client.sync import SyncClient
+    from airflow_provider_enos.protocol.follow.log_tail import LogStream
     from airflow_provider_enos.protocol.models import FlowInstance
-    from airflow_provider_enos.protocol.streaming import LogStream
+    from airflow_provider_enos.version_compat import Context
 
 __all__ = [
     "DEFAULT_TRIGGER_TIME",
@@ -252,7 +245,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
     def _prepare_last_cancel(self, settings: Settings) -> None:
         """Make the client for a last cancel, which cannot ask Airflow."""
         from airflow_provider_enos.client.sync import SyncClient
-        from airflow_provider_enos.protocol.exchange import AT_ONCE
+        from airflow_provider_enos.protocol.wire.exchange import AT_ONCE
 
         if settings == self._last_settings:
             return

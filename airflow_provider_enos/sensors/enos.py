@@ -10,14 +10,6 @@ from math import inf
 from time import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-)
-
 from airflow_provider_enos.errors import (
     EnosConfigError,
     EnosError,
@@ -25,43 +17,58 @@ from airflow_provider_enos.errors import (
     EnosFlowFailedError,
     EnosFlowTimeoutError,
 )
-from airflow_provider_enos.hooks.boundary import (
-    TENANT_FIELDS,
-    InstanceEvent,
-    TaskState,
-    WindowEvent,
-    airflow_errors,
-    default_deferrable,
-    end_as,
-    link_of,
-    stream_of,
-    task_deadline,
-)
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.hooks.lineage import External, ReportsLineage, number_if_valid
-from airflow_provider_enos.hooks.task_arguments import (
+from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
+from airflow_provider_enos.protocol import arguments, trigger_time as times
+from airflow_provider_enos.protocol.follow import instance_wait, window_wait
+from airflow_provider_enos.protocol.follow.deadline import glance
+from airflow_provider_enos.protocol.follow.instance_wait import TaskLogs, Watch
+from airflow_provider_enos.protocol.follow.poll_tolerance import recheck
+from airflow_provider_enos.protocol.follow.window_wait import (
+    FlowWatch,
+    Instances,
+    Rules,
+    Verdict,
+    Wanted,
+    Window,
+)
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Procedure
+from airflow_provider_enos.utils.airflow_errors import airflow_errors
+from airflow_provider_enos.utils.deferral import default_deferrable, task_deadline
+from airflow_provider_enos.utils.openlineage import External, ReportsLineage, number_if_valid
+from airflow_provider_enos.utils.state_store import TaskState
+from airflow_provider_enos.utils.task_arguments import (
     TENANT_ARGUMENTS,
+    TENANT_FIELDS,
     WAITING_ARGUMENTS,
     Argument,
     ArgumentChecks,
     one_of,
 )
-from airflow_provider_enos.hooks.templates import can_be_rendered_by_trigger, for_trigger, is_mapped, known_part
-from airflow_provider_enos.hooks.versions import AirflowTaskTimeout, triggers_are_told_of_kills
-from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
-from airflow_provider_enos.protocol import arguments, calls, trigger_time as times, waiting, windows
-from airflow_provider_enos.protocol.deadline import glance
-from airflow_provider_enos.protocol.messages import Procedure
-from airflow_provider_enos.protocol.models import FlowStatus, Outcome
-from airflow_provider_enos.protocol.patience import recheck
-from airflow_provider_enos.protocol.waiting import TaskLogs, Watch
-from airflow_provider_enos.protocol.windows import FlowWatch, Instances, Rules, Verdict, Wanted, Window
+from airflow_provider_enos.utils.task_end import end_as, link_of, stream_of
+from airflow_provider_enos.utils.templates import (
+    can_be_rendered_by_trigger,
+    for_trigger,
+    is_mapped,
+    known_part,
+)
+from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
+from airflow_provider_enos.version_compat import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    BaseSensorOperator,
+    PokeReturnValue,
+    triggers_are_told_of_kills,
+)
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.version_compat import Context
 
 __all__ = ["EnosFlowInstanceSensor", "EnosFlowSensor"]
 
@@ -464,13 +471,13 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
         )
 
     def _sight(self) -> Procedure[FlowInstance]:
-        return waiting.sight(self._watch, clock=time)
+        return instance_wait.sight(self._watch, clock=time)
 
     def _look(self, deadline: float) -> Procedure[FlowInstance | None]:
-        return waiting.look(self._watch, clock=time, deadline=deadline)
+        return instance_wait.look(self._watch, clock=time, deadline=deadline)
 
     def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[FlowInstance]:
-        return waiting.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
+        return instance_wait.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
 
     def _is_over(self, seen: FlowInstance) -> bool:
         return seen.status.ended
@@ -589,7 +596,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         "skipped_statuses": Argument(arguments.status_names),
         "instances": Argument(one_of(Instances)),
         "expected_instances": Argument(arguments.number),
-        "types": Argument(windows.flow_types),
+        "types": Argument(window_wait.flow_types),
         "scheduled_only": Argument(arguments.flag),
         "check_existence": Argument(arguments.flag),
     }
@@ -607,12 +614,12 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         window_start: Any = "{{ data_interval_start | default(none) }}",
         window_end: Any = "{{ data_interval_end | default(none) }}",
         window_shift: timedelta | float = timedelta(),
-        allowed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = windows.DEFAULT_ALLOWED,
-        failed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = windows.DEFAULT_FAILED,
-        skipped_statuses: str | FlowStatus | Iterable[str | FlowStatus] = windows.DEFAULT_SKIPPED,
+        allowed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = window_wait.DEFAULT_ALLOWED,
+        failed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = window_wait.DEFAULT_FAILED,
+        skipped_statuses: str | FlowStatus | Iterable[str | FlowStatus] = window_wait.DEFAULT_SKIPPED,
         instances: Instances = "all",
         expected_instances: int = 1,
-        types: int | Iterable[int] = windows.PERIODIC,
+        types: int | Iterable[int] = window_wait.PERIODIC,
         scheduled_only: bool = True,
         check_existence: bool = True,
         start_from_trigger: bool = False,
@@ -708,13 +715,13 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         )
 
     def _sight(self) -> Procedure[Verdict]:
-        return windows.sight(self._watch, clock=time)
+        return window_wait.sight(self._watch, clock=time)
 
     def _look(self, deadline: float) -> Procedure[Verdict | None]:
-        return windows.look(self._watch, clock=time, deadline=deadline)
+        return window_wait.look(self._watch, clock=time, deadline=deadline)
 
     def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[Verdict]:
-        return windows.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
+        return window_wait.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
 
     def _is_over(self, seen: Verdict) -> bool:
         return seen.over

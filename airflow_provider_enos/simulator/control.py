@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.simulator.flows import LATEST_MS, Flow
-from airflow_provider_enos.simulator.saved import BY_TASK, keys_as_ids
+from airflow_provider_enos.simulator.state_file import BY_TASK, keys_as_ids
 from airflow_provider_enos.simulator.wire import Reply, Request, json_reply, parse_object
 
 if TYPE_CHECKING:

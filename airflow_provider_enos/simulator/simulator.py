@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self, Unpack
 from urllib.parse import quote, urlencode
 
+from airflow_provider_enos.simulator.built_in_flows import plant
 from airflow_provider_enos.simulator.config import Config, SwitchValues
 from airflow_provider_enos.simulator.control import CONTROL_PATH, control
 from airflow_provider_enos.simulator.directories import ROOT, Directory
@@ -23,13 +24,12 @@ from airflow_provider_enos.simulator.doors import Doors, refused
 from airflow_provider_enos.simulator.faults import Fault, FaultBook
 from airflow_provider_enos.simulator.flows import Flow, FlowDescription, flow_from
 from airflow_provider_enos.simulator.gateway import Gateway
-from airflow_provider_enos.simulator.holds import Held, HoldBook
+from airflow_provider_enos.simulator.held_requests import Held, HoldBook
 from airflow_provider_enos.simulator.operations.registry import OPERATIONS
-from airflow_provider_enos.simulator.saved import load, save
-from airflow_provider_enos.simulator.seeds import plant
 from airflow_provider_enos.simulator.server import HOST, Server, own_address
 from airflow_provider_enos.simulator.service import Service
 from airflow_provider_enos.simulator.state import Instance, World
+from airflow_provider_enos.simulator.state_file import load, save
 from airflow_provider_enos.simulator.wire import Delivery, Record, Reply, Request, record_of
 
 TOKEN_OPERATIONS = ("token/get", "token/refresh")

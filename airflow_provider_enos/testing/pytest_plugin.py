@@ -40,7 +40,8 @@ def enos_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[EnosSimulator]:
 
 def _wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not at the top: Airflow reads its settings, which tests may want to make, when it is imported.
-    from airflow_provider_enos.client import poller, sync
+    from airflow_provider_enos.client import sync
+    from airflow_provider_enos.client.polling import poller
     from airflow_provider_enos.triggers import enos
 
     monkeypatch.setattr(sync, "default_sleep", lambda seconds: time.sleep(min(seconds, _LONGEST_PAUSE)))

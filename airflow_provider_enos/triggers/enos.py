@@ -10,22 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_enos.errors import EnosError, EnosTransportError
-from airflow_provider_enos.hooks.boundary import (
-    InstanceEvent,
-    WindowEvent,
-    is_still_deferred,
-    push_xcom,
-)
-from airflow_provider_enos.hooks.connections import current_settings
-from airflow_provider_enos.hooks.versions import triggers_are_told_of_kills
 from airflow_provider_enos.links.enos import LINK_KEY
-from airflow_provider_enos.protocol import arguments, calls
-from airflow_provider_enos.protocol.models import FlowInstance, Outcome
-from airflow_provider_enos.protocol.patience import is_refusal
-from airflow_provider_enos.protocol.streaming import LogStream
-from airflow_provider_enos.protocol.trigger_time import moment
-from airflow_provider_enos.protocol.waiting import Watch
-from airflow_provider_enos.protocol.windows import (
+from airflow_provider_enos.protocol import arguments
+from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.log_tail import LogStream
+from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
+from airflow_provider_enos.protocol.follow.window_wait import (
     DEFAULT_ALLOWED,
     DEFAULT_FAILED,
     DEFAULT_SKIPPED,
@@ -37,10 +27,17 @@ from airflow_provider_enos.protocol.windows import (
     Wanted,
     Window,
 )
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.trigger_time import moment
+from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
+from airflow_provider_enos.utils.connections import current_settings
+from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
+from airflow_provider_enos.utils.triggerer import is_still_deferred, push_xcom
+from airflow_provider_enos.version_compat import triggers_are_told_of_kills
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.client.poller import Poller
+    from airflow_provider_enos.client.polling.poller import Poller
     from airflow_provider_enos.client.settings import Settings
 
 __all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
@@ -108,7 +105,7 @@ class _WaitingTrigger(BaseTrigger):
 
         The watch tolerates refusals, and a connection that cannot be read, as it does any other error.
         """
-        from airflow_provider_enos.client import poller as polling
+        from airflow_provider_enos.client.polling import poller as polling
         from airflow_provider_enos.client.settings import check_tenant
 
         arguments.connection_id(self.enos_conn_id)
@@ -140,7 +137,7 @@ class _WaitingTrigger(BaseTrigger):
 class EnosFlowInstanceTrigger(_WaitingTrigger):
     """Fires one event when a flow instance has ended, or when waiting for it cannot go on.
 
-    All triggers of a gateway and tenant that run in one triggerer share one poller: see ``client.poller``. The event
+    All triggers of a gateway and tenant that run in one triggerer share one poller: see ``client.polling``. The event
     says only that the wait is over, and why; the resumed task reads the instance and decides, as it does when it
     waits itself.
 
@@ -241,7 +238,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
     async def on_kill(self) -> None:
         """Cancels the instance: Airflow calls this when a user marks the deferred task or clears it."""
         from airflow_provider_enos.client.aio import AsyncClient
-        from airflow_provider_enos.protocol.exchange import Retry
+        from airflow_provider_enos.protocol.wire.exchange import Retry
 
         if not self.cancel_on_kill:
             return

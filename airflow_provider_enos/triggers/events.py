@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
-from airflow_provider_enos.hooks.boundary import AssetState, async_settings
-from airflow_provider_enos.hooks.versions import BaseEventTrigger
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.watching import Handover, Memory, Reach, ends, news, payload
+from airflow_provider_enos.protocol.follow.flow_events import Handover, Memory, Reach, ends, news, payload
+from airflow_provider_enos.utils.connections import async_settings
+from airflow_provider_enos.utils.state_store import AssetState
+from airflow_provider_enos.version_compat import BaseEventTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_enos.client.polling.flow_watcher import Look
     from airflow_provider_enos.client.settings import Settings
-    from airflow_provider_enos.client.watcher import Look
     from airflow_provider_enos.protocol.models import FlowInstance
 
 _log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncGenerator[TriggerEvent, None]:
         """The events for this trigger's flow that come of the looks."""
-        from airflow_provider_enos.client.watcher import stream
+        from airflow_provider_enos.client.polling.flow_watcher import stream
 
         flow = _FlowEvents(self)
         with stream(self.watched_key) as watched:
@@ -183,8 +184,8 @@ class LookStream:
 
     async def open_stream(self) -> AsyncGenerator[tuple[Look, tuple[int, Look]], None]:
         """Looks, for ever: whatever goes wrong is logged, and tried again."""
-        from airflow_provider_enos.client.poller import shared_poller
-        from airflow_provider_enos.client.watcher import Watcher, stream
+        from airflow_provider_enos.client.polling.flow_watcher import Watcher, stream
+        from airflow_provider_enos.client.polling.poller import shared_poller
 
         one = self._trigger
         reach = Reach(f"flows of {one.enos_conn_id}", tolerance=one.poll_error_tolerance, log=_log)

@@ -18,8 +18,8 @@ from airflow_provider_enos.errors import (
     EnosRequestError,
     EnosTransportError,
 )
-from airflow_provider_enos.protocol.messages import Sleep
 from airflow_provider_enos.protocol.models import TaskInstance
+from airflow_provider_enos.protocol.wire.messages import Sleep
 
 GONE = EnosTransportError("no reply", sent=True)
 ABSENT = EnosNotFoundError(62109, "No log found", operation="Get Task Instance Log", http_status=200)

@@ -24,12 +24,12 @@ from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosTransportError
-from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.bounded_json import Limits
-from airflow_provider_enos.protocol.exchange import Gateway, Retry, Tenant
-from airflow_provider_enos.protocol.messages import Call, Request, Response
 from airflow_provider_enos.protocol.models import FlowStatus
-from airflow_provider_enos.protocol.paging import all_entries
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.exchange import Gateway, Retry, Tenant
+from airflow_provider_enos.protocol.wire.messages import Call, Request, Response
+from airflow_provider_enos.protocol.wire.paging import all_entries
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 
 TIME = 1594016819108

@@ -29,8 +29,8 @@ from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.errors import EnosError, EnosServerError, EnosSetupError, EnosTransportError
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import AccessToken
+from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger, EnosFlowInstanceTrigger
 

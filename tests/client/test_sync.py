@@ -21,9 +21,9 @@ import trustme
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import settings, sync
 from airflow_provider_enos.client.sync import SyncClient
-from airflow_provider_enos.protocol import calls, signing
-from airflow_provider_enos.protocol.exchange import AT_ONCE, Gateway, Retry
-from airflow_provider_enos.protocol.messages import Call, Procedure, Request, Response, Sleep
+from airflow_provider_enos.protocol.wire import calls, signing
+from airflow_provider_enos.protocol.wire.exchange import AT_ONCE, Gateway, Retry
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Request, Response, Sleep
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 
 INSTANCE = "3377-20200706062600"

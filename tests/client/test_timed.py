@@ -12,8 +12,8 @@ from rogue import drive_with_aiohttp, drive_with_requests, reply, rogue_gateway,
 
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.errors import EnosTransportError
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.exchange import AT_ONCE
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.exchange import AT_ONCE
 
 GOOD = reply(b'{"code":0,"data":{"timezone":"GMT+8"}}')
 

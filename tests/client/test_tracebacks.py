@@ -27,10 +27,10 @@ from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.client.tracebacks import without_frames
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.exchange import Retry
-from airflow_provider_enos.protocol.messages import Call, Procedure
 from airflow_provider_enos.protocol.models import AccessToken
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.exchange import Retry
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure
 
 TESTS = Path(__file__).resolve().parent.parent
 TOKEN = "APP_PORTAL_S_the-token-that-is-held"

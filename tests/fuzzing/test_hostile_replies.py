@@ -13,8 +13,8 @@ import pytest
 from hostile import Cost
 from hostile_bodies import DRIP, KINDS, MIB, OPERATION_OF
 
-from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.bounded_json import LIMITS, LIMITS_OF_A_PAGE, LIMITS_OF_A_TASK
+from airflow_provider_enos.protocol.wire import calls
 
 STOP = 0.1
 """Seconds for which nothing else may run."""

@@ -13,14 +13,15 @@ from rogue import TOKEN, drive_with_aiohttp, drive_with_requests, reply, rogue_g
 from worker import Log
 
 from airflow_provider_enos.errors import EnosError, from_json, to_json
-from airflow_provider_enos.hooks.boundary import InstanceEvent, WindowEvent
-from airflow_provider_enos.protocol import calls, replies, watching, windows
-from airflow_provider_enos.protocol.messages import Call, Response, Sleep
+from airflow_provider_enos.protocol.follow import flow_events, window_wait
+from airflow_provider_enos.protocol.follow.instance_wait import Watch, conclude, look
+from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowExport
-from airflow_provider_enos.protocol.streaming import LogStream
 from airflow_provider_enos.protocol.text import Secrets
 from airflow_provider_enos.protocol.trigger_time import further_minutes, zone_of
-from airflow_provider_enos.protocol.waiting import Watch, conclude, look
+from airflow_provider_enos.protocol.wire import calls, replies
+from airflow_provider_enos.protocol.wire.messages import Call, Response, Sleep
+from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
 
 SECRETS = Secrets(("the-secret-key", "APP_PORTAL_S_a-token", "a-signature"))
 EXPORT = FlowExport.parse(documents.EXPORT)
@@ -150,7 +151,7 @@ def followed(answers: list[Any], log: Log, stream: LogStream) -> None:
     assert len(json.dumps(watch.memory)) < 200_000
     Watch("3377-20200706062600", tolerance=1, log=log).remember(json.loads(json.dumps(watch.memory)))
     if found is not None:
-        json.dumps(watching.payload(found))
+        json.dumps(flow_events.payload(found))
         play(conclude(found, task_logs="all", link=None, log=log, stream=stream))
 
 
@@ -181,7 +182,7 @@ def test_whatever_names_and_logs_are() -> None:
 
 def test_whatever_a_list_holds() -> None:
     """A window's verdict rests on ids that are ids: they become the XCom of a sensor."""
-    rules = windows.Rules.of(
+    rules = window_wait.Rules.of(
         allowed_statuses=["SUCCESS", "FAIL"],
         failed_statuses=[],
         skipped_statuses=[],
@@ -190,7 +191,7 @@ def test_whatever_a_list_holds() -> None:
         types=[1],
         scheduled_only=False,
     )
-    wanted = windows.Wanted(2809, windows.Window(0, 1), rules)
+    wanted = window_wait.Wanted(2809, window_wait.Window(0, 1), rules)
 
     def check(page: Any) -> None:
         call = calls.list_flow_instances(type=0, from_trigger_time=0, to_trigger_time=1, page_no=1, page_size=50)
@@ -200,8 +201,8 @@ def test_whatever_a_list_holds() -> None:
             return
         log = Log()
         found = [instance for instance in listed if wanted.counts(instance)]
-        windows.FlowWatch(wanted, tolerance=1, log=log).saw(found, 0.0)
-        verdict = windows.judge(rules, found)
+        window_wait.FlowWatch(wanted, tolerance=1, log=log).saw(found, 0.0)
+        verdict = window_wait.judge(rules, found)
         for text in (*verdict.ids, *log.lines):
             assert_fit(text)
 

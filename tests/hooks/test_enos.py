@@ -21,8 +21,8 @@ from enos_documents import EXPORT as DOCUMENTED
 from airflow_provider_enos import errors
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.models import Cycle, Flow, FlowExport, FlowStatus, FlowType
+from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, get_provider_info
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 from airflow_provider_enos.simulator.config import SWITCHES

@@ -20,8 +20,6 @@ from worker import StateStore
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.client import sync
-from airflow_provider_enos.hooks import trigger_record
-from airflow_provider_enos.hooks.boundary import InstanceEvent
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.operators.enos import (
     DEFAULT_TRIGGER_TIME,
@@ -30,6 +28,8 @@ from airflow_provider_enos.operators.enos import (
 )
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.simulator.wire import Record, json_reply
+from airflow_provider_enos.utils import trigger_record
+from airflow_provider_enos.utils.trigger_events import InstanceEvent
 
 INSTANCE = "3377-20200706062600"
 NEXT_INSTANCE = "3377-20200706062700"

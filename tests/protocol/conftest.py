@@ -12,7 +12,7 @@ import pytest
 from by_hand import read
 from hypothesis import settings
 
-from airflow_provider_enos.protocol.messages import Read, Sleep
+from airflow_provider_enos.protocol.wire.messages import Read, Sleep
 
 settings.register_profile("protocol", max_examples=30, deadline=None, database=None, derandomize=True)
 settings.load_profile("protocol")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from airflow_provider_enos.protocol import bounded_json, calls, replies
+from airflow_provider_enos.protocol import bounded_json
 from airflow_provider_enos.protocol.bounded_json import (
     LIMITS,
     LIMITS_OF_A_PAGE,
@@ -20,7 +20,8 @@ from airflow_provider_enos.protocol.bounded_json import (
     loads,
     within,
 )
-from airflow_provider_enos.protocol.messages import Call, Response
+from airflow_provider_enos.protocol.wire import calls, replies
+from airflow_provider_enos.protocol.wire.messages import Call, Response
 
 LETTERS = st.text(st.sampled_from('"\\[]{},:ab\n\u4e2d\U0001f600\ud800'), max_size=8)
 VALUES = st.recursive(

@@ -12,10 +12,10 @@ from airflows import AIRFLOW
 from worker import Log, StateStore, TaskInstance
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.hooks.boundary import InstanceEvent
-from airflow_provider_enos.hooks.versions import AirflowTaskTimeout
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 from airflow_provider_enos.simulator import EnosSimulator
+from airflow_provider_enos.utils.trigger_events import InstanceEvent
+from airflow_provider_enos.version_compat import AirflowTaskTimeout
 
 TRIGGER_TIME = 1594016819108
 STAMP = "20200706062600"

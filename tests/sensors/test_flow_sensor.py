@@ -21,7 +21,7 @@ from rogue import reply, rogue_gateway
 from worker import Log, StateStore, TaskInstance
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.protocol.deadline import LAST_LOOK
+from airflow_provider_enos.protocol.follow.deadline import LAST_LOOK
 from airflow_provider_enos.sensors.enos import EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.protocol import replies
-from airflow_provider_enos.protocol.messages import Read, Response
+from airflow_provider_enos.protocol.wire import replies
+from airflow_provider_enos.protocol.wire.messages import Read, Response
 
 
 def read(step: Read) -> Any:

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferr
 from airflow.triggers.base import BaseTaskEndEvent
 from worker import StateStore, TaskInstance
 
-from airflow_provider_enos.hooks.versions import AirflowTaskTimeout
+from airflow_provider_enos.version_compat import AirflowTaskTimeout
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException

@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 from lists import Lists, Run
 
-from airflow_provider_enos.client import poller as poller_module, windows as windows_module
 from airflow_provider_enos.client.aio import AsyncClient
-from airflow_provider_enos.client.poller import Poller
-from airflow_provider_enos.client.polling import wait as wait_module
+from airflow_provider_enos.client.polling import (
+    poller as poller_module,
+    wait as wait_module,
+    window_poller as windows_module,
+)
+from airflow_provider_enos.client.polling.poller import Poller
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import EnosApiError, EnosError, EnosNotFoundError
-from airflow_provider_enos.protocol.messages import Call, Procedure
+from airflow_provider_enos.protocol.follow.instance_wait import Watch
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import predicted_flow_instance_id
-from airflow_provider_enos.protocol.waiting import Watch
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure
 
 SETTINGS = Settings("https://enos.invalid", "key", "secret", "o1", "u1", True, 65.0, None)
 FIRST = 1_750_000_000_000 // 60_000 * 60_000

@@ -74,8 +74,8 @@ def _talk(line: socket.socket) -> None:
 
 def operations() -> dict[str, Any]:
     """Every operation of EnOS, by its name in ``calls``."""
-    from airflow_provider_enos.protocol import calls
     from airflow_provider_enos.protocol.models import Flow, FlowExport
+    from airflow_provider_enos.protocol.wire import calls
 
     flow = Flow.parse({"flowId": 3377})
     return {
@@ -161,7 +161,7 @@ class Gaps:
 def drive_aiohttp(port: int, kind: str, size: int, wanted: list[str]) -> Iterator[Cost]:
     """In an event loop, as the triggerer."""
     from airflow_provider_enos.client.aio import AsyncClient
-    from airflow_provider_enos.protocol.exchange import Retry
+    from airflow_provider_enos.protocol.wire.exchange import Retry
 
     async def tick(gaps: Gaps) -> None:
         while True:
@@ -198,7 +198,7 @@ def drive_aiohttp(port: int, kind: str, size: int, wanted: list[str]) -> Iterato
 def drive_requests(port: int, kind: str, size: int, wanted: list[str]) -> Iterator[Cost]:
     """In a thread beside another one, as in the API server."""
     from airflow_provider_enos.client.sync import SyncClient
-    from airflow_provider_enos.protocol.exchange import Retry
+    from airflow_provider_enos.protocol.wire.exchange import Retry
 
     def work(client: SyncClient, name: str, said: list[str]) -> None:
         try:

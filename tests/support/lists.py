@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from airflow_provider_enos.errors import EnosApiError, EnosRequestError, EnosServerError
-from airflow_provider_enos.protocol.messages import Call
+from airflow_provider_enos.protocol.wire.messages import Call
 
 CODES = {"FAIL": -1, "SUCCESS": 1, "RUNNING": 2, "CANCEL": 8, "RERUN": 9}
 ENDED = {"FAIL", "SUCCESS", "CANCEL"}

@@ -14,8 +14,8 @@ from typing import Any
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.sync import SyncClient
-from airflow_provider_enos.protocol.exchange import Retry
-from airflow_provider_enos.protocol.messages import Call
+from airflow_provider_enos.protocol.wire.exchange import Retry
+from airflow_provider_enos.protocol.wire.messages import Call
 
 TOKEN = "a-token-of-the-rogue-gateway"
 

@@ -13,11 +13,11 @@ from airflow_provider_enos.errors import (
     EnosRequestError,
     EnosTransportError,
 )
-from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage
 from airflow_provider_enos.protocol.start.attempts import Intent, Target
 from airflow_provider_enos.protocol.start.starting import Starter
 from airflow_provider_enos.protocol.trigger_time import MINUTE, predicted_flow_instance_id
+from airflow_provider_enos.protocol.wire.messages import Procedure
 
 TIME = 1594016819108
 """2020-07-06T06:26:59.108Z, which is 14:26 in the gateway's zone."""

@@ -18,13 +18,13 @@ from airflow.triggers.base import BaseTrigger
 from worker import Log
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.hooks import connections
-from airflow_provider_enos.hooks.boundary import InstanceEvent, WindowEvent
 from airflow_provider_enos.links.enos import LINK_KEY
-from airflow_provider_enos.protocol.windows import Window
+from airflow_provider_enos.protocol.follow.window_wait import Window
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import enos
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger
+from airflow_provider_enos.utils import connections
+from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
 
 INSTANCE = "3377-20200706062600"
 TIME = 1594016819108

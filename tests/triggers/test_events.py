@@ -14,10 +14,10 @@ import pytest
 from airflow.triggers import base
 from worker import Log
 
-from airflow_provider_enos.client import poller as poller_module, watcher as watcher_module
+from airflow_provider_enos.client.polling import flow_watcher as watcher_module, poller as poller_module
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol import trigger_time
-from airflow_provider_enos.protocol.watching import ENDS
+from airflow_provider_enos.protocol.follow.flow_events import ENDS
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import events as module
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger

@@ -17,13 +17,13 @@ from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.polling.feed import LATE, Run
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.coverage import WORTH, running
-from airflow_provider_enos.protocol.listing import ListStyle
+from airflow_provider_enos.protocol.follow.coverage import WORTH, running
+from airflow_provider_enos.protocol.follow.listing import ListStyle
+from airflow_provider_enos.protocol.follow.trust import Trust
+from airflow_provider_enos.protocol.follow.window_wait import Window
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE
-from airflow_provider_enos.protocol.trust import Trust
-from airflow_provider_enos.protocol.windows import Window
+from airflow_provider_enos.protocol.wire import calls
 
 _log = logging.getLogger(__name__)
 

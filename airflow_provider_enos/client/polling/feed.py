@@ -19,13 +19,14 @@ from typing import Protocol
 from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.errors import EnosError, EnosRateLimitError
-from airflow_provider_enos.protocol import calls, pace
-from airflow_provider_enos.protocol.end_feed import EndFeed, Mark, Reading
-from airflow_provider_enos.protocol.listing import ListStyle
-from airflow_provider_enos.protocol.messages import Procedure, T
+from airflow_provider_enos.protocol.follow import pace
+from airflow_provider_enos.protocol.follow.end_feed import EndFeed, Mark, Reading
+from airflow_provider_enos.protocol.follow.listing import ListStyle
+from airflow_provider_enos.protocol.follow.trust import Trust
+from airflow_provider_enos.protocol.follow.window_wait import Window
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.trust import Trust
-from airflow_provider_enos.protocol.windows import Window
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Procedure, T
 
 _log = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ _log = logging.getLogger(__name__)
 def _stats() -> Any:
     """Return Airflow's ``Stats``, ready to be told; None where this runs without Airflow."""
     try:
-        from airflow.providers.common.compat.sdk import Stats
+        from airflow_provider_enos.version_compat import stats
     except ImportError:
         return None
+    Stats = stats()
     # From Airflow 3.2 on it tells nobody until it is told whom, and the triggerer tells a copy of its own.
     try:
         from airflow.sdk.configuration import conf

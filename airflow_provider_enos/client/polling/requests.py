@@ -12,9 +12,9 @@ from airflow_provider_enos.client.polling.circuit_breaker import CircuitBreaker
 from airflow_provider_enos.client.polling.feed import Run
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import EnosApiError, EnosError, EnosRequestError
-from airflow_provider_enos.protocol.exchange import Retry
-from airflow_provider_enos.protocol.messages import Call, Procedure, T
-from airflow_provider_enos.protocol.paging import PAGE_FAULTS
+from airflow_provider_enos.protocol.wire.exchange import Retry
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure, T
+from airflow_provider_enos.protocol.wire.paging import PAGE_FAULTS
 
 _CONCURRENT = 6
 """Looks at a time: fewer than there are connections, so that lists find one."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.errors import EnosError, EnosPollLostError
-from airflow_provider_enos.protocol.end_feed import Mark
+from airflow_provider_enos.protocol.follow.end_feed import Mark
+from airflow_provider_enos.protocol.follow.instance_wait import Watch, out_of_time
+from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.patience import is_refusal
-from airflow_provider_enos.protocol.waiting import Watch, out_of_time
 
 
 @dataclass(eq=False, slots=True)

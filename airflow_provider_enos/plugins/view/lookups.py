@@ -30,13 +30,13 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.plugins.view import picture
 from airflow_provider_enos.plugins.view.picture import Json, Seen, Times
-from airflow_provider_enos.protocol import calls
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_PAGE
-from airflow_provider_enos.protocol.cancelling import has_stopped
-from airflow_provider_enos.protocol.exchange import Retry
-from airflow_provider_enos.protocol.messages import Call
+from airflow_provider_enos.protocol.follow.cancelling import has_stopped
 from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowInstanceNode, FlowStatus
 from airflow_provider_enos.protocol.text import excerpt, tail
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.exchange import Retry
+from airflow_provider_enos.protocol.wire.messages import Call
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

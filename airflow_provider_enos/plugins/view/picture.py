@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_enos.plugins.view.layout import NODE_HEIGHT, NODE_WIDTH, arrange
-from airflow_provider_enos.protocol.cancelling import has_stopped
+from airflow_provider_enos.protocol.follow.cancelling import has_stopped
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
 from airflow_provider_enos.protocol.models.instances import time_of
 from airflow_provider_enos.protocol.text import excerpt

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from airflow_provider_enos.errors import EnosTriggerError
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Call
 from airflow_provider_enos.protocol.trigger_time import MOST_MINUTES
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Call
 
 _TYPES = {"flow_instance_id": (str, type(None)), "refused": (bool,), "named": (bool,), "origin": (str,)}
 """The types of a record's fields, for those that are no numbers."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Procedure, Sleep
 from airflow_provider_enos.protocol.start.attempts import Intent
 from airflow_provider_enos.protocol.start.lookup import can_be_ours, instances_of_minute
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 _PAUSE = 1.0
 

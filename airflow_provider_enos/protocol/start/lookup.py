@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosServerError
-from airflow_provider_enos.protocol import calls, replies
-from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.trigger_time import (
     MINUTE,
     is_scheduled,
@@ -16,6 +14,8 @@ from airflow_provider_enos.protocol.trigger_time import (
     predicted_flow_instance_id,
     zone_of,
 )
+from airflow_provider_enos.protocol.wire import calls, replies
+from airflow_provider_enos.protocol.wire.messages import Procedure
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
@@ -48,7 +48,7 @@ def instances_of_minute(
 
 def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
     # Parsing a DAG file does not need it.
-    from airflow_provider_enos.protocol.windows import Window, instances_in
+    from airflow_provider_enos.protocol.follow.window_wait import Window, instances_in
 
     window = Window(minute, minute + MINUTE)
     scheduled: list[FlowInstance] = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, tzinfo
 
 from airflow_provider_enos.errors import EnosTriggerConflictError
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Procedure
+from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.start.attempts import Attempt
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import MOST_MINUTES, further_minutes, minute_of, zone_of
-from airflow_provider_enos.protocol.waiting import Log
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Procedure
 
 
 class Minutes:

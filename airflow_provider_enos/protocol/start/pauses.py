@@ -16,8 +16,8 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
     EnosTriggerConflictError,
 )
-from airflow_provider_enos.protocol.messages import Procedure, Sleep
-from airflow_provider_enos.protocol.waiting import Log
+from airflow_provider_enos.protocol.log import Log
+from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 _BACKOFF_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before each further request to a gateway that is busy or away; the last one repeats."""

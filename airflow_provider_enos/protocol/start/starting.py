@@ -32,8 +32,7 @@ from airflow_provider_enos.errors import (
     EnosTriggerTargetError,
     EnosTriggerUncertainError,
 )
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Call, Procedure, Sleep, T
+from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.start.ledger import Ledger, Record
@@ -54,7 +53,8 @@ from airflow_provider_enos.protocol.start.states import (
 )
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import is_scheduled, minute_of, predicted_flow_instance_id
-from airflow_provider_enos.protocol.waiting import Log
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import Flow, FlowInstance

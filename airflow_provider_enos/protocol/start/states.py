@@ -13,9 +13,9 @@ from airflow_provider_enos.errors import (
     EnosRequestError,
     EnosServerError,
 )
-from airflow_provider_enos.protocol import replies
 from airflow_provider_enos.protocol.start.attempts import Intent
 from airflow_provider_enos.protocol.start.pauses import is_passing
+from airflow_provider_enos.protocol.wire import replies
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance

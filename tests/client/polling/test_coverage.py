@@ -15,9 +15,9 @@ from worker import Log
 from airflow_provider_enos.client.polling.coverage import Coverage
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosAccessError
+from airflow_provider_enos.protocol.follow.instance_wait import Watch
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import minute_of_id
-from airflow_provider_enos.protocol.waiting import Watch
 
 
 class Scene:

@@ -14,9 +14,9 @@ from worker import Log
 from airflow_provider_enos.client.polling.logs import LogReader
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosRateLimitError
+from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.streaming import LogStream
-from airflow_provider_enos.protocol.waiting import Watch
 
 INSTANCE = FlowInstance.parse({"instanceId": "3377-20200706062600", "status": "RUNNING"})
 

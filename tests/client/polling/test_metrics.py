@@ -17,8 +17,8 @@ from airflows import AIRFLOW
 from fake_tenant import SETTINGS, FakeTenant
 from virtual_time import run as run_virtually
 
-from airflow_provider_enos.client.poller import Poller
 from airflow_provider_enos.client.polling import metrics
+from airflow_provider_enos.client.polling.poller import Poller
 
 
 class Stats:
@@ -93,7 +93,7 @@ def test_docs_list_each_metric() -> None:
     package = Path(metrics.__file__).parents[2]
     sources = "".join(path.read_text() for path in package.rglob("*.py"))
     named = set(re.findall(r'metrics\.(?:count|gauge)\("([a-z_.]+)"', sources)) | {"waits"}
-    kinds = set(re.findall(r'(?:runner|call|run)\("([a-z]+)",? ?', (package / "client/poller.py").read_text()))
+    kinds = set(re.findall(r'(?:runner|call|run)\("([a-z]+)",? ?', (package / "client/polling/poller.py").read_text()))
     documented = (Path(__file__).parents[3] / "docs" / "scale.md").read_text()
     for name in named | {f"requests.{kind}" for kind in kinds}:
         assert f"`enos.poller.{name}`" in documented, name

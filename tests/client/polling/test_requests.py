@@ -11,9 +11,9 @@ from virtual_time import run as run_virtually
 
 from airflow_provider_enos.client.polling.requests import Requests
 from airflow_provider_enos.errors import EnosRateLimitError, EnosServerError
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Procedure
 from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Procedure
 
 
 def looking(*ids: str) -> Procedure[list[FlowInstance]]:

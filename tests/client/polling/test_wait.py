@@ -20,9 +20,9 @@ from airflow_provider_enos.errors import (
     EnosPollLostError,
     EnosServerError,
 )
+from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
-from airflow_provider_enos.protocol.streaming import LogStream
-from airflow_provider_enos.protocol.waiting import Watch
 
 ID = "3377-20200706062600"
 

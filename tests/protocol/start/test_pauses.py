@@ -45,9 +45,9 @@ from airflow_provider_enos.errors import (
     EnosTriggerConflictError,
     EnosTriggerUncertainError,
 )
-from airflow_provider_enos.protocol.messages import Call, Sleep
 from airflow_provider_enos.protocol.start.attempts import Attempt
 from airflow_provider_enos.protocol.trigger_time import MINUTE
+from airflow_provider_enos.protocol.wire.messages import Call, Sleep
 
 BUSY = refusal(EnosRateLimitError, 429)
 PASSING = [

@@ -58,10 +58,10 @@ from airflow_provider_enos.errors import (
     EnosTriggerTargetError,
     EnosTriggerUncertainError,
 )
-from airflow_provider_enos.protocol.messages import Call
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage, FlowType
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.trigger_time import MINUTE, MOST_MINUTES, predicted_flow_instance_id
+from airflow_provider_enos.protocol.wire.messages import Call
 
 # Fresh
 

@@ -41,8 +41,6 @@ from airflow_provider_enos.errors import (
     EnosTriggerConflictError,
     EnosTriggerUncertainError,
 )
-from airflow_provider_enos.protocol import calls
-from airflow_provider_enos.protocol.messages import Call, Sleep
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage
 from airflow_provider_enos.protocol.start import attempts, killed, starting
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
@@ -58,6 +56,8 @@ from airflow_provider_enos.protocol.trigger_time import (
     minute_of_id,
     predicted_flow_instance_id,
 )
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Call, Sleep
 
 FLOW = 3377
 TARGET = Target(FLOW, 108580)

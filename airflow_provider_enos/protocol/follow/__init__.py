@@ -1,0 +1,1 @@
+"""Following flow instances to their end: waits, lists, reports."""

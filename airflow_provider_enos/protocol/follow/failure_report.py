@@ -1,0 +1,332 @@
+"""How an instance that ended badly came to its end: at length for a log, in one line for a notification.
+
+``examine`` finds it out; ``node_table``, ``failed_first`` and ``last_meaningful_line`` are the parts, for whoever shows
+an instance otherwise. All texts that they give are cleaned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
+
+from airflow_provider_enos.errors import (
+    EnosError,
+    EnosFlowCancelledError,
+    EnosFlowError,
+    EnosFlowFailedError,
+    EnosNotFoundError,
+)
+from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.models.instances import time_of
+from airflow_provider_enos.protocol.text import clean, excerpt, tail
+from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.messages import Procedure
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, TaskInstance
+
+LOG_LENGTH = 2**20
+"""Characters of a log to ask for: what EnOS gives at the most unless it is told otherwise."""
+
+_MOST_RUNS, _MOST_LOGS, _MOST_ROWS = 40, 20, 100
+_FAULTS = 3
+"""After so many calls in a row that failed, no more of their kind are made."""
+_SHOWN_LINES, _SHOWN_LENGTH = 40, 8_000
+_NODES_IN_MESSAGE = 3
+_FIRST_LINE, _OTHER_LINE = 300, 100
+_LONGEST_MESSAGE, _LONGEST_LINK = 1_600, 2_000
+_COLUMNS = ("node", "task instance", "status", "start", "end")
+
+_RULER = re.compile(r"[\W_]*")
+_LONGEST_HEAD = 12
+_LOOKED_AT, _LOOKED_INTO = 200, 1_000
+_TRACEBACK = "Traceback (most recent call last)"
+_CLASS = re.compile(r"\w(Error|Exception)\b")
+_ERROR = re.compile(r"\b(error|exception|fatal|critical|severe|panic|failed|failure|caused by)\b|错误|异常|失败", re.I)
+_NO_ERROR = re.compile(r"\b(no|0|zero|without)\s+(errors?|exceptions?|failures?|failed)\b", re.I)
+_FRAME = re.compile(r"\s*(at |File \"|\.\.\. \d+ more|[~^]+$)")
+_LAST_WORDS = re.compile(
+    r"\bexit(ed|ing|s)?\b.{0,60}\b(code|status)\b|\bexit(ed)?\W*-?\d+\s*$|\breturn code\b"
+    r"|\bend of (the )?(log|output)\b|^\W*(end|done|finished)\W*$",
+    re.I,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node as a table shows it. Times are the texts that EnOS sends; one that is not known is empty."""
+
+    task_id: str
+    task_name: str
+    task_instance_id: str
+    status: str
+    start_time: str
+    end_time: str
+
+
+def node_table(instance: FlowInstance, task_instances: Mapping[str, TaskInstance]) -> list[NodeRow]:
+    """A row for each node, in the order of the graph. ``task_instances``, by id, tell times where there are any."""
+    return [_row(node, task_instances.get(node.task_instance_id)) for node in instance.nodes]
+
+
+def _row(node: FlowInstanceNode, run: TaskInstance | None) -> NodeRow:
+    return NodeRow(
+        task_id="" if node.task_id is None else str(node.task_id),
+        task_name=excerpt(node.task_name, 60),
+        task_instance_id=excerpt(node.task_instance_id, 60),
+        status="" if node.status is None else str(node.status),
+        start_time=excerpt((run and run.start_time) or "", 30),
+        end_time=excerpt((run and run.end_time) or "", 30),
+    )
+
+
+def table_lines(rows: Iterable[NodeRow]) -> list[str]:
+    """The rows as aligned lines, under a line of headings."""
+    lines = [_COLUMNS]
+    lines += [(row.task_name, row.task_instance_id, row.status, row.start_time, row.end_time) for row in rows]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(map(_padded, line, widths)).rstrip() for line in lines]
+
+
+def _padded(cell: str, width: int) -> str:
+    return (cell or "-") + " " * (width - _width(cell or "-"))
+
+
+def _width(text: str) -> int:
+    """Columns on a screen, of which Chinese characters take two each."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text) or 1
+
+
+def failed_first(instance: FlowInstance, task_instances: Mapping[str, TaskInstance]) -> tuple[FlowInstanceNode, ...]:
+    """The failed node that ended before all others, or those in the same second; none where that cannot be told.
+
+    The zone of EnOS's times is not documented; but these are the same field of the same kind, so they can be compared.
+    """
+    failed = instance.nodes_with(Outcome.FAILED)
+    if len(failed) < 2:
+        return failed
+    ends = [_end(task_instances.get(node.task_instance_id)) for node in failed]
+    known = [end for end in ends if end is not None]
+    if len(known) < len(failed):
+        return ()
+    return tuple(node for node, end in zip(failed, ends, strict=True) if end == min(known))
+
+
+def _end(run: TaskInstance | None) -> datetime | None:
+    return time_of(run.end_time if run else None)
+
+
+def last_meaningful_line(text: str, length: int = _FIRST_LINE) -> str:
+    """The line of a log that says best why it ended, cleaned, at most ``length`` long; empty if there is none.
+
+    That is the last one that looks like an error: it names one (ERROR, ``...Exception``, failed), or it ends a Python
+    traceback. If none does, the last line. Blank lines, rulers, EnOS's head, stack frames and last words such as
+    "exit code 1" count only where there is nothing else. Looked at are the last 200 lines.
+    """
+    last = telling = error = ""
+    in_traceback = False
+    for whole_line in _without_head(text.splitlines())[-_LOOKED_AT:]:
+        line = clean(whole_line[:_LOOKED_INTO])
+        if _RULER.fullmatch(line):
+            continue
+        ends_traceback = in_traceback and not line.startswith(" ")
+        in_traceback = line.startswith(_TRACEBACK) or (in_traceback and not ends_traceback)
+        last = line
+        if ends_traceback or not (_FRAME.match(line) or _is_last_word(line)):
+            telling = line
+            error = line if ends_traceback or _names_error(line) else error
+    return excerpt(error or telling or last, length)
+
+
+def _without_head(lines: list[str]) -> list[str]:
+    """What follows the two rulers between which EnOS says what it runs."""
+    rulers = [number for number, line in enumerate(lines[:_LONGEST_HEAD]) if line.strip() and not line.strip("= \t")]
+    return lines[rulers[1] + 1 :] if len(rulers) > 1 and rulers[0] == 0 else lines
+
+
+def _names_error(line: str) -> bool:
+    return (_CLASS.search(line) or _ERROR.search(line)) is not None and not _NO_ERROR.search(line)
+
+
+def _is_last_word(line: str) -> bool:
+    return _LAST_WORDS.search(line) is not None and not _CLASS.search(line)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """An instance that ended badly.
+
+    ``logs`` has the texts that were read, by task instance id, or in brackets why there is none. ``notes`` says what
+    was left out.
+    """
+
+    instance: FlowInstance
+    task_instances: Mapping[str, TaskInstance]
+    logs: Mapping[str, str]
+    notes: tuple[str, ...]
+    link: str | None = None
+
+    @property
+    def failed(self) -> tuple[FlowInstanceNode, ...]:
+        """The nodes that failed: first those that failed first, where that can be told, then as the graph has them."""
+        first = self.failed_first
+        return first + tuple(node for node in self.instance.nodes_with(Outcome.FAILED) if node not in first)
+
+    @property
+    def failed_first(self) -> tuple[FlowInstanceNode, ...]:
+        """As the function of this name."""
+        return failed_first(self.instance, self.task_instances)
+
+    def lines(self, *, logs: bool = True) -> Iterator[str]:
+        """What belongs into Airflow's log: the nodes, which of them failed first, and how their logs end.
+
+        Tables and logs stand between the marks by which Airflow's log page folds them.
+        """
+        instance = self.instance
+        yield f"::group::Nodes of flow instance {excerpt(instance.flow_instance_id)}: {instance.status}"
+        yield from self._table()
+        yield from self.notes
+        yield "::endgroup::"
+        if self.failed:
+            yield f"Failed first: {self._who_failed_first()}"
+        for node in self.failed if logs else ():
+            if node.task_instance_id in self.logs:
+                yield f"::group::End of the log of node {node}"
+                yield from tail(self.logs[node.task_instance_id], _SHOWN_LINES, _SHOWN_LENGTH).splitlines()
+                yield "::endgroup::"
+
+    def _table(self) -> Iterator[str]:
+        nodes = list(self.instance.nodes)
+        if len(nodes) > _MOST_ROWS:
+            nodes = [node for node in nodes if _is_telling(node)][:_MOST_ROWS]
+        shown = [_row(node, self.task_instances.get(node.task_instance_id)) for node in nodes]
+        yield from table_lines(shown)
+        if left := len(self.instance.nodes) - len(nodes):
+            others = Counter(str(node.status or "none") for node in self.instance.nodes)
+            others.subtract(row.status or "none" for row in shown)
+            yield f"and {left} more: " + ", ".join(f"{number} {status}" for status, number in (+others).items())
+
+    def _who_failed_first(self) -> str:
+        first = self.failed_first
+        if not first:
+            return "unknown, since EnOS does not tell when each of them ended"
+        end = _end(self.task_instances.get(first[0].task_instance_id))
+        when = f", at {end}" if end else ""
+        shown = ", ".join(str(node) for node in first[:_NODES_IN_MESSAGE])
+        more = f" and {len(first) - _NODES_IN_MESSAGE} more" if len(first) > _NODES_IN_MESSAGE else ""
+        return f"{shown}{more}{' in the same second' if len(first) > 1 else ''}{when}"
+
+    @property
+    def message(self) -> str:
+        """It all on one line: flow, instance, failed nodes with the line of their logs that says why, link."""
+        instance, failed = self.instance, self.failed
+        flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
+        parts = [f"{flow}: instance {excerpt(instance.flow_instance_id)} ended with status {instance.status}"]
+        for number, node in enumerate(failed[:_NODES_IN_MESSAGE]):
+            line = self._reason(node, _OTHER_LINE if number else _FIRST_LINE)
+            parts.append(f"node {node} {node.status}" + (f": {line}" if line else ""))
+        if len(failed) > _NODES_IN_MESSAGE:
+            parts.append(f"and {len(failed) - _NODES_IN_MESSAGE} more failed nodes")
+        if working := instance.working_nodes:
+            shown = ", ".join(str(node) for node in working[:_NODES_IN_MESSAGE])
+            more = f" and {len(working) - _NODES_IN_MESSAGE} more" if len(working) > _NODES_IN_MESSAGE else ""
+            parts.append(f"still running: {shown}{more}")
+        said = excerpt("; ".join(parts), _LONGEST_MESSAGE)
+        return f"{said}; {self.link}" if self.link and len(self.link) <= _LONGEST_LINK else said
+
+    def _reason(self, node: FlowInstanceNode, length: int) -> str:
+        text = self.logs.get(node.task_instance_id)
+        return "" if text is None else last_meaningful_line(text, length) or "(the log is empty)"
+
+    def error(self) -> EnosFlowError:
+        """What to raise."""
+        cancelled = self.instance.status.outcome is Outcome.CANCELLED
+        return (EnosFlowCancelledError if cancelled else EnosFlowFailedError)(
+            self.message,
+            flow_instance_id=self.instance.flow_instance_id,
+            status=str(self.instance.status),
+            failed_tasks=tuple(str(node) for node in self.instance.nodes_with(Outcome.FAILED)),
+        )
+
+
+def examine(
+    instance: FlowInstance, *, logs: bool = True, link: str | None = None, known_logs: Mapping[str, str] | None = None
+) -> Procedure[FailureReport]:
+    """Finds out when the nodes of an instance that ended badly began and ended, and how the failed ones' logs end.
+
+    Get Task Instance once for each node that has begun; for those that failed, were cancelled or run only, where the
+    graph is large. A call that fails never hides why the instance failed.
+
+    :param logs: whether to read the logs of failed nodes.
+    :param known_logs: those that were read before, by task instance id.
+    """
+    begun = [node for node in instance.nodes if node.has_run]
+    asked = begun if len(begun) <= _MOST_RUNS else [node for node in begun if _is_telling(node)][:_MOST_RUNS]
+    notes = []
+    if instance.nodes_left_out != 0:
+        more = "" if instance.nodes_left_out is None else f"{instance.nodes_left_out:,} more "
+        notes.append(f"({more}nodes were not read)")
+    if len(asked) < len(begun):
+        notes.append(f"(times of {len(asked)} of the {len(begun)} nodes that have begun: of those that failed or run)")
+    runs = yield from _runs(asked, notes)
+    report = FailureReport(instance, runs, {}, (), link)
+    texts = dict(known_logs or {})
+    if logs:
+        wanted = [node for node in report.failed if node.task_instance_id and node.task_instance_id not in texts]
+        texts |= yield from _logs(wanted[:_MOST_LOGS])
+        if len(wanted) > _MOST_LOGS:
+            notes.append(f"(logs of {_MOST_LOGS} of the {len(wanted)} nodes that failed)")
+    return FailureReport(instance, runs, texts, tuple(notes), link)
+
+
+def _runs(nodes: Iterable[FlowInstanceNode], notes: list[str]) -> Procedure[dict[str, TaskInstance]]:
+    runs: dict[str, TaskInstance] = {}
+    faults = 0
+    for node in nodes:
+        try:
+            runs[node.task_instance_id] = yield calls.get_task_instance(node.task_instance_id)
+            faults = 0
+        except EnosError as error:
+            faults += 1
+            notes.append(f"(no times of {node}: {excerpt(str(error))})")
+            if faults == _FAULTS:
+                notes.append("(nor of the nodes after it: not asked for any more)")
+                break
+    return runs
+
+
+def _logs(nodes: Iterable[FlowInstanceNode]) -> Procedure[dict[str, str]]:
+    texts: dict[str, str] = {}
+    faults = 0
+    for node in nodes:
+        if faults == _FAULTS:
+            texts[node.task_instance_id] = "(no log: not asked for any more)"
+            continue
+        try:
+            text: str = yield calls.get_task_instance_log(node.task_instance_id, LOG_LENGTH)
+            faults = 0
+        except EnosError as error:
+            # A node that never ran has no log, which EnOS also calls an error.
+            faults += not isinstance(error, EnosNotFoundError)
+            text = no_log(error)
+        texts[node.task_instance_id] = text if text.strip() else EMPTY_LOG
+    return texts
+
+
+EMPTY_LOG = "(the log is empty)"
+
+
+def no_log(error: EnosError) -> str:
+    """What stands in the place of a log that could not be read."""
+    return f"(no log: {excerpt(str(error), 280)})"
+
+
+def _is_telling(node: FlowInstanceNode) -> bool:
+    """Whether it is one of those that tell why an instance ended badly."""
+    ended_badly = node.status is not None and node.status.outcome in (Outcome.FAILED, Outcome.CANCELLED)
+    return ended_badly or (node.status is not None and node.status.working)

@@ -1,0 +1,157 @@
+"""Which errors a wait tolerates, and for how long: for everything that asks EnOS again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_provider_enos.errors import (
+    EnosAccessError,
+    EnosAuthError,
+    EnosConfigError,
+    EnosError,
+    EnosPollLostError,
+    EnosRequestError,
+    EnosTransportError,
+)
+from airflow_provider_enos.protocol.follow.deadline import within
+from airflow_provider_enos.protocol.wire.messages import Procedure, T
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.log import Log
+
+
+def is_refusal(error: EnosError) -> bool:
+    """Return whether ``error`` refuses what the connection says, so that the connection has to be read again.
+
+    Keys are rotated, tenants corrected, certificates and proxies replaced while tasks wait. So a wait tolerates a
+    refusal like any other error, and asks again with the connection as it is then.
+    """
+    if isinstance(error, EnosTransportError):
+        return error.tls
+    return isinstance(error, (EnosAuthError, EnosAccessError, EnosConfigError))
+
+
+class Patience:
+    """For how long EnOS could not be asked. Logs when that begins and when it is over.
+
+    :param subject: what is asked for.
+    :param tolerance: seconds for which looks may fail one after the other.
+    :param known: whether EnOS is known to have it, so that "not found" may pass.
+    :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on to its deadline, whatever comes.
+    :param strict: whether a refusal before the first answer ends the wait: for a person who sits and waits.
+    """
+
+    # A triggerer has thousands of them.
+    __slots__ = (
+        "_gives_up",
+        "_log",
+        "_said_late",
+        "_said_refusal",
+        "_strict",
+        "_subject",
+        "_tolerance",
+        "failing_since",
+        "known",
+    )
+
+    def __init__(
+        self,
+        subject: str,
+        *,
+        tolerance: float,
+        log: Log,
+        known: bool = False,
+        gives_up: bool = True,
+        strict: bool = False,
+    ) -> None:
+        self._subject = subject
+        self._tolerance = tolerance
+        self._log = log
+        self._gives_up = gives_up
+        self._strict = strict
+        self._said_refusal = self._said_late = False
+        self.known = known
+        self.failing_since: float | None = None
+
+    def remember(self, failing_since: object) -> None:
+        """Take over since when looks have failed from another one of the same; ignore anything but a time."""
+        if isinstance(failing_since, (int, float)):
+            self.failing_since = failing_since
+            # The look that began it has said why.
+            self._said_refusal = True
+
+    def answered(self, now: float) -> None:
+        """Note that EnOS has answered."""
+        if self.failing_since is not None:
+            self._log.info("EnOS answers again for %s, after %.0f s", self._subject, now - self.failing_since)
+            self.failing_since = None
+        self._said_refusal = self._said_late = False
+
+    def missed(self, error: EnosError, now: float) -> float | None:
+        """Note that a look brought this error. Raise it if it is final for this wait.
+
+        Return for how many seconds EnOS could not be asked, once they are more than is tolerated.
+        """
+        if self._is_final(error):
+            raise error
+        begins = self.failing_since is None
+        if self.failing_since is None:
+            self.failing_since = now
+        lasted = now - self.failing_since
+        if lasted >= self._tolerance and self._gives_up:
+            return lasted
+        self._say(error, begins=begins, lasted=lasted)
+        return None
+
+    def _is_final(self, error: EnosError) -> bool:
+        if is_refusal(error):
+            return self._strict and not self.known
+        if isinstance(error, EnosRequestError):
+            return self._gives_up and not self.known
+        return error.final
+
+    def _say(self, error: EnosError, *, begins: bool, lasted: float) -> None:
+        """Log the first error, the first refusal, since somebody has to see to it, and once that it has lasted."""
+        if begins and self._gives_up:
+            said = "Cannot ask EnOS for %s, will go on trying for %.0f s: %s"
+            self._log.warning(said, self._subject, self._tolerance, error)
+        elif begins:
+            self._log.warning("Cannot ask EnOS for %s, will go on trying: %s", self._subject, error)
+        elif is_refusal(error) and not self._said_refusal:
+            self._log.warning("Still cannot ask EnOS for %s, now for another reason: %s", self._subject, error)
+        elif lasted >= self._tolerance and not self._said_late:
+            self._said_late = True
+            said = "EnOS could not be asked for %s for %.0f s; the wait goes on. Last error: %s"
+            self._log.warning(said, self._subject, lasted, error)
+        self._said_refusal = self._said_refusal or is_refusal(error)
+
+
+class Tolerant(Protocol):
+    """A watch: it knows how to say that EnOS could not be asked for too long."""
+
+    def lost(self, said: str, error: EnosError) -> EnosPollLostError: ...
+
+
+def recheck(
+    look: Procedure[T],
+    watch: Tolerant,
+    error: EnosError,
+    *,
+    is_over: Callable[[T], bool],
+    log: Log,
+    clock: Callable[[], float],
+) -> Procedure[T]:
+    """Look once before ``error``, with which a trigger has ended its wait, is believed.
+
+    The connection may work by now, and what was waited for may have ended meanwhile: then that counts. Return what the
+    look shows if it is over; raise ``error`` otherwise. A refusal becomes ``EnosPollLostError``, which may be retried.
+    """
+    try:
+        seen = yield from within(clock(), look, clock=clock, late=lambda: watch.lost("did not answer in time", error))
+    except EnosError as failure:
+        log.warning("Looked once more before the wait ends, in vain: %s", failure)
+    else:
+        if is_over(seen):
+            return seen
+    raise watch.lost("refused to be asked", error) if is_refusal(error) else error

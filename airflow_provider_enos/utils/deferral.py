@@ -1,0 +1,25 @@
+"""Whether and until when a task is deferred."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import time
+from typing import Any
+
+from airflow_provider_enos.version_compat import conf, ends_deferred_tasks_in_time
+
+
+def task_deadline(execution_timeout: timedelta | None, task_instance: Any) -> float | None:
+    """Return when this try's ``execution_timeout`` is over, in epoch seconds, for a task that is about to be deferred.
+
+    None where there is no such timeout, and where Airflow itself ends deferred tasks then.
+    """
+    if execution_timeout is None or ends_deferred_tasks_in_time():
+        return None
+    started = getattr(task_instance, "start_date", None)
+    return (started.timestamp() if started else time()) + execution_timeout.total_seconds()
+
+
+def default_deferrable() -> bool:
+    """Whether Airflow's configuration has operators wait in the triggerer unless they say otherwise."""
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))

@@ -1,0 +1,47 @@
+"""The facets that OpenLineage is given. Imported only where Airflow's OpenLineage provider asks for them.
+
+The job facet ``enos_flow`` names the external job, the run facet ``enos_flowInstances`` its runs, and OpenLineage's own
+``externalQuery`` the one run that the task reports, for readers that know nothing of EnOS.
+
+https://openlineage.io/docs/spec/facets/run-facets/external_query
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.openlineage.extractors import OperatorLineage
+from attrs import define
+from openlineage.client.facet_v2 import JobFacet, RunFacet, external_query_run
+
+
+@define
+class EnosFlowJobFacet(JobFacet):
+    """The flow, at which gateway, and the task node that it is started from."""
+
+    flowId: int
+    fromTaskId: int | None = None
+    gateway: str | None = None
+
+
+@define
+class EnosFlowInstancesRunFacet(RunFacet):
+    """The flow instances that this run of the task has started or waited for."""
+
+    flowInstanceIds: list[str]
+    gateway: str
+
+
+def lineage_of(
+    flow_id: int | None, from_task_id: int | None, flow_instance_ids: tuple[str, ...], gateway: str | None
+) -> OperatorLineage[Any, Any]:
+    """The facets that say so; none for what is not known. There are no datasets: EnOS does not tell which they are."""
+    job_facets: dict[str, JobFacet] = {}
+    run_facets: dict[str, RunFacet] = {}
+    if flow_id is not None:
+        job_facets["enos_flow"] = EnosFlowJobFacet(flow_id, from_task_id, gateway)
+    if flow_instance_ids and gateway is not None:
+        ids = list(flow_instance_ids)
+        run_facets["enos_flowInstances"] = EnosFlowInstancesRunFacet(ids, gateway)
+        run_facets["externalQuery"] = external_query_run.ExternalQueryRunFacet(ids[-1], gateway)
+    return OperatorLineage(run_facets=run_facets, job_facets=job_facets)

@@ -1,0 +1,200 @@
+"""Checks the arguments of operators and sensors where the DAG is parsed, those of mapped tasks included."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, cast
+
+from airflow_provider_enos.errors import EnosConfigError
+from airflow_provider_enos.protocol import arguments
+from airflow_provider_enos.utils.templates import is_rendered_later, known_part, marks_of
+from airflow_provider_enos.version_compat import AirflowFailException
+
+TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
+"""Template fields of every operator and sensor: on whose behalf it asks EnOS."""
+_OURS = "airflow_provider_enos."
+
+
+class EnosArgumentError(EnosConfigError, AirflowFailException):
+    """An argument of a task cannot work; the message names the task, too.
+
+    Where the DAG is parsed, it is an import error. Where a mapped task gets the value only when it runs, the task fails
+    without a retry.
+    """
+
+    def __init__(self, task_id: object, error: EnosConfigError) -> None:
+        Exception.__init__(self, f"task {task_id}: {error}")
+        self.field = error.field
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """How an argument is checked.
+
+    :param check: takes the value and the argument's name; returns the value to go on with, or raises
+        ``EnosConfigError``.
+    :param templated: whether it is a template field. The value then stays as the author wrote it, and what is known
+        only when the task runs is let through.
+    """
+
+    check: Callable[[Any, str], Any]
+    templated: bool = False
+
+    def checked(self, value: Any, name: str, marks: Collection[str]) -> Any:
+        """Return the value to go on with. Raises ``EnosConfigError``."""
+        if not self.templated:
+            return self.check(value, name)
+        if not is_rendered_later(value, marks):
+            self.check(known_part(value, marks), name)
+        # Airflow renders what is in a dict, and in no other mapping.
+        return dict(value) if isinstance(value, Mapping) else value
+
+
+def one_of(options: object) -> Callable[[Any, str], Any]:
+    """Return a check for one of ``options``, a ``Literal``."""
+    return partial(arguments.choice, options=options)
+
+
+TENANT_ARGUMENTS: Mapping[str, Argument] = {
+    "enos_conn_id": Argument(arguments.connection_id, templated=True),
+    "org_id": Argument(arguments.tenant, templated=True),
+    "user_id": Argument(arguments.tenant, templated=True),
+}
+WAITING_ARGUMENTS: Mapping[str, Argument] = {
+    "wait_for_completion": Argument(arguments.flag),
+    "deferrable": Argument(arguments.flag_or_none),
+    "poll_interval": Argument(arguments.seconds),
+    "timeout": Argument(arguments.seconds),
+    "poll_error_tolerance": Argument(partial(arguments.seconds, zero=True)),
+}
+
+
+class _Partial:
+    """Airflow's ``partial``, with the arguments checked; a method of the class, and not of a task."""
+
+    def __get__(self, task: Any, cls: Any) -> Callable[..., Any]:
+        if task is not None:
+            # Which refuses it.
+            return cast("Callable[..., Any]", super(ArgumentChecks, task).partial)  # type: ignore[misc]
+        make = super(ArgumentChecks, cls).partial  # type: ignore[misc]
+        return lambda **kwargs: _CheckedPartial(cls, make(**kwargs))
+
+
+class ArgumentChecks:
+    """What operators and sensors check their arguments with, in the constructor and in ``partial().expand()``."""
+
+    partial: Any = _Partial()
+    _enos_arguments: ClassVar[Mapping[str, Argument]] = TENANT_ARGUMENTS
+
+    def _checked(self, **given: Any) -> dict[str, Any]:
+        """Return these arguments as they are to be used. Raises ``EnosArgumentError``."""
+        dag: Any = self.get_dag()  # type: ignore[attr-defined]
+        marks = marks_of(dag)
+        with self._naming_task():
+            return {name: self._enos_arguments[name].checked(value, name, marks) for name, value in given.items()}
+
+    def _set(self, **given: Any) -> None:
+        """Check these arguments, and keep each as the attribute of its name."""
+        for name, value in self._checked(**given).items():
+            setattr(self, name, value)
+
+    def _naming_task(self) -> Any:
+        return _naming(self.task_id)  # type: ignore[attr-defined]
+
+    @classmethod
+    def _check_together(cls, given: Mapping[str, Any], unknown: Set[str]) -> None:
+        """Check arguments that have to go with each other. Raises ``EnosConfigError``.
+
+        :param given: arguments of a mapped task that are the same for all its instances.
+        :param unknown: the names of those that each instance has its own of.
+        """
+
+
+class _CheckedPartial:
+    """Airflow's ``OperatorPartial``, which checks what it is expanded with."""
+
+    def __init__(self, operator_class: type[ArgumentChecks], inner: Any) -> None:
+        self._operator_class = operator_class
+        self._inner = inner
+        self._marks = marks_of(inner.kwargs.get("dag"))
+        with self._checking():
+            inner.kwargs.update(self._ours(inner.kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def expand(self, **mapped: Any) -> Any:
+        """Return the mapped task. Raises ``EnosArgumentError`` for a value that cannot work."""
+        with self._checking():
+            self._check_rest(mapped)
+            checked = {name: self._each(name, values) for name, values in mapped.items()}
+        return self._inner.expand(**checked)
+
+    def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> Any:
+        """Return the mapped task. Raises ``EnosArgumentError`` for a value that cannot work."""
+        with self._checking():
+            if isinstance(kwargs, Sequence) and not isinstance(kwargs, str):
+                for one in kwargs:
+                    self._check_rest(one if isinstance(one, Mapping) else {})
+                kwargs = [{**one, **self._ours(one)} if isinstance(one, Mapping) else one for one in kwargs]
+        return self._inner.expand_kwargs(kwargs, strict=strict)
+
+    @contextmanager
+    def _checking(self) -> Iterator[None]:
+        try:
+            with _naming(self._inner.kwargs.get("task_id")):
+                yield
+        except EnosArgumentError:
+            # Or Airflow would warn, too, that the task was never mapped.
+            if hasattr(self._inner, "_expand_called"):
+                self._inner._expand_called = True
+            raise
+
+    def _check_rest(self, mapped: Mapping[str, Any]) -> None:
+        """Check what is not mapped: default arguments, which Airflow adds only later, and what belongs together."""
+        kwargs = self._inner.kwargs
+        defaults: dict[str, Any] = {}
+        for owner in (kwargs.get("dag"), kwargs.get("task_group")):
+            defaults |= getattr(owner, "default_args", None) or {}
+        rest = {name: value for name, value in defaults.items() if name not in kwargs and name not in mapped}
+        self._operator_class._check_together({**kwargs, **self._ours(rest)}, mapped.keys())
+
+    def _each(self, name: str, values: Any) -> Any:
+        """Return the values to expand over, each checked; what is known only later as it is."""
+        argument = self._argument(name)
+        if argument is None:
+            return values
+        if isinstance(values, (list, tuple)):
+            return [argument.checked(value, name, self._marks) for value in values]
+        for item in values.items() if isinstance(values, dict) else ():
+            argument.checked(item, name, self._marks)
+        return values
+
+    def _ours(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the arguments that are ours, checked."""
+        ours = {name: argument for name in given if (argument := self._argument(name)) is not None}
+        return {name: argument.checked(given[name], name, self._marks) for name, argument in ours.items()}
+
+    def _argument(self, name: str) -> Argument | None:
+        """Return how an argument is checked; None for Airflow's own, and for one that a subclass has taken over."""
+        for one in self._operator_class.__mro__:
+            init = vars(one).get("__init__")
+            if init is not None and name in inspect.signature(init).parameters:
+                is_ours = one.__module__.startswith(_OURS)
+                return self._operator_class._enos_arguments.get(name) if is_ours else None
+        return None
+
+
+@contextmanager
+def _naming(task_id: object) -> Iterator[None]:
+    """Have errors name the task."""
+    try:
+        yield
+    except EnosArgumentError:
+        raise
+    except EnosConfigError as error:
+        raise EnosArgumentError(task_id, error) from None

@@ -1,0 +1,76 @@
+"""The events of triggers that resume a task: JSON between the triggerer and a worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.follow.window_wait import Window
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceEvent:
+    """What a trigger tells the task that it resumes: the wait for an instance is over; ``error`` has cut it short.
+
+    ``logs`` is how far it has shown the logs of the nodes: see ``LogStream.memory``.
+    """
+
+    flow_instance_id: str
+    error: EnosError | None = None
+    logs: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload of the trigger's event."""
+        error = None if self.error is None else to_json(self.error)
+        event = {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
+        return {**event, "logs": self.logs} if self.logs else event
+
+    @classmethod
+    def of(cls, payload: object) -> InstanceEvent:
+        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        if isinstance(payload, dict):
+            flow_instance_id, error = payload.get("flow_instance_id"), payload.get("error")
+            logs = payload.get("logs")
+            if isinstance(flow_instance_id, str) and flow_instance_id:
+                if payload.get("status") == "ended" and error is None:
+                    return cls(flow_instance_id, logs=logs)
+                if payload.get("status") == "error":
+                    return cls(flow_instance_id, from_json(error), logs)
+        raise _unknown(payload)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowEvent:
+    """The same of a wait for a window of trigger times; ``window`` is None where ``error`` came before it was known."""
+
+    window: Window | None
+    error: EnosError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The payload of the trigger's event."""
+        window = None if self.window is None else [self.window.first, self.window.end]
+        error = None if self.error is None else to_json(self.error)
+        return {"window": window, "status": "error" if error else "ended", "error": error}
+
+    @classmethod
+    def of(cls, payload: object) -> WindowEvent:
+        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        from airflow_provider_enos.protocol.follow.window_wait import Window
+
+        if isinstance(payload, dict):
+            window: Window | None = None
+            match payload.get("window"):
+                case [int(first), int(end)] if first < end:
+                    window = Window(first, end)
+            if payload.get("status") == "ended" and payload.get("error") is None and window is not None:
+                return cls(window)
+            if payload.get("status") == "error":
+                return cls(window, from_json(payload.get("error")))
+        raise _unknown(payload)
+
+
+def _unknown(payload: object) -> EnosEventError:
+    return EnosEventError(f"the task was resumed with an event that its trigger does not send: {repr(payload)[:200]}")

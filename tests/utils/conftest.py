@@ -1,0 +1,5 @@
+"""A hook whose connection leads to a simulator."""
+
+from hook_fixtures import connect, hook, hook_for, make_environment, sim, stopping
+
+__all__ = ["connect", "hook", "hook_for", "make_environment", "sim", "stopping"]
