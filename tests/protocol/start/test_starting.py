@@ -115,8 +115,8 @@ def test_intent_is_recorded_before_each_request(run: Any, records: list[Intent])
     ]
 
 
-def test_intent_names_the_lineage(run: Any, records: list[Intent]) -> None:
-    run([ZONE, name(2)], lineage=7, base=2)
+def test_intent_names_the_round(run: Any, records: list[Intent]) -> None:
+    run([ZONE, name(2)], max_tries=7, first_index=2)
     assert records == [
         written(7, 2, TIME, FIRST + 2 * MINUTE, index=2),
         named(7, 2, TIME, FIRST + 2 * MINUTE, name(2), index=2),
@@ -317,10 +317,10 @@ def always_taken(call: Call[Any]) -> Any:
     return {TRIGGER: CONFLICT, FLOW: THE_FLOW, LOOK: instance(0), ZONE_CALL: ZONE}[call.operation]
 
 
-@pytest.mark.parametrize("base", [0, 3])
-def test_no_minute_is_free(run: Any, base: int) -> None:
+@pytest.mark.parametrize("first_index", [0, 3])
+def test_no_minute_is_free(run: Any, first_index: int) -> None:
     """Thirty more are tried."""
-    played = run(always_taken, base=base)
+    played = run(always_taken, first_index=first_index)
     assert isinstance(played.error, EnosTriggerConflictError)
     assert len(set(times_of(played))) == len(times_of(played)) == MOST_MINUTES + 1
 
@@ -686,18 +686,18 @@ def test_retry_after_a_refusal_takes_over_nothing(run: Any) -> None:
 # After a clear
 
 
-def test_lineage_has_a_minute_of_its_own(run: Any, records: list[Intent]) -> None:
-    played = run([ZONE, name(2)], base=2)
+def test_round_has_a_minute_of_its_own(run: Any, records: list[Intent]) -> None:
+    played = run([ZONE, name(2)], first_index=2)
     assert played.value == name(2)
     assert played.operations == [ZONE_CALL, TRIGGER]
     assert times_of(played) == [FIRST + 2 * MINUTE]
     assert records[0] == written(0, 2, TIME, FIRST + 2 * MINUTE, index=2)
 
 
-def test_lineage_never_takes_an_earlier_ones(run: Any) -> None:
+def test_round_never_takes_the_instance_of_an_earlier_round(run: Any) -> None:
     """A retry looks at its own minute; the conflict of a fresh attempt leads away from the earlier ones."""
-    assert ids_of(run([ZONE, instance(2)], **retry(base=2))) == [name(2)]
-    played = run([ZONE, CONFLICT, THE_FLOW, instance(2), name(3)], base=2)
+    assert ids_of(run([ZONE, instance(2)], **retry(first_index=2))) == [name(2)]
+    played = run([ZONE, CONFLICT, THE_FLOW, instance(2), name(3)], first_index=2)
     assert times_of(played) == [FIRST + 2 * MINUTE, FIRST + 3 * MINUTE]
 
 
@@ -708,7 +708,7 @@ def test_lineage_never_takes_an_earlier_ones(run: Any) -> None:
 def test_zone_of_the_gateway_bounds_the_day(run: Any, log: Any, zone: str, after: int) -> None:
     """15:59 UTC is 23:59 in China. A name that cannot be read counts as UTC, with a warning."""
     late = FIRST + (9 * 60 + 33) * MINUTE
-    assert times_of(run([zone, name(0)], trigger_time=late, base=1)) == [late + after * MINUTE]
+    assert times_of(run([zone, name(0)], trigger_time=late, first_index=1)) == [late + after * MINUTE]
     warnings = [line for line in log.lines if "zone" in line]
     if zone.startswith("Mars"):
         assert warnings == ["warning: EnOS names its time zone 'Mars/Olympus', which cannot be read: taking UTC"]
@@ -717,11 +717,11 @@ def test_zone_of_the_gateway_bounds_the_day(run: Any, log: Any, zone: str, after
 
 
 def test_zone_that_cannot_be_asked(run: Any) -> None:
-    assert isinstance(run([LOST], base=1).error, EnosTransportError)
+    assert isinstance(run([LOST], first_index=1).error, EnosTransportError)
 
 
 def test_more_clears_than_minutes(run: Any) -> None:
-    assert isinstance(run([ZONE], base=1440).error, EnosTriggerConflictError)
+    assert isinstance(run([ZONE], first_index=1440).error, EnosTriggerConflictError)
 
 
 # Looking
@@ -826,7 +826,7 @@ class World:
     bad_ends=st.lists(st.sampled_from([None, "FAIL", "CANCEL"]), max_size=4),
     on_conflict=st.sampled_from(["next_minute", "attach", "fail"]),
     has_record=st.booleans(),
-    base=st.sampled_from([0, 1]),
+    first_index=st.sampled_from([0, 1]),
     first_page=st.sampled_from([0, 1]),
 )
 def test_exactly_once(
@@ -839,7 +839,7 @@ def test_exactly_once(
     bad_ends: list[str | None],
     on_conflict: Any,
     has_record: bool,
-    base: int,
+    first_index: int,
     first_page: int,
 ) -> None:
     """Requests and replies get lost or late, instances end badly, the task is retried: one lives at the end."""
@@ -850,7 +850,7 @@ def test_exactly_once(
     for attempt in range(60):
         where = Attempt(
             trigger_time=TIME,
-            base=base,
+            first_index=first_index,
             fresh=attempt == 0,
             has_record=has_record,
             intent=records[-1] if has_record and records else None,
