@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosServerError
+from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosServerError, EnosTriggerTargetError
+from airflow_provider_enos.protocol.log import Log
+from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import (
     MINUTE,
     is_scheduled,
@@ -18,7 +20,7 @@ from airflow_provider_enos.protocol.wire import calls, replies
 from airflow_provider_enos.protocol.wire.messages import Procedure
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.models import Flow, FlowInstance
 
 _CLOCK_TOLERANCE = 2 * MINUTE
 """Milliseconds by which the clock of EnOS may be off."""
@@ -59,6 +61,31 @@ def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
             return triggered
         scheduled += listed
     return tuple(scheduled)
+
+
+def flow_of(flow_id: int, from_task_id: int | None, log: Log) -> Procedure[Flow | None]:
+    """Return the flow; None if EnOS cannot be asked at the moment, which is logged.
+
+    EnOS refuses a flow or a node that does not exist with the code of a taken minute. This tells them apart.
+
+    :raises EnosTriggerTargetError: the flow or the node does not exist.
+    """
+    try:
+        flow: Flow = yield calls.get_flow(flow_id)
+    except EnosNotFoundError as error:
+        raise EnosTriggerTargetError(f"flow_id: EnOS has no flow {flow_id} ({error})") from error
+    except EnosError as error:
+        if error.final:
+            raise
+        log.warning("Cannot check flow %s, taking it that it exists: %s", flow_id, error)
+        return None
+    nodes = {node.task_id for node in flow.nodes}
+    if from_task_id is not None and nodes and from_task_id not in nodes:
+        raise EnosTriggerTargetError(
+            f"from_task_id: flow {flow_id} has no task node {from_task_id}; it has "
+            + ", ".join(excerpt(str(node), 80) for node in flow.nodes)
+        )
+    return flow
 
 
 def gateway_zone() -> Procedure[tzinfo | None]:

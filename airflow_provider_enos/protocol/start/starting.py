@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_enos.errors import (
     EnosError,
-    EnosNotFoundError,
     EnosRequestError,
     EnosTriggerConflictError,
     EnosTriggerTargetError,
@@ -25,7 +24,7 @@ from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.start.ledger import Ledger, Record
-from airflow_provider_enos.protocol.start.lookup import can_be_ours, instances_of_minute
+from airflow_provider_enos.protocol.start.lookup import can_be_ours, flow_of, instances_of_minute
 from airflow_provider_enos.protocol.start.minutes import Minutes
 from airflow_provider_enos.protocol.start.pauses import Backoff, ClockMinutes
 from airflow_provider_enos.protocol.start.states import (
@@ -44,7 +43,7 @@ from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.protocol.models import Flow, FlowInstance
+    from airflow_provider_enos.protocol.models import FlowInstance
 
 E = TypeVar("E", bound=EnosError)
 
@@ -197,9 +196,12 @@ class Starter:
         """Find out who has the minute, and do what ``on_conflict`` says where it is somebody else."""
         if minute.found is not None:
             return self._yield_to(minute, minute.found)
-        missing = yield from self._missing_target()
-        if missing is not None:
+        try:
+            flow = yield from flow_of(self.target.flow_id, self.target.from_task_id, self.log)
+        except EnosTriggerTargetError as missing:
             return StepResult(StepOutcome.NO_TARGET, minute, missing)
+        if flow is not None:
+            self.is_switched_off = flow.switched_off
         there = yield from self._instances_of(minute.time)
         if not there:
             yield from self._wait_for_clock_minute(minute)
@@ -310,27 +312,6 @@ class Starter:
         self.log.info("Took over flow instance %s (%s), %s", found.flow_instance_id, str(found.status), why)
         taken_over = sender not in (None, self.attempt.try_number)
         return StepResult(outcome, minute, Started(found.flow_instance_id, taken_over))
-
-    def _missing_target(self) -> Procedure[EnosTriggerTargetError | None]:
-        """Return an error if the flow or the node does not exist: EnOS refuses both with the code of a conflict."""
-        flow_id, from_task_id = self.target.flow_id, self.target.from_task_id
-        try:
-            flow: Flow = yield calls.get_flow(flow_id)
-        except EnosNotFoundError as error:
-            return _because_of(EnosTriggerTargetError(f"flow_id: EnOS has no flow {flow_id} ({error})"), error)
-        except EnosError as error:
-            if error.final:
-                raise
-            self.log.warning("Cannot check flow %s, taking it that it exists: %s", flow_id, error)
-            return None
-        self.is_switched_off = flow.switched_off
-        nodes = {node.task_id for node in flow.nodes}
-        if from_task_id is None or not nodes or from_task_id in nodes:
-            return None
-        return EnosTriggerTargetError(
-            f"from_task_id: flow {flow_id} has no task node {from_task_id}; it has "
-            + ", ".join(excerpt(str(node), 80) for node in flow.nodes)
-        )
 
     def _instances_of(self, time: int, flow_instance_id: str | None = None) -> Procedure[tuple[FlowInstance, ...]]:
         found = yield from self._patiently(lambda: instances_of_minute(self.target.flow_id, time, flow_instance_id))
