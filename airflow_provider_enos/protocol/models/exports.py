@@ -36,7 +36,11 @@ def _run_mode(fields: Fields, name: str) -> Mapping[str, Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=dict)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _json_object(mode: Mapping[str, Any]) -> str:
+    return _json(dict(mode))
 
 
 def _json_pairs(given: tuple[tuple[str, str], ...]) -> str:
@@ -57,7 +61,7 @@ class ExportedTask(Document):
     resource: Annotated[str, text("resource", "")]
     type: Annotated[int | str | None, custom("type", _task_type)]
     """What it does. Documented as a number, in the samples a text such as ``"COMMAND"``: kept as it came."""
-    run_mode: Annotated[Mapping[str, Any], custom("runMode", _run_mode, write=_json)]
+    run_mode: Annotated[Mapping[str, Any], custom("runMode", _run_mode, write=_json_object)]
     """``Run Mode`` of the documentation: ``taskMode``, ``cpu`` (cores), ``memory`` (GB), ``maxParallel``..."""
     sync_type: Annotated[int | None, number("syncType", None)]
     command: Annotated[str, text("cmd", "")]
