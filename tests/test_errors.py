@@ -69,7 +69,7 @@ def test_event_that_holds_no_error(data: object) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_final(cls: type[EnosError]) -> None:
-    """Trying again cannot help with exactly these."""
+    """A retry cannot help with exactly these errors."""
     assert cls.final == (cls.__name__ in FINAL)
 
 

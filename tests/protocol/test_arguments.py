@@ -96,7 +96,7 @@ def test_seconds_may_be_zero_where_that_makes_sense(value: object) -> None:
     ],
 )
 def test_seconds_refused(value: object) -> None:
-    """Longer than 100 years: clocks and deadlines have their ends."""
+    """Longer than 100 years: deadlines must stay within what a clock can show."""
     check_refused(lambda: arguments.seconds(value, "some_field"), value)
     check_refused(lambda: arguments.seconds(value, "some_field", zero=True), value)
 
@@ -137,7 +137,7 @@ def test_parameters_refused(value: object) -> None:
     ],
 )
 def test_parameter_refused(name: Any, text: Any) -> None:
-    """Half a character, too, which could not be sent."""
+    """Also half a character, which could not be sent."""
     check_refused(lambda: arguments.parameters({"good": "x", name: text}), text, f"parameters[{name!r}]")
 
 
@@ -173,7 +173,7 @@ def test_no_template(value: Any) -> None:
     assert not arguments.is_template(value)
 
 
-def test_what_is_no_template_is_checked_and_stays_as_it_is() -> None:
+def test_value_without_a_template_is_checked_and_stays_as_it_is() -> None:
     assert arguments.unless_template(arguments.number, " 3377", "some_field") == " 3377"
     check_refused(lambda: arguments.unless_template(arguments.number, "x", "some_field"), "x")
 

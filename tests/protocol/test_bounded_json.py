@@ -45,7 +45,7 @@ def commas(value: Any) -> int:
 
 @given(VALUES, st.booleans(), st.integers(1, 9))
 def test_what_is_counted(value: Any, escaped: bool, step: int) -> None:
-    """Exactly what is outside of strings, wherever a step ends."""
+    """Only the part outside of strings is counted, wherever a step ends."""
     text = json.dumps(value, ensure_ascii=escaped)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounded_json, "_SHORT", 0)
@@ -97,7 +97,7 @@ def test_a_log_may_have_any_number_of_brackets() -> None:
 
 
 def test_texts_of_json_in_a_reply_share_its_budget() -> None:
-    """A quarter as much is for small ones, so that one that has used it up takes nothing from them."""
+    """Short texts have a share of their own, so that a large one cannot use it up."""
     large, small = json.dumps([[]] * 60_000), json.dumps([[]] * 249)
     with within(LIMITS):
         loads(large)

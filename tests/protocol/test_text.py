@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit for a line of a log."""
+"""Text and numbers from elsewhere, cleaned and checked."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_tail(text: str, shown: str) -> None:
 
 
 def test_a_tail_costs_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not what is cut away, which may be megabytes."""
+    """Text that is cut away, which may be megabytes, is not cleaned."""
     cleaned: list[str] = []
     monkeypatch.setattr(text_module, "clean", lambda line: cleaned.append(line) or line)
     assert tail("row\n" * 1_000_000, 3, 20) == "… row\nrow\nrow"

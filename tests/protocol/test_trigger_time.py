@@ -1,4 +1,4 @@
-"""What a DAG author may write as trigger time, and the minutes that follow from it."""
+"""Trigger times as DAG authors write them, and the minutes that follow from them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ moments = st.integers(times._SMALLEST_NUMBER, LAST - 86_400_000)
 
 
 class Pendulum(datetime):
-    """As pendulum has it: a difference is no timedelta and does not divide by one."""
+    """Pendulum's difference is no timedelta and cannot be divided by one."""
 
     def __sub__(self, other: object) -> Any:
         raise AttributeError("_to_microseconds")
@@ -107,7 +107,7 @@ def test_accepted(value: object, expected: int) -> None:
     ],
 )
 def test_refused(value: object, why: str) -> None:
-    """With the field, the value, why, and what would do."""
+    """The error names the field, the value, the reason and what is accepted."""
     with pytest.raises(EnosConfigError) as raised:
         times.parse(value, now=NOW, field="when")
     message = str(raised.value)
@@ -129,7 +129,7 @@ DATES = [
 
 @pytest.mark.parametrize(("digits", "meant"), DATES)
 def test_digits_that_read_as_a_date_are_refused_as_such(digits: str, meant: str) -> None:
-    """As text and as number, for each field, with what was probably meant."""
+    """As text and as number, for each field; the error says what was probably meant."""
     for value in (digits, f" {digits}\n", int(digits)):
         for read in (lambda value=value: times.parse(value, now=NOW), lambda value=value: times.moment(value, "x")):  # type: ignore[misc]
             with pytest.raises(EnosConfigError, match=rf"its digits read as a date: write {re.escape(meant)}, with"):
@@ -253,7 +253,7 @@ def test_further_minutes_follow() -> None:
 
 
 def test_further_minutes_then_go_back() -> None:
-    """To the end of the day, and then before."""
+    """First the minutes to the end of the day, then the minutes before."""
     evening = times.parse("2024-03-03T23:57:59+00:00", now=NOW)
     assert shown(list(times.further_minutes(evening, UTC, 5))) == [
         "03 23:58",

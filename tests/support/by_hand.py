@@ -1,4 +1,4 @@
-"""Driving an exchange by hand."""
+"""Drive an exchange by hand."""
 
 from __future__ import annotations
 

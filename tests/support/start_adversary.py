@@ -44,11 +44,11 @@ from airflow_provider_enos.protocol.wire.messages import Call, Sleep
 
 
 class Adversary(RuleBasedStateMachine):
-    """A task, an EnOS, and everything that can come between them."""
+    """A task, a model of EnOS, and everything that can go wrong between them."""
 
     has_store: bool
     sound = False
-    """Whether nothing has been found so far, and there is something to look at."""
+    """Whether the run has begun and no check has failed."""
 
     @initialize(
         on_conflict=st.sampled_from(["next_minute", "next_minute", "attach", "fail"]),
@@ -151,7 +151,7 @@ class Adversary(RuleBasedStateMachine):
             self.record = json.loads(json.dumps(intent.to_json()))
 
     def _go_on(self, on: Callable[[], Any]) -> None:
-        """Takes the generator to its next step, or to its end."""
+        """Run the generator to its next step, or to its end."""
         now = self.now
         try:
             now.step = on()
@@ -179,7 +179,7 @@ class Adversary(RuleBasedStateMachine):
         self._go_on(lambda: self.now.steps.throw(error))
 
     def _answer(self) -> None:
-        """An honest answer to what is asked."""
+        """Answer the current request as EnOS would."""
         step = self.now.step
         if isinstance(step, Sleep):
             self.clock.now += step.seconds
@@ -195,7 +195,7 @@ class Adversary(RuleBasedStateMachine):
     @precondition(lambda self: self.now.starting)
     @rule(most=st.sampled_from([1, 5, 60, 60]))
     def goes_well(self, most: int) -> None:
-        """Up to the next trigger, so that the adversary gets hold of each."""
+        """Go on to the next trigger, so that the adversary can meddle with each."""
         for _ in range(most):
             self._answer()
             if not self.now.starting or self.now.at_trigger:
@@ -208,7 +208,7 @@ class Adversary(RuleBasedStateMachine):
         self.rounds[self.round].unanswered.add(minute_of(self._time()))
 
     def _arrive(self, time: int, round: int | None) -> None:
-        """Nobody is there for the answer."""
+        """Let the request arrive; nobody gets its answer."""
         with suppress(EnosError):
             self.gateway.trigger(time, round)
 
@@ -233,7 +233,7 @@ class Adversary(RuleBasedStateMachine):
     @precondition(lambda self: self.now.at_trigger)
     @rule(first=st.sampled_from(["is carried out", "is not"]), stranger=st.booleans())
     def trigger_is_delivered_twice(self, first: str, stranger: bool) -> None:
-        """Something on the way has sent it twice, and the second copy was refused: so it is sent once more."""
+        """An intermediary sent the request twice and the second copy was refused, so the client sends it again."""
         time = self._time()
         if stranger and self.has_store:
             self._arrive(time, None)
@@ -261,7 +261,7 @@ class Adversary(RuleBasedStateMachine):
     @precondition(lambda self: self.now.starting)
     @rule(request=st.sampled_from(["arrives", "late", "never arrives"]), then=st.sampled_from(["", "restart", "rerun"]))
     def worker_is_lost_while_it_starts(self, request: str, then: str) -> None:
-        """Or the task is cleared, which restarts it with ``max_tries`` as it was; or the same try is run once more."""
+        """Or the task is cleared while it runs, which leaves ``max_tries``; or the same try runs again."""
         if self.now.at_trigger:
             self._unanswered()
             self._send_off(request)
@@ -273,7 +273,7 @@ class Adversary(RuleBasedStateMachine):
     @precondition(lambda self: self.now.at_trigger)
     @rule(request=st.sampled_from(["arrives", "late", "never arrives"]), restarting=st.booleans())
     def task_is_killed_before_the_reply(self, request: str, restarting: bool) -> None:
-        """Unlike a worker that is lost, it may still cancel what it has asked for."""
+        """Unlike a lost worker, a killed task may still cancel its instance."""
         self._unanswered()
         self._send_off(request)
         self.now.steps.close()
@@ -281,7 +281,7 @@ class Adversary(RuleBasedStateMachine):
         self._check(self._check_kill, self._kill())
 
     def _kill(self) -> str | None:
-        """What the handler of the signal does, as far as it gets."""
+        """Do what the signal handler does in its seconds."""
         if self.last is None or not self.last.is_open:
             return None
         until = self.clock.now + 4
@@ -304,7 +304,7 @@ class Adversary(RuleBasedStateMachine):
     @precondition(lambda self: self.now.waiting)
     @rule(cancelled=st.booleans(), restarting=st.booleans())
     def worker_is_lost_while_it_waits(self, cancelled: bool, restarting: bool) -> None:
-        """Or the task is cleared or marked failed, and the instance is cancelled, unless the cancel is lost."""
+        """Or the task is cleared or marked failed; then the instance is cancelled, unless that request is lost."""
         self._lose_wait(cancelled)
         self.now.restarting = restarting
 
@@ -317,7 +317,7 @@ class Adversary(RuleBasedStateMachine):
     @precondition(lambda self: self.now.waiting)
     @rule(cancelled=st.booleans())
     def clear_while_deferred(self, cancelled: bool) -> None:
-        """Unlike a clear while it runs this raises ``max_tries``."""
+        """Unlike a clear of a running task, this raises ``max_tries``."""
         self._lose_wait(cancelled)
         self.clear()
 
@@ -357,7 +357,7 @@ class Adversary(RuleBasedStateMachine):
     @precondition(lambda self: self.now.ended is not None)
     @rule(cleared=st.sampled_from([False, False, False, True]), store=st.sampled_from(["works", "works", "fails"]))
     def next_try(self, cleared: bool, store: str) -> None:
-        """A retry where there may be one, else a user clears the task. The store may fail when it is read."""
+        """Retry the task if it has a try left, else clear it. Reading the store may fail."""
         is_readable = store == "works" or not self.has_store
         if cleared or not self._may_retry():
             self.clear(is_readable=is_readable)
@@ -407,11 +407,11 @@ class Adversary(RuleBasedStateMachine):
         assert not running, f"I6: {running} was left running by a round before a clear"
 
     def _may_be_taken_for(self, found: Instance, mine: Round) -> bool:
-        """Whether the time of the instance does not tell it from one of ours."""
+        """Return whether the creation time of the instance allows that it is ours."""
         return self.gateway.times_in is None or found.created >= mine.asked[found.minute] - TOLERANCE - 1
 
     def _check_kill(self, cancelled: str | None) -> None:
-        """Who is killed between request and reply cancels what came of it, and nobody else's."""
+        """A task that is killed between request and reply cancels its own instance and no other."""
         mine, minute = self.rounds[self.round], minute_of(self.last.sent_time) if self.last else 0
         own = [one for one in self.gateway.instances if one.round == self.round and one.minute == minute]
         assert all(one.status in ("CANCEL", "SUCCESS", "FAIL") for one in own), "I7: it runs on, though it was killed"
@@ -447,7 +447,7 @@ class Adversary(RuleBasedStateMachine):
         assert len(owners) == len(set(owners)), f"I1: {self.gateway.instances}"
 
     def teardown(self) -> None:
-        """The adversary has stopped: the task gets its one instance, or says whose the minute is."""
+        """Without the adversary, the task gets its one instance, or reports the conflict."""
         if not self.sound:
             return
         self.one_instance_a_round()
@@ -473,7 +473,7 @@ class Adversary(RuleBasedStateMachine):
             assert kept or found.round is None, "I5"
 
     def _settle(self) -> None:
-        """Without the adversary."""
+        """Let everything go well until the try has ended."""
         while self.now.starting:
             self._answer()
         if self._has_ended():

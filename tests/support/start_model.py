@@ -33,7 +33,7 @@ PATIENCE = 3600.0
 TOLERANCE = 120.0
 """Seconds by which clocks may differ."""
 LONG = 20 * 3600.0
-"""Seconds: more than any zone makes of a time."""
+"""Seconds: more than the offset of any time zone."""
 
 KEPT = ("RUNNING", "SUCCESS")
 """A round has one instance of these statuses: one that ended badly may be followed by another."""
@@ -55,14 +55,14 @@ LOST: dict[str, Callable[[], EnosError]] = {
     "62109": lambda: api_error(EnosServerError, 62109),
     "garbage": lambda: EnosReplyError("garbage"),
 }
-"""After these, whether a request was carried out is not known."""
+"""After these errors, the request may have been carried out."""
 REFUSED: dict[str, Callable[[], EnosError]] = {
     "no connection": lambda: EnosTransportError("connection refused", sent=False),
     "503 before it was sent": lambda: api_error(EnosServerError, 503, sent=False),
     "429": lambda: api_error(EnosRateLimitError, 429),
     "62104": lambda: api_error(EnosRequestError, 62104),
 }
-"""After these, it surely was not."""
+"""After these errors, the request was surely not carried out."""
 UNSEEN: dict[str, Callable[[], EnosError]] = {
     "error": lambda: api_error(EnosNotFoundError, 62102),
     "null or empty": lambda: api_error(EnosNotFoundError, 0),

@@ -1,4 +1,4 @@
-"""A start, driven by hand: what the gateway says, and what is written down."""
+"""Drive a start by hand: the replies of the gateway, and the record that is written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TRIGGER, LOOK, LIST, FLOW, ZONE_CALL = (
 
 
 def name(minute: int) -> str:
-    """The id of the instance so many minutes after the first."""
+    """The id of the instance that is ``minute`` minutes after the first."""
     return predicted_flow_instance_id(3377, FIRST + minute * MINUTE)
 
 
@@ -78,7 +78,7 @@ def times_of(played: Any) -> list[int]:
 
 
 def ids_of(played: Any) -> list[str]:
-    """The ids that were looked for."""
+    """The ids that were looked up."""
     return [dict(call.query)["flowInstId"] for call in played.sent if call.operation == LOOK]
 
 
@@ -105,7 +105,7 @@ def started_id(*arguments: Any, **options: Any) -> Procedure[str]:
 NOW_MS = 1_600_000_000_000
 """When a test begins, by the fixture's clock."""
 written = partial(Intent, flow_id=3377, first_sent=NOW_MS, origin=HERE)
-"""What is written down of an attempt for this flow."""
+"""The record of a request for this flow."""
 named = partial(written, named=True)
 """The same once a reply has named the instance."""
 

@@ -1,4 +1,4 @@
-"""Answers that are one value."""
+"""Replies that are one value."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_id_of_a_trigger(given: object) -> None:
     ],
 )
 def test_id_of_a_trigger_that_cannot_be_one(given: str, shown: str) -> None:
-    """Asking for it would not work: it counts as no answer, so that the instance is looked up."""
+    """Such an id cannot be looked up, so the reply counts as lost and the instance is looked for."""
     with pytest.raises(EnosReplyError, match=rf"^answer to the trigger: flowInstanceId: {shown} is no instance id$"):
         models.flow_instance_id_of({"flowInstanceId": given})
 

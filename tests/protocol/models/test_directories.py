@@ -44,7 +44,7 @@ def test_no_directories(data: object) -> None:
     assert directories_of(data) == ()
 
 
-def test_trees_that_are_several() -> None:
+def test_several_trees() -> None:
     assert [one.title for one in directories_of([DIRECTORY, FILE])] == ["Workflow", "workflow1"]
 
 
@@ -74,7 +74,7 @@ def test_directories_of_the_wrong_shape(data: object, message: str) -> None:
 
 @pytest.mark.parametrize(("levels", "fine"), [(100, True), (101, False), (900, False)])
 def test_a_tree_without_end(levels: int, fine: bool) -> None:
-    """It is refused rather than followed until the stack ends."""
+    """A deep nesting is refused before the stack overflows."""
     tree: dict[str, Any] = {"key": "leaf", "isDirectory": True}
     for level in range(levels - 1):
         tree = {"key": str(level), "isDirectory": True, "children": [tree]}

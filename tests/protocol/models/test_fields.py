@@ -1,4 +1,4 @@
-"""How fields are read, whatever the document."""
+"""How fields are read, in every object."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_numbers_that_are_not_whole(number: float) -> None:
 
 
 def test_halves_of_characters() -> None:
-    """JSON can hold them and no encoding takes them: whatever is read can be printed, logged and stored."""
+    """JSON can hold them, UTF-8 cannot: everything that is read can be printed, logged and stored."""
     half = json.loads(r'"a\ud83db"')
     graph = {"tasks": [{"taskName": half, "taskInstId": half, "nodeId": half, "status": half, "taskId": 5}]}
     texts = dict.fromkeys(("instanceId", "flowName", "owner", "cycle", "triggerTime", "startTime", "calDt"), half)

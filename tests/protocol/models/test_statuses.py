@@ -42,7 +42,7 @@ def test_no_other_status_is_documented() -> None:
 
 @pytest.mark.parametrize("value", ["NONE", 42, "42", -2, "", "success", "1.0", "²", 10**30])
 def test_unknown_status_is_running(value: object) -> None:
-    """It may mean anything: it never ends a wait."""
+    """An unknown status never ends a wait."""
     status = FlowStatus(value)
     assert (status.known, status.outcome, status.ended) == (False, Outcome.RUNNING, False)
     assert status == FlowStatus(value)
@@ -68,7 +68,7 @@ def test_any_status_remembers_by_its_name(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["x" * 5_000_000, 10**90, ["y"] * 100_000, {"a": {"b": "z" * 5_000_000}}, 0.1])
 def test_of_an_unknown_status_forty_characters_are_kept(value: object) -> None:
-    """An instance is kept for as long as it is waited for."""
+    """An instance stays in memory as long as a task waits for it."""
     status = FlowStatus(value)
     assert len(status.name) <= 40
     assert status.value == status.name

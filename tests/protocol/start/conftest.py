@@ -16,7 +16,7 @@ def records() -> list[Intent]:
 
 @pytest.fixture
 def run(play: Any, clock: Any, log: Any, records: list[Intent]) -> Callable[..., Any]:
-    """Plays one attempt: a fresh one with nothing stored, unless told otherwise."""
+    """Play one try: by default a fresh one without a record."""
 
     def run(
         answers: Any,

@@ -45,7 +45,7 @@ def test_junk_is_no_intent(data: object) -> None:
 
 
 def test_intent_of_another_version() -> None:
-    """Fields that it does not know do not matter."""
+    """Unknown fields are ignored."""
     assert Intent.from_json({**Intent(0, 0, 1, 2).to_json(), "more": 1}) == Intent(0, 0, 1, 2)
 
 
@@ -69,7 +69,7 @@ def test_what_is_written_of_an_intent() -> None:
 
 
 def test_intent_of_an_earlier_version() -> None:
-    """It says neither which minute it was nor that nothing came of it."""
+    """Such a record has neither the index of the minute nor whether the request was refused."""
     data = {"max_tries": 5, "first_index": 2, "trigger_time": 3, "sent_time": 4, "flow_instance_id": None}
     assert Intent.from_json(data) == Intent(5, 2, 3, 4, None, 0, False)
 
@@ -139,7 +139,7 @@ def test_attempt_after_a_clear() -> None:
 
 @pytest.mark.parametrize(("clears", "cleared"), [(0, False), (1, True)])
 def test_attempt_after_retries_were_lowered_by_the_tries_before_it(clears: int, cleared: bool) -> None:
-    """A clear raises ``max_tries`` to what it was. That of another task of the run looks like one of this task then."""
+    """A clear leaves ``max_tries`` as it was. A clear of another task of the run then looks like one of this task."""
     found = attempt(Intent(2, 0, TIME - 5, FIRST), retries=1, clears=clears)
     assert (found.intent is None, found.first_index, found.trigger_time) == (
         cleared,
@@ -154,7 +154,7 @@ def test_a_clear_of_another_task_of_the_run_is_none_of_this_one() -> None:
 
 @pytest.mark.parametrize(("index", "first_index"), [(0, 1), (1, 2), (5, 6)])
 def test_attempt_after_a_round_that_conflicts_led_further(index: int, first_index: int) -> None:
-    """Its minutes are passed over, so that none of its instances is found for a request that is lost."""
+    """The new round begins behind the minutes of the round before, so it never adopts an instance of that round."""
     assert attempt(Intent(2, 0, TIME, FIRST, None, index), max_tries=3).first_index == first_index
 
 
@@ -166,7 +166,7 @@ def test_attempt_counted_from_0_is_fresh() -> None:
 
 
 def test_retry_whose_record_cannot_be_read_is_not_guessed() -> None:
-    """It could be about to take over somebody else's instance, or to start another one. It may be tried again."""
+    """A guess could adopt somebody else's instance or start a second one. The error may be retried."""
     with pytest.raises(EnosTriggerError, match=r"nothing is started: .* cannot be read") as caught:
         attempt(has_record=False, is_readable=False)
     assert not caught.value.final

@@ -1,4 +1,4 @@
-"""Cancelling what an unanswered request has started, in the seconds that a killed task has."""
+"""A killed task has seconds to cancel the instance of an unanswered request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_request_that_is_still_under_way_is_waited_for(kill: Any) -> None:
 
 @pytest.mark.parametrize("answers", [[instance(0, "SUCCESS")] * 4, [OLD, ZONE] * 4, NOWHERE * 4])
 def test_nothing_else_is_cancelled(kill: Any, answers: Any) -> None:
-    """What has ended, what was there before, nor anything at all."""
+    """No instance, one that has ended, or one that was there before."""
     played = kill(answers)
     assert (played.value, sum(played.pauses)) == (None, 3)
     assert CANCEL not in played.operations

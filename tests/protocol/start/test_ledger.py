@@ -1,4 +1,4 @@
-"""What an attempt writes down, and since when it has asked for a minute."""
+"""The record of the requests of a try, and the time of the first request for a minute."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_record_without_a_time_stays_without_one(ledger: Any) -> None:
 
 
 def test_start_of_the_dag_run_stands_in_for_a_record(ledger: Any) -> None:
-    """As the gateway's clock shows it."""
+    """By the gateway's clock."""
     assert ledger(not_before=NOW_MS).first_sent(TIME) == NOW_MS + int(AHEAD) * 1000
     assert ledger().first_sent(TIME) == 0
 

@@ -1,4 +1,4 @@
-"""Whose instance is it? By when it was created, as EnOS writes times in a zone that is not documented."""
+"""Whose instance is it? The time of its creation tells, in whichever zone EnOS writes it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ OLD = created(NOW - WEEK, status="SUCCESS")
 
 
 def test_old_instance_is_not_adopted_after_a_lost_reply(run: Any, log: Any, records: list[Any]) -> None:
-    """Such as that of a DAG run that was deleted and made again. It had the minute first: that is a conflict."""
+    """For example after a DAG run was deleted and created again. The instance was there first: a conflict."""
     played = run([LOST, OLD, ZONE, name(1)])
     assert played.value == name(1)
     assert times_of(played) == [TIME, FIRST + MINUTE]
@@ -112,7 +112,7 @@ def test_zone_that_is_not_known_may_be_any(run: Any, zone: Any) -> None:
 
 
 def test_of_several_instances_of_a_minute_ours_is_found(run: Any) -> None:
-    """As where a gateway gives ids that do not name the minute."""
+    """Some gateways may return ids that do not name the minute."""
     old, new = (created(NOW + since, instanceId=id) for since, id in ((-WEEK, "3377-a"), (0, "3377-b")))
     answers = [LOST, NOWHERE[0], page(), page(old, new), ZONE]
     assert run(answers).value == "3377-b"
@@ -144,7 +144,7 @@ def test_retry_adopts_the_instance_that_is_on_record_whatever_its_time(run: Any)
 
 
 def test_retry_without_a_record_goes_by_the_start_of_the_dag_run(run: Any, log: Any) -> None:
-    """What was there before met every earlier try, which went on to the next minute."""
+    """An instance from before met every earlier try, which then went on to the next minute."""
     before = retry(not_before=NOW_MS, tries_before=1)
     assert run([OLD, ZONE, created(NOW, minute=1)], **before).value == name(1)
     assert run([OLD, ZONE, created(NOW - WEEK, minute=1), created(NOW, minute=2)], **before).value == name(2)
@@ -154,12 +154,12 @@ def test_retry_without_a_record_goes_by_the_start_of_the_dag_run(run: Any, log: 
     assert run([OLD, ZONE], on_conflict="attach", **before).value == name(0)
 
 
-def test_retry_without_any_time_adopts_as_ever(run: Any) -> None:
+def test_retry_without_any_time_adopts_the_instance(run: Any) -> None:
     assert run([OLD], **retry()).value == name(0)
 
 
 def test_late_request_of_an_earlier_try_must_fit_the_time_too(run: Any) -> None:
-    """The list may have been late with a stranger's instance."""
+    """The list may have shown a stranger's instance late."""
     attempt = {**stored(), "intent": written(0, 0, TIME, TIME, try_number=1)}
     assert run([*NOWHERE, CONFLICT, THE_FLOW, created(NOW)], on_conflict="fail", **attempt).value == name(0)
     played = run([*NOWHERE, CONFLICT, THE_FLOW, OLD, ZONE], on_conflict="fail", **attempt)
@@ -170,14 +170,14 @@ def test_late_request_of_an_earlier_try_must_fit_the_time_too(run: Any) -> None:
 
 
 def repeated(error: EnosError) -> EnosError:
-    """The error of a request that was sent again after such a refusal."""
+    """The error of a request that was sent again."""
     error.repeated = True
     return error
 
 
 @pytest.fixture
 def conflict() -> EnosError:
-    """A conflict that such a request has met."""
+    """The conflict of a request that was sent again."""
     return repeated(refusal(type(CONFLICT), 62102))
 
 
@@ -218,8 +218,8 @@ def test_request_that_was_sent_again_and_then_not_answered_is_looked_for(run: An
     assert isinstance(played.error, EnosTriggerUncertainError)
 
 
-def test_request_that_was_sent_again_keeps_its_doubt_while_it_waits(run: Any) -> None:
-    """The next conflict is with itself, too, though the error of that says nothing of the first request."""
+def test_request_that_was_sent_again_stays_doubtful_while_it_waits(run: Any) -> None:
+    """The next conflict is with our own instance too, although its error does not say so."""
     busy = repeated(refusal(EnosRateLimitError, 429))
     assert run([busy, CONFLICT, THE_FLOW, created(NOW)], on_conflict="fail", tolerance=60).value == name(0)
     gone = repeated(EnosTransportError("x", sent=False))
@@ -232,7 +232,7 @@ def test_request_that_was_sent_again_keeps_its_doubt_while_it_waits(run: Any) ->
 
 
 def test_clear_steps_over_what_may_have_been_its_own_before(run: Any) -> None:
-    """Without a record it is not known which minutes conflicts had led the round before to."""
+    """Without a record, the minutes that the round before has used are not known."""
     ended = created(NOW, minute=1, status="SUCCESS")
     for on_conflict in ("next_minute", "attach", "fail"):
         played = run(
@@ -248,7 +248,7 @@ def test_clear_steps_over_what_may_have_been_its_own_before(run: Any) -> None:
 def test_active_instance_of_the_round_before_a_clear_is_cancelled(
     run: Any, log: Any, flow_instance_id: str | None
 ) -> None:
-    """As where the task was cleared while it was deferred and no triggerer had it: nobody else does it."""
+    """The task was cleared while it was deferred and no triggerer ran its trigger, so nobody else cancels."""
     before = written(0, 0, TIME, TIME, flow_instance_id)
     clear = {"cancels": True, "predecessor": before, "first_index": 1, "has_record": True}
     played = run([created(NOW), None, ZONE, name(1)], **clear)
@@ -258,7 +258,7 @@ def test_active_instance_of_the_round_before_a_clear_is_cancelled(
 
 
 def test_other_instances_are_not_cancelled_after_a_clear(run: Any) -> None:
-    """Those that ended, strangers', other gateways', those of refused requests; nor any where it is not wanted."""
+    """Instances that ended, that are a stranger's or another gateway's; none at all without ``cancel_on_kill``."""
     open_, refused = written(0, 0, TIME, TIME), written(0, 0, TIME, TIME, refused=True)
     elsewhere = written(0, 0, TIME, TIME, name(0), origin="https://other o1")
     clear = {"first_index": 1, "has_record": True}
@@ -290,20 +290,18 @@ def judge(one: Any, first: int, now: int, zone: str) -> bool:
 
 
 @given(st.integers(0, 4_000_000_000), st.integers(0, 3600), st.integers(-12, 14), st.booleans())
-def test_what_was_created_after_the_request_can_always_be_ours(
-    first: int, later: int, hours: int, is_utc: bool
-) -> None:
-    """Whatever the zone of the gateway is, and whichever of the two it writes times in."""
+def test_instance_created_after_the_request_can_be_ours(first: int, later: int, hours: int, is_utc: bool) -> None:
+    """For each zone of the gateway, and for times in UTC or in that zone."""
     one = created(first + later, 0 if is_utc else hours)
     assert judge(one, first * 1000, (first + later) * 1000, f"GMT{hours:+d}")
 
 
 @given(st.integers(WEEK, 4_000_000_000), st.integers(15 * HOUR, WEEK), st.integers(-12, 14), st.booleans())
-def test_what_was_created_long_before_the_request_never_is(first: int, ago: int, hours: int, is_utc: bool) -> None:
+def test_instance_created_long_before_the_request_is_never_ours(first: int, ago: int, hours: int, is_utc: bool) -> None:
     one = created(first - ago, 0 if is_utc else hours)
     assert not judge(one, first * 1000, first * 1000, f"GMT{hours:+d}")
 
 
-def test_what_a_schedule_has_started_is_nobodys_try() -> None:
+def test_instance_of_a_schedule_belongs_to_no_try() -> None:
     one = instance(instanceId="3377-2020070606", timestamp=f"{datetime.fromtimestamp(NOW, UTC):%Y-%m-%d %H:%M:%S}.0")
     assert not judge(one, NOW_MS, NOW_MS, ZONE)

@@ -44,7 +44,7 @@ def test_minutes_come_to_an_end(minutes: Minutes, play: Any) -> None:
     assert f"{3 + MOST_MINUTES} were tried" in str(error)
 
 
-def test_zone_that_cannot_be_read_is_none_for_who_asks(minutes: Minutes, play: Any, log: Any) -> None:
+def test_zone_that_cannot_be_read_is_none(minutes: Minutes, play: Any, log: Any) -> None:
     """The days are those of UTC then."""
     assert play(minutes.zone(), ["Mars/Olympus"]).value is None
     assert play(minutes.time(1), []).value == FIRST + MINUTE

@@ -1,4 +1,4 @@
-"""What a start waits through: the gateway is busy or away, and surely has not carried anything out."""
+"""A start waits while the gateway is busy or unreachable and surely has not carried out anything."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def after(seconds: float) -> EnosError:
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
-def test_what_was_surely_not_carried_out_is_sent_again(run: Any, log: Any, records: Any, error: EnosError) -> None:
+def test_request_that_was_surely_not_carried_out_is_sent_again(
+    run: Any, log: Any, records: Any, error: EnosError
+) -> None:
     played = run([error, error, error, name(0)], tolerance=600)
     assert played.value == name(0)
     assert played.pauses == [1, 2, 4]
@@ -111,14 +113,14 @@ def test_gateway_that_wants_more_than_is_tolerated(run: Any) -> None:
 
 
 @pytest.mark.parametrize("error", FINAL, ids=repr)
-def test_what_waiting_cannot_help_is_told_at_once(run: Any, error: EnosError) -> None:
+def test_error_that_waiting_cannot_help_is_raised_at_once(run: Any, error: EnosError) -> None:
     played = run([error], tolerance=600)
     assert str(played.error) == str(error)
     assert played.pauses == []
 
 
 def test_token_that_cannot_be_had_is_waited_for_and_nothing_is_recorded(clock: Any, log: Any, records: Any) -> None:
-    """The request was not sent: no retry is to look for what came of it."""
+    """The request was not sent, so a retry need not look for an instance."""
     options = {"on_conflict": "fail", "tolerance": 600, "deadline": clock.now + 3600, "origin": HERE}
     steps = started_id(TARGET, Attempt(TIME), Kept(records), log, clock=clock, gateway_clock=clock, **options)
     step = next(steps)
@@ -146,14 +148,14 @@ def test_zone_is_waited_for(run: Any) -> None:
 
 
 def test_each_outage_has_the_whole_tolerance(run: Any) -> None:
-    """What is answered in between ends one."""
+    """A reply in between ends the series of failures."""
     outage = [UNSENT] * 3
     played = run([*outage, CONFLICT, THE_FLOW, *outage, instance(0), ZONE, *outage, name(1)], tolerance=8)
     assert played.value == name(1)
 
 
 def test_lost_request_is_looked_for_through_an_outage(run: Any) -> None:
-    """The gateway went away with the reply: giving up after seconds would leave an instance that nobody follows."""
+    """The gateway became unreachable with the reply: to give up at once would leave an instance that nobody follows."""
     played = run([LOST, *[UNSENT] * 9, instance(0)], tolerance=600)
     assert played.value == name(0)
     assert sum(played.pauses) > 120
@@ -169,7 +171,7 @@ def test_lost_request_is_not_looked_for_without_end(run: Any) -> None:
 
 
 def test_try_that_was_superseded_while_it_waited_sends_nothing(run: Any) -> None:
-    """Its next request would be beside that of the next try."""
+    """Else it would send a request beside the next try."""
     seen: list[int] = []
 
     class Superseded:

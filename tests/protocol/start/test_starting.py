@@ -124,14 +124,14 @@ def test_intent_is_recorded_with_what_was_taken_over(run: Any, records: list[Int
 @pytest.mark.parametrize("status", ["RUNNING", "SUCCESS"])
 @pytest.mark.parametrize("flow_instance_id", [None, name(0)])
 def test_fresh_attempt_with_an_intent_takes_over_its_own(run: Any, flow_instance_id: str | None, status: str) -> None:
-    """It sent, or was about to, before its process was lost: nothing is sent blindly."""
+    """It may have sent its request before its process was lost, so it looks first."""
     played = run([instance(0, status)], **stored(TIME, flow_instance_id, fresh=True))
     assert played.value == name(0)
     assert played.operations == [LOOK]
 
 
 def test_fresh_attempt_with_an_intent_looks_before_it_sends(run: Any) -> None:
-    """And what appears in the minute between the look and the request is its own."""
+    """And an instance that appears between the look and the request is its own."""
     played = run([*NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict="fail", **stored(fresh=True))
     assert played.value == name(0)
     assert played.operations == [*LOOKED_FOR, TRIGGER, FLOW, LOOK]
@@ -163,7 +163,7 @@ UNANSWERED = [
 @pytest.mark.parametrize("fault", UNANSWERED)
 @pytest.mark.parametrize("status", ["RUNNING", "FAIL", "NONE"])
 def test_lost_reply_is_found(run: Any, log: Any, fault: EnosError, status: str) -> None:
-    """Whatever has become of it by then, it is ours."""
+    """The instance is ours, whatever its status is by then."""
     played = run([fault, instance(0, status)])
     assert played.value == name(0)
     assert played.operations == [TRIGGER, 0.0, LOOK]
@@ -215,7 +215,7 @@ def test_lost_request_is_never_sent_again_blindly(run: Any, records: list[Intent
     ],
 )
 def test_surely_not_started(run: Any, error: EnosError) -> None:
-    """Nothing can have come of it: no looking around, the error says it all. An unknown code is a refusal too."""
+    """EnOS surely did nothing: the error is raised without a look-up. An unknown code is a refusal too."""
     played = run([error])
     assert type(played.error) is type(error)
     assert str(played.error) == str(error)
@@ -245,7 +245,7 @@ def test_node_is_missing(run: Any) -> None:
     ids=["whole flow", "graph without nodes", "node is there"],
 )
 def test_target_is_there(run: Any, target: Target, flow: Flow) -> None:
-    """Then it is the minute that is taken."""
+    """The target exists, so the minute is taken."""
     assert run([CONFLICT, flow, instance(0)], target=target, on_conflict="attach").value == name(0)
 
 
@@ -262,12 +262,12 @@ UNSURE = [
     refusal(EnosApiError, 99403),
     EnosReplyError("Get Flow: flow: graph: expected JSON, got '{'"),
 ]
-"""What says nothing about whether the flow exists."""
+"""Errors that do not say whether the flow exists."""
 
 
 @pytest.mark.parametrize("unsure", UNSURE)
 def test_failing_look_at_the_flow_does_not_blame_it(run: Any, log: Any, unsure: EnosError) -> None:
-    """It is logged, and the conflict is settled by who has the minute."""
+    """The failure is logged, and the instance in the minute decides."""
     played = run([CONFLICT, unsure, instance(0), ZONE, name(1)])
     assert played.value == name(1)
     assert played.operations == [TRIGGER, FLOW, LOOK, ZONE_CALL, TRIGGER]
@@ -320,7 +320,7 @@ def test_no_minute_is_free(run: Any, first_index: int) -> None:
 def test_a_try_that_is_superseded_starts_and_takes_nothing(
     run: Any, records: Any, on_conflict: str, error: EnosError
 ) -> None:
-    """The minute may have the instance of the try after it, whose record it must not touch."""
+    """The minute may have the instance of the next try, whose record must not be overwritten."""
     played = run([error], on_conflict=on_conflict, superseded=True)
     assert isinstance(played.error, EnosTriggerConflictError)
     assert "another try of this task has begun since this one" in str(played.error)
@@ -335,14 +335,14 @@ def test_a_refusal_for_good_is_one_for_every_try(run: Any, records: Any) -> None
     assert len(records) == 1
 
 
-def test_attach(run: Any, log: Any) -> None:
+def test_on_conflict_attach(run: Any, log: Any) -> None:
     played = run([CONFLICT, THE_FLOW, instance(0)], on_conflict="attach")
     assert played.value == name(0)
     assert len(times_of(played)) == 1
     assert any('somebody else started in this minute (on_conflict="attach")' in line for line in log.lines)
 
 
-def test_fail(run: Any) -> None:
+def test_on_conflict_fail(run: Any) -> None:
     played = run([CONFLICT, THE_FLOW, instance(0)], on_conflict="fail")
     assert isinstance(played.error, EnosTriggerConflictError)
     assert str(played.error) == (
@@ -399,7 +399,7 @@ def test_gateway_that_counts_its_own_minutes_is_given_up(run: Any, clock: Any, p
 
 
 def test_pauses_go_on_from_one_minute_to_the_next(run: Any) -> None:
-    """Else, where many tasks wait for a gateway's clock, all would begin with short ones each time one gets through."""
+    """If many tasks wait for a gateway's clock, not all of them begin with short pauses after each success."""
     refused = [CONFLICT, THE_FLOW, *NOWHERE]
     played = run([*refused * 3, CONFLICT, THE_FLOW, instance(0), ZONE, *refused * 2, name(1)])
     assert played.value == name(1)

@@ -1,4 +1,4 @@
-"""Requests and replies get lost or late, and tries follow tries: one instance lives in the end."""
+"""Requests and replies get lost or late, and the task is retried: in the end one instance is active."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_exactly_once(
     first_index: int,
     first_page: int,
 ) -> None:
-    """Requests and replies get lost or late, instances end badly, the task is retried: one lives at the end."""
+    """Requests and replies get lost or late, instances end badly, retries follow: one instance is active at last."""
     clock = new_clock()
     world = World(iter(faults), iter(blind), iter(arrivals), first_page)
     records: list[Intent] = []

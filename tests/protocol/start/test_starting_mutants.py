@@ -100,7 +100,7 @@ def by_id_only(flow_id: int, time: int, flow_instance_id: str | None = None) -> 
 
 
 def in_one_list(flow_id: int, time: int, flow_instance_id: str | None = None) -> Any:
-    """Among the manual instances only, with pages from 0 on."""
+    """A look into the list of the manual instances only, with pages from 0."""
     found = yield from by_id_only(flow_id, time, flow_instance_id)
     if found:
         return found
@@ -182,7 +182,7 @@ RARE = 5
 
 
 def finds_a_violation(machine: type[Adversary], times: int = 1) -> bool:
-    """Within the examples of an ordinary run, or ``times`` as many. What it finds is not made smaller."""
+    """Search within ``times`` the examples of an ordinary run, and do not shrink what is found."""
     enough = settings(NORMAL, phases=[Phase.generate], max_examples=NORMAL.max_examples * times)
     try:
         run_state_machine_as_test(machine, settings=enough)
@@ -223,7 +223,7 @@ def test_attempt_that_is_misjudged_is_found_out(
 
 
 def test_round_that_forgets_where_the_one_before_it_was_is_found_out(monkeypatch: Patch) -> None:
-    """Conflicts may have led that further than its tries."""
+    """Conflicts may have led the round before to more minutes than it had tries."""
     judge = attempts.attempt_of
 
     def forgetful(stored: Any, **more: Any) -> Attempt:

@@ -94,14 +94,14 @@ def test_what_a_retry_starts_itself_is_its_own(run: Any, records: Any) -> None:
 
 @pytest.mark.parametrize("status", ["FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL"])
 def test_retry_after_a_bad_end_looks_at_the_next_minute_first(run: Any, status: str) -> None:
-    """An earlier retry may have started one there."""
+    """An earlier retry may have started an instance there."""
     played = run([instance(0, status), ZONE, instance(1)], **retry())
     assert played.value == name(1)
     assert played.operations == [LOOK, ZONE_CALL, LOOK]
 
 
 def test_retry_looks_at_no_more_minutes_than_there_were_tries(run: Any) -> None:
-    """What the next minute holds can be nobody's of this task: another run's, whose success is not ours."""
+    """The instance in the next minute cannot be of this task: it is another run's, whose success is not ours."""
     played = run(
         [instance(0, "FAIL"), ZONE, CONFLICT, THE_FLOW, instance(1, "SUCCESS"), name(2)], **retry(tries_before=1)
     )
@@ -124,7 +124,7 @@ def test_retry_sends_for_this_very_minute_if_nothing_is_there(run: Any) -> None:
 
 
 def test_retry_for_another_flow_takes_over_nothing(run: Any, log: Any) -> None:
-    """``flow_id`` was changed between the tries: what the try before it started is not what is wanted now."""
+    """``flow_id`` was changed between the tries, so the instance of the try before is of another flow."""
     played = run(
         [name(0)], **retry(intent=Intent(0, 0, TIME, TIME, "4001-20200706062600", flow_id=4001), has_record=True)
     )
@@ -136,18 +136,18 @@ SCHEDULED = FlowInstance.parse({"instanceId": "3377-2020070606", "status": 1, "f
 SCHEDULE_HAS_IT = [CONFLICT, THE_FLOW, GONE, page(), page(SCHEDULED), *NOT_LISTED[2:]]
 
 
-def test_conflict_with_what_the_schedule_of_enos_has_started(run: Any) -> None:
+def test_conflict_with_an_instance_of_the_schedule_of_enos(run: Any) -> None:
     played = run([*SCHEDULE_HAS_IT, ZONE, name(1)])
     assert played.value == name(1)
     assert times_of(played) == [TIME, FIRST + MINUTE]
 
 
-def test_what_the_schedule_of_enos_has_started_is_no_late_request(run: Any) -> None:
+def test_instance_of_the_schedule_of_enos_is_no_late_request(run: Any) -> None:
     played = run([*NOWHERE, *SCHEDULE_HAS_IT, ZONE, name(1)], **retry())
     assert played.value == name(1)
 
 
-def test_what_the_schedule_of_enos_has_started_may_be_attached_to_or_refused(run: Any) -> None:
+def test_instance_of_the_schedule_of_enos_can_be_attached_to(run: Any) -> None:
     assert run(SCHEDULE_HAS_IT, on_conflict="attach").value == "3377-2020070606"
     with pytest.raises(EnosTriggerConflictError, match="has an instance for this minute already: 3377-2020070606"):
         _ = run(SCHEDULE_HAS_IT, on_conflict="fail").value
@@ -155,7 +155,7 @@ def test_what_the_schedule_of_enos_has_started_may_be_attached_to_or_refused(run
 
 @pytest.mark.parametrize("on_conflict", ["next_minute", "attach", "fail"])
 def test_late_request_of_an_earlier_try_is_taken_over(run: Any, log: Any, on_conflict: str) -> None:
-    """The minute was empty a moment ago: what has it now is ours, whatever ``on_conflict`` says."""
+    """The minute was free a moment ago, so the instance in it is ours, whatever ``on_conflict`` says."""
     played = run([*NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict=on_conflict, **retry())
     assert played.value == name(0)
     assert any("counts as that of an earlier try" in line for line in log.lines)
@@ -196,7 +196,7 @@ def test_stored_id_is_looked_at_first(run: Any) -> None:
 
 
 def test_stored_id_that_is_gone(run: Any) -> None:
-    """Then the predicted one, then the list."""
+    """Then the predicted id is looked up, then the list."""
     played = run([GONE, GONE, page(), page(instance(0, instanceId="odd-2"))], **stored(flow_instance_id="odd-1"))
     assert played.value == "odd-2"
     assert ids_of(played) == ["odd-1", name(0)]
@@ -214,7 +214,7 @@ def test_stored_minute_is_looked_at_and_not_the_derived_one(run: Any) -> None:
 
 
 def test_stored_minute_is_empty(run: Any) -> None:
-    """Sent for this very minute; a conflict on it is our own late request."""
+    """The request is for the recorded minute; a conflict there is our own late request."""
     played = run([ZONE, *NOWHERE, CONFLICT, THE_FLOW, instance(2)], on_conflict="fail", **stored(FIRST + 2 * MINUTE))
     assert played.value == name(2)
     assert times_of(played) == [FIRST + 2 * MINUTE]
@@ -222,7 +222,7 @@ def test_stored_minute_is_empty(run: Any) -> None:
 
 @pytest.mark.parametrize("status", ["FAIL", "CANCEL"])
 def test_stored_one_ended_badly(run: Any, status: str) -> None:
-    """The next minute, without a look: had an earlier retry sent for it, it would be the stored one."""
+    """The next minute needs no look: an earlier request for it would be in the record."""
     played = run([instance(0, status), ZONE, name(1)], **stored())
     assert played.value == name(1)
     assert played.operations == [LOOK, ZONE_CALL, TRIGGER]
@@ -239,8 +239,8 @@ def test_record_without_an_entry_says_that_nothing_was_sent(run: Any) -> None:
     assert played.operations == [TRIGGER]
 
 
-def test_trigger_time_was_changed_meanwhile(run: Any) -> None:
-    """The old instance is looked for; if it is not there, the new time counts, of which nothing is known yet."""
+def test_trigger_time_was_changed_between_the_tries(run: Any) -> None:
+    """The old instance is looked up first. If it does not exist, the new time counts, for which nothing was sent."""
     old = TIME - 86_400_000
     assert run([ZONE, instance(-1440)], **stored(old)).value == name(-1440)
     played = run([ZONE, *NOWHERE, name(0)], **stored(old))
@@ -269,19 +269,19 @@ def test_refusal_is_recorded(run: Any, records: list[Intent], error: EnosError) 
 
 
 def test_conflict_is_recorded_before_anything_is_looked_at(run: Any, records: list[Intent]) -> None:
-    """Whatever fails then, a retry knows that the instance in this minute is somebody else's."""
+    """If the next request fails, the retry knows that the instance in this minute is somebody else's."""
     run([CONFLICT, THE_FLOW, LOST], has_record=True)
     assert records[-1] == written(0, 0, TIME, TIME, refused=True)
 
 
 def test_clock_minute_is_waited_out_with_an_open_record(run: Any, records: list[Intent]) -> None:
-    """Each time it is sent again, it may be carried out."""
+    """Each further request may be carried out, so each is recorded as open."""
     run([CONFLICT, THE_FLOW, *NOWHERE, LOST, *NOWHERE * 5], has_record=True)
     assert [record.refused for record in records] == [False, True, False]
 
 
 def test_flow_that_is_switched_off_is_not_waited_for_long(run: Any, log: Any) -> None:
-    """Whether EnOS starts a flow whose schedule is off is not documented; what it would say then, neither."""
+    """EnOS does not document whether it starts a flow whose schedule is off, nor how it refuses."""
     off = replace(THE_FLOW, type=FlowType.PERIODIC, active=False)
     played = run([CONFLICT, off, *NOWHERE] * 10)
     assert isinstance(played.error, EnosTriggerConflictError)
@@ -294,7 +294,7 @@ def test_flow_that_is_switched_off_is_not_waited_for_long(run: Any, log: Any) ->
 
 @pytest.mark.parametrize("error", [CONFLICT, *SURE])
 def test_refusal_after_an_unanswered_request_is_not_recorded(run: Any, records: list[Intent], error: EnosError) -> None:
-    """The unanswered one may still arrive."""
+    """The unanswered request may still arrive."""
     rest = [THE_FLOW, LOST] if error is CONFLICT else []
     assert run([*NOWHERE, error, *rest], **stored()).error is not None
     assert [record.refused for record in records] == [False]
@@ -307,7 +307,7 @@ def test_retry_after_a_refusal_sends_without_a_look(run: Any) -> None:
 
 
 def test_retry_after_a_refusal_takes_over_nothing(run: Any) -> None:
-    """What is in the minute is another task's, or somebody else's."""
+    """The instance in the minute is another task's or somebody else's."""
     played = run([CONFLICT, THE_FLOW, instance(0), ZONE, name(1)], **stored(refused=True))
     assert played.value == name(1)
     played = run([CONFLICT, THE_FLOW, instance(0)], on_conflict="fail", **stored(refused=True))
@@ -383,7 +383,7 @@ def test_list_decides_where_the_id_is_unknown(run: Any, unknown: EnosError, type
     ],
 )
 def test_others_in_the_list_are_passed_over(run: Any, other: FlowInstance) -> None:
-    """Those of EnOS's own schedule, and those of flows whose id or name happens to match."""
+    """Instances of EnOS's own schedule, and of flows whose id or name happens to match."""
     played = run([GONE, page(other), *[page()] * 4, name(0)], **retry())
     assert played.operations[-1] == TRIGGER
     played = run([GONE, page(other, instance(0))], **retry())

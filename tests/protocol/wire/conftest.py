@@ -16,7 +16,7 @@ def gateway(clock: Any) -> Gateway:
 
 @pytest.fixture
 def run(play: Any, gateway: Gateway, clock: Any) -> Callable[..., Any]:
-    """Plays one exchange on the gateway."""
+    """Play one exchange with the gateway."""
 
     def run(answers: Any, call: Any = GET, retry: Retry = DEFAULT_RETRY) -> Any:
         return play(gateway.exchange(call, TENANT, retry), answers, clock)

@@ -107,13 +107,13 @@ ALL = [call for call, *_ in (*POSTED, *GOTTEN, *TOKEN_CALLS)]
 
 
 @pytest.mark.parametrize(("call", "resource", "action", "body"), POSTED, ids=[call.operation for call, *_ in POSTED])
-def test_posted(call: Any, resource: str, action: str, body: object) -> None:
+def test_post_calls(call: Any, resource: str, action: str, body: object) -> None:
     assert (call.method, call.path, call.query) == ("POST", f"{BATCH}/{resource}", (("action", action),))
     assert json.loads(call.body) == body
 
 
 @pytest.mark.parametrize(("call", "resource", "query"), GOTTEN)
-def test_gotten(call: Any, resource: str, query: list[tuple[str, str]]) -> None:
+def test_get_calls(call: Any, resource: str, query: list[tuple[str, str]]) -> None:
     assert (call.method, call.path, list(call.query)) == ("GET", f"{BATCH}/{resource}", query)
     assert call.body is None
 
@@ -130,7 +130,7 @@ def test_all_22_operations_are_there() -> None:
     assert len({call.operation for call in ALL}) == 22 + 2
 
 
-def test_what_makes_something_new_is_unsafe() -> None:
+def test_calls_that_create_something_are_unsafe() -> None:
     """A trigger that is sent twice may start two instances, and a GET may change something, too."""
     assert {call.operation for call in ALL if not call.safe} == {
         "Create Directory",
@@ -153,8 +153,8 @@ def test_tenant_belongs_to_all_but_time_and_token() -> None:
     }
 
 
-def test_which_answers_say_that_it_is_not_there() -> None:
-    """EnOS has no code for that alone; of a log that is not there it speaks as of an internal error too."""
+def test_calls_whose_empty_reply_means_not_found() -> None:
+    """EnOS has no code of its own for this; for a missing log it may also report an internal error."""
     assert {call.operation: call.missing_codes for call in ALL if call.missing_codes} == {
         "Get Flow": (62102,),
         "Load Flow For Edit": (62102,),
@@ -201,5 +201,5 @@ def test_list_filters() -> None:
         (calls.get_task_instance_log("1"), {}, ""),
     ],
 )
-def test_what_they_give(call: Any, data: object, parsed: object) -> None:
+def test_results_of_calls(call: Any, data: object, parsed: object) -> None:
     assert call.parse(data) == parsed

@@ -146,7 +146,7 @@ def test_repr_shows_no_secret(gateway: Gateway, run: Any, held: None) -> None:
 
 
 def echo(request: Request) -> Response:
-    """A gateway that repeats all it was told."""
+    """A gateway that echoes the request."""
     text = f"{dict(request.headers)} {request.body!r} {SECRET_KEY}"
     return Response(400, {}, json.dumps({"code": 62102, "msg": text, "requestId": text}).encode())
 
@@ -185,7 +185,7 @@ outcomes = st.sampled_from([*UNKNOWN, *KNOWN, TRIGGERED, token(), token("t0ken-o
 
 @given(st.lists(outcomes, max_size=40), st.sampled_from([DEFAULT_RETRY, AT_ONCE, Retry(attempts=2)]))
 def test_whatever_the_gateway_does(play: Any, new_clock: Any, script: list[Any], retry: Retry) -> None:
-    """It ends, in an ``EnosError`` without secrets or well; and a trigger that may have arrived is the last request."""
+    """Succeed or raise an ``EnosError`` without secrets, and send nothing after a trigger that may have arrived."""
     clock = new_clock()
     gateway = Gateway(BASE, ACCESS_KEY, SECRET_KEY, clock=clock, jitter=lambda: 0.5)
     left = iter(script)
@@ -219,7 +219,7 @@ def test_server_error_is_told_from_refusal(run: Any, held: None) -> None:
 
 
 def test_a_call_is_not_repeated_beyond_its_deadline(run: Any, held: None, clock: Any) -> None:
-    """With its own error: what that means for the wait is the wait's to say."""
+    """The error is raised as it is; the wait decides what it means."""
     played = run([LOST, BUSY], replace(GET, deadline=clock.now + 1.4))
     assert isinstance(played.error, EnosServerError)
     assert played.pauses == [0.5]

@@ -60,7 +60,7 @@ def test_log_that_is_not_there_is_asked_for_once(run: Any, held: None, code: int
 
 
 def test_request_knows_whether_it_is_safe(run: Any, held: None) -> None:
-    """A driver may have to keep one from going out that starts something."""
+    """A driver may have to hold back a request that starts something."""
     played = run([UNAUTHORIZED, UNAUTHORIZED, token("t2"), TRIGGERED], TRIGGER)
     assert [request.safe for request in played.sent] == [False, True, True, False]
     assert [request.safe for request in run([INSTANCE]).sent] == [True]
@@ -111,7 +111,7 @@ def test_trigger_is_repeated_when_it_surely_did_not_arrive(run: Any, held: None,
 
 @pytest.mark.parametrize("fault", [LOST, UNSENT, BUSY, BAD_GATEWAY, GARBAGE, QUOTA, token_refused(1005)])
 def test_trigger_is_repeated_when_it_was_the_token_that_failed(run: Any, fault: Any) -> None:
-    """Whatever became of the token request, the trigger was not sent."""
+    """Whatever the token request came to, the trigger was not sent."""
     played = run([fault, token(), TRIGGERED], TRIGGER)
     assert played.value == STARTED
     assert steps_of(played.sent) == ["get", "get", f"call {TOKEN}"]
@@ -136,14 +136,14 @@ TIME = reply(1_600_000_000_000)
 def test_refusal_that_the_token_does_not_explain_may_hide_a_success(
     run: Any, held: None, refusal: Response, probe: Any
 ) -> None:
-    """The token is still good, or nobody knows: the first of two copies may have been carried out."""
+    """The token is still valid, or this is not known: EnOS may have carried out the first copy."""
     played = run([refusal, probe, token("t2"), CONFLICT], TRIGGER)
     assert (played.error.code, played.error.repeated) == (62102, True)
 
 
 @pytest.mark.parametrize("probe", [UNAUTHORIZED, reply(code=1003), reply(code=1203)])
 def test_refusal_that_the_token_explains_hides_nothing(run: Any, held: None, probe: Response) -> None:
-    """Such as one that another process has replaced: mapped tasks that race for a minute all meet that at once."""
+    """For example a token that another process has replaced: all mapped tasks meet that at the same moment."""
     played = run([UNAUTHORIZED, probe, token("t2"), CONFLICT], TRIGGER)
     assert (played.error.code, played.error.repeated) == (62102, False)
 
@@ -179,8 +179,8 @@ def test_repeated_signature_at_the_token_service_hides_nothing(run: Any) -> None
 @pytest.mark.parametrize(
     "then", [[UNSENT] * 4, [BUSY] * 4, [reply(code=1003)]], ids=["no connection", "busy", "credentials"]
 )
-def test_token_service_that_fails_after_such_a_refusal_takes_no_doubt_away(run: Any, held: None, then: Any) -> None:
-    """The last request was surely not sent; the first one was."""
+def test_request_stays_doubtful_if_the_token_service_then_fails(run: Any, held: None, then: Any) -> None:
+    """The last request was surely not sent, but the first one was."""
     rest = iter(then)
 
     def answer(request: Request) -> Any:
@@ -194,7 +194,7 @@ def test_token_service_that_fails_after_such_a_refusal_takes_no_doubt_away(run: 
 
 @pytest.mark.parametrize("refusal", [UNAUTHORIZED, REPEATED, QUOTA, CONFLICT, BUSY])
 def test_plain_errors_hide_nothing(run: Any, held: None, refusal: Response) -> None:
-    """What is safe to repeat hides nothing at all."""
+    """A call that is safe to repeat never hides a success."""
     assert not run([CONFLICT], TRIGGER).error.repeated
     assert not run(lambda request: token("t2") if asks_for_token(request) else refusal).error.repeated
 
@@ -223,7 +223,7 @@ def test_lost_after_a_renewal_is_lost(run: Any, held: None) -> None:
     ],
 )
 def test_not_repeated(run: Any, held: None, fault: Any, cls: type[EnosError]) -> None:
-    """Asking again would bring the same."""
+    """A second request would get the same answer."""
     for call in (GET, TRIGGER):
         played = run([fault], call)
         assert isinstance(played.error, cls)

@@ -68,7 +68,7 @@ def test_token_is_renewed_ahead_of_its_end(run: Any, clock: Any, expire: int, ah
     }
 
 
-def test_life_begins_anew_with_a_refresh(run: Any, clock: Any) -> None:
+def test_refresh_gives_the_token_a_full_life(run: Any, clock: Any) -> None:
     run([token(expire=7200), INSTANCE])
     clock.now += 7000
     run([token("t2", 7200), INSTANCE])
@@ -89,8 +89,8 @@ def test_token_that_cannot_be_refreshed_is_fetched(run: Any, clock: Any, held: N
 
 
 @pytest.mark.parametrize("passing", [LOST, UNSENT, BUSY, GARBAGE, QUOTA, token_refused(1005)])
-def test_living_token_outlives_a_failing_refresh(run: Any, clock: Any, held: None, passing: Any) -> None:
-    """It is used on, and renewed a part of the rest of its life later."""
+def test_valid_token_is_used_although_its_refresh_fails(run: Any, clock: Any, held: None, passing: Any) -> None:
+    """The token is used, and renewed after a quarter of the rest of its life."""
     clock.now += 6800
     assert steps_of(run([passing, INSTANCE]).sent) == ["refresh", f"call {TOKEN}"]
     assert steps_of(run([INSTANCE]).sent) == [f"call {TOKEN}"]
@@ -104,7 +104,7 @@ def test_final_error_of_a_refresh_is_raised(run: Any, clock: Any, held: None) ->
         run([token_refused(1002)]).value  # noqa: B018
 
 
-def test_life_written_with_a_point(run: Any, clock: Any) -> None:
+def test_life_of_a_token_with_a_decimal_point(run: Any, clock: Any) -> None:
     run([token(expire=7200.0), INSTANCE])
     clock.now += 6599
     assert steps_of(run([INSTANCE]).sent) == [f"call {TOKEN}"]
@@ -145,13 +145,13 @@ def test_refused_again_surfaces(run: Any, held: None, refusal: Response, cls: ty
 
 
 def test_same_refused_token_is_refreshed(run: Any, held: None) -> None:
-    """The token service still believes in it."""
+    """The token service still accepts the token."""
     played = run([reply(code=1203), token(TOKEN), token("t2"), INSTANCE])
     assert steps_of(played.sent) == [f"call {TOKEN}", "get", "refresh", "call t2"]
 
 
 def test_renewed_token_of_another_exchange_is_used(play: Any, run: Any, gateway: Gateway, held: None) -> None:
-    """While the one waits for its refusal, the other has renewed already."""
+    """While one call waits for its refusal, another one has renewed the token."""
     slow = gateway.exchange(GET, TENANT)
     next(slow)
     run([reply(code=1203), token("t2"), INSTANCE])
@@ -213,7 +213,7 @@ def test_wrong_clock_is_corrected(run: Any, gateway: Gateway, clock: Any, held: 
 
 
 def test_wrong_clock_is_noticed_with_the_token(run: Any, clock: Any) -> None:
-    """A refused token request is repeated too; and a wrong clock is tried once, not for ever."""
+    """A refused token request is repeated too; a wrong clock is corrected once, not forever."""
     date = formatdate(clock.now + 3600, usegmt=True)
     refused = Response(200, {"date": date}, b'{"status":1003,"msg":"no"}')
     played = run([refused, token(), INSTANCE])
@@ -237,13 +237,13 @@ def test_date_without_a_zone_is_utc(run: Any, gateway: Gateway, clock: Any, held
 
 
 @pytest.mark.parametrize("off", [-5, 0, 5])
-def test_small_difference_is_let_be(run: Any, gateway: Gateway, clock: Any, held: None, off: int) -> None:
-    """The header's resolution is a second, and the way takes its time."""
+def test_small_difference_of_clocks_is_ignored(run: Any, gateway: Gateway, clock: Any, held: None, off: int) -> None:
+    """The header has whole seconds, and the reply takes its time."""
     run([reply({"instanceId": "x", "status": 1}, date=formatdate(clock.now + off, usegmt=True))])
     assert gateway.clock_offset == 0
 
 
-def test_mended_clock_is_noticed(run: Any, gateway: Gateway, clock: Any, held: None) -> None:
+def test_corrected_clock_is_noticed(run: Any, gateway: Gateway, clock: Any, held: None) -> None:
     good = {"instanceId": "x", "status": 1}
     run([reply(good, date=formatdate(clock.now + 60, usegmt=True))])
     assert gateway.clock_offset == 60

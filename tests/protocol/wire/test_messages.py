@@ -1,4 +1,4 @@
-"""What travels shows no secret, and the protocol needs nothing but the standard library."""
+"""Messages show no secret, and the protocol needs nothing but the standard library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All pages, whichever way the gateway numbers them."""
+"""All pages are fetched, whether the gateway numbers them from 0 or from 1."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ REFUSED = api_error(EnosRequestError, 62102)
 
 @pytest.fixture
 def run(play: Any) -> Callable[..., Any]:
-    """Plays it with pages of two."""
+    """Play it with pages of two."""
     return lambda answers: play(all_entries(call_for, 2), answers)
 
 
@@ -100,7 +100,7 @@ def test_page_0_is_page_1(run: Any, answers: list[Any], found: list[str]) -> Non
 
 @pytest.mark.parametrize("first", [[page("a", "b")], [page()], [REFUSED]])
 def test_same_page_for_ever(run: Any, first: list[Any]) -> None:
-    """It is not asked for ever."""
+    """It is not asked forever."""
     left = iter(first)
     played = run(lambda call: next(left, page("a", "b")))
     assert names(played.value) == ["a", "b"]
@@ -124,14 +124,14 @@ def test_same_page_for_ever(run: Any, first: list[Any]) -> None:
     ],
 )
 def test_pages_smaller_than_asked_for(run: Any, answers: list[Any], found: str) -> None:
-    """A gateway may have a bound of its own. Its count says that there are more."""
+    """A gateway may return smaller pages. Its count says that there are more entries."""
     played = run(answers)
     assert names(played.value) == list(found)
     assert len(played.sent) == len(answers)
 
 
 def test_instances_added_meanwhile(run: Any) -> None:
-    """The order is that of creation, so what is new comes last."""
+    """Sorted by creation, so new entries come last."""
     assert names(run([page("a", "b"), page("b", "c"), page("d")]).value) == ["a", "b", "c", "d"]
 
 
@@ -146,12 +146,12 @@ def test_instances_added_meanwhile(run: Any) -> None:
     ],
 )
 def test_failing_page_0(run: Any, error: EnosError) -> None:
-    """A fault in passing says nothing about page 0: going on with page 1 might pass over its instances."""
+    """A passing fault says nothing about page 0: to go on with page 1 might miss the instances of page 0."""
     assert type(run([error]).error) is type(error)
 
 
 def test_failing_later_page(run: Any) -> None:
-    """Part of the instances is not taken for all of them."""
+    """A part of the instances must not count as all of them."""
     assert isinstance(run([page("a", "b"), REFUSED]).error, EnosRequestError)
     assert isinstance(run([REFUSED, REFUSED]).error, EnosRequestError)
 
@@ -218,7 +218,7 @@ def test_refusals_that_stand_in_either_way(run_either: Any, answers: list[Any]) 
 
 
 def test_pages_of_flows(play: Any) -> None:
-    """What Search Flow gives: ids that are numbers, no count."""
+    """A page of Search Flow: ids are numbers, and there is no count."""
     answers = [FlowPage.parse([{"flowId": number}, {"flowId": str(number + 1)}]) for number in (1, 2, 4)]
     found = play(
         all_entries(lambda page_no: calls.search_flows(page_no=page_no, page_size=2), 2), [*answers, FlowPage(())]
@@ -234,7 +234,7 @@ def test_pages_of_flows(play: Any) -> None:
     cap=st.none() | st.integers(1, 6),
 )
 def test_each_instance_once(play: Any, n: int, size: int, first: int, page_0: Any, cap: int | None) -> None:
-    """``cap``: the gateway gives so many a page at the most, and counts them all."""
+    """``cap``: the most entries that the gateway puts on a page; its count is that of all entries."""
     asked: list[int] = []
     given_size = min(size, cap or size)
     count = None if cap is None else n

@@ -15,7 +15,7 @@ from airflow_provider_enos.protocol.wire import redaction
 from airflow_provider_enos.protocol.wire.redaction import LONGEST, hide
 
 KEY = "0f3a-B9c/d7E+4b&2<a8'6\"f1=="
-"""A secret with signs that encodings spell otherwise."""
+"""A secret with characters that encodings change."""
 TOKEN = "APP_PORTAL_S_8d+7f/2c6a=="
 UUID = "3b7e9a52-6f0c-4d18-9e2b-c5a1f7d08e64"
 
@@ -192,7 +192,7 @@ def test_short_secrets_and_those_of_other_letters() -> None:
         "&quot;accessToken&quot;:&quot;a-living-token&quot;",
     ],
 )
-def test_a_token_that_nobody_knows(text: str) -> None:
+def test_a_token_that_is_not_known(text: str) -> None:
     assert "living" not in hide(text, [], token_fields=True)
     assert hide(text, []) == text
 
@@ -220,7 +220,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_no_text_takes_long(text: str) -> None:
-    """It runs in the triggerer's loop. The time of this process, since others share the machine."""
+    """It runs in the triggerer's loop. Measured in CPU time of this process."""
     began = time.process_time()
     shown = hide(text, [KEY, TOKEN, UUID, "x" * 2000], token_fields=True)
     assert time.process_time() - began < 0.2

@@ -1,4 +1,4 @@
-"""From a reply to its data or to the exception that fits."""
+"""A reply becomes its data or the exception for its code."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_code_0_does_not_excuse_an_http_error(status: int, cls: str) -> None:
         {"apim_status": None, "code": 0, "data": 5},
     ],
 )
-def test_good(envelope: object) -> None:
+def test_data_of_a_good_reply(envelope: object) -> None:
     assert replies.read(TIME, reply(envelope)) == 5
 
 
@@ -234,8 +234,8 @@ BY_ID = [
 @pytest.mark.parametrize("call", BY_ID, ids=lambda call: call.operation)
 @pytest.mark.parametrize("code", [62102, 62109])
 @pytest.mark.parametrize("status", [200, 400, 500])
-def test_what_says_that_it_is_not_there(call: Any, code: int, status: int) -> None:
-    """62102, asked by an id; of a log EnOS speaks as of an internal error too."""
+def test_replies_that_mean_not_found(call: Any, code: int, status: int) -> None:
+    """The code for an unknown id is 62102; for a missing log it may also be that of an internal error."""
     error = refusal(reply({"code": code, "msg": "said so", "data": None}, status), call)
     missing = code == 62102 or call.operation == "Get Task Instance Log"
     assert type(error) is (EnosNotFoundError if missing else errors.EnosServerError)
@@ -244,7 +244,7 @@ def test_what_says_that_it_is_not_there(call: Any, code: int, status: int) -> No
 
 @pytest.mark.parametrize("call", [calls.trigger_flow(1, 2), calls.cancel_flow_instance("1"), TIME])
 def test_the_same_code_where_nothing_was_asked_for_by_id(call: Any) -> None:
-    """Of a trigger it may be a conflict."""
+    """For a trigger, the code may be a conflict."""
     assert type(refusal(reply({"code": 62102, "msg": "x"}), call)) is errors.EnosRequestError
 
 
@@ -256,7 +256,7 @@ def test_other_refusals_do_not_say_that_it_is_not_there(code: int) -> None:
 
 @pytest.mark.parametrize("data", [None, "", []])
 def test_empty_answer_is_not_there(data: object) -> None:
-    """Where something was asked for by its id; not where nothing is the answer."""
+    """Empty data means not found where an object was asked for by its id, and nowhere else."""
     for call in BY_ID:
         error = refusal(reply({"code": 0, "data": data}), call)
         assert (type(error), error.code) == (EnosNotFoundError, 0)
@@ -297,7 +297,7 @@ def test_empty_body_is_called_so() -> None:
 
 @pytest.mark.parametrize("depth", [*range(900, 1000, 5), 10_000, 100_000])
 def test_deep_json(depth: int) -> None:
-    """Whether or not the parser takes it."""
+    """Also if the JSON reader would accept it."""
     for shape in ('{"code":0,"data":%s}', '{"code":0,"data":{"flowId":%s}}'):
         error = refusal(reply((shape % ("[" * depth + "]" * depth)).encode()), FLOW)
         assert type(error) is EnosReplyError
@@ -305,7 +305,7 @@ def test_deep_json(depth: int) -> None:
 
 @pytest.mark.parametrize("status", [300, 301, 302, 307, 308])
 def test_redirect(status: int) -> None:
-    """It is not followed: the signature would go to who knows whom."""
+    """A redirect is not followed: the signature would go to an unknown host."""
     error = refusal(reply(b"", status, location="https://elsewhere"))
     assert type(error) is EnosReplyError
     assert "points elsewhere" in str(error)
@@ -323,7 +323,7 @@ def test_control_characters_are_cleaned() -> None:
 
 
 @pytest.mark.parametrize("message", [None, "", 5, ["x"], {"x": 1}])
-def test_without_a_text(message: object) -> None:
+def test_error_without_a_text(message: object) -> None:
     error = refusal(reply({"code": 62102, "msg": message}))
     assert error.api_message.startswith("HTTP 200 {")
 
@@ -377,7 +377,7 @@ SPELLINGS = {
 @pytest.mark.parametrize("place", ["message", "request id", "text", "page", "cut"])
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 def test_secrets_are_hidden_however_they_are_spelt(spelling: str, place: str) -> None:
-    """An echo of a request's body, of a log line or of a URL spells a secret otherwise than it is."""
+    """An echo of a body, of a log line or of a URL may spell a secret in another way."""
     assert len(set(SPELLINGS.values())) == len(SPELLINGS)
     response = {
         "message": lambda: reply({"code": 5, "msg": f"bad {spelling} here"}),
@@ -397,7 +397,7 @@ def test_secrets_are_hidden_however_they_are_spelt(spelling: str, place: str) ->
     [{"code": 0, "data": {"flowId": AWKWARD}}, {"code": 5, "x": AWKWARD}, {"x": [AWKWARD]}, {"code": 0, AWKWARD: 1}],
 )
 def test_secrets_are_hidden_where_we_spell_them(body: object) -> None:
-    """What is shown of a reply is shown as JSON or as Python writes it."""
+    """Messages show a reply as JSON or as Python writes it."""
     error = refusal(reply(body), FLOW, (AWKWARD,))
     shown = f"{error} {vars(error)}"
     assert not any(part in shown for part in ("s3c", "r3t", "k3y", "application"))
@@ -417,7 +417,7 @@ def test_secrets_are_hidden_where_we_spell_them(body: object) -> None:
 )
 @pytest.mark.parametrize("status", [200, 400])
 def test_token_in_a_refusal_is_hidden(message: str, status: int) -> None:
-    """Also one that nobody here knows."""
+    """Also a token that is not known here."""
     for body in ({"code": 62102, "msg": message}, {"message": message}):
         if status == 400 or "code" in body:
             error = refusal(reply(body, status))
@@ -449,7 +449,7 @@ def test_secrets_are_hidden_wherever_they_are(before: int, times: int, field: st
     ],
 )
 def test_token_in_a_reply_that_is_not_understood(envelope: object) -> None:
-    """The documentation's own sample misspells ``status``; nobody knows yet that this token is one."""
+    """The sample of the documentation misspells ``status``, so the token in the reply is not known as one."""
     assert "a-living" not in str(refusal(reply(envelope), TOKEN))
 
 
@@ -492,7 +492,7 @@ def test_retry_after(text: str, seconds: float | None) -> None:
     ],
 )
 def test_epoch_seconds(monkeypatch: pytest.MonkeyPatch, text: str, moment: float | None) -> None:
-    """Without a zone it is UTC, wherever the worker stands."""
+    """A time without a zone is UTC, whatever the zone of the worker."""
     monkeypatch.setenv("TZ", "Asia/Shanghai")
     time.tzset()
     try:
