@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,12 +155,13 @@ class FlowInstanceGraph:
     """A reply of Get Flow Instance with the edges between the nodes: what a picture or a recovery needs.
 
     A wait does not read the edges, so a mistake in them cannot end it. Flows and relations that have not the
-    documented shape are left out.
+    documented shape are left out, and counted in ``left_out``.
     """
 
     instance: FlowInstance
     flows: tuple[FlowInstanceReference, ...]
     relations: tuple[Relation, ...]
+    left_out: int = 0
 
     @classmethod
     def parse(cls, data: object) -> FlowInstanceGraph:
@@ -169,10 +170,13 @@ class FlowInstanceGraph:
         instance = FlowInstance._of(fields, graph, parameters(fields.decoded("parameters")))
         if graph is _UNREAD:
             return cls(instance, (), ())
+        flows = [_readable(FlowInstanceReference.parse, item) for item in _items(graph, "flows")]
+        relations = [_readable(Relation.parse, item) for item in _items(graph, "relations")]
         return cls(
             instance=instance,
-            flows=tuple(_readable(FlowInstanceReference.parse, graph, "flows")),
-            relations=tuple(_readable(Relation.parse, graph, "relations")),
+            flows=tuple(flow for flow in flows if flow is not None),
+            relations=tuple(relation for relation in relations if relation is not None),
+            left_out=flows.count(None) + relations.count(None),
         )
 
 
@@ -255,13 +259,17 @@ def _time(fields: Fields, name: str) -> str | None:
     return None if text is None else text[:_NAME]
 
 
-def _readable(parse: Callable[[object], T], graph: object, name: str) -> Iterator[T]:
+def _items(graph: object, name: str) -> list[object]:
+    """Return a list of the graph; one item that cannot be read in place of a field that is no list."""
     try:
         items = graph_list(graph, name, _ANY_NUMBER)
     except EnosReplyError:
-        return
-    for item in items[:MOST_ITEMS]:
-        try:
-            yield parse(item)
-        except EnosReplyError:
-            continue
+        return [None]
+    return items[:MOST_ITEMS] + [None] * (len(items) > MOST_ITEMS)
+
+
+def _readable(parse: Callable[[object], T], item: object) -> T | None:
+    try:
+        return parse(item)
+    except EnosReplyError:
+        return None

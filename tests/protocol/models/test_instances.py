@@ -70,7 +70,7 @@ def test_flow_instance_without_a_graph(graph: object) -> None:
 
 
 def test_flow_instance_with_little() -> None:
-    """Before its start much is missing. Which flow it is of its id tells, too."""
+    """Before its start, many fields are missing. The id names the flow, too."""
     instance = FlowInstance.parse({"instanceId": 5, "status": 0})
     assert (instance.flow_instance_id, instance.status, instance.flow_id) == ("5", FlowStatus.INIT, 5)
     assert FlowInstance.parse({"instanceId": "3377-a1b2c3", "status": 0}).flow_id == 3377
@@ -79,7 +79,7 @@ def test_flow_instance_with_little() -> None:
 
 
 def test_node_with_little() -> None:
-    """In List Flow Instances the nodes carry no status."""
+    """In List Flow Instances the nodes have no status."""
     instance = FlowInstance.parse(but(INSTANCE, graph={"tasks": [{"taskName": "x", "status": ""}, {}]}))
     assert [node.status for node in instance.nodes] == [None, None]
     assert instance.working_nodes == instance.nodes_with(Outcome.RUNNING) == ()
@@ -211,7 +211,7 @@ def graph_of(**changes: Any) -> FlowInstanceGraph:
 
 
 @pytest.mark.parametrize("write", [dict, snake], ids=["camelCase", "snake_case"])
-def test_how_the_nodes_of_an_instance_hang_together(write: Callable[[Any], Any]) -> None:
+def test_edges_between_the_nodes_of_an_instance(write: Callable[[Any], Any]) -> None:
     graph = graph_of(flows=[write(UPSTREAM)], relations=[write(EDGE)])
     assert graph.instance == FlowInstance.parse(INSTANCE)
     assert [(edge.source, edge.target) for edge in graph.relations] == [("f_99", "t_104890")]
@@ -230,9 +230,11 @@ def test_relations_and_flows_of_another_shape_do_not_hide_the_instance(broken: A
     assert graph.instance == FlowInstance.parse(INSTANCE)
 
 
-def test_what_can_be_read_of_relations_is_kept() -> None:
+def test_readable_relations_are_kept_and_the_others_counted() -> None:
     graph = graph_of(relations=[EDGE, 7, {**EDGE, "source": []}, EDGE])
-    assert len(graph.relations) == 2
+    assert (len(graph.relations), graph.left_out) == (2, 2)
+    assert graph_of(relations=7).left_out == 1
+    assert graph_of().left_out == 0
 
 
 def with_nodes(number: int) -> dict[str, Any]:
@@ -253,7 +255,7 @@ def test_a_large_graph_is_read_fast() -> None:
 
 
 def test_surplus_nodes_are_left_out() -> None:
-    """The status is what is waited for."""
+    """A wait needs the status only."""
     instance = FlowInstance.parse(with_nodes(MOST_NODES + 7))
     assert (len(instance.nodes), instance.nodes_left_out) == (MOST_NODES, 7)
     assert instance.nodes[0].task_name == "node 0"
