@@ -586,7 +586,7 @@ def test_a_flow_that_cannot_be_looked_at_is_not_said_to_be_missing(
     sim.fault(fault, on="flows/get", times=None)
     one = task()
     assert one.run() == NEXT_INSTANCE
-    assert sum(line.startswith("Cannot check flow 3377, taking it that it exists: ") for line in one.log.lines) == 1
+    assert sum(line.startswith("Cannot check flow 3377, assuming that it exists: ") for line in one.log.lines) == 1
 
 
 @pytest.mark.parametrize("fault", ["data_null", "data_empty_list"])

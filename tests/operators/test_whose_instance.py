@@ -339,7 +339,7 @@ def test_what_was_surely_not_carried_out_is_waited_through(
     one = task(store)
     assert one.run() == INSTANCE
     assert len(sim.instances) == 1
-    assert any("EnOS cannot be asked at the moment" in line for line in one.log.lines)
+    assert any("EnOS is out of reach" in line for line in one.log.lines)
 
 
 def test_the_gateway_says_how_long_to_wait_at_the_start(

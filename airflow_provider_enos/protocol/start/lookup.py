@@ -64,7 +64,7 @@ def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
 
 
 def flow_of(flow_id: int, from_task_id: int | None, log: Log) -> Procedure[Flow | None]:
-    """Return the flow; None if EnOS cannot be asked at the moment, which is logged.
+    """Return the flow; None if EnOS cannot be asked now, which is logged.
 
     EnOS refuses a flow or a node that does not exist with the code of a taken minute. This tells them apart.
 
@@ -77,7 +77,7 @@ def flow_of(flow_id: int, from_task_id: int | None, log: Log) -> Procedure[Flow 
     except EnosError as error:
         if error.final:
             raise
-        log.warning("Cannot check flow %s, taking it that it exists: %s", flow_id, error)
+        log.warning("Cannot check flow %s, assuming that it exists: %s", flow_id, error)
         return None
     nodes = {node.task_id for node in flow.nodes}
     if from_task_id is not None and nodes and from_task_id not in nodes:

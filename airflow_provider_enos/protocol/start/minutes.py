@@ -54,7 +54,7 @@ class Minutes:
             zone = yield from self.zone()
             if zone is None:
                 name = excerpt(self._zone_name or "", 40)
-                self._log.warning("EnOS names its time zone %r, which cannot be read: taking UTC", name)
+                self._log.warning("EnOS names its time zone %r, which cannot be read: using UTC", name)
             most = self._attempt.first_index + MOST_MINUTES
             self._further = list(further_minutes(self._attempt.trigger_time, zone or UTC, most))
         return self._further

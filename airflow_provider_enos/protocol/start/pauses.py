@@ -54,7 +54,7 @@ class Backoff:
         now = self.clock()
         if self._failing_since is None:
             self._failing_since = now
-            said = "EnOS cannot be asked at the moment, will go on trying for %.0f s: %s"
+            said = "EnOS is out of reach, trying again for up to %.0f s: %s"
             self.log.warning(said, self.tolerance, error)
         asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
         pause = _BACKOFF_PAUSES[min(self._pauses, len(_BACKOFF_PAUSES) - 1)] if asked is None else max(asked, 1.0)

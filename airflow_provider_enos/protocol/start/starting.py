@@ -187,7 +187,7 @@ class Starter:
             return StepResult(StepOutcome.NOT_SEEN, minute, error)
         uncertain = EnosTriggerUncertainError(
             f"flow {self.target.flow_id}: the trigger was sent, but not answered ({error}), and no instance can "
-            f"be seen. If there comes to be one, its id is {predicted}; a retry of this task looks for it first",
+            f"be seen. If one appears, its id is {predicted}; a retry of this task looks for it first",
             flow_instance_id=predicted,
         )
         return StepResult(StepOutcome.NOT_SEEN, minute, _because_of(uncertain, error))
@@ -281,7 +281,7 @@ class Starter:
             return StepResult(StepOutcome.ENDED_BADLY, replace(minute, tries_before=minute.tries_before - 1))
         intent = self.attempt.intent
         if intent is None:
-            why = "which has the minute of this task, and counts as that of an earlier try"
+            why = "which has the minute of this task, and counts as started by an earlier try"
             return self._take_over(minute, found, why, sender=0)
         who = f"try {intent.try_number}" if intent.try_number else "an earlier try"
         named = intent.named and intent.flow_instance_id == found.flow_instance_id

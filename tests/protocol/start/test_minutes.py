@@ -48,4 +48,4 @@ def test_zone_that_cannot_be_read_is_none(minutes: Minutes, play: Any, log: Any)
     """The days are those of UTC then."""
     assert play(minutes.zone(), ["Mars/Olympus"]).value is None
     assert play(minutes.time(1), []).value == FIRST + MINUTE
-    assert log.lines == ["warning: EnOS names its time zone 'Mars/Olympus', which cannot be read: taking UTC"]
+    assert log.lines == ["warning: EnOS names its time zone 'Mars/Olympus', which cannot be read: using UTC"]

@@ -83,7 +83,7 @@ def test_request_that_was_surely_not_carried_out_is_sent_again(
     assert played.pauses == [1, 2, 4]
     assert times_of(played) == [TIME] * 4
     assert [record.refused for record in records] == [False, True] * 3 + [False, False]
-    assert sum("EnOS cannot be asked at the moment, will go on trying for 600 s" in line for line in log.lines) == 1
+    assert sum("EnOS is out of reach, trying again for up to 600 s" in line for line in log.lines) == 1
 
 
 def test_pauses_grow_to_half_a_minute(run: Any) -> None:

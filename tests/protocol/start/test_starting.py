@@ -271,7 +271,7 @@ def test_failing_look_at_the_flow_does_not_blame_it(run: Any, log: Any, unsure: 
     played = run([CONFLICT, unsure, instance(0), ZONE, name(1)])
     assert played.value == name(1)
     assert played.operations == [TRIGGER, FLOW, LOOK, ZONE_CALL, TRIGGER]
-    assert log.lines[0] == f"warning: Cannot check flow 3377, taking it that it exists: {unsure}"
+    assert log.lines[0] == f"warning: Cannot check flow 3377, assuming that it exists: {unsure}"
     assert run([CONFLICT, unsure, instance(0)], on_conflict="attach").value == name(0)
 
 

@@ -58,8 +58,8 @@ def test_retry_takes_over(run: Any, log: Any, status: str) -> None:
     assert played.value == name(0)
     assert played.operations == [LOOK]
     assert log.lines == [
-        f"info: Took over flow instance {name(0)} ({status}), which has the minute of this task, and counts as "
-        "that of an earlier try"
+        f"info: Took over flow instance {name(0)} ({status}), which has the minute of this task, and counts as started "
+        "by an earlier try"
     ]
 
 
@@ -158,7 +158,7 @@ def test_late_request_of_an_earlier_try_is_taken_over(run: Any, log: Any, on_con
     """The minute was free a moment ago, so the instance in it is ours, whatever ``on_conflict`` says."""
     played = run([*NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict=on_conflict, **retry())
     assert played.value == name(0)
-    assert any("counts as that of an earlier try" in line for line in log.lines)
+    assert any("counts as started by an earlier try" in line for line in log.lines)
 
 
 def test_late_request_is_taken_over_in_the_next_minute_too(run: Any) -> None:
@@ -344,7 +344,7 @@ def test_zone_of_the_gateway_bounds_the_day(run: Any, log: Any, zone: str, after
     assert times_of(run([zone, name(0)], trigger_time=late, first_index=1)) == [late + after * MINUTE]
     warnings = [line for line in log.lines if "zone" in line]
     if zone.startswith("Mars"):
-        assert warnings == ["warning: EnOS names its time zone 'Mars/Olympus', which cannot be read: taking UTC"]
+        assert warnings == ["warning: EnOS names its time zone 'Mars/Olympus', which cannot be read: using UTC"]
     else:
         assert warnings == []
 
