@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.protocol.models import FlowStatus, Outcome
+from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.text import excerpt
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import Flow, FlowInstanceGraph, FlowInstanceNode, Relation
     from airflow_provider_enos.protocol.start.attempts import Target
-
-_NOT_STARTED = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +175,9 @@ class _Nodes:
             for following in after[number]:
                 self.depth[following] = max(self.depth[following], self.depth[number] + 1)
 
-    def where(self, test: Callable[[FlowStatus | None], bool]) -> int:
-        """Return the nodes whose status passes the test."""
-        return sum(1 << number for number, node in enumerate(self.all) if test(node.status))
+    def where(self, test: Callable[[FlowInstanceNode], bool]) -> int:
+        """Return the nodes that pass the test."""
+        return sum(1 << number for number, node in enumerate(self.all) if test(node))
 
     def from_node(self, task_id: int) -> int:
         """Return the node of this id and everything downstream of it."""
@@ -192,9 +190,17 @@ class _Nodes:
         """Return every node that ran, and everything downstream of them."""
         scope = 0
         for number, node in enumerate(self.all):
-            if node.status not in _NOT_STARTED and node.status is not FlowStatus.SKIP:
+            if node.has_run:
                 scope |= self.downstream[number]
         return scope
+
+    def leading_to(self, wanted: int, scope: int) -> list[int]:
+        """Return the numbers of the nodes of ``scope`` from which all ``wanted`` nodes run."""
+        return [
+            number
+            for number, node in enumerate(self.all)
+            if node.task_id is not None and scope >> number & 1 and not wanted & ~self.downstream[number]
+        ]
 
 
 def _choose(nodes: _Nodes, target: Target | None) -> Restart:
@@ -203,40 +209,42 @@ def _choose(nodes: _Nodes, target: Target | None) -> Restart:
     elif target.from_task_id is not None:
         scope = nodes.from_node(target.from_task_id)
     else:
-        scope = (1 << len(nodes.all)) - 1
+        scope = nodes.where(lambda node: True)
+    succeeded = scope & nodes.where(_ended_as(Outcome.SUCCEEDED))
+    unfinished = scope & ~nodes.where(_ended_as(Outcome.SUCCEEDED, Outcome.SKIPPED))
     if not scope:
         raise _Impossible("none of its nodes has run")
-    succeeded = scope & nodes.where(FlowStatus.SUCCESS.__eq__)
-    unfinished = scope & ~succeeded & ~nodes.where(FlowStatus.SKIP.__eq__)
     if not unfinished:
         raise _Impossible("none of its nodes is unfinished")
-    best: int | None = None
-    for number, node in enumerate(nodes.all):
-        downstream = nodes.downstream[number]
-        if node.task_id is None or not scope >> number & 1 or unfinished & ~downstream:
-            continue
-        rank = ((downstream & succeeded).bit_count(), -nodes.depth[number])
-        if best is None or rank < ((nodes.downstream[best] & succeeded).bit_count(), -nodes.depth[best]):
-            best = number
-    if best is None:
+    candidates = nodes.leading_to(unfinished, scope)
+    if not candidates:
         raise _Impossible("no single node leads to all of its unfinished nodes")
-    again = nodes.downstream[best]
-    node, task_id = nodes.all[best], nodes.all[best].task_id
-    if task_id is None or (target is not None and not scope & ~again):
+    best = min(candidates, key=lambda number: (_count(nodes.downstream[number] & succeeded), -nodes.depth[number]))
+    node, again = nodes.all[best], nodes.downstream[best]
+    if node.task_id is None or (target is not None and not scope & ~again):
         raise _Impossible(
             f"everything runs again, since its unfinished nodes begin with {excerpt(node.task_name, 100)}"
         )
-    failed = unfinished & nodes.where(lambda status: status is not None and status.outcome is Outcome.FAILED)
-    cancelled = unfinished & nodes.where(FlowStatus.CANCEL.__eq__)
-    never_ran = unfinished & nodes.where(lambda status: status in _NOT_STARTED)
+    failed = unfinished & nodes.where(_ended_as(Outcome.FAILED))
+    cancelled = unfinished & nodes.where(_ended_as(Outcome.CANCELLED))
+    not_ended = unfinished & ~failed & ~cancelled
+    ran = nodes.where(lambda node: node.has_run)
     return Restart(
-        task_id=task_id,
+        task_id=node.task_id,
         task_name=node.task_name,
-        nodes=scope.bit_count(),
-        failed=failed.bit_count(),
-        cancelled=cancelled.bit_count(),
-        never_ran=never_ran.bit_count(),
-        not_finished=(unfinished & ~failed & ~cancelled & ~never_ran).bit_count(),
-        kept=(succeeded & ~again).bit_count(),
-        repeated=(succeeded & again).bit_count(),
+        nodes=_count(scope),
+        failed=_count(failed),
+        cancelled=_count(cancelled),
+        never_ran=_count(not_ended & ~ran),
+        not_finished=_count(not_ended & ran),
+        kept=_count(succeeded & ~again),
+        repeated=_count(succeeded & again),
     )
+
+
+def _ended_as(*outcomes: Outcome) -> Callable[[FlowInstanceNode], bool]:
+    return lambda node: node.status is not None and node.status.outcome in outcomes
+
+
+def _count(nodes: int) -> int:
+    return nodes.bit_count()
