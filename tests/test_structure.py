@@ -104,8 +104,12 @@ FOR_A_RUN = {
         f"protocol.follow.{module}"
         for module in ("coverage", "end_feed", "listing", "failure_report", "log_tail", "flow_events")
     ),
+    "protocol.start.recovery",
     "protocol.wire.exchange",
-    *(f"protocol.models.{module}" for module in ("directories", "exports", "flows", "instances")),
+    *(
+        f"protocol.models.{module}"
+        for module in ("answers", "directories", "documents", "exports", "flows", "instances")
+    ),
 }
 """Of this package, what only a task that runs needs, beside drivers and triggers: much of it takes long to import."""
 
