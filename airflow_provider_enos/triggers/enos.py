@@ -12,21 +12,20 @@ from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEven
 from airflow_provider_enos.errors import EnosError, EnosTransportError
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
-from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
-from airflow_provider_enos.protocol.follow.window_wait import (
+from airflow_provider_enos.protocol.follow.options import (
     DEFAULT_ALLOWED,
     DEFAULT_FAILED,
     DEFAULT_SKIPPED,
     PERIODIC,
-    FlowWatch,
     Instances,
-    Rules,
-    Verdict,
-    Wanted,
-    Window,
 )
+from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
+from airflow_provider_enos.protocol.follow.watch import Watch
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
+from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.trigger_time import moment
 from airflow_provider_enos.protocol.wire import calls
@@ -100,7 +99,7 @@ class _WaitingTrigger(BaseTrigger):
         started = getattr(self.task_instance, "start_date", None)
         return (started.timestamp() if started else time()) + (self.timeout or 0.0)
 
-    async def _waited(self, watch: Watch | FlowWatch, wait: Callable[[Poller, float], Awaitable[T]]) -> T:
+    async def _waited(self, watch: Watch[Any], wait: Callable[[Poller, float], Awaitable[T]]) -> T:
         """Wait on the shared poller until the deadline. After a refusal join that of the connection as it is then.
 
         The watch tolerates refusals, and a connection that cannot be read, as it does any other error.
@@ -199,7 +198,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         self.org_id = org_id
         self.user_id = user_id
         self._settings: Settings | None = None
-        self._watch: Watch | None = None
+        self._watch: InstanceWatch | None = None
         self._stream: LogStream | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -274,7 +273,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
     async def _ended_instance(self) -> FlowInstance:
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
         self._stream = LogStream(self.log) if self.show_logs else None
-        watch = self._watch = Watch(
+        watch = self._watch = InstanceWatch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
@@ -436,14 +435,14 @@ class EnosFlowTrigger(_WaitingTrigger):
         return await self._end_of_task(verdict.outcome, verdict.ids) or _resume(WindowEvent(window))
 
     async def _verdict(self, wanted: Wanted) -> Verdict:
-        watch = FlowWatch(
+        watch = WindowWatch(
             wanted,
             tolerance=self.poll_error_tolerance,
             log=self.log,
             check_existence=self.check_existence,
+            known=self.known,
             gives_up=not self.silent_fail,
         )
-        watch.patience.known = self.known
         return await self._waited(
             watch,
             lambda poller, deadline: poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=deadline),

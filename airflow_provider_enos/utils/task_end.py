@@ -11,8 +11,8 @@ from airflow_provider_enos.version_compat import AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow_provider_enos.hooks.enos import EnosHook
-    from airflow_provider_enos.protocol.follow.instance_wait import TaskLogs
     from airflow_provider_enos.protocol.follow.log_tail import LogStream
+    from airflow_provider_enos.protocol.follow.options import TaskLogs
     from airflow_provider_enos.protocol.log import Log
     from airflow_provider_enos.protocol.models import FlowInstance
 

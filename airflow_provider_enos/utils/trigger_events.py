@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, to_json
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.protocol.follow.window_wait import Window
+    from airflow_provider_enos.protocol.follow.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class WindowEvent:
     @classmethod
     def of(cls, payload: object) -> WindowEvent:
         """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
-        from airflow_provider_enos.protocol.follow.window_wait import Window
+        from airflow_provider_enos.protocol.follow.window import Window
 
         if isinstance(payload, dict):
             window: Window | None = None

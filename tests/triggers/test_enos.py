@@ -19,7 +19,7 @@ from worker import Log
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.links.enos import LINK_KEY
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import enos
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger

@@ -20,7 +20,7 @@ from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.follow.coverage import WORTH, running
 from airflow_provider_enos.protocol.follow.listing import ListStyle
 from airflow_provider_enos.protocol.follow.trust import Trust
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE
 from airflow_provider_enos.protocol.wire import calls

@@ -23,7 +23,7 @@ from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.end_feed import EndFeed, Mark, Reading
 from airflow_provider_enos.protocol.follow.listing import ListStyle
 from airflow_provider_enos.protocol.follow.trust import Trust
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Procedure, T

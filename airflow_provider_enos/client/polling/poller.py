@@ -35,7 +35,7 @@ from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.end_feed import Mark, mark_of
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
 from airflow_provider_enos.protocol.wire import calls
@@ -85,7 +85,13 @@ class Poller:
         self._listing = asyncio.Lock()
 
     async def wait(
-        self, watch: Watch, *, poll_interval: float, deadline: float, read_end: bool = True, at_once: bool = False
+        self,
+        watch: InstanceWatch,
+        *,
+        poll_interval: float,
+        deadline: float,
+        read_end: bool = True,
+        at_once: bool = False,
     ) -> FlowInstance:
         """Wait until the instance has ended, and return it.
 

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.errors import EnosError, EnosPollLostError
 from airflow_provider_enos.protocol.follow.end_feed import Mark
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, out_of_time
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch, out_of_time
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -21,7 +21,7 @@ from airflow_provider_enos.protocol.models import FlowInstance
 class Wait:
     """Times are the event loop's, but ``deadline``, which is epoch seconds."""
 
-    watch: Watch
+    watch: InstanceWatch
     poll_interval: float
     deadline: float
     reads_end: bool

@@ -18,7 +18,8 @@ from airflow_provider_enos.client.polling.feed import Feed, Interest
 from airflow_provider_enos.errors import EnosError, EnosPollLostError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
-from airflow_provider_enos.protocol.follow.window_wait import FlowWatch, Verdict, look
+from airflow_provider_enos.protocol.follow.window_rules import Verdict
+from airflow_provider_enos.protocol.follow.window_wait import WindowWatch
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import stamp_of_id
 from airflow_provider_enos.protocol.wire.messages import Procedure, T
@@ -39,7 +40,7 @@ class Run(Protocol):
 class _Wait:
     """Somebody who waits for a window. Times are the event loop's."""
 
-    watch: FlowWatch
+    watch: WindowWatch
     poll_interval: float
     begun: float
     woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,7 +70,7 @@ class WindowPoller:
         self._spread = spread
         self._waiting = 0
 
-    async def wait(self, watch: FlowWatch, *, poll_interval: float, deadline: float) -> Verdict:
+    async def wait(self, watch: WindowWatch, *, poll_interval: float, deadline: float) -> Verdict:
         """Wait until there is a verdict, and return it.
 
         :param poll_interval: seconds between two looks at the most. Younger waits look more often.
@@ -124,7 +125,7 @@ class WindowPoller:
         watch = wait.watch
         before = watch.listed
         try:
-            verdict = await self._run(look(watch, clock=time, deadline=deadline, raises_refusals=True))
+            verdict = await self._run(watch.look(clock=time, deadline=deadline, raises_refusals=True))
         except EnosPollLostError:
             metrics.count("lost_polls")
             raise

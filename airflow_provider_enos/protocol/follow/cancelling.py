@@ -7,11 +7,10 @@ answer counts for nothing here: what counts is how the instance stands afterward
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosCancelError, EnosError, EnosFlowTimeoutError, EnosPollLostError
-from airflow_provider_enos.protocol.follow.deadline import glance
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, look, wait
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.models import Outcome
@@ -20,9 +19,6 @@ from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
-
-OnEnded = Literal["fail", "skip", "succeed"]
-"""What becomes of a task that is to cancel an instance which has ended by itself."""
 
 _FIRST_PAUSE = 1.0
 
@@ -38,7 +34,13 @@ def was_cancelled(instance: FlowInstance) -> bool:
 
 
 def ask_to_cancel(
-    watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float], log: Log, tolerance: float
+    watch: InstanceWatch,
+    *,
+    poll_interval: float,
+    deadline: float,
+    clock: Callable[[], float],
+    log: Log,
+    tolerance: float,
 ) -> Procedure[FlowInstance]:
     """Have the instance cancelled, unless it has stopped; return it as it stood before.
 
@@ -47,7 +49,7 @@ def ask_to_cancel(
     """
     cancel = _Cancel(watch.flow_instance_id, log, tolerance)
     while True:
-        instance = yield from look(watch, clock=clock, deadline=deadline)
+        instance = yield from watch.look(clock=clock, deadline=deadline)
         if instance is not None:
             if has_stopped(instance):
                 return instance
@@ -61,24 +63,24 @@ def ask_to_cancel(
 
 
 def await_stop(
-    watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]
+    watch: InstanceWatch, *, poll_interval: float, deadline: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance]:
     """Wait until an instance that was asked to be cancelled has stopped. Raise as ``ask_to_cancel``."""
     # Most are cancelled at once, but not before the answer to the cancel.
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
     try:
-        return (yield from wait(watch, poll_interval=poll_interval, deadline=deadline, clock=clock, until=has_stopped))
+        return (yield from watch.wait(poll_interval=poll_interval, deadline=deadline, clock=clock, until=has_stopped))
     except EnosFlowTimeoutError as error:
         said = "EnOS has accepted to cancel it, but cannot stop jobs that a node has submitted already"
         raise _late(error, said) from None
 
 
 def stopped_at_once(
-    watch: Watch, *, poll_interval: float, clock: Callable[[], float]
+    watch: InstanceWatch, *, poll_interval: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance | None]:
     """Look once, soon after the cancel was accepted: return the instance if it has stopped, else None."""
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
-    instance = yield from glance(lambda deadline: look(watch, clock=clock, deadline=deadline), clock=clock)
+    instance = yield from watch.look_before_deferral(clock=clock)
     return instance if instance is not None and has_stopped(instance) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_enos.protocol.follow.listing import SIZES, ListStyle, PageReader
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstancePage, FlowStatus
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_enos.errors import EnosError, EnosFlowTimeoutError
+from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
 LAST_LOOK = 5.0
 """Seconds that the last look may take, which begins at the deadline."""
-BEFORE_DEFERRAL = 10.0
-"""Seconds that a look may take before the triggerer takes over."""
 
 
 def within(
@@ -42,17 +40,6 @@ def within(
         return done.value  # type: ignore[no-any-return]
     finally:
         steps.close()
-
-
-def glance(look: Callable[[float], Procedure[T | None]], *, clock: Callable[[], float]) -> Procedure[T | None]:
-    """Look once before a task is deferred, for ``BEFORE_DEFERRAL`` seconds at most; None where that brings nothing.
-
-    :param look: makes a look that ends with the deadline that it is given.
-    """
-    try:
-        return (yield from look(clock() + BEFORE_DEFERRAL))
-    except EnosFlowTimeoutError:
-        return None
 
 
 def _ending(step: Call[Any] | Sleep, end: float, clock: Callable[[], float]) -> Call[Any] | Sleep:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from airflow_provider_enos.protocol.follow.listing import SIZES, ListStyle, PageReader, size_for
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
-from airflow_provider_enos.protocol.follow import window_wait
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow import window_list
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.text import excerpt, shown
@@ -62,7 +62,7 @@ class Stretch(Window):
 
 def instances_in(window: Stretch, flow_id: int) -> Procedure[list[FlowInstance]]:
     """The instances of a flow with a trigger time in the window, whatever their status and type."""
-    listed = yield from window_wait.instances_in(window, calls.ALL_FLOW_TYPES, flow_id)
+    listed = yield from window_list.instances_in(window, calls.ALL_FLOW_TYPES, flow_id)
     return [replace(one, nodes=()) for one in listed]
 
 
@@ -70,7 +70,7 @@ def instances_of(
     window: Stretch, flow_ids: Collection[int], *, most_pages: int
 ) -> Procedure[dict[int, list[FlowInstance]] | None]:
     """Those of each of these flows, from a list of everything; None where that takes more pages than it may."""
-    listed = yield from window_wait.overview(window, calls.ALL_FLOW_TYPES, flow_ids, most_pages=most_pages)
+    listed = yield from window_list.overview(window, calls.ALL_FLOW_TYPES, flow_ids, most_pages=most_pages)
     if listed is None:
         return None
     found: dict[int, dict[str, FlowInstance]] = {flow_id: {} for flow_id in flow_ids}

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import (
     EnosAccessError,
     EnosAuthError,
     EnosConfigError,
     EnosError,
-    EnosPollLostError,
     EnosRequestError,
     EnosTransportError,
 )
-from airflow_provider_enos.protocol.follow.deadline import within
-from airflow_provider_enos.protocol.wire.messages import Procedure, T
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
@@ -32,7 +28,7 @@ def is_refusal(error: EnosError) -> bool:
     return isinstance(error, (EnosAuthError, EnosAccessError, EnosConfigError))
 
 
-class Patience:
+class PollTolerance:
     """For how long EnOS could not be asked. Logs when that begins and when it is over.
 
     :param subject: what is asked for.
@@ -125,33 +121,3 @@ class Patience:
             said = "EnOS could not be asked for %s for %.0f s; the wait goes on. Last error: %s"
             self._log.warning(said, self._subject, lasted, error)
         self._said_refusal = self._said_refusal or is_refusal(error)
-
-
-class Tolerant(Protocol):
-    """A watch: it knows how to say that EnOS could not be asked for too long."""
-
-    def lost(self, said: str, error: EnosError) -> EnosPollLostError: ...
-
-
-def recheck(
-    look: Procedure[T],
-    watch: Tolerant,
-    error: EnosError,
-    *,
-    is_over: Callable[[T], bool],
-    log: Log,
-    clock: Callable[[], float],
-) -> Procedure[T]:
-    """Look once before ``error``, with which a trigger has ended its wait, is believed.
-
-    The connection may work by now, and what was waited for may have ended meanwhile: then that counts. Return what the
-    look shows if it is over; raise ``error`` otherwise. A refusal becomes ``EnosPollLostError``, which may be retried.
-    """
-    try:
-        seen = yield from within(clock(), look, clock=clock, late=lambda: watch.lost("did not answer in time", error))
-    except EnosError as failure:
-        log.warning("Looked once more before the wait ends, in vain: %s", failure)
-    else:
-        if is_over(seen):
-            return seen
-    raise watch.lost("refused to be asked", error) if is_refusal(error) else error

@@ -15,7 +15,7 @@ from worker import Log
 from airflow_provider_enos.client.polling.coverage import Coverage
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosAccessError
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import minute_of_id
 
@@ -39,7 +39,7 @@ class Scene:
 
     def wait_for(self, run: Run) -> Wait:
         return Wait(
-            watch=Watch(run.id, tolerance=5.0, log=Log()),
+            watch=InstanceWatch(run.id, tolerance=5.0, log=Log()),
             poll_interval=10.0,
             deadline=self.tenant.now() + 1000,
             reads_end=False,

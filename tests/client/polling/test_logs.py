@@ -14,7 +14,7 @@ from worker import Log
 from airflow_provider_enos.client.polling.logs import LogReader
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosRateLimitError
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -23,7 +23,7 @@ INSTANCE = FlowInstance.parse({"instanceId": "3377-20200706062600", "status": "R
 
 def wait_with_logs(stream: LogStream | None) -> Wait:
     return Wait(
-        watch=Watch(INSTANCE.flow_instance_id, tolerance=5.0, log=Log(), stream=stream),
+        watch=InstanceWatch(INSTANCE.flow_instance_id, tolerance=5.0, log=Log(), stream=stream),
         poll_interval=10.0,
         deadline=1e9,
         reads_end=False,

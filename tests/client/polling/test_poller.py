@@ -23,7 +23,7 @@ from airflow_provider_enos.errors import (
     EnosRateLimitError,
     EnosRequestError,
 )
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.wire import calls
@@ -67,7 +67,7 @@ def trigger(sim: EnosSimulator, count: int) -> list[str]:
 async def wait_in(
     poller: Poller, flow_instance_id: str, *, interval: float = 0.1, deadline: float = 60.0, tolerance: float = 5.0
 ) -> FlowInstance:
-    watch = Watch(flow_instance_id, tolerance=tolerance, log=Log())
+    watch = InstanceWatch(flow_instance_id, tolerance=tolerance, log=Log())
     return await poller.wait(watch, poll_interval=interval, deadline=time.time() + deadline)
 
 
@@ -231,7 +231,7 @@ def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, found: Setti
 
     async def one_wait(poller: Poller, one: str) -> None:
         whose.set(one)
-        watch = Watch(one, tolerance=5, log=Asking())
+        watch = InstanceWatch(one, tolerance=5, log=Asking())
         await poller.wait(watch, poll_interval=0.1, deadline=time.time() + 10)
 
     async def work(poller: Poller) -> None:
@@ -486,7 +486,7 @@ def test_a_fault_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found:
             raise ZeroDivisionError("a fault of ours")
 
     async def work(poller: Poller) -> list[Any]:
-        broken = Watch(ids[0], tolerance=5, log=Broken())
+        broken = InstanceWatch(ids[0], tolerance=5, log=Broken())
         waits = [
             asyncio.create_task(poller.wait(broken, poll_interval=0.1, deadline=time.time() + 10)),
             *(asyncio.create_task(wait_in(poller, one)) for one in ids[1:]),
@@ -501,8 +501,8 @@ def test_a_fault_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found:
     assert {one.status.name for one in others} == {"SUCCESS"}
 
 
-def with_logs(flow_instance_id: str, log: Log) -> Watch:
-    return Watch(flow_instance_id, tolerance=5.0, log=log, stream=LogStream(log))
+def with_logs(flow_instance_id: str, log: Log) -> InstanceWatch:
+    return InstanceWatch(flow_instance_id, tolerance=5.0, log=log, stream=LogStream(log))
 
 
 def test_logs_that_are_slow_hold_up_nobody_else(sim: EnosSimulator, found: Settings) -> None:
@@ -510,7 +510,7 @@ def test_logs_that_are_slow_hold_up_nobody_else(sim: EnosSimulator, found: Setti
     sim.fault("slow_before", on="taskInstances/getLog", times=None, seconds=30)
 
     async def work(poller: Poller) -> None:
-        async def wait(watch: Watch) -> FlowInstance:
+        async def wait(watch: InstanceWatch) -> FlowInstance:
             return await poller.wait(watch, poll_interval=0.05, deadline=time.time() + 60)
 
         slow = [asyncio.create_task(wait(with_logs(one, Log()))) for one in ids[:7]]

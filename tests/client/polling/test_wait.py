@@ -20,7 +20,7 @@ from airflow_provider_enos.errors import (
     EnosPollLostError,
     EnosServerError,
 )
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -36,7 +36,7 @@ def waited(work: Callable[[Wait], None], *, left: float = 60.0, tolerance: float
 
     async def main() -> Any:
         wait = Wait(
-            watch=Watch(ID, tolerance=tolerance, log=Log(), **options),
+            watch=InstanceWatch(ID, tolerance=tolerance, log=Log(), **options),
             poll_interval=30.0,
             deadline=time.time() + left,
             reads_end=False,

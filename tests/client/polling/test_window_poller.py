@@ -32,16 +32,10 @@ from airflow_provider_enos.errors import (
     EnosServerError,
 )
 from airflow_provider_enos.protocol.follow.end_feed import Reading
-from airflow_provider_enos.protocol.follow.window_wait import (
-    DEFAULT_ALLOWED,
-    DEFAULT_FAILED,
-    DEFAULT_SKIPPED,
-    FlowWatch,
-    Rules,
-    Verdict,
-    Wanted,
-    Window,
-)
+from airflow_provider_enos.protocol.follow.options import DEFAULT_ALLOWED, DEFAULT_FAILED, DEFAULT_SKIPPED
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
+from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -104,7 +98,7 @@ def wait_in(
     tolerance: float = 5.0,
     log: Any = None,
 ) -> asyncio.Task[Verdict]:
-    watch = FlowWatch(one, tolerance=tolerance, log=log or Log())
+    watch = WindowWatch(one, tolerance=tolerance, log=log or Log())
     return asyncio.create_task(
         poller.windows.wait(watch, poll_interval=interval, deadline=time.time() + deadline)  # type: ignore[arg-type]
     )
@@ -319,7 +313,7 @@ class Tenant:
         run = Run(f"{flow_id}-2020070623", TIME - 30 * 60_000, self.fake.now(), type=1)
         self.fake.lists.add(run)
         ending = asyncio.create_task(self.fake.run_for(run, self.luck.uniform(10, self.lasts)))
-        watch = FlowWatch(wanted(flow_id, **changes), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(flow_id, **changes), tolerance=600, log=Log(), check_existence=False)
         verdict = await poller.windows.wait(watch, poll_interval=60.0, deadline=self.fake.now() + 86_400)
         assert verdict.ids == [run.id]
         self.delays.append(self.fake.now() - (run.ended or 0.0))
@@ -349,7 +343,7 @@ def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyP
         poller = Poller(SETTINGS)
         crowd = asyncio.create_task(Tenant(fake, 60, lasts=3000).story(poller))
         await asyncio.sleep(1500)
-        watch = FlowWatch(wanted(9999, allowed_statuses=["RUNNING"]), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(9999, allowed_statuses=["RUNNING"]), tolerance=600, log=Log(), check_existence=False)
         waiting = asyncio.create_task(poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 86_400))
         await asyncio.sleep(400)
         fake.lists.add(Run("9999-2020070623", TIME - 30 * 60_000, fake.now(), type=1))
@@ -363,7 +357,7 @@ def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyP
 
 
 def test_an_end_far_outside_of_the_window_wakes_nobody() -> None:
-    watch = FlowWatch(wanted(), tolerance=5, log=Log())
+    watch = WindowWatch(wanted(), tolerance=5, log=Log())
     for id, wakes in (
         (f"{FLOW}-2020070700", True),
         (f"{FLOW}-2020070700000000", True),
@@ -381,13 +375,13 @@ def test_a_refusal_of_the_connection_is_told_at_once(monkeypatch: pytest.MonkeyP
     """Whoever waits reads the connection again, whatever the watch would bear."""
     fake = FakeTenant(monkeypatch)
     if tolerant:
-        monkeypatch.setattr(FlowWatch, "missed", lambda watch, error, now: None)
+        monkeypatch.setattr(WindowWatch, "missed", lambda watch, error, now: None)
     fake.errors["list"] = api_error(EnosAccessError, 62103)
 
     async def main() -> float:
         monkeypatch.setattr(AsyncClient, "close", no_close)
         poller, begun = Poller(SETTINGS), fake.now()
-        watch = FlowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
         with pytest.raises(EnosAccessError):
             await poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 86_400)
         await poller.close()
@@ -405,7 +399,7 @@ def test_a_deadline_holds_while_the_pages_never_end(monkeypatch: pytest.MonkeyPa
     async def main() -> float:
         monkeypatch.setattr(AsyncClient, "close", no_close)
         poller, begun = Poller(SETTINGS), fake.now()
-        watch = FlowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
         with pytest.raises(EnosFlowTimeoutError):
             await poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 60)
         await poller.close()

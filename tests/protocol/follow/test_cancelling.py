@@ -24,7 +24,7 @@ from airflow_provider_enos.protocol.follow.cancelling import (
     try_to_cancel,
     was_cancelled,
 )
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 
 ID = "3377-20200706062600"
@@ -40,12 +40,12 @@ def instance(status: object, **nodes: str | None) -> FlowInstance:
 
 
 @pytest.fixture
-def watch(log: Any) -> Watch:
-    return Watch(ID, tolerance=600, log=log)
+def watch(log: Any) -> InstanceWatch:
+    return InstanceWatch(ID, tolerance=600, log=log)
 
 
 @pytest.fixture
-def ask(watch: Watch, play: Any, clock: Any, log: Any) -> Any:
+def ask(watch: InstanceWatch, play: Any, clock: Any, log: Any) -> Any:
     def ask(*answers: object, lasts: float = 60.0, tolerance: float = 600.0) -> Any:
         pace = {"poll_interval": 5, "deadline": clock.now + lasts, "clock": clock}
         steps = ask_to_cancel(watch, log=log, tolerance=tolerance, **pace)
@@ -55,7 +55,7 @@ def ask(watch: Watch, play: Any, clock: Any, log: Any) -> Any:
 
 
 @pytest.fixture
-def await_end(watch: Watch, play: Any, clock: Any) -> Any:
+def await_end(watch: InstanceWatch, play: Any, clock: Any) -> Any:
     def await_end(*answers: object, lasts: float = 60.0) -> Any:
         steps = await_stop(watch, poll_interval=5, deadline=clock.now + lasts, clock=clock)
         return play(steps, answers, clock)
@@ -114,7 +114,7 @@ def test_an_instance_that_is_refused_is_asked_for_again(ask: Any) -> None:
     assert ask(NOT_MINE, instance("RUNNING"), None).operations[-1] == "Cancel Flow Instance"
 
 
-def test_one_look_soon_after_the_cancel(watch: Watch, play: Any, clock: Any) -> None:
+def test_one_look_soon_after_the_cancel(watch: InstanceWatch, play: Any, clock: Any) -> None:
     """Before the task is deferred: what has stopped needs no triggerer, and an error no haste."""
     for answer, stopped in ((instance("CANCEL"), True), (instance("RUNNING"), False), (LOST, False)):
         played = play(stopped_at_once(watch, poll_interval=5, clock=clock), [answer], clock)

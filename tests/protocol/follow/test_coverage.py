@@ -9,7 +9,7 @@ from lists import Lists, Run, drive
 
 from airflow_provider_enos.protocol.follow.coverage import running
 from airflow_provider_enos.protocol.follow.listing import ListStyle, PageReader
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.wire import calls
 
 MINUTE = 60_000

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_enos.errors import EnosFlowTimeoutError, EnosTransportError
-from airflow_provider_enos.protocol.follow.deadline import BEFORE_DEFERRAL, LAST_LOOK, glance, within
+from airflow_provider_enos.protocol.follow.deadline import LAST_LOOK, within
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
@@ -85,12 +85,3 @@ def test_what_is_given_up_is_closed(clock: Any) -> None:
     next(outer)
     outer.close()
     assert closed == [True]
-
-
-def test_a_glance_has_a_few_seconds_and_brings_nothing_rather_than_an_error(play: Any, clock: Any) -> None:
-    def look(deadline: float) -> Procedure[int]:
-        return bounded(clock, deadline - clock.now, pages(100))
-
-    assert play(glance(look, clock=clock), ticking(clock, 0.05), clock).value == 100
-    played = play(glance(look, clock=clock), ticking(clock, 1), clock)
-    assert (played.value, len(played.steps)) == (None, BEFORE_DEFERRAL)

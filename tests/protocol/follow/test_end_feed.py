@@ -11,7 +11,7 @@ from lists import ENDED, Lists, Run, drive
 
 from airflow_provider_enos.protocol.follow.end_feed import EndFeed, Reading, is_newest_first
 from airflow_provider_enos.protocol.follow.listing import ListStyle
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.wire import calls
 
