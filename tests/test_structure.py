@@ -102,7 +102,7 @@ def test_what_airflow_loads_everywhere_imports_nothing(module: str) -> None:
 FOR_A_RUN = {
     *(
         f"protocol.follow.{module}"
-        for module in ("coverage", "end_feed", "listing", "failure_report", "log_tail", "flow_events")
+        for module in ("running_list", "end_feed", "listing", "failure_report", "log_tail", "flow_events")
     ),
     "protocol.wire.exchange",
     *(f"protocol.models.{module}" for module in ("directories", "exports", "flows", "instances")),

@@ -6,15 +6,11 @@ import ssl
 from typing import Any
 
 import pytest
-from fake_tenant import api_error
 
 from airflow_provider_enos.client import failures
 from airflow_provider_enos.client.route import Proxy, Route
 from airflow_provider_enos.errors import (
-    EnosAccessError,
-    EnosRateLimitError,
     EnosReplyError,
-    EnosServerError,
 )
 
 GATEWAY = "https://gateway"
@@ -98,24 +94,3 @@ def test_replies_that_cannot_be_read() -> None:
     assert isinstance(failures.undecodable(GATEWAY), EnosReplyError)
     assert "32 MiB" in str(failures.too_large(GATEWAY, 200, 32 * 2**20))
     assert "small pieces" in str(failures.too_many_pieces(GATEWAY, 200))
-
-
-def test_a_list_that_fails_is_asked_for_again_later_each_time() -> None:
-    passing = api_error(EnosServerError)
-    pauses = failures.ListPauses()
-    assert [pauses.failed(passing) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
-    pauses.worked()
-    assert pauses.failed(passing) == 5
-    refused = failures.ListPauses()
-    assert [refused.failed(api_error(EnosAccessError, 62103)) for _ in range(6)] == [60, 120, 240, 480, 600, 600]
-    assert failures.ListPauses().failed(TimeoutError()) == 60
-    assert failures.ListPauses().failed(None) == 5
-
-
-def test_a_quota_says_for_how_long() -> None:
-    busy = api_error(EnosRateLimitError, 429)
-    assert isinstance(busy, EnosRateLimitError)
-    busy.retry_after = 30.0
-    assert failures.ListPauses().failed(busy) == 30
-    busy.retry_after = 3600.0
-    assert failures.ListPauses().failed(busy) == 60

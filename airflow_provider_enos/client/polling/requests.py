@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.client.polling.circuit_breaker import CircuitBreaker
-from airflow_provider_enos.client.polling.feed import Run
+from airflow_provider_enos.client.polling.end_feed import Run
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import EnosApiError, EnosError, EnosRequestError
 from airflow_provider_enos.protocol.wire.exchange import Retry

@@ -14,7 +14,7 @@ from time import time
 from typing import Protocol
 
 from airflow_provider_enos.client.polling import metrics
-from airflow_provider_enos.client.polling.feed import Feed, Interest
+from airflow_provider_enos.client.polling.end_feed import EndFeedReader, Subscription
 from airflow_provider_enos.errors import EnosError, EnosPollLostError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
@@ -64,7 +64,7 @@ class WindowPoller:
     :param spread: makes of a pause the seconds to the next look.
     """
 
-    def __init__(self, run: Run, feed: Feed, spread: Callable[[float], float]) -> None:
+    def __init__(self, run: Run, feed: EndFeedReader, spread: Callable[[float], float]) -> None:
         self._run = run
         self._feed = feed
         self._spread = spread
@@ -101,22 +101,22 @@ class WindowPoller:
     @contextmanager
     def _joined(self, wait: _Wait) -> Iterator[None]:
         wanted = wait.watch.wanted
-        interest = Interest(
+        subscription = Subscription(
             of=wanted.flow_id,
             first=wanted.window.first,
             end=wanted.window.end,
             looks=len(wanted.rules.types),
             poll_interval=wait.poll_interval,
             types=wanted.rules.types,
-            told=wait.told,
+            on_end=wait.told,
         )
         self._waiting += 1
         metrics.more_waits(1)
-        self._feed.add(interest)
+        self._feed.add(subscription)
         try:
             yield
         finally:
-            self._feed.remove(interest)
+            self._feed.remove(subscription)
             metrics.more_waits(-1)
             self._waiting -= 1
 

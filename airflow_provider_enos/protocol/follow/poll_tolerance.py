@@ -1,4 +1,4 @@
-"""Which errors a wait tolerates, and for how long: for everything that asks EnOS again and again."""
+"""Which errors are tolerated while something is polled, and for how long."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def is_refusal(error: EnosError) -> bool:
 
 
 class PollTolerance:
-    """For how long EnOS could not be asked. Logs when that begins and when it is over.
+    """Measure for how long EnOS could not be asked. Log when that begins, when it has lasted, and when it is over.
 
     :param subject: what is asked for.
-    :param tolerance: seconds for which looks may fail one after the other.
-    :param known: whether EnOS is known to have it, so that "not found" may pass.
-    :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on to its deadline, whatever comes.
-    :param strict: whether a refusal before the first answer ends the wait: for a person who sits and waits.
+    :param tolerance: for how many seconds looks may fail one after the other.
+    :param known: whether EnOS is known to have it. If so, "not found" is tolerated too.
+    :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on, and the log has an error then.
+    :param strict: whether a refusal before the first answer ends the wait: for a person at a terminal.
     """
 
     # A triggerer has thousands of them.
@@ -71,10 +71,10 @@ class PollTolerance:
         self.failing_since: float | None = None
 
     def remember(self, failing_since: object) -> None:
-        """Take over since when looks have failed from another one of the same; ignore anything but a time."""
+        """Take over the time since when looks have failed in another process; ignore anything but a time."""
         if isinstance(failing_since, (int, float)):
             self.failing_since = failing_since
-            # The look that began it has said why.
+            # The other process has logged why.
             self._said_refusal = True
 
     def answered(self, now: float) -> None:
@@ -85,20 +85,38 @@ class PollTolerance:
         self._said_refusal = self._said_late = False
 
     def missed(self, error: EnosError, now: float) -> float | None:
-        """Note that a look brought this error. Raise it if it is final for this wait.
+        """Note that a look met this error. Raise it if this wait does not tolerate it at all.
 
-        Return for how many seconds EnOS could not be asked, once they are more than is tolerated.
+        Return for how many seconds EnOS could not be asked, once that is longer than is tolerated; None before.
         """
         if self._is_final(error):
             raise error
+        lasted = 0.0 if self.failing_since is None else now - self.failing_since
+        if self._gives_up and lasted >= self._tolerance:
+            self.failing_since = now if self.failing_since is None else self.failing_since
+            return lasted
+        self.note(error, now)
+        return None
+
+    def note(self, error: EnosError, now: float) -> None:
+        """Note an error, and never raise it. Log the first one, the first refusal, and once that it has lasted."""
         begins = self.failing_since is None
         if self.failing_since is None:
             self.failing_since = now
         lasted = now - self.failing_since
-        if lasted >= self._tolerance and self._gives_up:
-            return lasted
-        self._say(error, begins=begins, lasted=lasted)
-        return None
+        if begins and self._gives_up:
+            said = "Cannot ask EnOS for %s, will go on trying for %.0f s: %s"
+            self._log.warning(said, self._subject, self._tolerance, error)
+        elif begins:
+            self._log.warning("Cannot ask EnOS for %s, will go on trying: %s", self._subject, error)
+        elif is_refusal(error) and not self._said_refusal:
+            # Somebody has to act on it.
+            self._log.warning("Still cannot ask EnOS for %s, now for another reason: %s", self._subject, error)
+        elif lasted >= self._tolerance and not self._said_late:
+            self._said_late = True
+            said = "EnOS could not be asked for %s for %.0f s; still trying. Last error: %s"
+            self._log.error(said, self._subject, lasted, error)
+        self._said_refusal = self._said_refusal or is_refusal(error)
 
     def _is_final(self, error: EnosError) -> bool:
         if is_refusal(error):
@@ -106,18 +124,3 @@ class PollTolerance:
         if isinstance(error, EnosRequestError):
             return self._gives_up and not self.known
         return error.final
-
-    def _say(self, error: EnosError, *, begins: bool, lasted: float) -> None:
-        """Log the first error, the first refusal, since somebody has to see to it, and once that it has lasted."""
-        if begins and self._gives_up:
-            said = "Cannot ask EnOS for %s, will go on trying for %.0f s: %s"
-            self._log.warning(said, self._subject, self._tolerance, error)
-        elif begins:
-            self._log.warning("Cannot ask EnOS for %s, will go on trying: %s", self._subject, error)
-        elif is_refusal(error) and not self._said_refusal:
-            self._log.warning("Still cannot ask EnOS for %s, now for another reason: %s", self._subject, error)
-        elif lasted >= self._tolerance and not self._said_late:
-            self._said_late = True
-            said = "EnOS could not be asked for %s for %.0f s; the wait goes on. Last error: %s"
-            self._log.warning(said, self._subject, lasted, error)
-        self._said_refusal = self._said_refusal or is_refusal(error)

@@ -14,7 +14,7 @@ from lists import Run
 from virtual_time import run as run_virtually
 
 from airflow_provider_enos.client.aio import AsyncClient
-from airflow_provider_enos.client.polling import feed as feed_module
+from airflow_provider_enos.client.polling import end_feed as feed_module
 from airflow_provider_enos.client.polling.poller import Poller
 from airflow_provider_enos.errors import (
     EnosAccessError,
@@ -206,13 +206,13 @@ def test_lists_that_are_out_of_date_are_found_out(fresh: Any) -> None:
 
 def test_a_miss_shrinks_the_trust_at_once(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     levels: list[float] = []
-    was_wrong = feed_module.Feed.was_wrong
+    was_wrong = feed_module.EndFeedReader.was_wrong
 
-    async def noted(feed: feed_module.Feed, times: int = 1) -> None:
+    async def noted(feed: feed_module.EndFeedReader, times: int = 1) -> None:
         await was_wrong(feed, times)
         levels.append(feed.patience)
 
-    monkeypatch.setattr(feed_module.Feed, "was_wrong", noted)
+    monkeypatch.setattr(feed_module.EndFeedReader, "was_wrong", noted)
     story = told(fresh(), waits=60, interval=10, seconds=2000, spoil=without_end_time, read_end=False)
     assert levels
     assert set(levels) == {1.0}

@@ -18,7 +18,7 @@ from worker import Log
 
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.polling import (
-    feed as feed_module,
+    end_feed as feed_module,
     poller as poller_module,
     window_poller as windows_module,
 )

@@ -113,7 +113,26 @@ def test_one_that_does_not_give_up_goes_on_and_says_that_it_has_lasted(log: Any)
     assert [tolerance.missed(REFUSED, now) for now in (1000, 1060, 1e6)] == [None, None, None]
     assert log.lines == [
         f"warning: Cannot ask EnOS for it, will go on trying: {REFUSED}",
-        f"warning: EnOS could not be asked for it for 60 s; the wait goes on. Last error: {REFUSED}",
+        f"error: EnOS could not be asked for it for 60 s; still trying. Last error: {REFUSED}",
     ]
     with pytest.raises(EnosTriggerTargetError):
         tolerance.missed(GONE_FLOW, 1e6)
+
+
+def test_a_stream_of_looks_notes_every_error_and_raises_none(log: Any) -> None:
+    tolerance = PollTolerance("flows", tolerance=60, log=log, gives_up=False)
+    tolerance.answered(0)
+    for now in (0, 30, 60, 90, 120):
+        tolerance.note(LOST, now)
+    tolerance.note(WRONG_KEY, 130)
+    tolerance.note(GONE_FLOW, 131)
+    tolerance.answered(140)
+    tolerance.answered(150)
+    tolerance.note(LOST, 160)
+    assert log.lines == [
+        f"warning: Cannot ask EnOS for flows, will go on trying: {LOST}",
+        f"error: EnOS could not be asked for flows for 60 s; still trying. Last error: {LOST}",
+        f"warning: Still cannot ask EnOS for flows, now for another reason: {WRONG_KEY}",
+        "info: EnOS answers again for flows, after 140 s",
+        f"warning: Cannot ask EnOS for flows, will go on trying: {LOST}",
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from windows import body, instance, page, wanted
 
 from airflow_provider_enos.errors import (
     EnosAuthError,
@@ -14,7 +15,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
-from airflow_provider_enos.protocol.follow.watch import BEFORE_DEFERRAL
+from airflow_provider_enos.protocol.follow.window_wait import WindowWatch
 from airflow_provider_enos.protocol.models import FlowInstance
 
 ID = "3377-20200706062600"
@@ -44,16 +45,20 @@ def test_an_error_of_a_trigger_counts_only_after_another_look(
     assert any("without success" in line for line in log.lines) is isinstance(answer, EnosError)
 
 
-def test_a_look_before_deferral_has_10_seconds_and_then_shows_nothing(play: Any, clock: Any, log: Any) -> None:
-    watch = InstanceWatch(ID, tolerance=600, log=log)
+@pytest.mark.parametrize(("seconds", "pages"), [(1, None), (3, 4)])
+def test_a_look_before_deferral_has_10_seconds(
+    play: Any, clock: Any, log: Any, seconds: int, pages: int | None
+) -> None:
+    """A list of eight pages that come in time, or do not."""
 
-    def answer(call: Any) -> FlowInstance:
-        assert call.deadline == clock.now + BEFORE_DEFERRAL == clock.now + 10
+    def answer(call: Any) -> Any:
+        number = body(call)["pagination"]["pageNo"]
         clock.now += seconds
-        return OVER
+        return page(*(instance(f"3377-{number}x{index}") for index in range(50 if number < 8 else 1)))
 
-    for seconds, shown in ((9, OVER), (11, None)):
-        assert play(watch.look_before_deferral(clock=clock), answer).value == shown
+    watch = WindowWatch(wanted(), tolerance=600, log=log)
+    played = play(watch.look_before_deferral(clock=clock), answer)
+    assert (played.value is None, len(played.sent)) == (pages is not None, pages or len(played.sent))
 
 
 def test_a_look_before_deferral_ends_with_the_deadline(play: Any, clock: Any, log: Any) -> None:

@@ -21,7 +21,7 @@ from airflow_provider_enos.errors import (
     EnosTriggerTargetError,
 )
 from airflow_provider_enos.protocol.follow.window_wait import WindowWatch, find
-from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.wire.messages import Call, Sleep
 
 LOST = EnosTransportError("read timed out", sent=True)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from lists import Lists, Run, drive
 
-from airflow_provider_enos.protocol.follow.coverage import running
 from airflow_provider_enos.protocol.follow.listing import ListStyle, PageReader
+from airflow_provider_enos.protocol.follow.running_list import running
 from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.wire import calls
 

@@ -1,4 +1,4 @@
-"""Which instances the list shows as running: one page answers for as many single looks as it has entries."""
+"""The list of the flow instances that run: one page of it replaces as many single looks as it has entries."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from airflow_provider_enos.protocol.wire.messages import Call
 
 ACTIVE = tuple(status for status in FlowStatus if not status.ended)
 WORTH = 5
-"""A page has to save so many single looks."""
+"""A page pays if it saves at least this many single looks."""
 
 
 def running(type: int, style: ListStyle, window: Window) -> PageReader:
-    """Return the pages of what runs in ``window`` of one type, the newest first.
+    """Return a reader of the instances of one type that run in ``window``, the newest first.
 
-    Where the gateway ignores the filter there is also what has ended.
+    A gateway that ignores the filter lists instances that have ended, too.
     """
 
     def ask(page_no: int, size: int, sort_by: str | None) -> Call[FlowInstancePage]:

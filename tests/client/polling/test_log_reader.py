@@ -11,7 +11,7 @@ from fake_tenant import FakeTenant, api_error
 from virtual_time import run as run_virtually
 from worker import Log
 
-from airflow_provider_enos.client.polling.logs import LogReader
+from airflow_provider_enos.client.polling.log_reader import LogReader
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosRateLimitError
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch

@@ -11,7 +11,7 @@ from fake_tenant import FIRST, FakeTenant, api_error
 from lists import Lists, Run
 from virtual_time import run as run_virtually
 
-from airflow_provider_enos.client.polling.feed import MANY, Feed, Interest
+from airflow_provider_enos.client.polling.end_feed import MANY, EndFeedReader, Subscription
 from airflow_provider_enos.errors import EnosRateLimitError, EnosServerError
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -25,21 +25,21 @@ class Scene:
         self.tenant = tenant
         self.losses = 0
         self.told: list[tuple[str | int, str]] = []
-        self.feed = Feed(tenant.run, self.lost)
-        self.interests: dict[str | int, Interest] = {}
+        self.feed = EndFeedReader(tenant.run, self.lost)
+        self.subscriptions: dict[str | int, Subscription] = {}
 
     async def lost(self) -> None:
         self.losses += 1
 
-    def want(self, of: str | int, minute: int | None = FIRST, **options: Any) -> Interest:
+    def want(self, of: str | int, minute: int | None = FIRST, **options: Any) -> Subscription:
         def told(instance: FlowInstance) -> None:
             self.told.append((of, instance.status.name))
 
         changed = {"looks": 1, "poll_interval": 10.0, "types": None, **options}
         end = None if minute is None else minute + MINUTE
-        interest = self.interests[of] = Interest(of=of, first=minute, end=end, told=told, **changed)
-        self.feed.add(interest)
-        return interest
+        subscription = self.subscriptions[of] = Subscription(of=of, first=minute, end=end, on_end=told, **changed)
+        self.feed.add(subscription)
+        return subscription
 
     def start(self, count: int, **options: Any) -> list[Run]:
         runs = [self.tenant.start(**options) for _ in range(count)]
@@ -72,8 +72,8 @@ def test_it_is_read_for_many_only(play: Any) -> None:
         scene.start(1)
         await asyncio.sleep(60)
         assert scene.tenant.asked["list"] > 0
-        for interest in list(scene.interests.values())[:5]:
-            scene.feed.remove(interest)
+        for subscription in list(scene.subscriptions.values())[:5]:
+            scene.feed.remove(subscription)
         await asyncio.sleep(30)
         before = scene.tenant.asked["list"]
         await asyncio.sleep(60)
@@ -212,7 +212,7 @@ def test_the_more_wait_the_sooner_it_is_read_but_not_more_often_than_every_2_sec
         scene.feed.shown_under(0)
         scene.tenant.end(scene.tenant.start())
         for waits in (20, 40, 200, 1000):
-            scene.start(waits - len(scene.interests))
+            scene.start(waits - len(scene.subscriptions))
             await asyncio.sleep(60)
             before = scene.tenant.asked["list"]
             await asyncio.sleep(600)
@@ -259,5 +259,23 @@ def test_a_fault_of_ours_is_logged_and_blinds_nobody(play: Any, monkeypatch: pyt
             await asyncio.sleep(30)
         assert scene.feed.patience == 1.0
         assert scene.losses == 1
+
+    play(work)
+
+
+def test_a_subscription_may_move_on_to_other_trigger_times(play: Any) -> None:
+    """So does one of a flow that is watched for days."""
+
+    async def work(scene: Scene) -> None:
+        for number in range(MANY):
+            scene.want(1000 + number)
+        await asyncio.sleep(10)
+        later = FIRST + 10 * 86_400_000
+        assert not scene.feed.covers(later, later + MINUTE)
+        for subscription in scene.subscriptions.values():
+            subscription.first, subscription.end = later, later + MINUTE
+        await asyncio.sleep(120)
+        assert scene.feed.covers(later, later + MINUTE)
+        assert not scene.feed.covers(FIRST, FIRST + MINUTE)
 
     play(work)

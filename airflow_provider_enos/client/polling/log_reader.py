@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from airflow_provider_enos.client.polling.feed import Run
+from airflow_provider_enos.client.polling.end_feed import Run
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosError, EnosRateLimitError
 from airflow_provider_enos.protocol.models import FlowInstance
