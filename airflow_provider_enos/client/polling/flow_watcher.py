@@ -192,6 +192,7 @@ class Watcher:
         """Have the feed tell of the flows that are watched now, for trigger times from the whole window to tomorrow."""
         flows = self._watched.flows
         self._unsubscribe(feed, self._subscriptions.keys() - flows)
+        self._ended = {flow_id: is_old for flow_id, is_old in self._ended.items() if flow_id in flows}
         window = LookWindow.at(time(), self._lookback, whole=True)
         for flow_id in flows - self._subscriptions.keys():
             self._subscriptions[flow_id] = Subscription(
@@ -204,6 +205,9 @@ class Watcher:
                 on_end=partial(self._note_end, flow_id),
             )
             feed.add(self._subscriptions[flow_id])
+        for subscription in self._subscriptions.values():
+            # The window moves on with time.
+            subscription.first, subscription.end = window.first, window.end
 
     def _unsubscribe(self, feed: EndFeedReader, flows: Iterable[int]) -> None:
         for flow_id in list(flows):
@@ -238,11 +242,16 @@ class Watcher:
         self, poller: Poller, flows: set[int], *, is_first: bool = False
     ) -> tuple[Look | None, EnosError | None]:
         """Return a look at these flows, None if none of them could be listed; and an error if one could not."""
-        whole = is_first or time() >= self._whole_at or any(self._ended.get(flow_id) for flow_id in flows)
+        # Before the list is read: an end that the feed shows meanwhile may be missing in it.
+        ended = {flow_id: self._ended.pop(flow_id) for flow_id in flows & self._ended.keys()}
+        whole = is_first or time() >= self._whole_at or any(ended.values())
         window = LookWindow.at(time(), self._lookback, whole=whole)
-        found, error = await self._list(poller, flows, window)
-        for flow_id in found:
-            self._ended.pop(flow_id, None)
+        found: dict[int, list[FlowInstance]] = {}
+        try:
+            found, error = await self._list(poller, flows, window)
+        finally:
+            for flow_id in ended.keys() - found.keys():
+                self._ended[flow_id] = ended[flow_id] or self._ended.get(flow_id, False)
         if whole:
             # A flow whose whole window could not be listed is treated as a new one.
             self._watched.new = ((self._watched.new | flows) - found.keys()) & self._watched.flows

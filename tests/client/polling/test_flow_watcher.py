@@ -8,13 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lists import Lists, drive
+from virtual_time import run as run_virtually
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.polling import flow_watcher as watcher_module
+from airflow_provider_enos.client.polling.end_feed import Subscription
 from airflow_provider_enos.client.polling.flow_watcher import Look, Watched, Watcher, stream
 from airflow_provider_enos.client.polling.poller import shared_poller
 from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosServerError
 from airflow_provider_enos.protocol.follow import pace
+from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.simulator import EnosSimulator
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -398,3 +402,121 @@ def test_what_the_feed_has_told_of_is_looked_at_again(
             assert 51 in look.flows
 
     run(sim, work, poll_interval=1.0)
+
+
+class Gateway:
+    """Stands for a poller: its feed tells what the test has it tell, and a list takes ``list_takes`` seconds."""
+
+    patience, sound_since = 1.0, 0.0
+
+    def __init__(self) -> None:
+        self.feed = self
+        self.subscriptions: dict[str | int, Subscription] = {}
+        self.lists = Lists(first_page=0)
+        self.list_takes = 0.0
+
+    def add(self, subscription: Subscription) -> None:
+        self.subscriptions[subscription.of] = subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        del self.subscriptions[subscription.of]
+
+    def covers(self, first: int, end: int) -> bool:
+        return True
+
+    def show_end(self, flow_id: int, hours: int = 1) -> None:
+        at = time.gmtime(now() - hours * 3600)
+        one = {"instanceId": f"{flow_id}-{time.strftime('%Y%m%d%H%M%S', at)}", "flowId": flow_id, "status": "SUCCESS"}
+        self.subscriptions[flow_id].on_end(FlowInstance.parse(one))
+
+    async def run(self, procedure: Any) -> Any:
+        result = drive(procedure, self.lists)
+        await asyncio.sleep(self.list_takes)
+        return result
+
+
+class CountedRounds(Watched):
+    """Fails a loop that goes round and never waits."""
+
+    rounds = 0
+
+    def take_new(self) -> set[int]:
+        self.rounds += 1
+        assert self.rounds < 1000, "it goes round and round"
+        return super().take_new()
+
+
+def now() -> float:
+    """Epoch seconds on virtual time."""
+    return 1_750_000_000.0 + asyncio.get_running_loop().time()
+
+
+def watch(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[Gateway, Watched, Any], Coroutine[Any, Any, None]], **options: Any
+) -> None:
+    """Have ``work`` take looks at flows 51 and 52, on virtual time."""
+    monkeypatch.setattr(watcher_module, "time", now)
+
+    async def main() -> None:
+        gateway, watched = Gateway(), CountedRounds()
+        watched.add(51)
+        watched.add(52)
+        looks = Watcher(watched, **{"poll_interval": 60.0, "lookback": WEEK, **options}).looks(gateway)  # type: ignore[arg-type]
+        await work(gateway, watched, looks)
+        await looks.aclose()
+        assert gateway.subscriptions == {}
+
+    run_virtually(main())
+
+
+def test_an_end_of_a_flow_that_is_watched_no_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It kept the loop from ever waiting, and so the whole triggerer."""
+
+    async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
+        assert set((await anext(looks)).flows) == {51, 52}
+        begun = now()
+        gateway.show_end(51)
+        watched.remove(51)
+        assert set((await anext(looks)).flows) == {52}
+        assert now() - begun > 50, "at the next regular look"
+
+    watch(monkeypatch, work)
+
+
+@pytest.mark.parametrize("hours", [1, 100])
+def test_an_end_that_the_feed_shows_during_a_look_leads_to_another_look(
+    monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """The list may have been read before the instance ended. It is looked for as far back as it lies."""
+
+    async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
+        await anext(looks)
+        gateway.list_takes = 5.0
+        gateway.show_end(51)
+        begun, coming = now(), asyncio.create_task(anext(looks))
+        await asyncio.sleep(1)
+        gateway.show_end(51, hours)
+        first, second = await coming, await anext(looks)
+        assert set(first.flows) == set(second.flows) == {51}
+        assert (first.window.whole, second.window.whole) == (False, hours > 24)
+        assert now() - begun < 15
+
+    watch(monkeypatch, work)
+
+
+def test_the_feed_is_asked_for_the_trigger_times_of_today_however_long_it_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The window of a subscription was that of its beginning: after some days the feed showed no new instance."""
+
+    async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
+        begun = now()
+        while now() < begun + 10 * 86_400:
+            await anext(looks)
+        for one in gateway.subscriptions.values():
+            assert one.first is not None
+            assert one.end is not None
+            assert abs(one.first - (now() - WEEK) * 1000) < 2 * HOUR
+            assert abs(one.end - (now() * 1000 + DAY)) < 2 * HOUR
+
+    watch(monkeypatch, work, poll_interval=3600.0)
