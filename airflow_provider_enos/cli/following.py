@@ -9,7 +9,7 @@ from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosPollLostError, EnosRequestError
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
-from airflow_provider_enos.protocol.follow.log_tail import Place
+from airflow_provider_enos.protocol.follow.log_place import Place, advance
 from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance
 from airflow_provider_enos.protocol.models import FlowStatus, TaskInstance
 from airflow_provider_enos.protocol.text import clean_lines
@@ -107,12 +107,12 @@ class _Follower:
 
     def _print(self, *, whole: bool) -> None:
         """Prints what is new, up to the last whole line unless there comes no more."""
-        end = len(self._text) if whole else self._text.rfind("\n") + 1
-        fresh = clean_lines(self._text[self._place.find(self._text) or 0 : end])
-        if not fresh:
+        was_shown = self._place.offset > 0
+        lines, self._place, _ = advance(self._place, self._text, final=whole)
+        if not lines:
             return
-        if self._lines is not None and self._place.offset == 0:
+        fresh = clean_lines("\n".join(lines))
+        if self._lines is not None and not was_shown:
             fresh = fresh[-self._lines :]
-        self._place.move(self._text, end)
         if not self._terminal.as_json:
             self._terminal.lines(fresh)

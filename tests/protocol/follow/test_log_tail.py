@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosTransportError
-from airflow_provider_enos.protocol.follow import log_tail
+from airflow_provider_enos.protocol.follow import log_place, log_tail
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -204,7 +204,7 @@ def test_lines_come_in_order_and_once(play: Any, new_log: Any, keeps: str, parts
     text, lines = "", list[str]()
     with pytest.MonkeyPatch.context() as patch:
         # As small as the logs are here.
-        patch.setattr(log_tail, "_REACH", 8)
+        patch.setattr(log_place, "_REACH", 8)
         for number, part in enumerate(parts):
             # No two lines are the same.
             text += "".join(f"{number}.{line}{letter}" for line, letter in enumerate(part))
