@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.follow.log_tail import LogStream
     from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode
 
-_MOST_TOLD = 200
-"""Nodes of which one look logs that their status has changed."""
+_MOST_LOGGED = 200
+"""Nodes whose change of status one look logs."""
 _MOST_REMEMBERED = 20_000
 """Nodes whose status is remembered: twice as many as are read of an instance."""
+_MOST_IN_MEMORY = 500
+"""Nodes whose status is handed to another process: about 40 kB of JSON. Airflow advises 64 kB at most."""
 
 
 class InstanceWatch(Watch["FlowInstance"]):
@@ -30,7 +32,7 @@ class InstanceWatch(Watch["FlowInstance"]):
     :param link: where people can look at the instance.
     """
 
-    __slots__ = ("_node_statuses", "_status", "flow_instance_id", "link")
+    __slots__ = ("_logs_nodes", "_node_statuses", "_status", "flow_instance_id", "link")
 
     def __init__(
         self,
@@ -57,13 +59,17 @@ class InstanceWatch(Watch["FlowInstance"]):
         self.link = link
         self._status: FlowStatus | None = None
         self._node_statuses: dict[str, FlowStatus] = {}
+        self._logs_nodes = True
+        """Whether a look logs which nodes have changed. False for the first look after one with too many nodes."""
 
     @property
     def memory(self) -> dict[str, Any]:
+        is_small = len(self._node_statuses) <= _MOST_IN_MEMORY
+        nodes = {node: status.name for node, status in self._node_statuses.items()} if is_small else None
         return {
             "flow_instance_id": self.flow_instance_id,
             "status": self._status and self._status.name,
-            "nodes": {node: status.name for node, status in self._node_statuses.items()},
+            "nodes": nodes,
             "failing_since": self.tolerance.failing_since,
             **({"logs": self.stream.memory} if self.stream else {}),
         }
@@ -71,12 +77,13 @@ class InstanceWatch(Watch["FlowInstance"]):
     def remember(self, memory: object) -> None:
         if not isinstance(memory, dict) or memory.get("flow_instance_id") != self.flow_instance_id:
             return
-        status, nodes = memory.get("status"), memory.get("nodes")
+        status, nodes = memory.get("status"), memory.get("nodes", {})
         if isinstance(status, str):
             self._status = FlowStatus(status)
             self.tolerance.known = True
         if isinstance(nodes, dict):
             self._node_statuses = {str(node): FlowStatus(status) for node, status in nodes.items()}
+        self._logs_nodes = nodes is not None
         self.tolerance.remember(memory.get("failing_since"))
         if self.stream is not None:
             self.stream.remember(memory.get("logs"))
@@ -102,11 +109,13 @@ class InstanceWatch(Watch["FlowInstance"]):
         self._note_status(instance)
         if len(self._node_statuses) > _MOST_REMEMBERED:
             self._node_statuses.clear()
-        changed = 0
-        for node in instance.nodes:
-            changed += self._note_node(node, tell=changed < _MOST_TOLD)
-        if changed > _MOST_TOLD:
-            self.log.info("And %s more nodes have another status than before", changed - _MOST_TOLD)
+        changes = [change for node in instance.nodes if (change := self._note_node(node)) is not None]
+        if self._logs_nodes:
+            for node, before in changes[:_MOST_LOGGED]:
+                self.log.info("Node %s: %s -> %s", str(node), str(before), str(node.status))
+            if len(changes) > _MOST_LOGGED:
+                self.log.info("And %s more nodes have another status than before", len(changes) - _MOST_LOGGED)
+        self._logs_nodes = True
 
     def lost(self, said: str, error: EnosError) -> EnosPollLostError:
         return EnosPollLostError(
@@ -136,16 +145,14 @@ class InstanceWatch(Watch["FlowInstance"]):
                 str(status),
             )
 
-    def _note_node(self, node: FlowInstanceNode, *, tell: bool) -> bool:
-        """Remember the status of a node, and ``tell`` of it if it has changed; return whether it has."""
+    def _note_node(self, node: FlowInstanceNode) -> tuple[FlowInstanceNode, FlowStatus] | None:
+        """Remember the status of a node. Return the node and its former status if that has changed."""
         key = node.task_instance_id or excerpt(node.node_id or node.task_name)
         before = self._node_statuses.get(key, FlowStatus.INIT)
         if node.status is None or node.status == before:
-            return False
+            return None
         self._node_statuses[key] = node.status
-        if tell:
-            self.log.info("Node %s: %s -> %s", str(node), str(before), str(node.status))
-        return True
+        return node, before
 
 
 def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:

@@ -499,4 +499,26 @@ def test_thousands_of_nodes_that_change_at_once(log: Any) -> None:
     told = [line for line in log.lines if "Node " in line]
     assert len(told) == 400
     assert log.lines.count("info: And 8800 more nodes have another status than before") == 2
-    assert len(watch.memory["nodes"]) == 9_000
+
+
+@pytest.mark.parametrize(("nodes", "handed_on"), [(500, True), (501, False), (9_000, False)])
+def test_what_another_process_is_handed_is_bounded(log: Any, new_log: Any, nodes: int, handed_on: bool) -> None:
+    """It is stored in Airflow's database. With too many nodes the next look logs no node, and the ones after it do."""
+
+    def seen(*running: int) -> FlowInstance:
+        tasks = [
+            {"taskInstId": f"{n}-4f3a5b6c7d8e4f3a5b6c7d8e", "status": "RUNNING" if n in running else "SUCCESS"}
+            for n in range(nodes)
+        ]
+        return FlowInstance.parse({"instanceId": ID, "status": 2, "graph": {"tasks": tasks}})
+
+    first, second = InstanceWatch(ID, tolerance=60, log=log), InstanceWatch(ID, tolerance=60, log=new_log())
+    first.saw(seen(), 0.0)
+    memory = json.dumps(first.memory)
+    assert len(memory) < 64_000
+    second.remember(json.loads(memory))
+    second.saw(seen(7), 1.0)
+    assert len(second.log.lines) == (1 if handed_on else 0)
+    second.saw(seen(7, 8), 2.0)
+    assert second.log.lines[-1] == "info: Node  (8-4f3a5b6c7d8e4f3a5b6c7d8e): SUCCESS -> RUNNING"
+    assert len(second.log.lines) == (2 if handed_on else 1)
