@@ -1,4 +1,4 @@
-"""The deadline of a wait, inside a look too: pages, logs and repetitions end with it."""
+"""Hold the deadline of a wait also inside a look: in its pages, logs and repeated calls."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
 LAST_LOOK = 5.0
-"""Seconds that the last look may take, which begins at the deadline."""
+"""Seconds that a look may take which begins at the deadline: the last one."""
 
 
 def within(
     deadline: float, steps: Procedure[T], *, clock: Callable[[], float], late: Callable[[], EnosError]
 ) -> Procedure[T]:
-    """Carry out ``steps``; at the ``deadline`` begin no other one, and raise ``late()``.
+    """Carry out ``steps`` until the ``deadline``. Then begin no other step, and raise ``late()``.
 
-    The first step is always taken, since a wait looks once more when its time is over. Steps that begin only then have
-    ``LAST_LOOK`` seconds.
+    The first step is always taken, since a wait looks once more when its time is over. Steps that begin after the
+    deadline have ``LAST_LOOK`` seconds.
 
     :param deadline: epoch seconds.
     """

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_provider_enos.protocol.follow.listing import SIZES, ListStyle, PageReader
+from airflow_provider_enos.protocol.follow.listing import SIZES, ListStyle, PageReader, newest_first
 from airflow_provider_enos.protocol.follow.window import Window
-from airflow_provider_enos.protocol.models import FlowInstancePage, FlowStatus
-from airflow_provider_enos.protocol.wire import calls
-from airflow_provider_enos.protocol.wire.messages import Call
+from airflow_provider_enos.protocol.models import FlowStatus
 
 ACTIVE = tuple(status for status in FlowStatus if not status.ended)
 WORTH = 5
@@ -18,18 +16,4 @@ def running(type: int, style: ListStyle, window: Window) -> PageReader:
 
     A gateway that ignores the filter lists instances that have ended, too.
     """
-
-    def ask(page_no: int, size: int, sort_by: str | None) -> Call[FlowInstancePage]:
-        return calls.list_flow_instances(
-            nodes=False,
-            type=type,
-            from_trigger_time=window.first,
-            to_trigger_time=window.end,
-            page_no=page_no,
-            page_size=size,
-            status=ACTIVE,
-            sort_by=sort_by,
-            newest_first=True,
-        )
-
-    return PageReader(style, ask, SIZES[-1])
+    return PageReader(style, newest_first(type, window, ACTIVE), SIZES[-1])

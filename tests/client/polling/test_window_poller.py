@@ -366,7 +366,7 @@ def test_an_end_far_outside_of_the_window_wakes_nobody() -> None:
         ("of another kind", True),
     ):
         wait = windows_module._Wait(watch, 60.0, 0.0)
-        wait.told(FlowInstance.parse({"instanceId": id, "status": 1}))
+        wait.note_end(FlowInstance.parse({"instanceId": id, "status": 1}))
         assert wait.woken.is_set() == wakes, id
 
 
