@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,12 +23,6 @@ from airflow_provider_enos.simulator import EnosSimulator
 
 HOUR, DAY = 3_600_000, 86_400_000
 WEEK = 7 * 86_400.0
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    yield
-    assert watcher_module._streams == {}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,7 +19,6 @@ from worker import Log
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.polling import (
     end_feed as feed_module,
-    poller as poller_module,
     window_poller as windows_module,
 )
 from airflow_provider_enos.client.polling.poller import Poller, shared_poller
@@ -46,12 +45,6 @@ TIME = 1594080000000
 FLOW = 7000
 
 Waiting = Callable[..., Awaitable[Verdict]]
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    yield
-    assert poller_module._pollers == {}
 
 
 @pytest.fixture
