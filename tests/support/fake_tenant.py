@@ -30,7 +30,7 @@ LATENCY = 0.05
 
 
 class FakeTenant:
-    """What is asked of it is in ``asked``, by kind; ``errors`` are raised for calls of these kinds."""
+    """``asked`` counts the calls by kind; ``errors`` are raised for calls of these kinds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.lists = Lists(**options)
@@ -98,11 +98,11 @@ class FakeTenant:
         return self.lists.add(run)
 
     def end(self, run: Run, status: str = "SUCCESS") -> None:
-        """It ends now."""
+        """End it now."""
         run.status, run.ended = status, self.now()
 
     async def run_for(self, run: Run, seconds: float, status: str = "SUCCESS") -> None:
-        """It ends after so long."""
+        """End it after this many seconds."""
         await asyncio.sleep(seconds)
         self.end(run, status)
 

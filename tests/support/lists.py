@@ -151,12 +151,12 @@ def text(seconds: float) -> str:
 
 
 def refused() -> EnosApiError:
-    """What it says to anything that it does not like."""
+    """The error for everything that it refuses."""
     return EnosRequestError(62102, "Incorrect parameter", operation="List Flow Instances", http_status=200)
 
 
 def fault() -> EnosApiError:
-    """What a service says that stumbles."""
+    """The error of a service that fails for a moment."""
     return EnosServerError(62109, "Internal server exception", operation="List Flow Instances", http_status=200)
 
 

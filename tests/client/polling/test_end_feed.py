@@ -1,4 +1,4 @@
-"""The feed of ends: when it is read, whom it tells, and how far its silence goes."""
+"""The feed of ends: when it is read, which subscribers it calls, and how far waits may rely on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTE = 60_000
 
 
 class Scene:
-    """A feed of a tenant, and those who are interested in its instances."""
+    """The feed of a tenant, and its subscribers."""
 
     def __init__(self, tenant: FakeTenant) -> None:
         self.tenant = tenant
@@ -64,7 +64,7 @@ def play(fresh: Callable[..., FakeTenant]) -> Callable[..., Any]:
     return play
 
 
-def test_it_is_read_for_many_only(play: Any) -> None:
+def test_the_feed_is_read_only_for_many_subscriptions(play: Any) -> None:
     async def work(scene: Scene) -> None:
         scene.start(MANY - 1)
         await asyncio.sleep(60)
@@ -83,7 +83,7 @@ def test_it_is_read_for_many_only(play: Any) -> None:
     play(work)
 
 
-def test_it_tells_each_of_its_own(play: Any) -> None:
+def test_each_subscriber_is_called_for_its_own_instance(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(30)
         scene.want(int(runs[3].id.partition("-")[0]))
@@ -99,7 +99,7 @@ def test_it_tells_each_of_its_own(play: Any) -> None:
     assert len(told) == 2
 
 
-def test_a_flow_is_told_of_each_end_once(play: Any) -> None:
+def test_the_subscriber_of_a_flow_is_called_once_for_each_end(play: Any) -> None:
     async def work(scene: Scene) -> None:
         scene.start(30)
         run = scene.tenant.start()
@@ -115,7 +115,7 @@ def test_a_flow_is_told_of_each_end_once(play: Any) -> None:
     assert [status for _, status in play(work).told] == ["SUCCESS", "FAIL"]
 
 
-def test_it_earns_patience_by_what_it_tells_and_loses_it_by_what_it_misses(play: Any) -> None:
+def test_patience_grows_with_shown_ends_and_is_lost_with_a_missed_one(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)
@@ -135,7 +135,7 @@ def test_it_earns_patience_by_what_it_tells_and_loses_it_by_what_it_misses(play:
     play(work)
 
 
-def test_an_end_that_it_tells_a_little_later_is_no_miss(play: Any) -> None:
+def test_an_end_that_is_shown_a_little_later_is_not_missed(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)
@@ -150,7 +150,7 @@ def test_an_end_that_it_tells_a_little_later_is_no_miss(play: Any) -> None:
     play(work)
 
 
-def test_while_it_fails_its_silence_means_nothing(play: Any) -> None:
+def test_there_is_no_patience_while_the_feed_fails(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)
@@ -172,7 +172,7 @@ def test_while_it_fails_its_silence_means_nothing(play: Any) -> None:
     play(work)
 
 
-def test_it_covers_what_is_to_come_and_not_what_lies_far_back(play: Any) -> None:
+def test_the_window_covers_the_next_day_and_not_the_far_past(play: Any) -> None:
     async def work(scene: Scene) -> None:
         scene.start(30)
         await asyncio.sleep(60)
@@ -188,7 +188,7 @@ def test_it_covers_what_is_to_come_and_not_what_lies_far_back(play: Any) -> None
     play(work)
 
 
-def test_types_without_anybody_who_waits_are_left_out(play: Any) -> None:
+def test_types_without_a_subscription_are_not_read(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(60)
@@ -205,7 +205,7 @@ def test_types_without_anybody_who_waits_are_left_out(play: Any) -> None:
     play(work)
 
 
-def test_the_more_wait_the_sooner_it_is_read_but_not_more_often_than_every_2_seconds(play: Any) -> None:
+def test_more_waits_make_more_reads_up_to_one_in_2_seconds(play: Any) -> None:
     counted = {}
 
     async def work(scene: Scene) -> None:
@@ -247,7 +247,9 @@ def test_a_quota_slows_it_down(play: Any) -> None:
     play(work)
 
 
-def test_a_fault_of_ours_is_logged_and_blinds_nobody(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_this_package_is_logged_and_waits_look_themselves(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)

@@ -27,7 +27,7 @@ WEEK = 7 * 86_400.0
 
 @pytest.fixture
 def past(sim: EnosSimulator) -> Callable[..., str]:
-    """Makes an instance of a flow that was started so many hours ago by EnOS's schedule."""
+    """Makes an instance that EnOS's schedule started this many hours ago."""
     sim.progress = "manual"
     sim.one_at_a_time = False
 
@@ -128,8 +128,8 @@ def test_the_last_day_is_looked_at_every_time_and_all_now_and_then(
     run(sim, work)
 
 
-def test_whoever_comes_later_is_shown_all_at_once(sim: EnosSimulator, past: Callable[..., str]) -> None:
-    """Also to a flow that somebody else watches already; and the next look is the others' again."""
+def test_a_new_flow_is_shown_its_whole_window_at_once(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    """Also if another trigger watches the flow already; the next look shows the last day again."""
     old = past(51, 100)
     past(52, 1)
 
@@ -148,7 +148,7 @@ def test_whoever_comes_later_is_shown_all_at_once(sim: EnosSimulator, past: Call
     run(sim, work, poll_interval=30)
 
 
-def test_those_who_keep_coming_do_not_keep_the_others_waiting(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_new_flows_do_not_delay_the_others(sim: EnosSimulator, past: Callable[..., str]) -> None:
     ended = past(51, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -171,7 +171,9 @@ def test_those_who_keep_coming_do_not_keep_the_others_waiting(sim: EnosSimulator
     run(sim, work, poll_interval=0.5)
 
 
-def test_who_holds_something_back_is_called_before_enos_is_asked(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_a_trigger_that_holds_events_gets_a_look_before_enos_is_asked(
+    sim: EnosSimulator, past: Callable[..., str]
+) -> None:
     past(51, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -188,7 +190,7 @@ def test_who_holds_something_back_is_called_before_enos_is_asked(sim: EnosSimula
     run(sim, work)
 
 
-def test_all_is_shown_again_to_who_could_make_nothing_of_it(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_the_whole_window_is_shown_again_on_request(sim: EnosSimulator, past: Callable[..., str]) -> None:
     """At the next look, and not at once."""
     past(51, 1)
 
@@ -207,7 +209,7 @@ def test_all_is_shown_again_to_who_could_make_nothing_of_it(sim: EnosSimulator, 
     run(sim, work, poll_interval=0.4)
 
 
-def test_who_leaves_is_looked_at_no_more(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_a_flow_that_is_removed_is_looked_at_no_more(sim: EnosSimulator, past: Callable[..., str]) -> None:
     past(51, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -252,7 +254,7 @@ def test_a_flow_whose_list_fails_holds_up_no_other(sim: EnosSimulator, past: Cal
 def test_a_flow_that_can_never_be_listed_holds_up_no_other(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
-    """Also as one that has just come, which is looked at before the others."""
+    """Also as a new flow, which is looked at before the others."""
     recent, old = past(51, 1), past(51, 100)
     flow = sim.add_flow(52, tasks={520: "extract"})
     sim._world.add_flows([replace(flow, name=["what is no text"])])  # type: ignore[arg-type]
@@ -348,7 +350,7 @@ def test_those_with_one_key_share_what_is_watched() -> None:
 
 
 @pytest.mark.parametrize("hours", [3, 100])
-def test_the_feed_tells_of_which_flow_to_look_at_once(
+def test_the_feed_shows_which_flow_to_look_at_now(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     """Long before the next regular look, and as far back as the instance lies; with it at the next regular looks."""
@@ -374,7 +376,7 @@ def test_the_feed_tells_of_which_flow_to_look_at_once(
     run(sim, work, poll_interval=30)
 
 
-def test_what_the_feed_has_told_of_is_looked_at_again(
+def test_a_flow_with_a_new_end_is_looked_at_again_at_the_next_regular_looks(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As soon as the next regular look: an event may have been held back for it."""

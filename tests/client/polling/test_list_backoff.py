@@ -1,4 +1,4 @@
-"""For how long a list is done without."""
+"""For how long a list is not read after it failed."""
 
 from __future__ import annotations
 

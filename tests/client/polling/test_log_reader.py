@@ -56,20 +56,20 @@ def shown(work: Callable[[Any], Any], *, takes: float = 0.0, stream: bool = True
     return run_virtually(main())
 
 
-def test_they_are_read_where_they_are_wanted(fresh: Callable[..., FakeTenant]) -> None:
+def test_logs_are_read_for_waits_that_show_them(fresh: Callable[..., FakeTenant]) -> None:
     assert shown(lambda reads: None) == (2, 0.0)
     assert shown(lambda reads: None, stream=False) == (0, 0.0)
 
 
-def test_they_take_half_a_minute_at_the_most() -> None:
+def test_reading_logs_takes_half_a_minute_at_most() -> None:
     assert shown(lambda reads: None, takes=1000.0, times=1) == (1, 30.0)
 
 
-def test_an_error_leaves_them_alone_for_a_while() -> None:
+def test_after_an_error_no_logs_are_read_for_a_while() -> None:
     assert shown(lambda reads: api_error(EnosRateLimitError, 429))[0] == 1
 
 
-def test_a_fault_of_ours_ends_the_wait() -> None:
+def test_an_error_of_this_package_ends_the_wait() -> None:
     async def main() -> None:
         async def run(procedure: Any) -> Any:
             procedure.close()

@@ -1,4 +1,4 @@
-"""What the poller asks for, and whom it tells."""
+"""What the poller asks for, and which waits end."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_few_newcomers_join_the_list(sim: EnosSimulator, found: Settings) -> N
     assert looks(sim)["get"] < 35 + 15 + 15
 
 
-def test_an_instance_whose_id_says_nothing_of_its_minute(found: Settings) -> None:
+def test_instances_whose_ids_name_no_minute_are_asked_for_singly(found: Settings) -> None:
     with EnosSimulator(id_style="other") as sim:
         ids = trigger(sim, 25)
 
@@ -102,7 +102,7 @@ def test_an_instance_whose_id_says_nothing_of_its_minute(found: Settings) -> Non
 
 @pytest.mark.parametrize("count", [2, 30])
 def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, found: Settings, count: int) -> None:
-    """By which Airflow tells to which task's log a line belongs; singly asked for and by list."""
+    """By the context Airflow knows to which task's log a line belongs; with single looks and with lists."""
     whose: ContextVar[str] = ContextVar("whose")
     said: dict[str, set[str]] = {}
 
@@ -146,7 +146,7 @@ def test_two_who_wait_for_the_same_instance(sim: EnosSimulator, found: Settings)
 
 
 def test_one_poller_for_all_with_the_same_settings(sim: EnosSimulator, found: Settings) -> None:
-    """It is gone when the last one leaves; who comes with changed credentials gets another."""
+    """It is closed after its last user; changed credentials make another one."""
 
     async def main() -> None:
         async with shared_poller(found) as first, shared_poller(replace(found)) as second:
@@ -184,7 +184,7 @@ def busy_tenant(sim: EnosSimulator, minutes: int) -> None:
             sim.trigger(flow_id, 1, TIME + minute * 60_000)
 
 
-def test_a_tenant_full_of_others_changes_nothing(sim: EnosSimulator, found: Settings) -> None:
+def test_a_tenant_with_many_other_instances_costs_no_more(sim: EnosSimulator, found: Settings) -> None:
     ids = trigger(sim, 25)
     busy_tenant(sim, 25)
 
@@ -201,7 +201,9 @@ def test_a_tenant_full_of_others_changes_nothing(sim: EnosSimulator, found: Sett
     assert looks(sim)["search"] <= 60
 
 
-def test_tests_can_make_every_pause_short(sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_can_make_every_pause_short(
+    sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the pytest plugin does, whatever the intervals are."""
     monkeypatch.setattr(poller_module, "spread", lambda pause: min(pause, 0.01))
     sim.progress = ("polls", 5)

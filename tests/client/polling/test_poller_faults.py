@@ -52,7 +52,7 @@ def test_a_wait_that_fails_touches_no_other(sim: EnosSimulator, found: Settings)
     run(found, work)
 
 
-def test_a_slow_answer_holds_up_nobody_else(sim: EnosSimulator, found: Settings) -> None:
+def test_a_slow_answer_holds_up_no_other_wait(sim: EnosSimulator, found: Settings) -> None:
     ids = trigger(sim, 3)
     sim.fault("slow", on="flowInstances/get", seconds=40)
 
@@ -137,7 +137,7 @@ def test_expired_tokens_are_renewed(sim: EnosSimulator, found: Settings) -> None
     assert sim.count("token/get") == 2
 
 
-def test_a_fault_of_ours_ends_the_waits_instead_of_hanging_them(
+def test_an_error_of_this_package_ends_the_waits_and_does_not_hang_them(
     sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = trigger(sim, 1)
@@ -152,7 +152,7 @@ def test_a_fault_of_ours_ends_the_waits_instead_of_hanging_them(
 
 @pytest.mark.parametrize("kind", ["http_502", "http_500", "dropped", "http_404"])
 def test_a_list_that_fails_ends_no_wait(sim: EnosSimulator, found: Settings, kind: str) -> None:
-    """Being right never depends on the list: as long as single instances can be asked for, they are."""
+    """No wait depends on the list to be right: single looks replace it."""
     ids = trigger(sim, 30)
     sim.fault(kind, on="flowInstances/search", times=None)
 
@@ -183,7 +183,7 @@ def test_a_list_that_is_refused_is_done_without(sim: EnosSimulator, found: Setti
 
 
 def test_what_the_list_does_not_show_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
-    """Being right never depends on the list."""
+    """No wait depends on the list to be right."""
     ids = trigger(sim, 30)
     sim.fault("data_null", on="flowInstances/search", times=None)
 
@@ -198,10 +198,10 @@ def test_what_the_list_does_not_show_is_asked_for_singly(sim: EnosSimulator, fou
 
 
 @pytest.mark.parametrize("kind", ["http_429", "http_503", "http_502", "dropped"])
-def test_a_gateway_that_is_left_alone_keeps_nobody_past_the_deadline(
+def test_deadlines_hold_while_the_gateway_is_left_alone(
     sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Nor past the tolerance: whoever is not asked for counts that as a look that failed."""
+    """So does the tolerance: a look that is not sent counts as failed."""
     monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 30.0)
     ids = trigger(sim, 60)
     sim.fault(kind, on="flowInstances/get", times=None)
@@ -219,9 +219,7 @@ def test_a_gateway_that_is_left_alone_keeps_nobody_past_the_deadline(
     assert sum(looks(sim).values()) < 100, "it is left alone"
 
 
-def test_a_slow_answer_for_one_that_has_ended_holds_up_nobody_whom_the_list_covers(
-    sim: EnosSimulator, found: Settings
-) -> None:
+def test_a_slow_answer_holds_up_no_wait_that_the_list_shows(sim: EnosSimulator, found: Settings) -> None:
     ids = trigger(sim, 40)
 
     async def work(poller: Poller) -> None:
@@ -245,7 +243,7 @@ def test_a_slow_answer_for_one_that_has_ended_holds_up_nobody_whom_the_list_cove
     run(replace(found, timeout=60.0), work)
 
 
-def test_a_fault_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found: Settings) -> None:
+def test_an_error_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found: Settings) -> None:
     ids = trigger(sim, 30)
 
     class Broken(Log):
@@ -268,9 +266,7 @@ def test_a_fault_with_one_instance_ends_no_other_wait(sim: EnosSimulator, found:
     assert {one.status.name for one in others} == {"SUCCESS"}
 
 
-def test_calls_that_belong_together_are_turned_away_while_the_gateway_is_left_alone(
-    sim: EnosSimulator, found: Settings
-) -> None:
+def test_procedures_fail_at_once_while_the_gateway_is_left_alone(sim: EnosSimulator, found: Settings) -> None:
     sim.fault("http_429", on="flowInstances/get", times=1, retry_after=30)
     (id,) = trigger(sim, 1)
 

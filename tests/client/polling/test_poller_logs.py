@@ -24,7 +24,7 @@ def with_logs(flow_instance_id: str, log: Log) -> InstanceWatch:
     return InstanceWatch(flow_instance_id, tolerance=5.0, log=log, stream=LogStream(log))
 
 
-def test_logs_that_are_slow_hold_up_nobody_else(sim: EnosSimulator, found: Settings) -> None:
+def test_slow_logs_hold_up_no_other_wait(sim: EnosSimulator, found: Settings) -> None:
     ids = trigger(sim, 8)
     sim.fault("slow_before", on="taskInstances/getLog", times=None, seconds=30)
 
@@ -44,7 +44,7 @@ def test_logs_that_are_slow_hold_up_nobody_else(sim: EnosSimulator, found: Setti
     run(replace(found, timeout=60.0), work)
 
 
-def test_whose_logs_are_shown_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
+def test_an_instance_whose_logs_are_shown_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
     """The list does not tell which nodes run. The others are covered by it as ever."""
     ids = trigger(sim, 40)
 
@@ -65,7 +65,7 @@ def test_whose_logs_are_shown_is_asked_for_singly(sim: EnosSimulator, found: Set
     assert asked().count(ids[1]) < 5
 
 
-def test_logs_that_cannot_be_read_are_left_alone_for_a_while(sim: EnosSimulator, found: Settings) -> None:
+def test_logs_that_cannot_be_read_are_not_asked_for_again_for_a_while(sim: EnosSimulator, found: Settings) -> None:
     """And nothing else is."""
     (one,) = trigger(sim, 1)
     sim.fault("http_429", on="taskInstances/getLog", times=None)
@@ -82,7 +82,7 @@ def test_logs_that_cannot_be_read_are_left_alone_for_a_while(sim: EnosSimulator,
     assert sim.count("taskInstances/getLog") == 1
 
 
-def test_logs_belong_to_the_log_of_whoever_waits(sim: EnosSimulator, found: Settings) -> None:
+def test_logs_go_to_the_log_of_the_task_that_waits(sim: EnosSimulator, found: Settings) -> None:
     whose: ContextVar[str] = ContextVar("whose", default="nobody")
     seen: dict[str, str] = {}
 

@@ -75,7 +75,7 @@ def test_one_page_answers_for_many(play: Any) -> None:
     assert set(play(work).seen.values()) == {"RUNNING"}
 
 
-def test_few_are_not_worth_a_page(play: Any) -> None:
+def test_a_page_does_not_pay_for_few_waits(play: Any) -> None:
     async def work(scene: Scene) -> None:
         assert await scene.list.show(scene.start(4)) == set()
         assert scene.tenant.asked["list"] == 0
@@ -109,7 +109,7 @@ def test_each_type_is_asked_where_it_is_needed(play: Any) -> None:
     play(work)
 
 
-def test_a_list_that_does_not_pay_is_done_without_for_a_while(play: Any) -> None:
+def test_a_list_that_does_not_pay_is_not_read_for_a_while(play: Any) -> None:
     async def work(scene: Scene) -> None:
         waits = scene.start(10, is_hidden=True)
         scene.start(1000)
@@ -141,7 +141,7 @@ def test_a_list_that_is_refused_or_never_comes(play: Any) -> None:
     play(work)
 
 
-def test_whose_nodes_are_wanted_and_who_names_no_minute_are_never_listed(play: Any) -> None:
+def test_waits_that_need_nodes_or_name_no_minute_are_never_listed(play: Any) -> None:
     async def work(scene: Scene) -> None:
         waits = scene.start(20)
         for wait in waits[:5]:
@@ -153,7 +153,7 @@ def test_whose_nodes_are_wanted_and_who_names_no_minute_are_never_listed(play: A
     play(work)
 
 
-def test_a_list_that_is_out_of_date_is_not_relied_on(play: Any) -> None:
+def test_a_list_that_is_out_of_date_loses_its_trust(play: Any) -> None:
     async def work(scene: Scene) -> None:
         waits = scene.start(60)
         for wait in waits[:10]:

@@ -49,7 +49,7 @@ Waiting = Callable[..., Awaitable[Verdict]]
 
 @pytest.fixture
 def flows(sim: EnosSimulator) -> list[int]:
-    """So many flows, whose instances run until they are finished by hand."""
+    """Flows whose instances run until the test ends them."""
     sim.one_at_a_time = False
     ids = list(range(FLOW, FLOW + 30))
     for flow_id in ids:
@@ -158,7 +158,7 @@ def broken(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize("read", [failing, blind, broken])
-def test_being_right_never_depends_on_the_feed(
+def test_no_wait_depends_on_the_feed_to_be_right(
     sim: EnosSimulator, flows: list[int], run: Any, monkeypatch: pytest.MonkeyPatch, read: Any
 ) -> None:
     monkeypatch.setattr(feed_module.EndFeed, "read", read)
@@ -208,7 +208,7 @@ def test_a_wait_that_fails_or_is_cancelled_touches_no_other(sim: EnosSimulator, 
     run(work)
 
 
-def test_the_one_who_asked_for_the_list_may_leave(sim: EnosSimulator, flows: list[int], run: Any) -> None:
+def test_the_wait_that_asked_for_the_list_may_be_cancelled(sim: EnosSimulator, flows: list[int], run: Any) -> None:
     async def work(poller: Poller) -> None:
         waits = [wait_in(poller, wanted(flow_id)) for flow_id in flows]
         await asyncio.sleep(0.5)
@@ -225,7 +225,7 @@ def test_the_one_who_asked_for_the_list_may_leave(sim: EnosSimulator, flows: lis
 
 
 def test_a_gateway_that_is_busy_is_left_alone_by_all(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    """Whoever waits for an instance has found out, and whoever waits for a window does not ask either."""
+    """A wait for an instance has found it out, and a wait for a window does not ask either."""
 
     async def work(poller: Poller) -> None:
         waiting = wait_in(poller, wanted(), interval=0.1)
@@ -263,7 +263,7 @@ def test_what_cannot_be_waited_through(sim: EnosSimulator, flows: list[int], run
 
 
 def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    """By which Airflow tells to which task's log a line belongs."""
+    """By the context Airflow knows to which task's log a line belongs."""
     whose: ContextVar[int] = ContextVar("whose")
     said: dict[int, set[str]] = {}
 
@@ -289,7 +289,7 @@ def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, flows: list[
 
 
 class Tenant:
-    """So many windows of as many flows, whose one instance each ends at some time, on virtual time."""
+    """Windows of one flow each, with one instance that ends at some time, on virtual time."""
 
     def __init__(self, fake: FakeTenant, count: int, *, lasts: float, seed: int = 1) -> None:
         self.fake = fake
@@ -313,7 +313,7 @@ class Tenant:
         await ending
 
 
-def test_windows_rest_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_rely_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 windows for two hours, at 60 s: 24,000 looks if each looked for itself."""
     tenant = Tenant(FakeTenant(monkeypatch, first_page=0), 200, lasts=7200)
 
@@ -327,7 +327,7 @@ def test_windows_rest_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(tenant.delays) <= 600
 
 
-def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statuses_that_are_not_final_do_not_rely_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells that an instance has begun to run, where that is waited for."""
     fake = FakeTenant(monkeypatch, first_page=0)
 
@@ -349,7 +349,7 @@ def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyP
     assert run_virtually(main()) <= 61
 
 
-def test_an_end_far_outside_of_the_window_wakes_nobody() -> None:
+def test_an_end_far_outside_of_the_window_wakes_no_wait() -> None:
     watch = WindowWatch(wanted(), tolerance=5, log=Log())
     for id, wakes in (
         (f"{FLOW}-2020070700", True),
@@ -365,7 +365,7 @@ def test_an_end_far_outside_of_the_window_wakes_nobody() -> None:
 
 @pytest.mark.parametrize("tolerant", [False, True])
 def test_a_refusal_of_the_connection_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tolerant: bool) -> None:
-    """Whoever waits reads the connection again, whatever the watch would bear."""
+    """The trigger reads the connection again, whatever the watch tolerates."""
     fake = FakeTenant(monkeypatch)
     if tolerant:
         monkeypatch.setattr(WindowWatch, "missed", lambda watch, error, now: None)

@@ -1,4 +1,4 @@
-"""Having an instance cancelled, and finding out whether it was."""
+"""Cancelling an instance, and finding out whether it was cancelled."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def await_end(watch: InstanceWatch, play: Any, clock: Any) -> Any:
     return await_end
 
 
-def test_one_that_runs_is_asked_to_be_cancelled(ask: Any, log: Any) -> None:
+def test_an_instance_that_runs_is_cancelled(ask: Any, log: Any) -> None:
     played = ask(instance("RUNNING"), None)
     assert played.operations == ["Get Flow Instance", "Cancel Flow Instance"]
     assert not has_stopped(played.value)
@@ -71,13 +71,13 @@ def test_one_that_runs_is_asked_to_be_cancelled(ask: Any, log: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [status.name for status in FlowStatus if status.ended])
-def test_one_that_has_stopped_is_left_alone(ask: Any, status: str) -> None:
+def test_an_instance_that_has_stopped_is_not_cancelled(ask: Any, status: str) -> None:
     played = ask(instance(status, load="SUCCESS"))
     assert played.operations == ["Get Flow Instance"]
     assert has_stopped(played.value)
 
 
-def test_what_still_runs_after_a_failure_is_cancelled(ask: Any) -> None:
+def test_nodes_that_still_run_after_a_failure_are_cancelled(ask: Any) -> None:
     """EnOS shows FAIL as soon as one node has failed."""
     assert ask(instance("FAIL", load="FAIL", report="RUNNING"), None).operations[-1] == "Cancel Flow Instance"
 
@@ -121,7 +121,7 @@ def test_one_look_soon_after_the_cancel(watch: InstanceWatch, play: Any, clock: 
         assert (played.value is not None, played.pauses) == (stopped, [1])
 
 
-def test_one_that_enos_does_not_know(ask: Any) -> None:
+def test_an_instance_that_enos_does_not_know(ask: Any) -> None:
     assert ask(GONE).error.code == 62102
 
 
@@ -142,14 +142,14 @@ def test_enos_is_out_of_reach_for_too_long(ask: Any) -> None:
     assert isinstance(ask(*[LOST] * 121, lasts=10_000).error, EnosPollLostError)
 
 
-def test_it_is_waited_for_until_nothing_runs(await_end: Any) -> None:
+def test_the_wait_goes_on_until_no_node_runs(await_end: Any) -> None:
     stages = instance("RUNNING"), instance("CANCEL", load="RUNNING"), instance("CANCEL", load="CANCEL")
     played = await_end(*stages)
     assert played.pauses == [1, 5, 5]
     assert was_cancelled(played.value)
 
 
-def test_one_that_does_not_stop(await_end: Any) -> None:
+def test_an_instance_that_does_not_stop(await_end: Any) -> None:
     error = await_end(*[instance("RUNNING")] * 3, lasts=11).error
     assert isinstance(error, EnosFlowTimeoutError)
     assert error.status == "RUNNING"
@@ -162,7 +162,7 @@ def test_what_counts_as_cancelled(status: FlowStatus) -> None:
     assert was_cancelled(instance(status.name, load="FAIL", report="CANCEL"))
 
 
-def test_what_is_said_of_a_cancel_that_came_too_late() -> None:
+def test_the_error_of_a_cancel_that_came_too_late() -> None:
     error = not_cancelled(instance("SUCCESS"))
     assert (error.flow_instance_id, error.status, error.final) == (ID, "SUCCESS", True)
     assert str(error) == f"flow instance {ID} was not cancelled: it had ended by itself, with status SUCCESS"

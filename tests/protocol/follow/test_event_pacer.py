@@ -22,7 +22,7 @@ def ids_of(instances: list[FlowInstance]) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 50])
-def test_of_several_ends_the_last_one_comes_a_look_later(count: int) -> None:
+def test_the_last_of_several_ends_is_told_one_look_later(count: int) -> None:
     pacer = EventPacer(5)
     together = [f"1-{number:03}" for number in range(count)]
     told = ids_of(pacer.due(ends_of(*together), 100))
@@ -35,8 +35,8 @@ def test_of_several_ends_the_last_one_comes_a_look_later(count: int) -> None:
         assert not pacer.is_holding
 
 
-def test_what_is_held_goes_before_what_came_later() -> None:
-    """Else a flow whose ends keep coming would have one of them wait for ever."""
+def test_a_held_end_is_told_before_later_ones() -> None:
+    """Otherwise one end of a busy flow could wait for ever."""
     pacer = EventPacer(5)
     pacer.due(ends_of("1-a", "1-z"), 100)
     for look in range(1, 6):
@@ -44,7 +44,7 @@ def test_what_is_held_goes_before_what_came_later() -> None:
         assert told == (["1-z"] if look == 1 else [f"1-{look - 1}"])
 
 
-def test_what_comes_right_after_something_was_told_waits() -> None:
+def test_an_end_right_after_an_event_waits() -> None:
     pacer = EventPacer(5)
     assert ids_of(pacer.due(ends_of("1-a"), 100)) == ["1-a"]
     assert pacer.due(ends_of("1-b", "1-c"), 104) == []
@@ -52,7 +52,7 @@ def test_what_comes_right_after_something_was_told_waits() -> None:
     assert ids_of(pacer.due(pacer.seen([]), 110)) == ["1-c"]
 
 
-def test_what_is_held_stays_as_it_was_when_it_ended() -> None:
+def test_a_held_instance_stays_as_it_was_when_it_ended() -> None:
     """Also if it runs again meanwhile, or is not listed any more."""
     pacer = EventPacer(5)
     pacer.due(ends_of("1-a", "1-b"), 100)
@@ -61,7 +61,7 @@ def test_what_is_held_stays_as_it_was_when_it_ended() -> None:
     assert pacer.seen([]) == ends_of("1-b")
 
 
-def test_what_is_held_and_was_told_by_somebody_else_is_forgotten() -> None:
+def test_a_held_end_that_another_triggerer_has_told_is_dropped() -> None:
     pacer = EventPacer(5)
     pacer.due(ends_of("1-a", "1-b"), 100)
     assert pacer.due([], 110) == []

@@ -69,13 +69,13 @@ def after(memory: EndMemory | None, *instances: FlowInstance, window: LookWindow
     return found
 
 
-def test_what_has_ended_by_the_first_look_is_not_told() -> None:
+def test_ends_before_the_first_look_are_not_told() -> None:
     memory = memory_of(instance(RECENT), instance(named(NOW), "RUNNING", None))
     assert told(memory, instance(RECENT)) == []
     assert told(memory, instance(named(NOW))) == [named(NOW)]
 
 
-def test_only_a_look_at_the_whole_window_is_a_first_one() -> None:
+def test_only_a_look_at_the_whole_window_counts_as_the_first() -> None:
     assert news(None, [instance(RECENT)], NEAR) == ([], None)
 
 
@@ -85,7 +85,7 @@ def test_ends_are_told_in_order() -> None:
 
 
 @pytest.mark.parametrize("status", ["INIT", "RUNNING", "SUSPEND", "WAIT", "READY", "RERUN", "SOMETHING_NEW"])
-def test_what_runs_is_not_told(status: str) -> None:
+def test_an_instance_that_runs_is_not_told(status: str) -> None:
     assert told(memory_of(), instance(RECENT, status)) == []
 
 
@@ -129,7 +129,7 @@ def test_an_instance_that_is_run_again_ends_again(
     ],
     ids=str,
 )
-def test_the_same_end_is_not_told_again_whatever_is_known_of_it(seen: list[tuple[str, str | None]]) -> None:
+def test_the_same_end_is_not_told_again_with_or_without_its_time(seen: list[tuple[str, str | None]]) -> None:
     memory, count = memory_of(), 0
     for status, end_time in seen:
         new, found = news(memory, [instance(RECENT, status, end_time)], WHOLE)
@@ -158,11 +158,11 @@ def test_the_memory_survives_json() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_memory_is_none(value: object) -> None:
+def test_anything_but_a_memory_is_ignored(value: object) -> None:
     assert EndMemory.of(value) is None
 
 
-def test_what_two_remember_is_put_together() -> None:
+def test_two_memories_are_merged() -> None:
     one, other = memory_of(instance("1-a"), instance("1-b", "FAIL")), memory_of(instance("1-b"), instance("1-c"))
     both = one.merged_with(other)
     assert sorted(both.ends) == ["1-a", "1-b", "1-c"]
@@ -170,7 +170,7 @@ def test_what_two_remember_is_put_together() -> None:
     assert one.merged_with(None) == one
 
 
-def test_what_leaves_the_window_is_forgotten_in_time() -> None:
+def test_an_end_that_leaves_the_window_is_forgotten_a_day_later() -> None:
     """By the time in its id, with a day to spare; by its absence where the id tells no time."""
     old, opaque = named(NOW - WEEK + HOUR), "1-4f3a"
     memory = memory_of(instance(old), instance(opaque))
@@ -181,13 +181,13 @@ def test_what_leaves_the_window_is_forgotten_in_time() -> None:
     assert list(after(memory, window=LookWindow.at(NOW + 2 * DAY, WEEK, whole=True)).ends) == []
 
 
-def test_what_was_forgotten_is_not_told_when_it_comes_back() -> None:
+def test_a_forgotten_end_is_not_told_again_if_it_comes_back() -> None:
     old = named(NOW - WEEK + HOUR)
     memory = after(memory_of(instance(old)), window=LookWindow.at(NOW + 2 * DAY, WEEK, whole=True))
     assert told(memory, instance(old)) == []
 
 
-def test_looking_further_back_tells_nothing_that_had_ended_before() -> None:
+def test_a_longer_lookback_tells_no_old_ends() -> None:
     day = LookWindow.at(NOW, DAY, whole=True)
     memory = memory_of(instance(RECENT), window=day)
     before, since = named(NOW - 3 * DAY), named(NOW + 0.1 * HOUR)
@@ -233,7 +233,7 @@ def test_the_statuses(given: object, expected: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "given", [[], "", "RUNNING", ["SUCCESS", "success"], [1], 1, {"SUCCESS": 1}, ["DONE"]], ids=str
 )
-def test_statuses_that_are_no_ends_are_refused(given: object) -> None:
+def test_statuses_that_are_not_final_are_refused(given: object) -> None:
     with pytest.raises(EnosConfigError, match=r"^statuses: .*FAIL, SUCCESS"):
         ends(given, "statuses")
 

@@ -122,7 +122,7 @@ def test_statuses_are_logged_as_text() -> None:
     assert {"RUNNING", "42", "INIT", "FAIL"} <= set(given)
 
 
-def test_nodes_without_an_instance_are_told_apart(watch: InstanceWatch, log: Any) -> None:
+def test_nodes_without_a_task_instance_are_distinguished(watch: InstanceWatch, log: Any) -> None:
     """By their node ids, else by their names; each change is one line, and a poll that brings none is none."""
 
     def seen(first: str, second: str, third: str) -> FlowInstance:
@@ -210,7 +210,7 @@ KNOWN = [known_from_the_start, known_by_a_look, known_by_memory]
 
 @pytest.mark.parametrize("make_known", KNOWN)
 @pytest.mark.parametrize("error", UNKNOWN)
-def test_known_instance_that_cannot_be_found_is_waited_for(
+def test_not_found_is_tolerated_for_a_known_instance(
     watch: InstanceWatch, log: Any, error: EnosError, make_known: Any
 ) -> None:
     """A gateway in trouble may say so of one that it has; but no longer than is tolerated."""
@@ -266,7 +266,7 @@ def test_wait_goes_on_in_another_process(watch: InstanceWatch, log: Any) -> None
         {"flow_instance_id": ID, "status": 5, "nodes": ["a"], "failing_since": "x"},
     ],
 )
-def test_other_memory_is_passed_over(watch: InstanceWatch, memory: object) -> None:
+def test_the_memory_of_another_instance_is_ignored(watch: InstanceWatch, memory: object) -> None:
     fresh = watch.memory
     watch.remember(memory)
     assert watch.memory == fresh == {"flow_instance_id": ID, "status": None, "nodes": {}, "failing_since": None}
@@ -330,7 +330,7 @@ def test_waits_through_not_being_found_once_it_was_seen(watch: InstanceWatch, pl
 
 @pytest.mark.parametrize("error", UNKNOWN)
 def test_first_look_that_does_not_find_it(play: Any, log: Any, clock: Any, error: EnosError) -> None:
-    """Of an instance that was just started it is waited through, of one that somebody named it is the answer."""
+    """It is tolerated for an instance that was just started, and final for an id that a user gave."""
     ours, others = (InstanceWatch(ID, tolerance=600, log=log, known=known) for known in (True, False))
     wait_for = {"poll_interval": 30, "deadline": clock.now + 1000, "clock": clock}
     assert play(ours.wait(**wait_for), [error, instance("SUCCESS")], clock).value.status is FlowStatus.SUCCESS
@@ -502,7 +502,7 @@ def test_thousands_of_nodes_that_change_at_once(log: Any) -> None:
 
 
 @pytest.mark.parametrize(("nodes", "handed_on"), [(500, True), (501, False), (9_000, False)])
-def test_what_another_process_is_handed_is_bounded(log: Any, new_log: Any, nodes: int, handed_on: bool) -> None:
+def test_the_memory_for_another_process_is_bounded(log: Any, new_log: Any, nodes: int, handed_on: bool) -> None:
     """It is stored in Airflow's database. With too many nodes the next look logs no node, and the ones after it do."""
 
     def seen(*running: int) -> FlowInstance:

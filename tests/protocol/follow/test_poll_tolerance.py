@@ -1,4 +1,4 @@
-"""Which errors a wait goes on with, and for how long."""
+"""Which errors a wait tolerates, and for how long."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_an_answer_starts_it_anew(log: Any) -> None:
 
 
 @pytest.mark.parametrize(("since", "kept"), [(1000, 1000), (1000.5, 1000.5), (None, None), ("x", None)])
-def test_what_it_takes_up_from_another(log: Any, since: object, kept: float | None) -> None:
+def test_the_time_that_is_taken_over_from_another_process(log: Any, since: object, kept: float | None) -> None:
     tolerance = PollTolerance("it", tolerance=60, log=log)
     tolerance.remember(since)
     assert tolerance.failing_since == kept
@@ -76,7 +76,7 @@ def test_what_it_takes_up_from_another(log: Any, since: object, kept: float | No
 @pytest.mark.parametrize(
     "error", [LOST, BUSY, REFUSED, GONE_FLOW, EnosCancelError("x", flow_instance_id="1", status="")]
 )
-def test_what_is_no_refusal(error: EnosError) -> None:
+def test_errors_that_are_no_refusals(error: EnosError) -> None:
     assert not is_refusal(error)
 
 
@@ -98,7 +98,7 @@ def test_a_refusal_ends_the_wait_of_a_person_unless_enos_has_answered(log: Any, 
 
 
 def test_a_refusal_after_other_errors_is_told_once(log: Any) -> None:
-    """Somebody has to see to it."""
+    """Somebody has to act on it."""
     tolerance = PollTolerance("it", tolerance=60, log=log)
     for now, error in enumerate([LOST, BUSY, WRONG_KEY, WRONG_KEY, LOST, BARRED]):
         tolerance.missed(error, now)
@@ -108,7 +108,7 @@ def test_a_refusal_after_other_errors_is_told_once(log: Any) -> None:
     ]
 
 
-def test_one_that_does_not_give_up_goes_on_and_says_that_it_has_lasted(log: Any) -> None:
+def test_a_wait_that_does_not_give_up_logs_an_error_once_the_tolerance_is_over(log: Any) -> None:
     tolerance = PollTolerance("it", tolerance=60, log=log, gives_up=False)
     assert [tolerance.missed(REFUSED, now) for now in (1000, 1060, 1e6)] == [None, None, None]
     assert log.lines == [

@@ -49,7 +49,7 @@ def test_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("options", [{"filters": False}, {"sorting": "none"}, {"names": ()}])
-def test_what_it_shows_is_so_whatever_the_gateway_ignores(options: dict[str, Any]) -> None:
+def test_an_instance_that_it_shows_as_running_runs_whatever_the_gateway_ignores(options: dict[str, Any]) -> None:
     lists = tenant(150, **options)
     pages = read(lists, 100)
     assert len(pages.entries) >= 95

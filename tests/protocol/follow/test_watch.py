@@ -77,7 +77,7 @@ def test_a_refusal_is_raised_where_the_caller_reads_the_connection_itself(
     assert (played.result, type(played.error)) == (None, type(None) if tolerated else EnosAuthError)
 
 
-def test_a_wait_may_end_otherwise_than_the_thing_that_is_waited_for(play: Any, clock: Any, log: Any) -> None:
+def test_until_replaces_the_end_of_the_wait(play: Any, clock: Any, log: Any) -> None:
     watch = InstanceWatch(ID, tolerance=600, log=log)
     pace = {"poll_interval": 30.0, "deadline": clock.now + 1000, "clock": clock}
     assert play(watch.wait(**pace), [RUNS, OVER], clock).value is OVER

@@ -47,7 +47,7 @@ times = st.integers(0, 400_000).map(lambda number: FIRST + number * 7000)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=6, unique=True), st.integers(-5, 1005), st.integers(-9, 9))
-def test_windows_that_follow_each_other_have_each_trigger_time_once(bounds: list[int], at: int, shift: int) -> None:
+def test_consecutive_windows_have_each_trigger_time_once(bounds: list[int], at: int, shift: int) -> None:
     """By the minute, and with the seconds that there may be."""
     bounds.sort()
     moments = [FIRST + minute * MINUTE + minute % 60_000 for minute in bounds]
@@ -58,7 +58,7 @@ def test_windows_that_follow_each_other_have_each_trigger_time_once(bounds: list
 
 
 @given(times, times, st.integers(-100_000, 100_000))
-def test_a_window_is_whole_minutes_and_can_be_made_again_of_its_bounds(start: int, length: int, shift: int) -> None:
+def test_a_window_is_whole_minutes_and_its_bounds_make_the_same_window(start: int, length: int, shift: int) -> None:
     window = Window.between(start, start + length - FIRST, shift=shift)
     assert window.first % MINUTE == window.end % MINUTE == 0
     assert window.first < window.end

@@ -23,7 +23,7 @@ def test_the_overview_of_one_flow_asks_for_that(play: Any) -> None:
     assert body(call)["expression"] == "3377"
 
 
-def test_an_overview_of_too_many_pages_is_given_up(play: Any) -> None:
+def test_an_overview_stops_after_the_most_pages(play: Any) -> None:
     def full(call: Any) -> FlowInstancePage:
         number = body(call)["pagination"]["pageNo"]
         return page(*(instance(f"3377-{number}x{index}") for index in range(50)))

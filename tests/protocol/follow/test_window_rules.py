@@ -44,7 +44,7 @@ def test_statuses_are_names_or_members_one_or_several(value: Any) -> None:
     assert rules(skipped_statuses=value).skipped == (FlowStatus.SKIP,)
 
 
-def test_rules_can_be_made_again_of_what_is_stored_of_them() -> None:
+def test_rules_survive_being_stored() -> None:
     first = rules(allowed_statuses=["SKIP", "SUCCESS"], skipped_statuses=(), instances="any", types={0, 2})
     assert Rules.of(**json.loads(json.dumps(first.to_arguments()))) == first
 
@@ -81,7 +81,7 @@ def test_what_the_instances_mean_together(statuses: str, verdicts: str) -> None:
 
 
 @pytest.mark.parametrize("instances", ["all", "any", "latest"])
-def test_as_many_as_expected_have_to_be_there(instances: str) -> None:
+def test_the_expected_number_of_instances_has_to_be_there(instances: str) -> None:
     three = rules(instances=instances, expected_instances=3)
     for there in range(3):
         assert judge(three, several(*["SUCCESS"] * there)).outcome is Outcome.RUNNING
@@ -91,7 +91,7 @@ def test_as_many_as_expected_have_to_be_there(instances: str) -> None:
     assert judge(three, several("FAIL")).outcome is too_few_have_failed
 
 
-def test_what_the_verdict_rests_on() -> None:
+def test_the_instances_that_decide_the_verdict() -> None:
     found = several("SUCCESS", "FAIL", "TIMEOUT", "SUCCESS")
     assert judge(rules(), found).instances == (found[1], found[2])
     assert judge(rules(instances="any"), found).instances == (found[0], found[3])
@@ -115,7 +115,7 @@ ANY_RULES = st.builds(
 
 
 @given(ANY_RULES, st.lists(st.sampled_from(STATUSES), max_size=6))
-def test_a_verdict_rests_on_instances_that_say_so(rules: Rules, statuses: list[str]) -> None:
+def test_the_deciding_instances_have_deciding_statuses(rules: Rules, statuses: list[str]) -> None:
     found = several(*statuses)
     verdict = judge(rules, found)
     means = {Outcome.SUCCEEDED: rules.allowed, Outcome.FAILED: rules.failed, Outcome.SKIPPED: rules.skipped}
@@ -135,8 +135,10 @@ def test_the_order_counts_only_for_the_latest(rules: Rules, statuses: list[str])
 
 
 @given(ANY_RULES, st.lists(st.sampled_from(["SUCCESS", "FAIL", "SKIP", "RUNNING"]), max_size=5), st.data())
-def test_a_verdict_stands_whenever_somebody_looks(rules: Rules, statuses: list[str], data: st.DataObject) -> None:
-    """Instances that run on to whatever end do not change it, so it does not depend on how often is looked."""
+def test_the_verdict_does_not_depend_on_the_time_of_the_look(
+    rules: Rules, statuses: list[str], data: st.DataObject
+) -> None:
+    """How the running instances end does not change it, so it does not depend on how often we look."""
     earlier = judge(rules, several(*statuses))
     ends = st.sampled_from(["SUCCESS", "FAIL", "SKIP"])
     later = judge(rules, several(*(data.draw(ends) if one == "RUNNING" else one for one in statuses)))

@@ -138,7 +138,7 @@ def test_the_first_failure_is_read_singly(watch: WindowWatch, at: Any, clock: An
     assert watch.listed is not None
 
 
-def test_a_failure_that_enos_does_not_confirm_is_none(watch: WindowWatch, at: Any, clock: Any) -> None:
+def test_a_listed_failure_that_get_denies_does_not_count(watch: WindowWatch, at: Any, clock: Any) -> None:
     """As where it has been run again meanwhile; and the list alone does not tell any more."""
     (listed,) = several("FAIL")
     played = at(watch.look(clock=clock), [page(listed), instance(listed.flow_instance_id, "RERUN")])
@@ -147,14 +147,14 @@ def test_a_failure_that_enos_does_not_confirm_is_none(watch: WindowWatch, at: An
     assert at(watch.look(clock=clock), [page(instance(listed.flow_instance_id))]).value.outcome is Outcome.SUCCEEDED
 
 
-def test_each_failure_is_read_where_another_instance_may_do(at: Any, clock: Any, log: Any) -> None:
+def test_with_any_each_failure_is_read(at: Any, clock: Any, log: Any) -> None:
     watch = WindowWatch(wanted(instances="any"), tolerance=600, log=log)
     listed = several("FAIL", "TIMEOUT")
     played = at(watch.look(clock=clock), [page(*listed), listed[0], instance(listed[1].flow_instance_id)])
     assert played.value.ids == [listed[1].flow_instance_id]
 
 
-def test_a_failure_that_only_the_list_has_counts(watch: WindowWatch, at: Any, clock: Any) -> None:
+def test_a_failure_counts_if_only_the_list_has_the_instance(watch: WindowWatch, at: Any, clock: Any) -> None:
     listed = several("CANCEL")
     gone = api_error(EnosNotFoundError, 62102, "Get Flow Instance")
     assert at(watch.look(clock=clock), [page(*listed), gone]).value.outcome is Outcome.FAILED
@@ -236,7 +236,7 @@ def test_the_tolerance_spans_processes(watch: WindowWatch, log: Any) -> None:
 
 
 @pytest.mark.parametrize("memory", [None, [], {}, {"wanted": "flow 3377"}, {"wanted": 1, "failing_since": 0}])
-def test_what_another_watch_knew_is_passed_over(watch: WindowWatch, memory: Any) -> None:
+def test_the_memory_of_another_window_is_ignored(watch: WindowWatch, memory: Any) -> None:
     before = watch.memory
     watch.remember(memory)
     watch.remember({**before, "wanted": "flow 1, trigger times at 2024", "answered": True})
