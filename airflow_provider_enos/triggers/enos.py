@@ -44,12 +44,6 @@ __all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
 T = TypeVar("T")
 
 _CANCEL_TIMEOUT = 10.0
-_SETTLED = 6.0
-"""Seconds before which a task that a worker has deferred is not resumed.
-
-Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has been
-resumed by then (issue 72716 of apache/airflow).
-"""
 _LONGEST_PAUSE = 30.0
 
 
@@ -72,8 +66,14 @@ class _WaitingTrigger(BaseTrigger):
         raise NotImplementedError
 
     async def _settled_event(self) -> TriggerEvent:
-        """The same, not before the task may be resumed."""
-        settled = monotonic() + (0.0 if self.deadline is None else _SETTLED)
+        """The same, not before the task may be resumed.
+
+        Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has
+        been resumed by then (issue 72716 of apache/airflow).
+        """
+        from airflow_provider_enos.client import timing
+
+        settled = monotonic() + (0.0 if self.deadline is None else timing.handover())
         event = await self._event()
         await asyncio.sleep(settled - monotonic())
         return event
@@ -104,7 +104,8 @@ class _WaitingTrigger(BaseTrigger):
 
         The watch tolerates refusals, and a connection that cannot be read, as it does any other error.
         """
-        from airflow_provider_enos.client.polling import poller as polling
+        from airflow_provider_enos.client import timing
+        from airflow_provider_enos.client.polling.poller import shared_poller
         from airflow_provider_enos.client.settings import check_tenant
 
         arguments.connection_id(self.enos_conn_id)
@@ -114,7 +115,7 @@ class _WaitingTrigger(BaseTrigger):
             try:
                 settings = await self._read_settings()
                 await self._joins(settings)
-                async with polling.shared_poller(settings) as poller:
+                async with shared_poller(settings) as poller:
                     return await wait(poller, deadline)
             except EnosError as error:
                 # All other errors of the way to EnOS the poller has told the watch.
@@ -124,7 +125,7 @@ class _WaitingTrigger(BaseTrigger):
             left = deadline - time()
             if left <= 0:
                 raise watch.out_of_time()
-            await asyncio.sleep(min(polling.spread(min(self.poll_interval, _LONGEST_PAUSE)), left))
+            await asyncio.sleep(min(timing.poll_pause(min(self.poll_interval, _LONGEST_PAUSE)), left))
 
     async def _joins(self, settings: Settings) -> None:
         """Take up what the connection says now."""

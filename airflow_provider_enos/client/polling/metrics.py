@@ -18,9 +18,10 @@ def _stats() -> Any:
     """Return Airflow's ``Stats``, initialized; None without Airflow."""
     try:
         from airflow_provider_enos.version_compat import stats
+
+        Stats = stats()
     except ImportError:
         return None
-    Stats = stats()
     # From Airflow 3.2 on it sends nothing until it is initialized, and the triggerer initializes another copy of it.
     try:
         from airflow.sdk.configuration import conf

@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from functools import partial
 
+from airflow_provider_enos.client import timing
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.client.polling.due_queue import AT_A_TIME, DueQueue
 from airflow_provider_enos.client.polling.end_feed import MANY, EndFeedReader, Subscription
@@ -50,16 +51,6 @@ _TRY_AGAIN = 0.1
 """Chance at each single look that a wait which no list has shown is looked for in lists again."""
 _GRACE = 10.0
 """Seconds after the deadline that the last look may take."""
-_STEADY = 5.0
-"""Seconds from which on a pause is spread."""
-
-
-def spread(pause: float) -> float:
-    """Return the seconds from one look to the next: a little less than the pause, so that looks spread.
-
-    Tests put something shorter here.
-    """
-    return pause * random.uniform(0.95, 1.0) if pause >= _STEADY else pause
 
 
 class Poller:
@@ -69,7 +60,7 @@ class Poller:
         self._requests = Requests(settings)
         self._breaker = self._requests.breaker
         self.feed = EndFeedReader(self._requests.runner("ends"), self._look_sooner)
-        self.windows = WindowPoller(self.run, self.feed, lambda pause: spread(pause))
+        self.windows = WindowPoller(self.run, self.feed, timing.poll_pause)
         """For waits for windows of trigger times."""
         self._running_list = RunningList(self._requests.runner("running"), self._see)
         self._logs = LogReader(self._requests.runner("log"))
@@ -115,7 +106,7 @@ class Poller:
             # The instance may run again after an end that the feed has shown: that end is not waited for.
             wait.contradicted = self.feed.mark(wait.id)
             wait.is_urgent = at_once or wait.contradicted is not None
-            self._queue.add(wait, 0.0 if wait.is_urgent else spread(self._pause(wait, now)))
+            self._queue.add(wait, 0.0 if wait.is_urgent else timing.poll_pause(self._pause(wait, now)))
             try:
                 async with asyncio.timeout(min(max(wait.left, 0.0), 1e8) + _GRACE):
                     return await wait.result
@@ -193,7 +184,7 @@ class Poller:
 
         A list may have shown it since it was queued, or the feed may be trusted more than then.
         """
-        pause, now = spread(self._pause(wait, wait.seen)), self._now()
+        pause, now = timing.poll_pause(self._pause(wait, wait.seen)), self._now()
         if wait.is_urgent or wait.left <= 0 or wait.seen + 0.9 * pause <= now:
             return 0.0
         return wait.seen + pause - now
@@ -329,7 +320,7 @@ class Poller:
             return
         # Now and then it is looked for in lists again.
         wait.is_unlisted = wait.is_unlisted and random.random() >= _TRY_AGAIN
-        pause = spread(self._pause(wait, self._now()))
+        pause = timing.poll_pause(self._pause(wait, self._now()))
         if left := self._breaker.left:
             left *= random.uniform(1.0, 1.2)
             self._queue.add(wait, left if wait.is_urgent else min(left, pause))

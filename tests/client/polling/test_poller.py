@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
@@ -202,10 +203,10 @@ def test_a_tenant_with_many_other_instances_costs_no_more(sim: EnosSimulator, fo
 
 
 def test_a_test_can_make_every_pause_short(
-    sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch
+    sim: EnosSimulator, found: Settings, override_timing: Callable[..., None]
 ) -> None:
     """As the pytest plugin does, whatever the intervals are."""
-    monkeypatch.setattr(poller_module, "spread", lambda pause: min(pause, 0.01))
+    override_timing(poll_pause=lambda pause: min(pause, 0.01))
     sim.progress = ("polls", 5)
     sim.trigger(FLOW, 108580, TIME)
     begun = time.monotonic()
