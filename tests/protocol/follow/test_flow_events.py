@@ -11,15 +11,17 @@ from hypothesis import given, settings, strategies as st
 from airflow_provider_enos.errors import EnosConfigError, EnosRequestError, EnosTransportError
 from airflow_provider_enos.protocol.follow.flow_events import (
     ENDS,
+    End,
     EndMemory,
     LookWindow,
+    classify,
     ends,
     instances_in,
     instances_of,
     news,
     payload,
 )
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
 from airflow_provider_enos.protocol.trigger_time import parse
 from airflow_provider_enos.protocol.wire import calls
 
@@ -67,6 +69,31 @@ def after(memory: EndMemory | None, *instances: FlowInstance, window: LookWindow
     found = news(memory, instances, window)[1]
     assert found is not None
     return found
+
+
+RUNS, RAN_AGAIN = End(FlowStatus("RUNNING"), None), End(FlowStatus("RUNNING"), "T1")
+FAILED, FAILED_AT_1, FAILED_AT_2 = (End(FlowStatus("FAIL"), time) for time in (None, "T1", "T2"))
+SUCCEEDED_AT_1, SUCCEEDED_AT_2 = (End(FlowStatus("SUCCESS"), time) for time in ("T1", "T2"))
+
+
+@pytest.mark.parametrize(
+    ("previous", "current", "is_new", "remembered"),
+    [
+        (None, RUNS, False, None),
+        (None, FAILED_AT_1, True, FAILED_AT_1),
+        (FAILED_AT_1, RUNS, False, RAN_AGAIN),
+        (FAILED_AT_1, FAILED_AT_1, False, FAILED_AT_1),
+        (FAILED_AT_1, FAILED, False, FAILED_AT_1),
+        (FAILED_AT_1, FAILED_AT_2, False, FAILED_AT_2),
+        (FAILED_AT_1, SUCCEEDED_AT_1, True, SUCCEEDED_AT_1),
+        (SUCCEEDED_AT_1, SUCCEEDED_AT_2, True, SUCCEEDED_AT_2),
+        (RAN_AGAIN, FAILED_AT_1, False, FAILED_AT_1),
+        (RAN_AGAIN, FAILED_AT_2, True, FAILED_AT_2),
+        (RAN_AGAIN, FAILED, True, FAILED),
+    ],
+)
+def test_which_ends_are_new(previous: End | None, current: End, is_new: bool, remembered: End | None) -> None:
+    assert classify(previous, current) == (is_new, remembered)
 
 
 def test_ends_before_the_first_look_are_not_told() -> None:
