@@ -24,6 +24,7 @@ from airflow_provider_enos.plugins.view import lookups, picture
 from airflow_provider_enos.protocol import trigger_time
 from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.follow import cancelling, failure_report, flow_events
+from airflow_provider_enos.protocol.follow import failure_report, flow_events, options
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.wire import replies
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -139,7 +140,7 @@ def test_the_trigger_page() -> None:
 
 def test_the_cancel_page() -> None:
     said = set(re.findall(r'on_ended="(\w+)"', PAGES["operators/cancel"]))
-    assert said | {"fail"} == set(get_args(cancelling.OnEnded))
+    assert said | {"fail"} == set(get_args(options.OnEnded))
 
 
 def test_what_each_status_does() -> None:

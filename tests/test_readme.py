@@ -26,9 +26,8 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
-from airflow_provider_enos.protocol.follow import window_wait
-from airflow_provider_enos.protocol.follow.cancelling import OnEnded
-from airflow_provider_enos.protocol.follow.window_wait import Instances
+from airflow_provider_enos.protocol.follow import options
+from airflow_provider_enos.protocol.follow.options import Instances, OnEnded
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.wire import calls, replies
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -161,7 +160,7 @@ def test_the_arguments_of_the_flow_sensor() -> None:
     for name, bound in (("window_start", "start"), ("window_end", "end")):
         assert f"data_interval_{bound} " in parameters[name].default
     assert get_args(Instances) == tuple(re.findall(r"`\"(\w+)\"`", rows["instances"][2]))
-    assert (window_wait.PERIODIC, parameters["window_shift"].default) == (1, timedelta())
+    assert (options.PERIODIC, parameters["window_shift"].default) == (1, timedelta())
 
 
 @pytest.mark.parametrize("row", table("what happens"), ids=lambda row: row[0][:40])

@@ -23,7 +23,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "protocol": {"protocol"},
     "client": {"protocol", "client"},
-    "hooks": {"protocol", "client", "utils"},
+    "hooks": {"protocol", "client", "hooks", "utils"},
     "utils": {"protocol", "client", "hooks", "utils"},
     # Where links are served, it is the plugin that knows what is on record of a task.
     "links": {"links", "plugins"},
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "plugins": {"protocol", "client", "plugins"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
-    "testing": {"client", "triggers", "simulator", "testing"},
+    "testing": {"client", "simulator", "testing"},
 }
 OUTSIDE = {
     "protocol": set[str](),
@@ -102,7 +102,7 @@ def test_what_airflow_loads_everywhere_imports_nothing(module: str) -> None:
 FOR_A_RUN = {
     *(
         f"protocol.follow.{module}"
-        for module in ("coverage", "end_feed", "listing", "failure_report", "log_tail", "flow_events")
+        for module in ("running_list", "end_feed", "listing", "failure_report", "log_tail", "flow_events")
     ),
     "protocol.start.recovery",
     "protocol.wire.exchange",
@@ -114,19 +114,38 @@ FOR_A_RUN = {
 """Of this package, what only a task that runs needs, beside drivers and triggers: much of it takes long to import."""
 
 
-@pytest.mark.parametrize("module", ["operators.enos", "sensors.enos", "hooks.enos", "simulator"])
-def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str) -> None:
-    """DAG files are parsed all day: requests, aiohttp and what reads replies are imported when they are used."""
+def loaded_by(module: str) -> set[str]:
+    """What importing this module of ours loads, beside what Airflow has loaded already."""
     code = (
         "import sys, airflow.sdk\n" if importlib.util.find_spec("airflow.sdk") else "import sys, airflow.models\n"
     ) + (f"before = set(sys.modules)\nimport airflow_provider_enos.{module}\nprint(*sorted(set(sys.modules) - before))")
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = set(printed.strip().splitlines()[-1].split())
     assert f"airflow_provider_enos.{module}" in loaded
+    return loaded
+
+
+def ours(loaded: set[str]) -> set[str]:
+    return {name.removeprefix("airflow_provider_enos.") for name in loaded if name.startswith("airflow_provider_enos.")}
+
+
+@pytest.mark.parametrize("module", ["operators.enos", "sensors.enos", "hooks.enos", "simulator"])
+def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str) -> None:
+    """DAG files are parsed all day: requests, aiohttp and what reads replies are imported when they are used."""
+    loaded = loaded_by(module)
     assert not {name.split(".")[0] for name in loaded} & {"requests", "aiohttp", "urllib3"}
-    ours = {name.removeprefix("airflow_provider_enos.") for name in loaded if name.startswith("airflow_provider_enos.")}
-    assert not ours & FOR_A_RUN
-    assert not {name.split(".")[0] for name in ours} & {"client", "triggers"}
+    assert not ours(loaded) & FOR_A_RUN
+    assert not {name.split(".")[0] for name in ours(loaded)} & {"client", "triggers"}
+
+
+def test_a_hook_imports_its_calls_when_it_is_first_asked_for_something() -> None:
+    loaded = ours(loaded_by("hooks.enos"))
+    assert {name for name in loaded if name.split(".")[0] == "protocol"} <= {
+        "protocol",
+        "protocol.arguments",
+        "protocol.text",
+    }
+    assert {name for name in loaded if name.startswith("utils.")} == {"utils.lazy"}
 
 
 @pytest.mark.parametrize(

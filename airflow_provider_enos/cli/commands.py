@@ -27,7 +27,7 @@ from airflow_provider_enos.protocol.follow.cancelling import (
     was_cancelled,
 )
 from airflow_provider_enos.protocol.follow.failure_report import NodeRow, node_table
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, conclude, wait
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch, conclude
 from airflow_provider_enos.protocol.models import (
     Flow,
     FlowInstance,
@@ -210,7 +210,7 @@ def _cancelled(hook: EnosHook, arguments: Namespace, terminal: Terminal) -> Flow
     """The instance once it has stopped."""
     flow_instance_id = arguments.flow_instance_id
     link = hook.settings.link(flow_instance_id)
-    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, strict=True)
+    watch = InstanceWatch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, strict=True)
     pace = {"poll_interval": arguments.poll_interval, "deadline": time() + arguments.timeout, "clock": time}
     found = hook.client.run(ask_to_cancel(watch, log=terminal, tolerance=0.0, **pace))
     if has_stopped(found):
@@ -278,10 +278,10 @@ def _awaited(
 ) -> FlowInstance:
     """The instance once it has ended; what happens meanwhile is noted."""
     link = hook.settings.link(flow_instance_id)
-    watch = Watch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, known=known, strict=True)
+    watch = InstanceWatch(flow_instance_id, tolerance=TOLERANCE, log=terminal, link=link, known=known, strict=True)
     deadline = time() + arguments.timeout
     try:
-        return hook.client.run(wait(watch, poll_interval=arguments.poll_interval, deadline=deadline, clock=time))
+        return hook.client.run(watch.wait(poll_interval=arguments.poll_interval, deadline=deadline, clock=time))
     except (EnosFlowTimeoutError, EnosPollLostError):
         terminal.note(terminal.left_behind)
         raise

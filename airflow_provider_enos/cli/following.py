@@ -9,8 +9,8 @@ from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosPollLostError, EnosRequestError
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
-from airflow_provider_enos.protocol.follow.log_tail import Place
-from airflow_provider_enos.protocol.follow.poll_tolerance import Patience
+from airflow_provider_enos.protocol.follow.log_place import Place, advance
+from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance
 from airflow_provider_enos.protocol.models import FlowStatus, TaskInstance
 from airflow_provider_enos.protocol.text import clean_lines
 from airflow_provider_enos.protocol.wire import calls
@@ -51,7 +51,7 @@ class _Follower:
         self._text = ""
         self._place = Place()
         subject = f"task instance {task_instance_id}"
-        self._patience = Patience(subject, tolerance=TOLERANCE, log=terminal, strict=True)
+        self._tolerance = PollTolerance(subject, tolerance=TOLERANCE, log=terminal, strict=True)
         self._unknown: EnosRequestError | None = None
 
     def follow(self) -> Procedure[str]:
@@ -60,7 +60,7 @@ class _Follower:
                 # In this order: what is written before the end is then in the log.
                 ended = yield from self._ended()
                 yield from self._read()
-                self._patience.answered(time())
+                self._tolerance.answered(time())
             except EnosError as error:
                 self._missed(error)
                 ended = False
@@ -75,12 +75,12 @@ class _Follower:
         try:
             run = yield calls.get_task_instance(self._id)
         except EnosRequestError as error:
-            if self._patience.known:
+            if self._tolerance.known:
                 raise
             # EnOS before 2.3 cannot be asked for a run; whether there is one its log tells.
             self._unknown = error
             return False
-        self._patience.known = True
+        self._tolerance.known = True
         self._terminal.progress(f"{self._id}: {run.status}")
         yield from check_may_run(run)
         return bool(run.status.ended)
@@ -89,17 +89,17 @@ class _Follower:
         try:
             text = yield calls.get_task_instance_log(self._id, LOG_LENGTH)
         except EnosNotFoundError:
-            if self._unknown is not None and not self._patience.known:
+            if self._unknown is not None and not self._tolerance.known:
                 raise self._unknown from None
             return
-        if self._unknown is not None and not self._patience.known:
-            self._patience.known = True
+        if self._unknown is not None and not self._tolerance.known:
+            self._tolerance.known = True
             said = "EnOS does not tell when this run ends (%s): following until interrupted"
             self._terminal.warning(said, self._unknown)
         self._text = text
 
     def _missed(self, error: EnosError) -> None:
-        if self._patience.missed(error, time()) is not None:
+        if self._tolerance.missed(error, time()) is not None:
             raise EnosPollLostError(
                 f"task instance {self._id}: EnOS could not be asked for {TOLERANCE:.0f} s. Last error: {error}",
                 flow_instance_id=self._id,
@@ -107,12 +107,12 @@ class _Follower:
 
     def _print(self, *, whole: bool) -> None:
         """Prints what is new, up to the last whole line unless there comes no more."""
-        end = len(self._text) if whole else self._text.rfind("\n") + 1
-        fresh = clean_lines(self._text[self._place.find(self._text) or 0 : end])
-        if not fresh:
+        was_shown = self._place.offset > 0
+        lines, self._place, _ = advance(self._place, self._text, final=whole)
+        if not lines:
             return
-        if self._lines is not None and self._place.offset == 0:
+        fresh = clean_lines("\n".join(lines))
+        if self._lines is not None and not was_shown:
             fresh = fresh[-self._lines :]
-        self._place.move(self._text, end)
         if not self._terminal.as_json:
             self._terminal.lines(fresh)

@@ -19,7 +19,6 @@ from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance
 from airflow_provider_enos.protocol import arguments, trigger_time as times
 from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.follow.cancelling import (
-    OnEnded,
     ask_to_cancel,
     await_stop,
     cancel_late,
@@ -29,9 +28,8 @@ from airflow_provider_enos.protocol.follow.cancelling import (
     try_to_cancel,
     was_cancelled,
 )
-from airflow_provider_enos.protocol.follow.deadline import glance
-from airflow_provider_enos.protocol.follow.instance_wait import TaskLogs, Watch, has_ended, look, sight, wait
-from airflow_provider_enos.protocol.follow.poll_tolerance import recheck
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
+from airflow_provider_enos.protocol.follow.options import OnEnded, TaskLogs
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import Intent, Target, nothing_sent
 from airflow_provider_enos.protocol.start.killed import cancel_unanswered
@@ -339,8 +337,8 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         kwargs = {"taken_over": taken_over, "deadline": deadline, "task_deadline": of_task}
         self.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
-    def _watch(self, hook: EnosHook, flow_instance_id: str, stream: LogStream | None = None) -> Watch:
-        return Watch(
+    def _watch(self, hook: EnosHook, flow_instance_id: str, stream: LogStream | None = None) -> InstanceWatch:
+        return InstanceWatch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
@@ -352,9 +350,7 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
     def _ended_already(self, hook: EnosHook, flow_instance_id: str) -> FlowInstance | None:
         """Look once before the task is deferred: return the instance if it has ended; an error is tolerated."""
         watch = self._watch(hook, flow_instance_id)
-        instance = hook.client.run(
-            glance(lambda deadline: look(watch, clock=time, deadline=deadline), clock=time),
-        )
+        instance = hook.client.run(watch.look_before_deferral(clock=time))
         return instance if instance is not None and instance.status.ended else None
 
     def _awaited(
@@ -373,9 +369,9 @@ class _TriggerOperator(_EnosOperator, ReportsLineage):
         """
         watch = self._watch(hook, flow_instance_id, stream)
         hook.client.while_sleeping = self._check_still_wanted
-        steps = wait(watch, poll_interval=self.poll_interval, deadline=deadline, clock=time)
+        steps = watch.wait(poll_interval=self.poll_interval, deadline=deadline, clock=time)
         if error is not None:
-            steps = recheck(sight(watch, clock=time), watch, error, is_over=has_ended, log=self.log, clock=time)
+            steps = watch.recheck(error, clock=time)
         try:
             return hook.client.run(steps)
         except EnosFlowTimeoutError as late:
@@ -658,9 +654,7 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
             # A wait whose time is over looks once more.
             steps = await_stop(watch, **self._pace(0.0 if is_late else deadline))
             if event.error is not None and not is_late:
-                steps = recheck(
-                    sight(watch, clock=time), watch, event.error, is_over=has_stopped, log=self.log, clock=time
-                )
+                steps = watch.recheck(event.error, clock=time, until=has_stopped)
             try:
                 return self._end(hook.client.run(steps))
             except EnosFlowTimeoutError as late:
@@ -671,8 +665,8 @@ class EnosCancelFlowInstanceOperator(_EnosOperator):
     def _pace(self, deadline: float) -> dict[str, Any]:
         return {"poll_interval": self.poll_interval, "deadline": deadline, "clock": time}
 
-    def _watch(self, hook: EnosHook, flow_instance_id: str, *, known: bool = False) -> Watch:
-        return Watch(
+    def _watch(self, hook: EnosHook, flow_instance_id: str, *, known: bool = False) -> InstanceWatch:
+        return InstanceWatch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,

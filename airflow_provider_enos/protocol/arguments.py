@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.protocol.text import is_instance_id, shown
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowStatus
 
 T = TypeVar("T")
 Value = TypeVar("Value")
@@ -100,6 +102,8 @@ def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
 
     They come in the order of ``FlowStatus``, each once. The order of a set would differ between processes.
     """
+    from airflow_provider_enos.protocol.models import FlowStatus
+
     several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     found = set()
     for one in several:

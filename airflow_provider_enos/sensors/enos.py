@@ -20,21 +20,21 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, trigger_time as times
-from airflow_provider_enos.protocol.follow import instance_wait, window_wait
-from airflow_provider_enos.protocol.follow.deadline import glance
-from airflow_provider_enos.protocol.follow.instance_wait import TaskLogs, Watch
-from airflow_provider_enos.protocol.follow.poll_tolerance import recheck
-from airflow_provider_enos.protocol.follow.window_wait import (
-    FlowWatch,
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
+from airflow_provider_enos.protocol.follow.options import (
+    DEFAULT_ALLOWED,
+    DEFAULT_FAILED,
+    DEFAULT_SKIPPED,
+    PERIODIC,
     Instances,
-    Rules,
-    Verdict,
-    Wanted,
-    Window,
+    TaskLogs,
 )
+from airflow_provider_enos.protocol.follow.watch import Watch
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict, flow_types
+from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.wire import calls
-from airflow_provider_enos.protocol.wire.messages import Procedure
 from airflow_provider_enos.utils.airflow_errors import airflow_errors
 from airflow_provider_enos.utils.deferral import default_deferrable, task_deadline
 from airflow_provider_enos.utils.openlineage import External, ReportsLineage, number_if_valid
@@ -82,10 +82,11 @@ _RULES = frozenset(
 """The arguments that ``Rules`` are made of."""
 
 Sight = TypeVar("Sight", "FlowInstance", "Verdict")
-"""What a look brings."""
+"""What a look shows."""
+TheWatch = TypeVar("TheWatch", bound=Watch[Any])
 
 
-class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic[Sight]):
+class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic[TheWatch, Sight]):
     """What the sensors have in common: how they wait and how they fail; not for what."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)
@@ -126,7 +127,7 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
             user_id=user_id,
         )
         self._wants_trigger: bool = self._checked(start_from_trigger=start_from_trigger)["start_from_trigger"]
-        self._watch: Any = None
+        self._watch: TheWatch | None = None
         self._ti: Any = None
         self._gateway: str | None = None
         self._deadline: float | None = None
@@ -202,14 +203,13 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         with self._sensor_errors():
             self._check_tenant()
             event = self._event_of(event)
-            self._watch = self._watch_after(event)
-            steps = self._wait(poll_interval=self.poke_interval, deadline=time() + self.timeout)
-            if event.error is not None:
-                steps = recheck(
-                    self._sight(), self._watch, event.error, is_over=self._is_over, log=self.log, clock=time
-                )
+            watch = self._watch = self._watch_after(event)
+            if event.error is None:
+                steps = watch.wait(poll_interval=self.poke_interval, deadline=time() + self.timeout, clock=time)
+            else:
+                steps = watch.recheck(event.error, clock=time)
             try:
-                return self._end(self._hook.client.run(steps))
+                return self._end(watch, self._hook.client.run(steps))
             except EnosFlowTimeoutError as error:
                 if self._execution_seconds <= self.timeout if of_task is None else of_task:
                     raise AirflowTaskTimeout(f"execution_timeout: {error}") from error
@@ -223,8 +223,9 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
             if self._watch is None:
                 self._watch = self._new_watch()
             try:
-                seen = self._look_again(context, deadline) if self.reschedule else self._look_once(deadline)
-                is_over = seen is not None and self._is_over(seen)
+                look = self._look_again if self.reschedule else self._look_once
+                seen = look(self._watch, context, deadline)
+                is_over = seen is not None and self._watch.is_over(seen)
                 if not is_over and time() >= deadline:
                     raise self._watch.out_of_time()
             except EnosFlowTimeoutError as error:
@@ -233,7 +234,7 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
                 return PokeReturnValue(is_done=False)
             # What it came to is no error of looking, which Airflow would pass over: it is told at once.
             self.silent_fail = False
-            return PokeReturnValue(is_done=True, xcom_value=self._end(seen))
+            return PokeReturnValue(is_done=True, xcom_value=self._end(self._watch, seen))
 
     def _first_look_at(self, context: Context) -> float:
         """When this try has looked first, which counts for ``timeout``: in reschedule mode in another process."""
@@ -248,16 +249,14 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         of_task = task_deadline(self.execution_timeout, self._ti)
         trigger_deadline = deadline if of_task is None else min(deadline, of_task)
         with self._sensor_errors():
-            self._watch = self._new_watch()
-            if isinstance(self._watch, Watch):
-                # The triggerer would show the logs from their beginning once more.
-                self._watch.stream = None
-            look = glance(lambda end: self._look(min(end, trigger_deadline)), clock=time)
-            seen = self._hook.client.run(look)
-            if seen is not None and self._is_over(seen):
-                return self._end(seen)
+            watch = self._watch = self._new_watch()
+            # The triggerer would show the logs from their beginning once more.
+            watch.stream = None
+            seen = self._hook.client.run(watch.look_before_deferral(clock=time, deadline=trigger_deadline))
+            if seen is not None and watch.is_over(seen):
+                return self._end(watch, seen)
             kwargs = {"of_task": trigger_deadline != deadline}
-            self.defer(trigger=self._trigger(trigger_deadline), method_name="execute_complete", kwargs=kwargs)
+            self.defer(trigger=self._trigger(watch, trigger_deadline), method_name="execute_complete", kwargs=kwargs)
         raise AssertionError("unreachable")
 
     def _check_tenant(self) -> None:
@@ -266,11 +265,11 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
 
         check_tenant(org_id=self.org_id, user_id=self.user_id)
 
-    def _trigger(self, deadline: float) -> Any:
+    def _trigger(self, watch: TheWatch, deadline: float) -> Any:
         """The trigger that waits instead."""
         raise NotImplementedError
 
-    def _new_watch(self) -> Any:
+    def _new_watch(self) -> TheWatch:
         """What is told what is seen. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
         raise NotImplementedError
 
@@ -278,27 +277,11 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
         """The trigger's event. Raises ``EnosEventError`` for any other."""
         raise NotImplementedError
 
-    def _watch_after(self, event: Any) -> Any:
+    def _watch_after(self, event: Any) -> TheWatch:
         """The watch once the trigger has fired. Raises the trigger's error where there is nothing to look at."""
         raise NotImplementedError
 
-    def _sight(self) -> Procedure[Sight]:
-        """One look; raises whatever comes instead."""
-        raise NotImplementedError
-
-    def _look(self, deadline: float) -> Procedure[Sight | None]:
-        """One look; None where an error is tolerated."""
-        raise NotImplementedError
-
-    def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[Sight]:
-        """Looks until it is over."""
-        raise NotImplementedError
-
-    def _is_over(self, seen: Sight) -> bool:
-        """Whether there is nothing left to wait for."""
-        raise NotImplementedError
-
-    def _end(self, seen: Sight) -> str | list[str]:
+    def _end(self, watch: TheWatch, seen: Sight) -> str | list[str]:
         """Ends as what was waited for has ended."""
         raise NotImplementedError
 
@@ -341,27 +324,28 @@ class _WaitingSensor(ArgumentChecks, BaseSensorOperator, ReportsLineage, Generic
     def _note_gateway(self, settings: Settings) -> None:
         self._gateway = settings.base_url
 
-    def _look_once(self, deadline: float) -> Sight | None:
-        return self._hook.client.run(self._look(deadline))
+    def _look_once(self, watch: TheWatch, context: Context, deadline: float) -> Sight | None:
+        seen: Sight | None = self._hook.client.run(watch.look(clock=time, deadline=deadline))
+        return seen
 
-    def _look_again(self, context: Context, deadline: float) -> Sight | None:
+    def _look_again(self, watch: TheWatch, context: Context, deadline: float) -> Sight | None:
         """One look in reschedule mode: with what earlier looks of this try saw, each of them in its own process."""
         ti: Any = context["ti"]
         state = TaskState(context, _STATE_KEY, self.log)
         before = state.load()
         if isinstance(before, dict) and before.get("try_number") == ti.try_number:
-            self._watch.remember(before)
-        if isinstance(self._watch, Watch) and not state.kept:
+            watch.remember(before)
+        if not state.kept:
             # Each look would show the logs from their beginning.
-            self._watch.stream = None
-        seen = self._look_once(deadline)
-        after = {**self._watch.memory, "try_number": ti.try_number}
+            watch.stream = None
+        seen = self._look_once(watch, context, deadline)
+        after = {**watch.memory, "try_number": ti.try_number}
         if after != before:
             state.save(after)
         return seen
 
 
-class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
+class EnosFlowInstanceSensor(_WaitingSensor[InstanceWatch, "FlowInstance"]):
     """Waits until a flow instance has ended, and ends as it ends.
 
     ``flow_instance_id`` takes the output of an operator that started it::
@@ -426,13 +410,13 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     def _trigger_arguments(self) -> dict[str, Any]:
         return {**super()._trigger_arguments, "show_logs": self.task_logs == "all"}
 
-    def _trigger(self, deadline: float) -> Any:
+    def _trigger(self, watch: InstanceWatch, deadline: float) -> Any:
         from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 
         return EnosFlowInstanceTrigger(
-            self._watch.flow_instance_id,
+            watch.flow_instance_id,
             deadline=deadline,
-            known=self._watch.known,
+            known=watch.known,
             push_link=not self._is_link_pushed,
             # It did not start the instance, so it does not end it.
             cancel_on_kill=False,
@@ -448,7 +432,7 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
             return False
         return True
 
-    def _new_watch(self) -> Watch:
+    def _new_watch(self) -> InstanceWatch:
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
         self._check_tenant()
         self._is_link_pushed = self._can_push_link(flow_instance_id)
@@ -457,11 +441,11 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
     def _event_of(self, payload: Any) -> InstanceEvent:
         return InstanceEvent.of(payload)
 
-    def _watch_after(self, event: InstanceEvent) -> Watch:
+    def _watch_after(self, event: InstanceEvent) -> InstanceWatch:
         return self._watch_of(arguments.instance(event.flow_instance_id, "flow_instance_id"), event.logs)
 
-    def _watch_of(self, flow_instance_id: str, logs: object = None) -> Watch:
-        return Watch(
+    def _watch_of(self, flow_instance_id: str, logs: object = None) -> InstanceWatch:
+        return InstanceWatch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
@@ -470,20 +454,8 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
             gives_up=not self.silent_fail,
         )
 
-    def _sight(self) -> Procedure[FlowInstance]:
-        return instance_wait.sight(self._watch, clock=time)
-
-    def _look(self, deadline: float) -> Procedure[FlowInstance | None]:
-        return instance_wait.look(self._watch, clock=time, deadline=deadline)
-
-    def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[FlowInstance]:
-        return instance_wait.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
-
-    def _is_over(self, seen: FlowInstance) -> bool:
-        return seen.status.ended
-
-    def _end(self, seen: FlowInstance) -> str:
-        end_as(seen, self._hook, task_logs=self.task_logs, log=self.log, stream=self._watch.stream)
+    def _end(self, watch: InstanceWatch, seen: FlowInstance) -> str:
+        end_as(seen, self._hook, task_logs=self.task_logs, log=self.log, stream=watch.stream)
         return seen.flow_instance_id
 
     def _external(self) -> External:
@@ -493,7 +465,7 @@ class EnosFlowInstanceSensor(_WaitingSensor["FlowInstance"]):
         return External(_flow_of(flow_instance_id), flow_instance_ids=(flow_instance_id,), gateway=self._gateway)
 
 
-class EnosFlowSensor(_WaitingSensor[Verdict]):
+class EnosFlowSensor(_WaitingSensor[WindowWatch, Verdict]):
     """Waits for the instances that EnOS's own schedule starts of a flow, and ends as they end.
 
     The counterpart of Airflow's ``ExternalTaskSensor``. The DAG neither starts the flow nor knows its instances' ids;
@@ -596,7 +568,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         "skipped_statuses": Argument(arguments.status_names),
         "instances": Argument(one_of(Instances)),
         "expected_instances": Argument(arguments.number),
-        "types": Argument(window_wait.flow_types),
+        "types": Argument(flow_types),
         "scheduled_only": Argument(arguments.flag),
         "check_existence": Argument(arguments.flag),
     }
@@ -614,12 +586,12 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
         window_start: Any = "{{ data_interval_start | default(none) }}",
         window_end: Any = "{{ data_interval_end | default(none) }}",
         window_shift: timedelta | float = timedelta(),
-        allowed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = window_wait.DEFAULT_ALLOWED,
-        failed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = window_wait.DEFAULT_FAILED,
-        skipped_statuses: str | FlowStatus | Iterable[str | FlowStatus] = window_wait.DEFAULT_SKIPPED,
+        allowed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = DEFAULT_ALLOWED,
+        failed_statuses: str | FlowStatus | Iterable[str | FlowStatus] = DEFAULT_FAILED,
+        skipped_statuses: str | FlowStatus | Iterable[str | FlowStatus] = DEFAULT_SKIPPED,
         instances: Instances = "all",
         expected_instances: int = 1,
-        types: int | Iterable[int] = window_wait.PERIODIC,
+        types: int | Iterable[int] = PERIODIC,
         scheduled_only: bool = True,
         check_existence: bool = True,
         start_from_trigger: bool = False,
@@ -676,22 +648,20 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
             "check_existence": self.check_existence,
         }
 
-    def _trigger(self, deadline: float) -> Any:
+    def _trigger(self, watch: WindowWatch, deadline: float) -> Any:
         from airflow_provider_enos.triggers.enos import EnosFlowTrigger
 
-        wanted, watch = self._watch.wanted, self._watch
+        wanted = watch.wanted
         start, end = wanted.window.bounds
         arguments_of_trigger = {**self._trigger_arguments, "check_existence": watch.checks_flow}
-        return EnosFlowTrigger(
-            wanted.flow_id, start, end, deadline=deadline, known=watch.patience.known, **arguments_of_trigger
-        )
+        return EnosFlowTrigger(wanted.flow_id, start, end, deadline=deadline, known=watch.known, **arguments_of_trigger)
 
     def _wanted(self) -> Wanted:
         flow_id = arguments.number(self.flow_id, "flow_id")
         window = Window.between(self.window_start, self.window_end, shift=self.window_shift)
         return Wanted(flow_id, window, self._rules)
 
-    def _new_watch(self) -> FlowWatch:
+    def _new_watch(self) -> WindowWatch:
         wanted = self._wanted()
         self._check_tenant()
         return self._watch_of(wanted)
@@ -699,14 +669,14 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
     def _event_of(self, payload: Any) -> WindowEvent:
         return WindowEvent.of(payload)
 
-    def _watch_after(self, event: WindowEvent) -> FlowWatch:
+    def _watch_after(self, event: WindowEvent) -> WindowWatch:
         if event.window is None:
             raise event.error or EnosEventError("the trigger's event has no window")
         # As it was when the wait began, whatever templates render to by now.
         return self._watch_of(Wanted(arguments.number(self.flow_id, "flow_id"), event.window, self._rules))
 
-    def _watch_of(self, wanted: Wanted) -> FlowWatch:
-        return FlowWatch(
+    def _watch_of(self, wanted: Wanted) -> WindowWatch:
+        return WindowWatch(
             wanted,
             tolerance=self.poll_error_tolerance,
             log=self.log,
@@ -714,19 +684,7 @@ class EnosFlowSensor(_WaitingSensor[Verdict]):
             gives_up=not self.silent_fail,
         )
 
-    def _sight(self) -> Procedure[Verdict]:
-        return window_wait.sight(self._watch, clock=time)
-
-    def _look(self, deadline: float) -> Procedure[Verdict | None]:
-        return window_wait.look(self._watch, clock=time, deadline=deadline)
-
-    def _wait(self, *, poll_interval: float, deadline: float) -> Procedure[Verdict]:
-        return window_wait.wait(self._watch, poll_interval=poll_interval, deadline=deadline, clock=time)
-
-    def _is_over(self, seen: Verdict) -> bool:
-        return seen.over
-
-    def _end(self, seen: Verdict) -> list[str]:
+    def _end(self, watch: WindowWatch, seen: Verdict) -> list[str]:
         first, *others = seen.instances
         # The one that decides where something is wrong, else the last one.
         shown = seen.instances[-1] if seen.outcome is Outcome.SUCCEEDED else first

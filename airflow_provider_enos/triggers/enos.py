@@ -12,21 +12,20 @@ from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEven
 from airflow_provider_enos.errors import EnosError, EnosTransportError
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
-from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
-from airflow_provider_enos.protocol.follow.window_wait import (
+from airflow_provider_enos.protocol.follow.options import (
     DEFAULT_ALLOWED,
     DEFAULT_FAILED,
     DEFAULT_SKIPPED,
     PERIODIC,
-    FlowWatch,
     Instances,
-    Rules,
-    Verdict,
-    Wanted,
-    Window,
 )
+from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
+from airflow_provider_enos.protocol.follow.watch import Watch
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
+from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.trigger_time import moment
 from airflow_provider_enos.protocol.wire import calls
@@ -45,12 +44,6 @@ __all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
 T = TypeVar("T")
 
 _CANCEL_TIMEOUT = 10.0
-_SETTLED = 6.0
-"""Seconds before which a task that a worker has deferred is not resumed.
-
-Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has been
-resumed by then (issue 72716 of apache/airflow).
-"""
 _LONGEST_PAUSE = 30.0
 
 
@@ -73,8 +66,14 @@ class _WaitingTrigger(BaseTrigger):
         raise NotImplementedError
 
     async def _settled_event(self) -> TriggerEvent:
-        """The same, not before the task may be resumed."""
-        settled = monotonic() + (0.0 if self.deadline is None else _SETTLED)
+        """The same, not before the task may be resumed.
+
+        Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has
+        been resumed by then (issue 72716 of apache/airflow).
+        """
+        from airflow_provider_enos.client import timing
+
+        settled = monotonic() + (0.0 if self.deadline is None else timing.handover())
         event = await self._event()
         await asyncio.sleep(settled - monotonic())
         return event
@@ -100,12 +99,13 @@ class _WaitingTrigger(BaseTrigger):
         started = getattr(self.task_instance, "start_date", None)
         return (started.timestamp() if started else time()) + (self.timeout or 0.0)
 
-    async def _waited(self, watch: Watch | FlowWatch, wait: Callable[[Poller, float], Awaitable[T]]) -> T:
+    async def _waited(self, watch: Watch[Any], wait: Callable[[Poller, float], Awaitable[T]]) -> T:
         """Wait on the shared poller until the deadline. After a refusal join that of the connection as it is then.
 
         The watch tolerates refusals, and a connection that cannot be read, as it does any other error.
         """
-        from airflow_provider_enos.client.polling import poller as polling
+        from airflow_provider_enos.client import timing
+        from airflow_provider_enos.client.polling.poller import shared_poller
         from airflow_provider_enos.client.settings import check_tenant
 
         arguments.connection_id(self.enos_conn_id)
@@ -115,7 +115,7 @@ class _WaitingTrigger(BaseTrigger):
             try:
                 settings = await self._read_settings()
                 await self._joins(settings)
-                async with polling.shared_poller(settings) as poller:
+                async with shared_poller(settings) as poller:
                     return await wait(poller, deadline)
             except EnosError as error:
                 # All other errors of the way to EnOS the poller has told the watch.
@@ -125,7 +125,7 @@ class _WaitingTrigger(BaseTrigger):
             left = deadline - time()
             if left <= 0:
                 raise watch.out_of_time()
-            await asyncio.sleep(min(polling.spread(min(self.poll_interval, _LONGEST_PAUSE)), left))
+            await asyncio.sleep(min(timing.poll_pause(min(self.poll_interval, _LONGEST_PAUSE)), left))
 
     async def _joins(self, settings: Settings) -> None:
         """Take up what the connection says now."""
@@ -199,7 +199,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
         self.org_id = org_id
         self.user_id = user_id
         self._settings: Settings | None = None
-        self._watch: Watch | None = None
+        self._watch: InstanceWatch | None = None
         self._stream: LogStream | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -274,7 +274,7 @@ class EnosFlowInstanceTrigger(_WaitingTrigger):
     async def _ended_instance(self) -> FlowInstance:
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
         self._stream = LogStream(self.log) if self.show_logs else None
-        watch = self._watch = Watch(
+        watch = self._watch = InstanceWatch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
@@ -436,14 +436,14 @@ class EnosFlowTrigger(_WaitingTrigger):
         return await self._end_of_task(verdict.outcome, verdict.ids) or _resume(WindowEvent(window))
 
     async def _verdict(self, wanted: Wanted) -> Verdict:
-        watch = FlowWatch(
+        watch = WindowWatch(
             wanted,
             tolerance=self.poll_error_tolerance,
             log=self.log,
             check_existence=self.check_existence,
+            known=self.known,
             gives_up=not self.silent_fail,
         )
-        watch.patience.known = self.known
         return await self._waited(
             watch,
             lambda poller, deadline: poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=deadline),

@@ -16,7 +16,9 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.protocol.follow.flow_events import Handover, Memory, Reach, ends, news, payload
+from airflow_provider_enos.protocol.follow.event_pacer import EventPacer
+from airflow_provider_enos.protocol.follow.flow_events import EndMemory, ends, news, payload
+from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance
 from airflow_provider_enos.utils.connections import async_settings
 from airflow_provider_enos.utils.state_store import AssetState
 from airflow_provider_enos.version_compat import BaseEventTrigger
@@ -188,7 +190,9 @@ class LookStream:
         from airflow_provider_enos.client.polling.poller import shared_poller
 
         one = self._trigger
-        reach = Reach(f"flows of {one.enos_conn_id}", tolerance=one.poll_error_tolerance, log=_log)
+        tolerance = PollTolerance(
+            f"flows of {one.enos_conn_id}", tolerance=one.poll_error_tolerance, log=_log, gives_up=False
+        )
         with stream(one.watched_key) as watched:
             watcher = Watcher(watched, poll_interval=one.poll_interval, lookback=one.lookback)
             while True:
@@ -197,11 +201,11 @@ class LookStream:
                     async with shared_poller(await self._settings()) as poller:
                         async for look in watcher.looks(poller):
                             if look.is_complete:
-                                reach.answered(time())
+                                tolerance.answered(time())
                             self._looks += 1
                             yield look, (self._looks, look)
                 except EnosError as error:
-                    reach.failed(error, time())
+                    tolerance.note(error, time())
                 await asyncio.sleep(min(one.poll_interval, _LONGEST_PAUSE))
 
     async def advance(self, batch: Sequence[Any]) -> None:
@@ -245,11 +249,11 @@ class _FlowEvents:
         key = "/".join(("enos_ends", *tenant, str(trigger.flow_id), ",".join(trigger.statuses)))
         self._state = AssetState(getattr(trigger, "asset_state_store", None), key, trigger.log)
         self._log = trigger.log
-        self._memory: Memory | None = None
-        self._saved: Memory | None = None
+        self._memory: EndMemory | None = None
+        self._saved: EndMemory | None = None
         self._is_loaded = False
         self._is_full = False
-        self._handover = Handover(_APART)
+        self._pacer = EventPacer(_APART)
         self.needs_all = False
         """Whether a look has shown the flow, and the whole window of it has not been taken in yet."""
         self._has_all = False
@@ -257,7 +261,7 @@ class _FlowEvents:
     @property
     def is_holding(self) -> bool:
         """Whether ends that were seen wait for the next look."""
-        return self._handover.is_holding
+        return self._pacer.is_holding
 
     async def ended(self, look: Look) -> list[FlowInstance]:
         """Return the instances whose ends are events now."""
@@ -273,11 +277,11 @@ class _FlowEvents:
         if new:
             # Another triggerer may have told of them, while this one was taken for dead.
             if not await self._load():
-                self._handover.hold(self._wanted(new))
+                self._pacer.hold(self._wanted(new))
                 return []
             new, memory = self._news(look)
         wanted = await asyncio.gather(*(self._whole(look, instance) for instance in self._wanted(new)))
-        due = self._handover.due(wanted, monotonic())
+        due = self._pacer.due(wanted, monotonic())
         if memory is not None:
             for instance in wanted:
                 if instance not in due and self._memory is not None:
@@ -287,16 +291,16 @@ class _FlowEvents:
             self._log.info("Flow instance %s: %s", payload(instance)["flow_instance_id"], str(instance.status))
         return due
 
-    def _news(self, look: Look) -> tuple[list[FlowInstance], Memory | None]:
+    def _news(self, look: Look) -> tuple[list[FlowInstance], EndMemory | None]:
         listed = look.flows.get(self._flow_id)
         # What is not listed by a look that does not show the flow is not gone.
         window = look.window if listed is not None else replace(look.window, whole=False)
-        return news(self._memory, self._handover.seen(listed or []), window)
+        return news(self._memory, self._pacer.seen(listed or []), window)
 
     def _wanted(self, new: list[FlowInstance]) -> list[FlowInstance]:
         return [instance for instance in new if instance.status.name in self._statuses]
 
-    def _remember(self, memory: Memory, look: Look) -> None:
+    def _remember(self, memory: EndMemory, look: Look) -> None:
         if self._memory is None:
             self._log.info("Watching flow %s; %d ended instances are there already", self._flow_id, len(memory.ends))
         if memory.is_full and not self._is_full:
@@ -328,15 +332,15 @@ class _FlowEvents:
         if kept is None:
             return False
         for value in kept:
-            memory = Memory.of(value)
+            memory = EndMemory.of(value)
             if memory is None:
                 self._log.warning("What Airflow's asset state store has for flow %s is not ours", self._flow_id)
             else:
-                self._memory = memory if self._memory is None else self._memory.with_those_of(memory)
+                self._memory = memory if self._memory is None else self._memory.merged_with(memory)
         self._is_loaded = True
         return True
 
-    async def _save(self, memory: Memory) -> None:
+    async def _save(self, memory: EndMemory) -> None:
         if await self._state.save(memory.to_json()):
             self._saved = memory
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.protocol.follow.instance_wait import conclude
-from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.version_compat import AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow_provider_enos.hooks.enos import EnosHook
-    from airflow_provider_enos.protocol.follow.instance_wait import TaskLogs
     from airflow_provider_enos.protocol.follow.log_tail import LogStream
+    from airflow_provider_enos.protocol.follow.options import TaskLogs
     from airflow_provider_enos.protocol.log import Log
     from airflow_provider_enos.protocol.models import FlowInstance
 
 
 def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream | None:
-    """What shows the logs of the nodes while the task waits, where that is wanted.
+    """Return a stream that copies the nodes' logs into the task's log; None unless ``task_logs`` is ``"all"``.
 
-    ``memory``: how far another one of this task has come.
+    :param memory: how much of the logs an earlier stream of this task has shown.
     """
     if task_logs != "all":
         return None
@@ -34,10 +32,13 @@ def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream
 def end_as(
     instance: FlowInstance, hook: EnosHook, *, task_logs: TaskLogs, log: Log, stream: LogStream | None = None
 ) -> None:
-    """Ends the task as its flow instance has ended: returns, or raises what says why not.
+    """Return if the flow instance succeeded, else raise the error that ends the task as it ended.
 
-    ``stream``: what has shown the logs of the nodes so far, so that nothing is shown twice.
+    :param stream: the stream that has shown the nodes' logs so far, so that nothing is shown twice.
     """
+    from airflow_provider_enos.protocol.follow.instance_wait import conclude
+    from airflow_provider_enos.protocol.models import Outcome
+
     link = link_of(hook, instance.flow_instance_id)
     outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream))
     if outcome is Outcome.SKIPPED:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol import arguments, trigger_time
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 
 END = 7_289_654_400_000
 ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=14)), ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Paris")])

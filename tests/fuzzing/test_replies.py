@@ -13,9 +13,12 @@ from rogue import TOKEN, drive_with_aiohttp, drive_with_requests, reply, rogue_g
 from worker import Log
 
 from airflow_provider_enos.errors import EnosError, from_json, to_json
-from airflow_provider_enos.protocol.follow import flow_events, window_wait
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, conclude, look
+from airflow_provider_enos.protocol.follow import flow_events
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch, conclude
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.follow.window_rules import Rules, judge
+from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.models import FlowExport
 from airflow_provider_enos.protocol.text import Secrets
 from airflow_provider_enos.protocol.trigger_time import further_minutes, zone_of
@@ -144,12 +147,12 @@ def followed(answers: list[Any], log: Log, stream: LogStream) -> None:
         except StopIteration as done:
             return done.value
 
-    watch = Watch("3377-20200706062600", tolerance=1e9, log=log, known=True, stream=stream)
+    watch = InstanceWatch("3377-20200706062600", tolerance=1e9, log=log, known=True, stream=stream)
     found = None
     for _ in range(len(answers)):
-        found = play(look(watch, clock=lambda: 0.0)) or found
+        found = play(watch.look(clock=lambda: 0.0)) or found
     assert len(json.dumps(watch.memory)) < 200_000
-    Watch("3377-20200706062600", tolerance=1, log=log).remember(json.loads(json.dumps(watch.memory)))
+    InstanceWatch("3377-20200706062600", tolerance=1, log=log).remember(json.loads(json.dumps(watch.memory)))
     if found is not None:
         json.dumps(flow_events.payload(found))
         play(conclude(found, task_logs="all", link=None, log=log, stream=stream))
@@ -182,7 +185,7 @@ def test_whatever_names_and_logs_are() -> None:
 
 def test_whatever_a_list_holds() -> None:
     """A window's verdict rests on ids that are ids: they become the XCom of a sensor."""
-    rules = window_wait.Rules.of(
+    rules = Rules.of(
         allowed_statuses=["SUCCESS", "FAIL"],
         failed_statuses=[],
         skipped_statuses=[],
@@ -191,7 +194,7 @@ def test_whatever_a_list_holds() -> None:
         types=[1],
         scheduled_only=False,
     )
-    wanted = window_wait.Wanted(2809, window_wait.Window(0, 1), rules)
+    wanted = Wanted(2809, Window(0, 1), rules)
 
     def check(page: Any) -> None:
         call = calls.list_flow_instances(type=0, from_trigger_time=0, to_trigger_time=1, page_no=1, page_size=50)
@@ -201,8 +204,8 @@ def test_whatever_a_list_holds() -> None:
             return
         log = Log()
         found = [instance for instance in listed if wanted.counts(instance)]
-        window_wait.FlowWatch(wanted, tolerance=1, log=log).saw(found, 0.0)
-        verdict = window_wait.judge(rules, found)
+        WindowWatch(wanted, tolerance=1, log=log).saw(found, 0.0)
+        verdict = judge(rules, found)
         for text in (*verdict.ids, *log.lines):
             assert_fit(text)
 

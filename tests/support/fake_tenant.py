@@ -19,7 +19,7 @@ from airflow_provider_enos.client.polling import (
 from airflow_provider_enos.client.polling.poller import Poller
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import EnosApiError, EnosError, EnosNotFoundError
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import predicted_flow_instance_id
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure
@@ -30,7 +30,7 @@ LATENCY = 0.05
 
 
 class FakeTenant:
-    """What is asked of it is in ``asked``, by kind; ``errors`` are raised for calls of these kinds."""
+    """``asked`` counts the calls by kind; ``errors`` are raised for calls of these kinds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.lists = Lists(**options)
@@ -98,11 +98,11 @@ class FakeTenant:
         return self.lists.add(run)
 
     def end(self, run: Run, status: str = "SUCCESS") -> None:
-        """It ends now."""
+        """End it now."""
         run.status, run.ended = status, self.now()
 
     async def run_for(self, run: Run, seconds: float, status: str = "SUCCESS") -> None:
-        """It ends after so long."""
+        """End it after this many seconds."""
         await asyncio.sleep(seconds)
         self.end(run, status)
 
@@ -110,7 +110,9 @@ class FakeTenant:
         self, poller: Poller, run: Run, interval: float = 30.0, **options: Any
     ) -> tuple[FlowInstance, float]:
         """The instance as a wait has it, and how many seconds after its end that was."""
-        watch = Watch(run.id, tolerance=options.pop("tolerance", 600.0), log=logging.getLogger("fake"), known=True)
+        watch = InstanceWatch(
+            run.id, tolerance=options.pop("tolerance", 600.0), log=logging.getLogger("fake"), known=True
+        )
         deadline = self.now() + options.pop("deadline", 86_400.0)
         instance = await poller.wait(watch, poll_interval=interval, deadline=deadline, **options)
         return instance, self.now() - (run.ended or 0.0)

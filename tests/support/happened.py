@@ -1,4 +1,4 @@
-"""Waiting in a loop for what has happened, and not for a time: the machine may be slow."""
+"""Wait for a condition, and not for a time: the machine may be slow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
-    """Goes on when it is so; raises TimeoutError when it is not so for long."""
+    """Wait until the condition holds; raise TimeoutError after ``seconds``."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)

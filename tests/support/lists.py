@@ -111,29 +111,36 @@ class Lists:
         return run.shows_end and self.seen(run) in ENDED
 
     def _found(self, body: dict[str, Any]) -> list[Run]:
-        statuses = set(map(int, body["status"].split(","))) if body["status"] else set(CODES.values())
+        codes = set(map(int, body["status"].split(","))) if body["status"] and self.filters else set(CODES.values())
+        statuses = {name for name, code in CODES.items() if code in codes}
+        first, end = (body["fromTriggerTime"], body["toTriggerTime"]) if self.windows else (0, 10**15)
+        type, expression = body["type"], body["expression"]
+        # In one plain loop, since a story has thousands of these lists, of thousands of runs.
         found = [
             run
             for run in self.runs.values()
-            if not run.is_hidden
-            and run.type == body["type"]
-            and body["expression"] in run.id
-            and (not self.filters or CODES[self.seen(run)] in statuses)
-            and (not self.windows or body["fromTriggerTime"] <= run.trigger_time < body["toTriggerTime"])
+            if run.type == type
+            and not run.is_hidden
+            and first <= run.trigger_time < end
+            and (run.before if run.ended is not None and self.now < run.ended + run.lags else run.status) in statuses
+            and expression in run.id
         ]
         if self.sorting == "shuffled":
             random.Random(len(self.asked)).shuffle(found)
         elif self.sorting == "asked":
             for sorter in body["pagination"].get("sorters", ()):
                 descending = sorter["order"] == "DESC"
-                found.sort(key=lambda run: self._key(run, FIELDS[sorter["field"]], descending), reverse=descending)
+                keys = self._keys(found, FIELDS[sorter["field"]], descending)
+                order = sorted(range(len(found)), key=keys.__getitem__, reverse=descending)
+                found = [found[position] for position in order]
         return found
 
-    def _key(self, run: Run, name: str, descending: bool) -> tuple[bool, float]:
-        value = run.created if name == "created" else (run.ended if self._has_end(run) else None)
-        is_null_high = (self.nulls == "first") == descending
+    def _keys(self, runs: list[Run], name: str, descending: bool) -> list[float]:
         # To the second, as the texts are: those of one second lie in any order.
-        return (value is None) == is_null_high, float(int(value or 0.0))
+        if name == "created":
+            return [float(int(run.created)) for run in runs]
+        null = float("inf") if (self.nulls == "first") == descending else float("-inf")
+        return [int(run.ended or 0.0) if self._has_end(run) else null for run in runs]
 
 
 def text(seconds: float) -> str:
@@ -144,12 +151,12 @@ def text(seconds: float) -> str:
 
 
 def refused() -> EnosApiError:
-    """What it says to anything that it does not like."""
+    """The error for everything that it refuses."""
     return EnosRequestError(62102, "Incorrect parameter", operation="List Flow Instances", http_status=200)
 
 
 def fault() -> EnosApiError:
-    """What a service says that stumbles."""
+    """The error of a service that fails for a moment."""
     return EnosServerError(62109, "Internal server exception", operation="List Flow Instances", http_status=200)
 
 

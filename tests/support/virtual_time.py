@@ -1,4 +1,4 @@
-"""An event loop on which nobody waits: where nothing is ready, its time moves on to what comes next."""
+"""An event loop without real waits: if nothing is ready, its clock jumps to the next timer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _Selector(selectors.SelectSelector):
-    """Has nothing but time to wait for."""
+    """A selector without sockets: only the clock moves."""
 
     loop: VirtualLoop
 

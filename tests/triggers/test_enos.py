@@ -19,7 +19,7 @@ from worker import Log
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.links.enos import LINK_KEY
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import enos
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger
@@ -216,10 +216,10 @@ def test_an_event_that_it_does_not_send_is_refused(payload: Any) -> None:
 
 @pytest.mark.parametrize("deferred", [True, False])
 def test_a_task_is_not_resumed_as_soon_as_it_is_deferred(
-    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, deferred: bool
+    trigger: MakeTrigger, sim: EnosSimulator, override_timing: Callable[..., None], deferred: bool
 ) -> None:
     """Airflow 3.3 would take the end of the process that deferred it for the end of the one that goes on."""
-    monkeypatch.setattr(enos, "_SETTLED", 0.4 if deferred else 3600.0)
+    override_timing(handover=0.4 if deferred else 3600.0)
     sim.progress = "at_once"
     arguments = {} if deferred else {"deadline": None, "timeout": 60}
     begun = time.monotonic()

@@ -1,1 +1,1 @@
-"""The triggerer's one poller: its loop, the lists that answer for many, and what keeps it from asking too much."""
+"""The triggerer's poller: its loop, the lists that replace single looks, and the limits of what it asks."""

@@ -6,16 +6,17 @@ import random
 from collections.abc import Callable
 from copy import copy
 
-from airflow_provider_enos.client.failures import PASSING
-from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError
+from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError, EnosTransportError
 
+PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
+"""Errors that depend on the state of the gateway at the moment, and not on what it was asked for."""
 FAILURES = 8
-"""So many requests in a row that were not answered open it."""
+"""The breaker opens after this many requests in a row without an answer."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 
 class CircuitBreaker:
-    """Open while the gateway is left alone: at once where it says that it is busy, else after a number of failures.
+    """Open while the gateway is left alone: at once when it says that it is busy, else after ``FAILURES`` failures.
 
     :param clock: seconds, of a clock that does not jump.
     """
@@ -29,21 +30,21 @@ class CircuitBreaker:
 
     @property
     def error(self) -> EnosError | None:
-        """Why it is open; None while it is closed."""
+        """Return why it is open; None while it is closed."""
         return copy(self._error) if self._clock() < self._open_until else None
 
     @property
     def left(self) -> float:
-        """Seconds until it closes."""
+        """Return the seconds until it closes."""
         return max(self._open_until - self._clock(), 0.0)
 
     def answered(self) -> None:
-        """Note that the gateway has answered, be it with a refusal."""
+        """Note that the gateway has answered; a refusal is an answer, too."""
         self._failures = 0
         self._pause = 0.0
 
     def failed(self, error: EnosError) -> None:
-        """Note an error; open where it tells how the gateway is at the moment, and that is bad."""
+        """Note an error, and open if it is one of ``PASSING`` and it is bad enough."""
         if not isinstance(error, PASSING):
             return
         busy = isinstance(error, EnosRateLimitError) or (isinstance(error, EnosServerError) and error.code == 503)

@@ -1,6 +1,6 @@
-"""How waits fare, as metrics of Airflow: see ``docs/scale.md``. Nothing where Airflow's metrics are off.
+"""Airflow metrics of the poller: see ``docs/scale.md``. Without Airflow, or with its metrics off, do nothing.
 
-The one module of the client that knows of Airflow, and it asks only when there is something to tell.
+This is the only module of the client that imports Airflow, and it does so when there is something to count.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ _log = logging.getLogger(__name__)
 
 @cache
 def _stats() -> Any:
-    """Return Airflow's ``Stats``, ready to be told; None where this runs without Airflow."""
+    """Return Airflow's ``Stats``, initialized; None without Airflow."""
     try:
         from airflow_provider_enos.version_compat import stats
+
+        Stats = stats()
     except ImportError:
         return None
-    Stats = stats()
-    # From Airflow 3.2 on it tells nobody until it is told whom, and the triggerer tells a copy of its own.
+    # From Airflow 3.2 on it sends nothing until it is initialized, and the triggerer initializes another copy of it.
     try:
         from airflow.sdk.configuration import conf
         from airflow.sdk.observability.metrics import stats_utils
@@ -34,7 +35,7 @@ def _stats() -> Any:
         else:
             names = conf.getboolean("metrics", "legacy_names_on", fallback=True)
             initialize(factory=factory_of(), export_legacy_names=names)
-    except Exception as error:  # noqa: BLE001 - whatever Airflow raises: nobody waits for a metric
+    except Exception as error:  # noqa: BLE001 - whatever Airflow raises: no wait may fail for a metric
         _log.warning("No metrics of waits for EnOS: %s", error)
     return Stats
 
@@ -57,7 +58,7 @@ _waits = 0
 
 
 def more_waits(change: int) -> None:
-    """Note that so many more wait in this process, of whatever gateway."""
+    """Note that there are this many more waits in this process, for any gateway."""
     global _waits
     _waits += change
     gauge("waits", _waits)

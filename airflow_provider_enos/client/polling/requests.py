@@ -1,4 +1,4 @@
-"""How all who wait for a gateway ask it: one session, a few requests at a time, none while it is left alone."""
+"""The requests of all waits for one gateway: one session, a few at a time, none while the breaker is open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.client.polling.circuit_breaker import CircuitBreaker
-from airflow_provider_enos.client.polling.feed import Run
+from airflow_provider_enos.client.polling.end_feed import Run
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import EnosApiError, EnosError, EnosRequestError
 from airflow_provider_enos.protocol.wire.exchange import Retry
@@ -17,25 +17,25 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.wire.paging import PAGE_FAULTS
 
 _CONCURRENT = 6
-"""Looks at a time: fewer than there are connections, so that lists find one."""
+"""Requests of looks at a time: fewer than there are connections, so that lists find one."""
 _DISPENSABLE = ("ends", "running", "log")
-"""Requests that nobody needs: that they fail, or are refused for a quota of their own, is no reason to ask no more."""
+"""Requests that no wait needs. Their errors do not count for the breaker: they may have a quota of their own."""
 
 
 class Requests:
-    """Asks a gateway. No call is repeated: the next look comes anyway.
+    """Ask a gateway. No call is repeated, since the next look comes anyway.
 
-    While the gateway is left alone, each call fails with the error that is the reason.
+    While the breaker is open, each call fails with the error that has opened it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._client = AsyncClient(settings, retry=Retry(attempts=1))
         self.limit = asyncio.Semaphore(_CONCURRENT)
-        """To be held for each call that somebody waits for."""
+        """To be held for each call of a look."""
         self.breaker = CircuitBreaker(lambda: asyncio.get_running_loop().time())
 
     async def call(self, kind: str, call: Call[T]) -> T:
-        """Return the result of one call, which counts as of this kind."""
+        """Return the result of one call. ``kind``: as what the metrics count it."""
         if (reason := self.breaker.error) is not None:
             raise reason
         metrics.count(f"requests.{kind}")
@@ -52,7 +52,7 @@ class Requests:
         return result
 
     def runner(self, kind: str) -> Run:
-        """Return what carries out procedures whose calls count as of this kind. They do not wait for others."""
+        """Return what carries out procedures with calls of this kind, without regard to ``limit``."""
 
         async def run(procedure: Procedure[T]) -> T:
             return await self._client.run(procedure, call=partial(self.call, kind))
@@ -60,7 +60,7 @@ class Requests:
         return run
 
     async def run(self, kind: str, procedure: Procedure[T]) -> T:
-        """Return the result of a procedure whose calls wait for others."""
+        """Return the result of a procedure with calls of this kind, each within ``limit``."""
 
         async def call(one: Call[Any]) -> Any:
             async with self.limit:
@@ -74,8 +74,8 @@ class Requests:
 
 
 def _tells_of_gateway(kind: str, error: EnosError) -> bool:
-    """Return whether the error of such a call counts when it is asked how the gateway is."""
+    """Return whether the error of a call of this kind says how the gateway is."""
     if kind in _DISPENSABLE:
         return False
-    # What a page 0 that does not exist is answered with says nothing.
+    # The answer to a page 0 that does not exist says nothing.
     return not (kind == "window" and isinstance(error, EnosApiError) and error.code in PAGE_FAULTS)

@@ -1,4 +1,4 @@
-"""One instance that somebody waits for, as the poller sees it."""
+"""A wait for one flow instance, as the poller sees it."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from typing import Any
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.errors import EnosError, EnosPollLostError
 from airflow_provider_enos.protocol.follow.end_feed import Mark
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, out_of_time
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch, out_of_time
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.models import FlowInstance
 
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """Times are the event loop's, but ``deadline``, which is epoch seconds."""
+    """A wait for one flow instance. Times are the event loop's, except ``deadline``: epoch seconds."""
 
-    watch: Watch
+    watch: InstanceWatch
     poll_interval: float
     deadline: float
     reads_end: bool
-    """Whether an end that a list shows is read singly before it counts."""
+    """Whether to read an end singly that a list shows, before it counts."""
     result: asyncio.Future[FlowInstance]
     minute: int | None
-    """Which its id names. Without one the lists that show it are not known."""
+    """The minute that the instance is named after. None: which lists show it is not known."""
     begun: float
     seen: float
-    """When it was last known to run."""
+    """When the instance was last known to run."""
     due: float = 0.0
-    """When it is looked at next."""
+    """When to look next."""
     context: Context = field(default_factory=copy_context)
-    """That of whoever waits: Airflow tells by it to which task's log a line belongs."""
+    """The context of the task that waits: by it Airflow knows to which task's log a line belongs."""
     type: int | None = None
-    """Under which a list has shown it."""
+    """The type under which a list has shown the instance."""
     is_unlisted: bool = False
-    """Whether lists have been read to their end that did not show it."""
+    """Whether lists that were read to their end did not show the instance."""
     is_asked: bool = False
     """Whether a look at it is under way."""
     is_urgent: bool = False
-    """Whether to look at it at once, whatever the feed is silent about."""
+    """Whether to look at once, even if the feed is trusted."""
     claimed: Mark | None = None
-    """An end that a list shows, and that is read singly before it counts."""
+    """An end that a list shows, and that still has to be read singly."""
     contradicted: Mark | None = None
-    """An end that a list shows, and that is none by the word of a single look."""
+    """An end that a list shows, and that a single look has denied."""
     status: str = "unknown"
     logs: asyncio.Task[EnosError | None] | None = None
-    """Shows what has come in its logs."""
+    """Shows what has come in the logs of the nodes."""
 
     @property
     def id(self) -> str:
@@ -64,14 +64,14 @@ class Wait:
 
     @property
     def may_be_listed(self) -> bool:
-        """Return whether a list can answer for it."""
-        # Lists do not tell which nodes run, whose logs are to be shown.
+        """Return whether a list can replace a look."""
+        # To show logs a look has to know the nodes, which lists do not have.
         return self.minute is not None and self.watch.stream is None and self.left > 0
 
     def saw(self, instance: FlowInstance, now: float) -> None:
-        """Note what a look brought."""
+        """Note what a look has shown."""
         self.seen, self.status = now, str(instance.status)
-        if not self._told(self.watch.saw, instance):
+        if not self._tell(self.watch.saw, instance):
             return
         if instance.status.ended:
             self.result.set_result(instance)
@@ -79,11 +79,11 @@ class Wait:
             self.check_deadline()
 
     def missed(self, error: EnosError) -> None:
-        """Note that a look failed. A refusal of the connection ends the wait: whoever waits may have a better one."""
+        """Note that a look failed. A refusal ends the wait here: the trigger reads the connection again."""
         if is_refusal(error):
             metrics.count("refusals")
             self.fail(error)
-        elif self._told(self.watch.missed, error):
+        elif self._tell(self.watch.missed, error):
             self.check_deadline()
 
     def fail(self, error: Exception) -> None:
@@ -92,21 +92,21 @@ class Wait:
             self.result.set_exception(error)
 
     def out_of_time(self) -> EnosError:
-        """Return the error of a wait that is over before the instance has ended."""
+        """Return the error of a wait whose deadline is over."""
         return out_of_time(self.id, self.status)
 
     def check_deadline(self) -> None:
-        """End the wait if its time is over."""
+        """End the wait if its deadline is over."""
         if self.left <= 0:
             self.fail(self.out_of_time())
 
-    def _told(self, what: Callable[[Any, float], None], about: Any) -> bool:
-        """Tell the watch; return False where the wait is over, or is now."""
+    def _tell(self, method: Callable[[Any, float], None], argument: Any) -> bool:
+        """Call a method of the watch; return False if the wait is over, or ends with this."""
         if self.result.done():
             return False
         try:
-            self.context.run(what, about, time())
-        except Exception as error:  # noqa: BLE001 - what cannot be waited through, or a fault of ours: this wait's alone
+            self.context.run(method, argument, time())
+        except Exception as error:  # noqa: BLE001 - not tolerated, or an error of this package: it ends this wait alone
             if isinstance(error, EnosPollLostError):
                 metrics.count("lost_polls")
             self.result.set_exception(error)

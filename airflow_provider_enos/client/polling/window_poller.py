@@ -1,75 +1,68 @@
-"""Waiting for windows of trigger times: for the triggerer.
+"""Wait for the instances in windows of trigger times: for the triggerer.
 
-Each wait lists its own window, and what follows comes of that look alone. Between two looks it rests on the feed of
-ends: an end of its flow wakes it, and the silence of the feed is enough for as many poll intervals as it has earned.
+Each wait lists its own window, and its verdict comes from that list alone. Between two looks it relies on the feed of
+ends: an end of its flow leads to a look at once, and without one it skips as many looks as the feed has earned.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import time
-from typing import Protocol
 
 from airflow_provider_enos.client.polling import metrics
-from airflow_provider_enos.client.polling.feed import Feed, Interest
+from airflow_provider_enos.client.polling.end_feed import EndFeedReader, Run, Subscription
 from airflow_provider_enos.errors import EnosError, EnosPollLostError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
-from airflow_provider_enos.protocol.follow.window_wait import FlowWatch, Verdict, look
+from airflow_provider_enos.protocol.follow.window_rules import Verdict
+from airflow_provider_enos.protocol.follow.window_wait import WindowWatch
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import stamp_of_id
-from airflow_provider_enos.protocol.wire.messages import Procedure, T
 
 _GRACE = 10.0
 """Seconds after the deadline that the last look may take."""
 _DAY = 86_400_000
-"""Milliseconds: more than zones can move an instance out of its window."""
-
-
-class Run(Protocol):
-    """Carries out a procedure within the limits of all who wait for a gateway."""
-
-    def __call__(self, procedure: Procedure[T]) -> Awaitable[T]: ...
+"""Milliseconds: more than the offset of any time zone."""
 
 
 @dataclass(eq=False, slots=True)
 class _Wait:
-    """Somebody who waits for a window. Times are the event loop's."""
+    """A wait for one window. Times are the event loop's."""
 
-    watch: FlowWatch
+    watch: WindowWatch
     poll_interval: float
     begun: float
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def may_rest(self) -> bool:
-        """Return whether nothing but an end can change the verdict."""
+    def may_rely_on_feed(self) -> bool:
+        """Return whether only an end can change the verdict."""
         rules = self.watch.wanted.rules
         return all(status.ended for status in (*rules.allowed, *rules.failed, *rules.skipped))
 
-    def told(self, instance: FlowInstance) -> None:
-        """Note an end of the flow that the feed has shown."""
+    def note_end(self, instance: FlowInstance) -> None:
+        """End the pause, since the feed shows an end of the flow that may lie in the window."""
         window, stamp = self.watch.wanted.window, stamp_of_id(instance.flow_instance_id)
         if stamp is None or window.first - _DAY <= stamp < window.end + _DAY:
             self.woken.set()
 
 
 class WindowPoller:
-    """Looks at windows for all who wait for them. Part of a ``Poller``; lives on its event loop.
+    """Look at windows for all waits. Part of a ``Poller``; lives on its event loop.
 
     :param run: carries out what is asked of the gateway.
-    :param spread: makes of a pause the seconds to the next look.
+    :param spread: returns the seconds to the next look for a pause.
     """
 
-    def __init__(self, run: Run, feed: Feed, spread: Callable[[float], float]) -> None:
+    def __init__(self, run: Run, feed: EndFeedReader, spread: Callable[[float], float]) -> None:
         self._run = run
         self._feed = feed
         self._spread = spread
         self._waiting = 0
 
-    async def wait(self, watch: FlowWatch, *, poll_interval: float, deadline: float) -> Verdict:
+    async def wait(self, watch: WindowWatch, *, poll_interval: float, deadline: float) -> Verdict:
         """Wait until there is a verdict, and return it.
 
         :param poll_interval: seconds between two looks at the most. Younger waits look more often.
@@ -100,31 +93,31 @@ class WindowPoller:
     @contextmanager
     def _joined(self, wait: _Wait) -> Iterator[None]:
         wanted = wait.watch.wanted
-        interest = Interest(
+        subscription = Subscription(
             of=wanted.flow_id,
             first=wanted.window.first,
             end=wanted.window.end,
             looks=len(wanted.rules.types),
             poll_interval=wait.poll_interval,
             types=wanted.rules.types,
-            told=wait.told,
+            on_end=wait.note_end,
         )
         self._waiting += 1
         metrics.more_waits(1)
-        self._feed.add(interest)
+        self._feed.add(subscription)
         try:
             yield
         finally:
-            self._feed.remove(interest)
+            self._feed.remove(subscription)
             metrics.more_waits(-1)
             self._waiting -= 1
 
     async def _look(self, wait: _Wait, deadline: float) -> Verdict | None:
-        """Return the verdict; None where an error is waited through."""
+        """Return the verdict; None if the look met an error that is tolerated."""
         watch = wait.watch
         before = watch.listed
         try:
-            verdict = await self._run(look(watch, clock=time, deadline=deadline, raises_refusals=True))
+            verdict = await self._run(watch.look(clock=time, deadline=deadline, raises_refusals=True))
         except EnosPollLostError:
             metrics.count("lost_polls")
             raise
@@ -142,7 +135,7 @@ class WindowPoller:
         """Pause until the next look is due, or the feed shows an end of the flow."""
         looked = self._now()
         while not wait.woken.is_set():
-            # In steps, since the feed may be trusted less meanwhile.
+            # In steps, since the feed may be trusted less by then.
             left = min(looked + self._spread(self._pause(wait, looked)) - self._now(), deadline - time())
             if left <= 0:
                 return
@@ -151,8 +144,10 @@ class WindowPoller:
 
     def _pause(self, wait: _Wait, looked: float) -> float:
         window = wait.watch.wanted.window
-        rests = wait.may_rest() and looked > self._feed.sound_since and self._feed.covers(window.first, window.end)
-        if rests and self._feed.patience > 1.0:
+        relies = (
+            wait.may_rely_on_feed() and looked > self._feed.sound_since and self._feed.covers(window.first, window.end)
+        )
+        if relies and self._feed.patience > 1.0:
             return self._feed.patience * wait.poll_interval
         return pace.look_pause(looked - wait.begun, wait.poll_interval, self._waiting)
 

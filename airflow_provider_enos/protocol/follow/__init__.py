@@ -1,1 +1,1 @@
-"""Following flow instances to their end: waits, lists, reports."""
+"""Follow flow instances to their end: waits, lists of instances, cancelling, reports, logs."""

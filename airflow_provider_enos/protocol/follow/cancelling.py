@@ -1,17 +1,16 @@
-"""Having a flow instance cancelled, and finding out whether it really was.
+"""Cancel a flow instance, and find out whether it was really cancelled.
 
-EnOS accepts a cancel before it has carried it out, and does not say what becomes of one that comes too late. So its
-answer counts for nothing here: what counts is how the instance stands afterwards.
+EnOS accepts a cancel before it carries it out, and does not say what happens to a cancel that comes too late. So its
+answer does not count here: the status of the instance afterwards does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosCancelError, EnosError, EnosFlowTimeoutError, EnosPollLostError
-from airflow_provider_enos.protocol.follow.deadline import glance
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, look, wait
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.models import Outcome
@@ -21,33 +20,40 @@ from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
 
-OnEnded = Literal["fail", "skip", "succeed"]
-"""What becomes of a task that is to cancel an instance which has ended by itself."""
-
 _FIRST_PAUSE = 1.0
 
 
 def has_stopped(instance: FlowInstance) -> bool:
-    """Whether nothing of it runs any more. EnOS shows FAIL as soon as one node has failed; others may run on."""
+    """Return whether no node of it runs any more. EnOS shows FAIL once one node has failed, while others may run."""
     return instance.status.ended and not instance.working_nodes
 
 
 def was_cancelled(instance: FlowInstance) -> bool:
-    """Whether a cancel has stopped it, or at least what still ran of it after a failure."""
+    """Return whether a cancel has stopped it, or at least the nodes that still ran after a failure."""
     return instance.status.outcome is Outcome.CANCELLED or bool(instance.nodes_with(Outcome.CANCELLED))
 
 
 def ask_to_cancel(
-    watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float], log: Log, tolerance: float
+    watch: InstanceWatch,
+    *,
+    poll_interval: float,
+    deadline: float,
+    clock: Callable[[], float],
+    log: Log,
+    tolerance: float,
 ) -> Procedure[FlowInstance]:
-    """Have the instance cancelled, unless it has stopped; return it as it stood before.
+    """Ask EnOS to cancel the instance, unless it has stopped; return the instance as it was before.
 
-    A cancel that fails is tried again as long as the instance runs, and one that is refused for ``tolerance`` seconds;
-    then raise ``EnosPollLostError``. Raise ``EnosFlowTimeoutError`` at the ``deadline``, an epoch time.
+    A cancel that fails is sent again every ``poll_interval`` seconds while the instance runs.
+
+    :param deadline: epoch seconds.
+    :param tolerance: for how many seconds EnOS may refuse the cancel.
+    :raises EnosPollLostError: EnOS refused the cancel for longer than ``tolerance``.
+    :raises EnosFlowTimeoutError: at the ``deadline``.
     """
     cancel = _Cancel(watch.flow_instance_id, log, tolerance)
     while True:
-        instance = yield from look(watch, clock=clock, deadline=deadline)
+        instance = yield from watch.look(clock=clock, deadline=deadline)
         if instance is not None:
             if has_stopped(instance):
                 return instance
@@ -61,35 +67,35 @@ def ask_to_cancel(
 
 
 def await_stop(
-    watch: Watch, *, poll_interval: float, deadline: float, clock: Callable[[], float]
+    watch: InstanceWatch, *, poll_interval: float, deadline: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance]:
-    """Wait until an instance that was asked to be cancelled has stopped. Raise as ``ask_to_cancel``."""
-    # Most are cancelled at once, but not before the answer to the cancel.
+    """Wait until an instance has stopped that EnOS was asked to cancel. Raise what ``ask_to_cancel`` raises."""
+    # Most instances stop at once, but only after the answer to the cancel.
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
     try:
-        return (yield from wait(watch, poll_interval=poll_interval, deadline=deadline, clock=clock, until=has_stopped))
+        return (yield from watch.wait(poll_interval=poll_interval, deadline=deadline, clock=clock, until=has_stopped))
     except EnosFlowTimeoutError as error:
         said = "EnOS has accepted to cancel it, but cannot stop jobs that a node has submitted already"
         raise _late(error, said) from None
 
 
 def stopped_at_once(
-    watch: Watch, *, poll_interval: float, clock: Callable[[], float]
+    watch: InstanceWatch, *, poll_interval: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance | None]:
-    """Look once, soon after the cancel was accepted: return the instance if it has stopped, else None."""
+    """Look once, soon after the cancel was accepted; return the instance if it has stopped, otherwise None."""
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
-    instance = yield from glance(lambda deadline: look(watch, clock=clock, deadline=deadline), clock=clock)
+    instance = yield from watch.look_before_deferral(clock=clock)
     return instance if instance is not None and has_stopped(instance) else None
 
 
 def cancel_late(error: EnosFlowTimeoutError) -> Procedure[EnosFlowTimeoutError]:
-    """Cancel the instance that did not end in time; return the error that says so."""
+    """Cancel an instance that did not end in time; return the error to raise."""
     failure = yield from try_to_cancel(error.flow_instance_id)
     return _late(error, _not_accepted(failure) if failure else "it was asked to be cancelled")
 
 
 def try_to_cancel(flow_instance_id: str) -> Procedure[EnosError | None]:
-    """Send a cancel, and another one if it is refused, since the connection is read again then; return the error."""
+    """Send a cancel, and once more if it is refused, since the connection is read again then; return the error."""
     for last in (False, True):
         try:
             yield calls.cancel_flow_instance(flow_instance_id)
@@ -102,7 +108,7 @@ def try_to_cancel(flow_instance_id: str) -> Procedure[EnosError | None]:
 
 
 def not_cancelled(instance: FlowInstance) -> EnosCancelError:
-    """The error of a cancel that came too late."""
+    """Return the error of a cancel that came too late."""
     return EnosCancelError(
         f"flow instance {instance.flow_instance_id} was not cancelled: it had ended by itself, with status "
         f"{instance.status}",
@@ -120,7 +126,7 @@ def _not_accepted(failure: EnosError) -> str:
 
 
 class _Cancel:
-    """One cancel, sent again until EnOS accepts it. ``failure``: why it has not, as yet."""
+    """A cancel that is sent until EnOS accepts it. ``failure``: the last error."""
 
     def __init__(self, flow_instance_id: str, log: Log, tolerance: float) -> None:
         self.failure: EnosError | None = None
@@ -130,7 +136,7 @@ class _Cancel:
         self._refused_since: float | None = None
 
     def ask(self, clock: Callable[[], float]) -> Procedure[bool]:
-        """Send it; return whether EnOS has accepted it. An error is logged where it is another than before."""
+        """Send the cancel; return whether EnOS has accepted it. Log an error unless the one before said the same."""
         try:
             yield calls.cancel_flow_instance(self._id)
         except EnosError as error:

@@ -1,4 +1,4 @@
-"""The deadline of a wait, inside a look too: pages, logs and repetitions end with it."""
+"""Hold the deadline of a wait also inside a look: in its pages, logs and repeated calls."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_enos.errors import EnosError, EnosFlowTimeoutError
+from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
 LAST_LOOK = 5.0
-"""Seconds that the last look may take, which begins at the deadline."""
-BEFORE_DEFERRAL = 10.0
-"""Seconds that a look may take before the triggerer takes over."""
+"""Seconds that a look may take which begins at the deadline: the last one."""
 
 
 def within(
     deadline: float, steps: Procedure[T], *, clock: Callable[[], float], late: Callable[[], EnosError]
 ) -> Procedure[T]:
-    """Carry out ``steps``; at the ``deadline`` begin no other one, and raise ``late()``.
+    """Carry out ``steps`` until the ``deadline``. Then begin no other step, and raise ``late()``.
 
-    The first step is always taken, since a wait looks once more when its time is over. Steps that begin only then have
-    ``LAST_LOOK`` seconds.
+    The first step is always taken, since a wait looks once more when its time is over. Steps that begin after the
+    deadline have ``LAST_LOOK`` seconds.
 
     :param deadline: epoch seconds.
     """
@@ -42,17 +40,6 @@ def within(
         return done.value  # type: ignore[no-any-return]
     finally:
         steps.close()
-
-
-def glance(look: Callable[[float], Procedure[T | None]], *, clock: Callable[[], float]) -> Procedure[T | None]:
-    """Look once before a task is deferred, for ``BEFORE_DEFERRAL`` seconds at most; None where that brings nothing.
-
-    :param look: makes a look that ends with the deadline that it is given.
-    """
-    try:
-        return (yield from look(clock() + BEFORE_DEFERRAL))
-    except EnosFlowTimeoutError:
-        return None
 
 
 def _ending(step: Call[Any] | Sleep, end: float, clock: Callable[[], float]) -> Call[Any] | Sleep:

@@ -1,11 +1,10 @@
-"""What the list of ends tells: which instances of one type have ended, the newest end first.
+"""Read the list of ends of one type: which instances have ended, the newest end first.
 
-One page tells all ends since the last read, whoever else is in the tenant: reading goes on only until it comes to what
-was known. Nothing of this is taken for granted. Each read says whether its silence means anything: whether what it
-does not show can be taken not to have ended.
+Often one page has all ends since the last read: a read goes on only until it meets the ends that it knows. A gateway
+may sort or page otherwise. So each read says whether it is sound: whether an instance that it does not show can be
+taken not to have ended.
 
-Times are compared with each other as texts, and only to see whether the gateway has sorted them: their zone is not
-documented.
+Times are compared as texts, and only to see whether the gateway has sorted them: their zone is not documented.
 """
 
 from __future__ import annotations
@@ -15,34 +14,33 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from airflow_provider_enos.protocol.follow.listing import SIZES, ListStyle, PageReader, size_for
-from airflow_provider_enos.protocol.follow.window_wait import Window
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
-from airflow_provider_enos.protocol.wire import calls
-from airflow_provider_enos.protocol.wire.messages import Call, Procedure
+from airflow_provider_enos.protocol.follow.listing import SIZES, ListStyle, PageReader, newest_first, size_for
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
+from airflow_provider_enos.protocol.wire.messages import Procedure
 
 ENDED = tuple(status for status in FlowStatus if status.ended)
 _OVERLAP = 5
-"""Behind so many known ends in a row there are no new ones, also where some come a little out of order."""
+"""After this many known ends in a row there are no new ones, even if some come a little out of order."""
 _REMEMBERED = 4000
-"""Ends that are remembered. A list without order that is longer is not read to its end."""
+"""Ends that are remembered. A longer list that is not sorted is not read to its end."""
 _TRY_AGAIN = 20
-"""How many reads later a list without order that was too long is read again."""
+"""After this many reads a list that is not sorted, and was too long, is read to its end again."""
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}.\d{2}:\d{2}:\d{2}")
 
 Mark = tuple[str, str | None]
-"""Tells two ends of one instance apart: status and end time."""
+"""Status and end time: what distinguishes two ends of one instance."""
 
 
 def mark_of(instance: FlowInstance) -> Mark:
-    """Return what tells this end from another one of the same instance."""
+    """Return what distinguishes this end from another end of the same instance."""
     return instance.status.name, instance.end_time
 
 
 def is_newest_first(instances: Iterable[FlowInstance]) -> bool:
-    """Return whether the end times of these do not rise. Most of them must have one that can be read."""
+    """Return whether the end times never rise. Half of the instances must have an end time that can be read."""
     texts = [one.end_time or "" for one in instances]
-    # To the second: fractions are written by some releases only.
+    # To the second: only some releases write fractions.
     times = [text[:19] for text in texts if _TIME.match(text)]
     return 2 * len(times) >= len(texts) and all(newer >= older for newer, older in pairwise(times))
 
@@ -52,50 +50,36 @@ class Reading:
     """What one read of the list has shown."""
 
     shown: tuple[FlowInstance, ...]
-    """All that it was shown, ended or not."""
+    """All instances that it has shown, ended or not."""
     new: tuple[FlowInstance, ...]
-    """The ends that no read before has shown."""
+    """The ends that no earlier read has shown."""
     is_sound: bool
-    """Whether what it has not shown can be taken not to have ended."""
+    """Whether an instance that it has not shown can be taken not to have ended."""
     confirmations: int
-    """How many ends have come as they should: on top of those that were known."""
+    """How many new ends were listed where they belong: before the known ones."""
     requests: int
 
 
 class EndFeed:
-    """The list of ends of one type, and which of them are known."""
+    """The list of ends of one type, and the ends that are known."""
 
     def __init__(self, type: int, style: ListStyle) -> None:
         self._type = type
         self._style = style
         self._known: dict[str, Mark] = {}
         self._connected: set[str] = set()
-        """Of the known ends those that no gap separates from the ones before them."""
+        """The known ends that were read without a gap to the ends before them."""
         self._is_first = True
         self._size = SIZES[1]
         self._skip = 0
 
     def mark(self, flow_instance_id: str) -> Mark | None:
-        """Return the end that was last shown of this instance; None where none was."""
+        """Return the last end that was shown of this instance; None if there is none."""
         return self._known.get(flow_instance_id)
 
     def read(self, window: Window, most_pages: int) -> Procedure[Reading]:
-        """Read the ends of what has a trigger time in ``window``, until nothing is new or ``most_pages`` are read."""
-
-        def ask(page_no: int, size: int, sort_by: str | None) -> Call[FlowInstancePage]:
-            return calls.list_flow_instances(
-                nodes=False,
-                type=self._type,
-                from_trigger_time=window.first,
-                to_trigger_time=window.end,
-                page_no=page_no,
-                page_size=size,
-                status=ENDED,
-                sort_by=sort_by,
-                newest_first=True,
-            )
-
-        pages = PageReader(self._style, ask, self._size)
+        """Read the ends with a trigger time in ``window``, until nothing is new or ``most_pages`` pages are read."""
+        pages = PageReader(self._style, newest_first(self._type, window, ENDED), self._size)
         ends: list[FlowInstance] = []
         in_order, reached = True, None
         for _ in range(most_pages):
@@ -109,9 +93,9 @@ class EndFeed:
         return self._note(pages, ends[:reached], ends, is_sound=is_sound, in_order=in_order)
 
     def _reached(self, ends: Sequence[FlowInstance]) -> int | None:
-        """Return behind how many ends those begin that were known; None where they have not come yet."""
+        """Return how many ends come before the known ones; None if no known ones have come yet."""
         if self._is_first:
-            # They begin with what the first page of all has.
+            # All ends of the first page count as known from then on.
             return 0 if ends else None
         in_a_row = 0
         for position, one in enumerate(ends, 1):
@@ -136,7 +120,7 @@ class EndFeed:
         in_order: bool,
     ) -> Reading:
         fresh = sum(not self._knows(one) for one in latest)
-        # The oldest first, to be forgotten first. Of two ends of one instance the newer stays.
+        # The oldest first, so that it is dropped first. Of two ends of one instance the newer stays.
         shown = {one.flow_instance_id: one for one in reversed(ends)}
         new = tuple(one for one in shown.values() if not self._knows(one))
         for id, one in shown.items():
@@ -154,7 +138,7 @@ class EndFeed:
         return Reading(tuple(pages.entries.values()), new, is_sound, confirmations, pages.requests)
 
     def _choose_size(self, fresh: int, is_sound: bool, in_order: bool) -> None:
-        # As small as will do, since most of a page is known already; as large as can be to catch up.
+        # Small pages if few ends are new; the largest ones to catch up.
         self._size = size_for(2 * fresh + _OVERLAP) if in_order and is_sound else SIZES[-1]
         if in_order or is_sound:
             self._skip = 0

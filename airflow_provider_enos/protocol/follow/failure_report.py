@@ -1,7 +1,7 @@
-"""How an instance that ended badly came to its end: at length for a log, in one line for a notification.
+"""Report why an instance failed or was cancelled: at length for a log, in one line for a notification.
 
-``examine`` finds it out; ``node_table``, ``failed_first`` and ``last_meaningful_line`` are the parts, for whoever shows
-an instance otherwise. All texts that they give are cleaned.
+``examine`` makes the report. ``node_table``, ``failed_first`` and ``last_meaningful_line`` are its parts, for other
+ways to show an instance. All texts that they return are cleaned.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode, TaskInstance
 
 LOG_LENGTH = 2**20
-"""Characters of a log to ask for: what EnOS gives at the most unless it is told otherwise."""
+"""Characters of a log to ask for: EnOS's own default."""
 
 _MOST_RUNS, _MOST_LOGS, _MOST_ROWS = 40, 20, 100
 _FAULTS = 3
-"""After so many calls in a row that failed, no more of their kind are made."""
+"""After this many failed calls in a row, no more calls of their kind are made."""
 _SHOWN_LINES, _SHOWN_LENGTH = 40, 8_000
 _NODES_IN_MESSAGE = 3
 _FIRST_LINE, _OTHER_LINE = 300, 100
@@ -59,7 +59,7 @@ _LAST_WORDS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node as a table shows it. Times are the texts that EnOS sends; one that is not known is empty."""
+    """A node as a row of a table. Times are texts as EnOS sends them, empty if unknown."""
 
     task_id: str
     task_name: str
@@ -70,7 +70,7 @@ class NodeRow:
 
 
 def node_table(instance: FlowInstance, task_instances: Mapping[str, TaskInstance]) -> list[NodeRow]:
-    """A row for each node, in the order of the graph. ``task_instances``, by id, tell times where there are any."""
+    """Return a row for each node, in the order of the graph, with the times of ``task_instances`` (by id)."""
     return [_row(node, task_instances.get(node.task_instance_id)) for node in instance.nodes]
 
 
@@ -86,7 +86,7 @@ def _row(node: FlowInstanceNode, run: TaskInstance | None) -> NodeRow:
 
 
 def table_lines(rows: Iterable[NodeRow]) -> list[str]:
-    """The rows as aligned lines, under a line of headings."""
+    """Return the rows as aligned lines, below a line of headings."""
     lines = [_COLUMNS]
     lines += [(row.task_name, row.task_instance_id, row.status, row.start_time, row.end_time) for row in rows]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
@@ -98,14 +98,14 @@ def _padded(cell: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns on a screen, of which Chinese characters take two each."""
+    """Return the columns that a text takes on a screen: a Chinese character takes two."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text) or 1
 
 
 def failed_first(instance: FlowInstance, task_instances: Mapping[str, TaskInstance]) -> tuple[FlowInstanceNode, ...]:
-    """The failed node that ended before all others, or those in the same second; none where that cannot be told.
+    """Return the failed node that ended first, several if they ended in the same second, none if that is unknown.
 
-    The zone of EnOS's times is not documented; but these are the same field of the same kind, so they can be compared.
+    The zone of EnOS's times is not documented, but the same field of several nodes can be compared.
     """
     failed = instance.nodes_with(Outcome.FAILED)
     if len(failed) < 2:
@@ -122,11 +122,11 @@ def _end(run: TaskInstance | None) -> datetime | None:
 
 
 def last_meaningful_line(text: str, length: int = _FIRST_LINE) -> str:
-    """The line of a log that says best why it ended, cleaned, at most ``length`` long; empty if there is none.
+    """Return the line of a log that says best why it ended, cleaned, at most ``length`` long; empty if there is none.
 
-    That is the last one that looks like an error: it names one (ERROR, ``...Exception``, failed), or it ends a Python
-    traceback. If none does, the last line. Blank lines, rulers, EnOS's head, stack frames and last words such as
-    "exit code 1" count only where there is nothing else. Looked at are the last 200 lines.
+    That is the last line that looks like an error: it names one (ERROR, ``...Exception``, failed), or it ends a Python
+    traceback. If there is none, return the last line. Blank lines, rulers, EnOS's head, stack frames and last words
+    such as "exit code 1" count only if there is nothing else. The last 200 lines are searched.
     """
     last = telling = error = ""
     in_traceback = False
@@ -144,7 +144,7 @@ def last_meaningful_line(text: str, length: int = _FIRST_LINE) -> str:
 
 
 def _without_head(lines: list[str]) -> list[str]:
-    """What follows the two rulers between which EnOS says what it runs."""
+    """Return what follows the head, the lines between two rulers in which EnOS says what it runs."""
     rulers = [number for number, line in enumerate(lines[:_LONGEST_HEAD]) if line.strip() and not line.strip("= \t")]
     return lines[rulers[1] + 1 :] if len(rulers) > 1 and rulers[0] == 0 else lines
 
@@ -159,10 +159,10 @@ def _is_last_word(line: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FailureReport:
-    """An instance that ended badly.
+    """Why an instance failed or was cancelled.
 
-    ``logs`` has the texts that were read, by task instance id, or in brackets why there is none. ``notes`` says what
-    was left out.
+    :param logs: by task instance id: the log, or the reason in brackets why there is none.
+    :param notes: what was left out.
     """
 
     instance: FlowInstance
@@ -173,19 +173,19 @@ class FailureReport:
 
     @property
     def failed(self) -> tuple[FlowInstanceNode, ...]:
-        """The nodes that failed: first those that failed first, where that can be told, then as the graph has them."""
+        """Return the failed nodes: first those that failed first, if that is known; then in the order of the graph."""
         first = self.failed_first
         return first + tuple(node for node in self.instance.nodes_with(Outcome.FAILED) if node not in first)
 
     @property
     def failed_first(self) -> tuple[FlowInstanceNode, ...]:
-        """As the function of this name."""
+        """Return what the function ``failed_first`` returns."""
         return failed_first(self.instance, self.task_instances)
 
     def lines(self, *, logs: bool = True) -> Iterator[str]:
-        """What belongs into Airflow's log: the nodes, which of them failed first, and how their logs end.
+        """Give the lines for Airflow's log: the nodes, which of them failed first, and the ends of their logs.
 
-        Tables and logs stand between the marks by which Airflow's log page folds them.
+        Airflow's log page folds what is between the marks ``::group::`` and ``::endgroup::``.
         """
         instance = self.instance
         yield f"::group::Nodes of flow instance {excerpt(instance.flow_instance_id)}: {instance.status}"
@@ -223,7 +223,7 @@ class FailureReport:
 
     @property
     def message(self) -> str:
-        """It all on one line: flow, instance, failed nodes with the line of their logs that says why, link."""
+        """Return one line: flow, instance, failed nodes, each with the line of its log that says why, and the link."""
         instance, failed = self.instance, self.failed
         flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
         parts = [f"{flow}: instance {excerpt(instance.flow_instance_id)} ended with status {instance.status}"]
@@ -244,7 +244,7 @@ class FailureReport:
         return "" if text is None else last_meaningful_line(text, length) or "(the log is empty)"
 
     def error(self) -> EnosFlowError:
-        """What to raise."""
+        """Return the error to raise."""
         cancelled = self.instance.status.outcome is Outcome.CANCELLED
         return (EnosFlowCancelledError if cancelled else EnosFlowFailedError)(
             self.message,
@@ -257,13 +257,13 @@ class FailureReport:
 def examine(
     instance: FlowInstance, *, logs: bool = True, link: str | None = None, known_logs: Mapping[str, str] | None = None
 ) -> Procedure[FailureReport]:
-    """Finds out when the nodes of an instance that ended badly began and ended, and how the failed ones' logs end.
+    """Find out when the nodes of an instance began and ended, and how the logs of failed nodes end.
 
-    Get Task Instance once for each node that has begun; for those that failed, were cancelled or run only, where the
-    graph is large. A call that fails never hides why the instance failed.
+    Get Task Instance is called once for each node that has begun; in a large graph only for nodes that failed, were
+    cancelled or run. A call that fails never hides why the instance failed.
 
     :param logs: whether to read the logs of failed nodes.
-    :param known_logs: those that were read before, by task instance id.
+    :param known_logs: logs that were read before, by task instance id.
     """
     begun = [node for node in instance.nodes if node.has_run]
     asked = begun if len(begun) <= _MOST_RUNS else [node for node in begun if _is_telling(node)][:_MOST_RUNS]
@@ -322,11 +322,11 @@ EMPTY_LOG = "(the log is empty)"
 
 
 def no_log(error: EnosError) -> str:
-    """What stands in the place of a log that could not be read."""
+    """Return the text that replaces a log that could not be read."""
     return f"(no log: {excerpt(str(error), 280)})"
 
 
 def _is_telling(node: FlowInstanceNode) -> bool:
-    """Whether it is one of those that tell why an instance ended badly."""
+    """Return whether a node may show why the instance ended badly: it failed, was cancelled, or still runs."""
     ended_badly = node.status is not None and node.status.outcome in (Outcome.FAILED, Outcome.CANCELLED)
     return ended_badly or (node.status is not None and node.status.working)

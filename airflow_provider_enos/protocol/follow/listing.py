@@ -1,27 +1,28 @@
-"""Reading List Flow Instances page by page, in the way that this gateway understands.
+"""Read List Flow Instances page by page, in the way that this gateway understands.
 
 The documentation leaves open whether pages start at 0 or 1, what the fields to sort by are called, how large a page may
-be, and what ``count`` counts. A gateway refuses all of them with one code, or goes by its own mind without a word. So
-the way to ask is learned by asking, once for each kind of list, and kept in a ``ListStyle``.
+be, and what ``count`` counts. A gateway refuses all of them with the same code, or silently does something else. So the
+way to ask is learned by asking, once for each kind of list, and kept in a ``ListStyle``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from airflow_provider_enos.errors import EnosApiError
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
-from airflow_provider_enos.protocol.wire import replies
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
+from airflow_provider_enos.protocol.wire import calls, replies
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure
 from airflow_provider_enos.protocol.wire.paging import PAGE_FAULTS, PAGE_SIZE
 
 SIZES = (20, 50, 100, 200)
-"""Sizes of a page that are asked for. Larger ones save few requests, and hold the event loop while they are read."""
+"""Page sizes to ask for. Larger pages save few requests, and hold the event loop while they are parsed."""
 _FEWEST = 10
-"""No gateway caps its pages below this, which is EnOS's own default: a shorter page is the last one."""
+"""EnOS's default page size. No gateway has a smaller cap, so a shorter page is the last one."""
 _CONVINCING = 3
-"""How often page 0 has to fail, or to show what page 1 does, before pages are taken to start at 1: it may be chance."""
+"""How often page 0 has to fail, or to show the same as page 1, before pages are taken to start at 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Way:
 
     first_page: int
     most: int
-    """Entries that a page may have."""
+    """The largest page size."""
     sort_by: str | None
 
 
@@ -38,10 +39,29 @@ Ask = Callable[[int, int, str | None], Call[FlowInstancePage]]
 """Makes the call for a page: its number, its size, the field to sort by."""
 
 
-class ListStyle:
-    """How one kind of list is asked for. Shared by all who read lists of this kind from one gateway.
+def newest_first(type: int, window: Window, statuses: Collection[FlowStatus]) -> Ask:
+    """Return what makes the call for a page of the instances with these statuses, the newest first."""
 
-    :param sort_fields: names of the field to sort by, the likeliest first. Where all are refused nothing is sorted by.
+    def ask(page_no: int, size: int, sort_by: str | None) -> Call[FlowInstancePage]:
+        return calls.list_flow_instances(
+            nodes=False,
+            type=type,
+            from_trigger_time=window.first,
+            to_trigger_time=window.end,
+            page_no=page_no,
+            page_size=size,
+            status=statuses,
+            sort_by=sort_by,
+            newest_first=True,
+        )
+
+    return ask
+
+
+class ListStyle:
+    """How to ask a gateway for one kind of list. All readers of this kind of list share it.
+
+    :param sort_fields: possible names of the field to sort by, the likeliest first. If all are refused, do not sort.
     """
 
     def __init__(self, *sort_fields: str) -> None:
@@ -53,7 +73,7 @@ class ListStyle:
         ]
         self.way = self._ways[0]
         self.is_proven = False
-        """Whether a page with entries has come this way."""
+        """Whether a page with entries was read like this."""
         self.counts_all = False
         """Whether ``count`` is known to count all entries of all pages."""
         self.largest_given = 0
@@ -63,61 +83,61 @@ class ListStyle:
         self._same_pages = 0
 
     def refused(self, page_no: int, size: int, error: EnosApiError) -> None:
-        """Note that the first page was refused, and turn to the next way to ask. Raise ``error`` if there is none."""
+        """Note that the first page was refused, and try the next way to ask. Raise ``error`` if there is none."""
         if error.code == replies.INVALID and size > self._largest_taken > 0:
             self.capped(self._largest_taken)
             return
         is_fault = page_no == 0 and error.code in PAGE_FAULTS
         position = self._ways.index(self.way) if self.way in self._ways else len(self._ways)
         if self.is_proven or position + 1 >= len(self._ways) or not (is_fault or error.code == replies.INVALID):
-            # What has worked so far does no more: the next read finds out anew.
+            # What has worked so far works no more: the next read learns it anew.
             self.way, self.is_proven, self._largest_taken = self._ways[0], False, 0
             raise error
         self._page_faults += is_fault
         self.way = self._ways[position + 1]
 
     def gave(self, size: int, page: FlowInstancePage) -> None:
-        """Note what a page tells of this gateway's pages that was asked for with this size."""
+        """Learn from a page that was asked for with this size."""
         entries = len(page.instances)
         self._largest_taken = max(self._largest_taken, size)
         self.largest_given = max(self.largest_given, entries)
         self.counts_all = self.counts_all or (page.count is not None and page.count > entries)
 
     def gave_first(self, page: FlowInstancePage) -> None:
-        """Note that the first page has come this way."""
+        """Note that the first page was read like this."""
         if self.way.first_page == 0:
             self._page_faults = 0
         self.is_proven = self.is_proven or (bool(page.instances) and not 0 < self._page_faults < _CONVINCING)
         if not self.is_proven:
-            # A fault for page 0 may pass; to begin with page 1 would then leave out what is newest.
+            # An error for page 0 may pass. To begin with page 1 would then leave out the newest entries.
             self.way = replace(self.way, first_page=0)
 
     def starts_at_1(self) -> None:
-        """Note that page 1 is the first one."""
+        """Note that page 1 is the first page."""
         self.way = replace(self.way, first_page=1)
         self.is_proven = True
 
     def same_pages(self) -> None:
-        """Note that page 1 has shown what page 0 did."""
+        """Note that page 1 has shown the same as page 0."""
         self._same_pages += 1
         if self._same_pages >= _CONVINCING:
             self.starts_at_1()
 
     def capped(self, most: int) -> None:
-        """Note that pages have no more entries, whatever is asked for."""
+        """Note that pages have no more entries than this, whatever size is asked for."""
         self.way = replace(self.way, most=most)
 
 
 def size_for(entries: int) -> int:
-    """Return the smallest size of a page that has room for so many entries, or the largest."""
+    """Return the smallest page size with room for this many entries, or else the largest one."""
     return next((size for size in SIZES if size >= entries), SIZES[-1])
 
 
 class PageReader:
-    """Reads the pages of one list, one after the other.
+    """Read the pages of one list, one after the other.
 
     :param ask: makes the call for a page.
-    :param size: entries of a page; fewer where the gateway gives no more.
+    :param size: the page size; the gateway may give fewer entries.
     """
 
     def __init__(self, style: ListStyle, ask: Ask, size: int) -> None:
@@ -127,7 +147,7 @@ class PageReader:
         self._next: int | None = None
         self._short = 0
         self.entries: dict[str, FlowInstance] = {}
-        """What has come so far, by id."""
+        """All entries that were read, by id."""
         self.requests = 0
         self.at_end = False
         """Whether there are no more pages."""
@@ -146,11 +166,11 @@ class PageReader:
         elif self._is_last(page, fresh):
             self.at_end = True
         if self._short and fresh:
-            # There was more after a page that was shorter than asked for: this gateway gives no more.
+            # A page was shorter than asked for, and yet not the last one: this gateway gives no more.
             self._style.capped(self._short)
         self._short = 0
         if not self.at_end and len(page.instances) < self._size:
-            # The offset of the next page is counted in the size of pages that it gives.
+            # The gateway counts pages in the size that it gives.
             self._short = self._size = len(page.instances)
         self._next = number + 1
         return list(page.instances)
@@ -171,7 +191,7 @@ class PageReader:
         return page
 
     def _after_an_empty_page_0(self, empty: FlowInstancePage) -> Procedure[FlowInstancePage]:
-        """Return page 1, which may be the first one."""
+        """Return page 1, which may be the first page."""
         try:
             page = yield from self._request(1)
         except EnosApiError as error:

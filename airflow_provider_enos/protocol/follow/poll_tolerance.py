@@ -1,21 +1,17 @@
-"""Which errors a wait tolerates, and for how long: for everything that asks EnOS again and again."""
+"""Which errors are tolerated while something is polled, and for how long."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import (
     EnosAccessError,
     EnosAuthError,
     EnosConfigError,
     EnosError,
-    EnosPollLostError,
     EnosRequestError,
     EnosTransportError,
 )
-from airflow_provider_enos.protocol.follow.deadline import within
-from airflow_provider_enos.protocol.wire.messages import Procedure, T
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
@@ -32,14 +28,14 @@ def is_refusal(error: EnosError) -> bool:
     return isinstance(error, (EnosAuthError, EnosAccessError, EnosConfigError))
 
 
-class Patience:
-    """For how long EnOS could not be asked. Logs when that begins and when it is over.
+class PollTolerance:
+    """Measure for how long EnOS could not be asked. Log when that begins, when it has lasted, and when it is over.
 
     :param subject: what is asked for.
-    :param tolerance: seconds for which looks may fail one after the other.
-    :param known: whether EnOS is known to have it, so that "not found" may pass.
-    :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on to its deadline, whatever comes.
-    :param strict: whether a refusal before the first answer ends the wait: for a person who sits and waits.
+    :param tolerance: for how many seconds looks may fail one after the other.
+    :param known: whether EnOS is known to have it. If so, "not found" is tolerated too.
+    :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on, and the log has an error then.
+    :param strict: whether a refusal before the first answer ends the wait: for a person at a terminal.
     """
 
     # A triggerer has thousands of them.
@@ -75,10 +71,10 @@ class Patience:
         self.failing_since: float | None = None
 
     def remember(self, failing_since: object) -> None:
-        """Take over since when looks have failed from another one of the same; ignore anything but a time."""
+        """Take over the time since when looks have failed in another process; ignore anything but a time."""
         if isinstance(failing_since, (int, float)):
             self.failing_since = failing_since
-            # The look that began it has said why.
+            # The other process has logged why.
             self._said_refusal = True
 
     def answered(self, now: float) -> None:
@@ -89,20 +85,38 @@ class Patience:
         self._said_refusal = self._said_late = False
 
     def missed(self, error: EnosError, now: float) -> float | None:
-        """Note that a look brought this error. Raise it if it is final for this wait.
+        """Note that a look met this error. Raise it if this wait does not tolerate it at all.
 
-        Return for how many seconds EnOS could not be asked, once they are more than is tolerated.
+        Return for how many seconds EnOS could not be asked, once that is longer than is tolerated; None before.
         """
         if self._is_final(error):
             raise error
+        lasted = 0.0 if self.failing_since is None else now - self.failing_since
+        if self._gives_up and lasted >= self._tolerance:
+            self.failing_since = now if self.failing_since is None else self.failing_since
+            return lasted
+        self.note(error, now)
+        return None
+
+    def note(self, error: EnosError, now: float) -> None:
+        """Note an error, and never raise it. Log the first one, the first refusal, and once that it has lasted."""
         begins = self.failing_since is None
         if self.failing_since is None:
             self.failing_since = now
         lasted = now - self.failing_since
-        if lasted >= self._tolerance and self._gives_up:
-            return lasted
-        self._say(error, begins=begins, lasted=lasted)
-        return None
+        if begins and self._gives_up:
+            said = "Cannot ask EnOS for %s, will go on trying for %.0f s: %s"
+            self._log.warning(said, self._subject, self._tolerance, error)
+        elif begins:
+            self._log.warning("Cannot ask EnOS for %s, will go on trying: %s", self._subject, error)
+        elif is_refusal(error) and not self._said_refusal:
+            # Somebody has to act on it.
+            self._log.warning("Still cannot ask EnOS for %s, now for another reason: %s", self._subject, error)
+        elif lasted >= self._tolerance and not self._said_late:
+            self._said_late = True
+            said = "EnOS could not be asked for %s for %.0f s; still trying. Last error: %s"
+            self._log.error(said, self._subject, lasted, error)
+        self._said_refusal = self._said_refusal or is_refusal(error)
 
     def _is_final(self, error: EnosError) -> bool:
         if is_refusal(error):
@@ -110,48 +124,3 @@ class Patience:
         if isinstance(error, EnosRequestError):
             return self._gives_up and not self.known
         return error.final
-
-    def _say(self, error: EnosError, *, begins: bool, lasted: float) -> None:
-        """Log the first error, the first refusal, since somebody has to see to it, and once that it has lasted."""
-        if begins and self._gives_up:
-            said = "Cannot ask EnOS for %s, will go on trying for %.0f s: %s"
-            self._log.warning(said, self._subject, self._tolerance, error)
-        elif begins:
-            self._log.warning("Cannot ask EnOS for %s, will go on trying: %s", self._subject, error)
-        elif is_refusal(error) and not self._said_refusal:
-            self._log.warning("Still cannot ask EnOS for %s, now for another reason: %s", self._subject, error)
-        elif lasted >= self._tolerance and not self._said_late:
-            self._said_late = True
-            said = "EnOS could not be asked for %s for %.0f s; the wait goes on. Last error: %s"
-            self._log.warning(said, self._subject, lasted, error)
-        self._said_refusal = self._said_refusal or is_refusal(error)
-
-
-class Tolerant(Protocol):
-    """A watch: it knows how to say that EnOS could not be asked for too long."""
-
-    def lost(self, said: str, error: EnosError) -> EnosPollLostError: ...
-
-
-def recheck(
-    look: Procedure[T],
-    watch: Tolerant,
-    error: EnosError,
-    *,
-    is_over: Callable[[T], bool],
-    log: Log,
-    clock: Callable[[], float],
-) -> Procedure[T]:
-    """Look once before ``error``, with which a trigger has ended its wait, is believed.
-
-    The connection may work by now, and what was waited for may have ended meanwhile: then that counts. Return what the
-    look shows if it is over; raise ``error`` otherwise. A refusal becomes ``EnosPollLostError``, which may be retried.
-    """
-    try:
-        seen = yield from within(clock(), look, clock=clock, late=lambda: watch.lost("did not answer in time", error))
-    except EnosError as failure:
-        log.warning("Looked once more before the wait ends, in vain: %s", failure)
-    else:
-        if is_over(seen):
-            return seen
-    raise watch.lost("refused to be asked", error) if is_refusal(error) else error

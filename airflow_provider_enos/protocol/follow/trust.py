@@ -1,4 +1,4 @@
-"""How far a source is trusted that has been right so far."""
+"""How far to trust a source that may be wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ _MOST_NEEDED = 256
 
 
 class Trust:
-    """A level between 1, no trust, and ``most``. It grows with what confirms it; one failure takes all of it.
+    """A ``level`` between 1 (no trust) and ``most``. It grows with each confirmation; one failure resets it to 1.
 
-    After each failure it takes four times as much to regain, so that a source which is wrong now and then stays near
-    no trust; a source that has regained all of it is forgiven step by step.
+    After each failure it takes four times as many confirmations to grow, so that a source which is sometimes wrong
+    stays near 1. Each time the level reaches ``most`` again, it takes half as many.
     """
 
     __slots__ = ("_most", "_needed", "level")
@@ -20,7 +20,7 @@ class Trust:
         self._needed = 1
 
     def confirm(self, times: int = 1) -> None:
-        """Note that the source was right so many times."""
+        """Note that the source was right this many times."""
         if times <= 0 or self.level >= self._most:
             return
         self.level = min(self.level + times / self._needed, self._most)

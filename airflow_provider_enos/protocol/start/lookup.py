@@ -50,7 +50,8 @@ def instances_of_minute(
 
 def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
     # Parsing a DAG file does not need it.
-    from airflow_provider_enos.protocol.follow.window_wait import Window, instances_in
+    from airflow_provider_enos.protocol.follow.window import Window
+    from airflow_provider_enos.protocol.follow.window_list import instances_in
 
     window = Window(minute, minute + MINUTE)
     scheduled: list[FlowInstance] = []

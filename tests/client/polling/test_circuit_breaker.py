@@ -41,7 +41,7 @@ def test_a_busy_gateway_opens_it_at_once_for_longer_each_time(breaker: CircuitBr
         assert breaker.error is None
 
 
-def test_it_asks_for_how_long(breaker: CircuitBreaker) -> None:
+def test_retry_after_says_for_how_long(breaker: CircuitBreaker) -> None:
     error = api_error(EnosRateLimitError, 429)
     assert isinstance(error, EnosRateLimitError)
     error.retry_after = 30.0
@@ -57,7 +57,7 @@ def test_no_longer_than_a_minute(breaker: CircuitBreaker) -> None:
     assert breaker.left <= 72
 
 
-def test_others_open_it_after_some_in_a_row(breaker: CircuitBreaker) -> None:
+def test_other_errors_open_it_after_eight_in_a_row(breaker: CircuitBreaker) -> None:
     for number in range(FAILURES - 1):
         breaker.failed(EnosTransportError("no reply", sent=True) if number % 2 else api_error(EnosServerError))
         assert breaker.error is None
@@ -68,14 +68,14 @@ def test_others_open_it_after_some_in_a_row(breaker: CircuitBreaker) -> None:
     assert breaker.error is not None
 
 
-def test_what_says_nothing_of_the_gateway_does_not_count(breaker: CircuitBreaker) -> None:
+def test_errors_that_say_nothing_of_the_gateway_do_not_count(breaker: CircuitBreaker) -> None:
     for _ in range(20):
         breaker.failed(api_error(EnosAccessError, 62103))
         breaker.failed(EnosReplyError("what?"))
     assert breaker.error is None
 
 
-def test_each_is_told_by_an_error_of_its_own(breaker: CircuitBreaker) -> None:
+def test_each_caller_gets_a_copy_of_the_error(breaker: CircuitBreaker) -> None:
     """So that their tracebacks do not pile up in one."""
     breaker.failed(api_error(EnosServerError, 503))
     assert breaker.error is not breaker.error

@@ -2,34 +2,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lists import Lists, drive
+from virtual_time import run as run_virtually
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.polling import flow_watcher as watcher_module
+from airflow_provider_enos.client.polling.end_feed import Subscription
 from airflow_provider_enos.client.polling.flow_watcher import Look, Watched, Watcher, stream
 from airflow_provider_enos.client.polling.poller import shared_poller
 from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosServerError
 from airflow_provider_enos.protocol.follow import pace
+from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.simulator import EnosSimulator
 
 HOUR, DAY = 3_600_000, 86_400_000
 WEEK = 7 * 86_400.0
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    yield
-    assert watcher_module._streams == {}
-
-
 @pytest.fixture
 def past(sim: EnosSimulator) -> Callable[..., str]:
-    """Makes an instance of a flow that was started so many hours ago by EnOS's schedule."""
+    """Makes an instance that EnOS's schedule started this many hours ago."""
     sim.progress = "manual"
     sim.one_at_a_time = False
 
@@ -130,8 +128,8 @@ def test_the_last_day_is_looked_at_every_time_and_all_now_and_then(
     run(sim, work)
 
 
-def test_whoever_comes_later_is_shown_all_at_once(sim: EnosSimulator, past: Callable[..., str]) -> None:
-    """Also to a flow that somebody else watches already; and the next look is the others' again."""
+def test_a_new_flow_is_shown_its_whole_window_at_once(sim: EnosSimulator, past: Callable[..., str]) -> None:
+    """Also if another trigger watches the flow already; the next look shows the last day again."""
     old = past(51, 100)
     past(52, 1)
 
@@ -150,7 +148,7 @@ def test_whoever_comes_later_is_shown_all_at_once(sim: EnosSimulator, past: Call
     run(sim, work, poll_interval=30)
 
 
-def test_those_who_keep_coming_do_not_keep_the_others_waiting(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_new_flows_do_not_delay_the_others(sim: EnosSimulator, past: Callable[..., str]) -> None:
     ended = past(51, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -173,7 +171,9 @@ def test_those_who_keep_coming_do_not_keep_the_others_waiting(sim: EnosSimulator
     run(sim, work, poll_interval=0.5)
 
 
-def test_who_holds_something_back_is_called_before_enos_is_asked(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_a_trigger_that_holds_events_gets_a_look_before_enos_is_asked(
+    sim: EnosSimulator, past: Callable[..., str]
+) -> None:
     past(51, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -190,7 +190,7 @@ def test_who_holds_something_back_is_called_before_enos_is_asked(sim: EnosSimula
     run(sim, work)
 
 
-def test_all_is_shown_again_to_who_could_make_nothing_of_it(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_the_whole_window_is_shown_again_on_request(sim: EnosSimulator, past: Callable[..., str]) -> None:
     """At the next look, and not at once."""
     past(51, 1)
 
@@ -209,7 +209,7 @@ def test_all_is_shown_again_to_who_could_make_nothing_of_it(sim: EnosSimulator, 
     run(sim, work, poll_interval=0.4)
 
 
-def test_who_leaves_is_looked_at_no_more(sim: EnosSimulator, past: Callable[..., str]) -> None:
+def test_a_flow_that_is_removed_is_looked_at_no_more(sim: EnosSimulator, past: Callable[..., str]) -> None:
     past(51, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -254,7 +254,7 @@ def test_a_flow_whose_list_fails_holds_up_no_other(sim: EnosSimulator, past: Cal
 def test_a_flow_that_can_never_be_listed_holds_up_no_other(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
-    """Also as one that has just come, which is looked at before the others."""
+    """Also as a new flow, which is looked at before the others."""
     recent, old = past(51, 1), past(51, 100)
     flow = sim.add_flow(52, tasks={520: "extract"})
     sim._world.add_flows([replace(flow, name=["what is no text"])])  # type: ignore[arg-type]
@@ -350,7 +350,7 @@ def test_those_with_one_key_share_what_is_watched() -> None:
 
 
 @pytest.mark.parametrize("hours", [3, 100])
-def test_the_feed_tells_of_which_flow_to_look_at_once(
+def test_the_feed_shows_which_flow_to_look_at_now(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
     """Long before the next regular look, and as far back as the instance lies; with it at the next regular looks."""
@@ -376,7 +376,7 @@ def test_the_feed_tells_of_which_flow_to_look_at_once(
     run(sim, work, poll_interval=30)
 
 
-def test_what_the_feed_has_told_of_is_looked_at_again(
+def test_a_flow_with_a_new_end_is_looked_at_again_at_the_next_regular_looks(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As soon as the next regular look: an event may have been held back for it."""
@@ -398,3 +398,121 @@ def test_what_the_feed_has_told_of_is_looked_at_again(
             assert 51 in look.flows
 
     run(sim, work, poll_interval=1.0)
+
+
+class Gateway:
+    """Stands for a poller: its feed tells what the test has it tell, and a list takes ``list_takes`` seconds."""
+
+    patience, sound_since = 1.0, 0.0
+
+    def __init__(self) -> None:
+        self.feed = self
+        self.subscriptions: dict[str | int, Subscription] = {}
+        self.lists = Lists(first_page=0)
+        self.list_takes = 0.0
+
+    def add(self, subscription: Subscription) -> None:
+        self.subscriptions[subscription.of] = subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        del self.subscriptions[subscription.of]
+
+    def covers(self, first: int, end: int) -> bool:
+        return True
+
+    def show_end(self, flow_id: int, hours: int = 1) -> None:
+        at = time.gmtime(now() - hours * 3600)
+        one = {"instanceId": f"{flow_id}-{time.strftime('%Y%m%d%H%M%S', at)}", "flowId": flow_id, "status": "SUCCESS"}
+        self.subscriptions[flow_id].on_end(FlowInstance.parse(one))
+
+    async def run(self, procedure: Any) -> Any:
+        result = drive(procedure, self.lists)
+        await asyncio.sleep(self.list_takes)
+        return result
+
+
+class CountedRounds(Watched):
+    """Fails a loop that goes round and never waits."""
+
+    rounds = 0
+
+    def take_new(self) -> set[int]:
+        self.rounds += 1
+        assert self.rounds < 1000, "it goes round and round"
+        return super().take_new()
+
+
+def now() -> float:
+    """Epoch seconds on virtual time."""
+    return 1_750_000_000.0 + asyncio.get_running_loop().time()
+
+
+def watch(
+    monkeypatch: pytest.MonkeyPatch, work: Callable[[Gateway, Watched, Any], Coroutine[Any, Any, None]], **options: Any
+) -> None:
+    """Have ``work`` take looks at flows 51 and 52, on virtual time."""
+    monkeypatch.setattr(watcher_module, "time", now)
+
+    async def main() -> None:
+        gateway, watched = Gateway(), CountedRounds()
+        watched.add(51)
+        watched.add(52)
+        looks = Watcher(watched, **{"poll_interval": 60.0, "lookback": WEEK, **options}).looks(gateway)  # type: ignore[arg-type]
+        await work(gateway, watched, looks)
+        await looks.aclose()
+        assert gateway.subscriptions == {}
+
+    run_virtually(main())
+
+
+def test_an_end_of_a_flow_that_is_watched_no_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It kept the loop from ever waiting, and so the whole triggerer."""
+
+    async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
+        assert set((await anext(looks)).flows) == {51, 52}
+        begun = now()
+        gateway.show_end(51)
+        watched.remove(51)
+        assert set((await anext(looks)).flows) == {52}
+        assert now() - begun > 50, "at the next regular look"
+
+    watch(monkeypatch, work)
+
+
+@pytest.mark.parametrize("hours", [1, 100])
+def test_an_end_that_the_feed_shows_during_a_look_leads_to_another_look(
+    monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """The list may have been read before the instance ended. It is looked for as far back as it lies."""
+
+    async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
+        await anext(looks)
+        gateway.list_takes = 5.0
+        gateway.show_end(51)
+        begun, coming = now(), asyncio.create_task(anext(looks))
+        await asyncio.sleep(1)
+        gateway.show_end(51, hours)
+        first, second = await coming, await anext(looks)
+        assert set(first.flows) == set(second.flows) == {51}
+        assert (first.window.whole, second.window.whole) == (False, hours > 24)
+        assert now() - begun < 15
+
+    watch(monkeypatch, work)
+
+
+def test_the_feed_is_asked_for_the_trigger_times_of_today_however_long_it_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The window of a subscription was that of its beginning: after some days the feed showed no new instance."""
+
+    async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
+        begun = now()
+        while now() < begun + 10 * 86_400:
+            await anext(looks)
+        for one in gateway.subscriptions.values():
+            assert one.first is not None
+            assert one.end is not None
+            assert abs(one.first - (now() - WEEK) * 1000) < 2 * HOUR
+            assert abs(one.end - (now() * 1000 + DAY)) < 2 * HOUR
+
+    watch(monkeypatch, work, poll_interval=3600.0)

@@ -73,7 +73,7 @@ def test_how_the_waits_of_a_tenant_fare(fresh: Callable[..., FakeTenant], stats:
     assert "lost_polls" not in counted
 
 
-def test_nothing_is_told_where_there_is_no_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_airflow_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_stats", lambda: None)
     metrics.count("requests.ends")
     metrics.gauge("feed_age", 1.0)

@@ -14,7 +14,7 @@ from lists import Run
 from virtual_time import run as run_virtually
 
 from airflow_provider_enos.client.aio import AsyncClient
-from airflow_provider_enos.client.polling import feed as feed_module
+from airflow_provider_enos.client.polling import end_feed as feed_module
 from airflow_provider_enos.client.polling.poller import Poller
 from airflow_provider_enos.errors import (
     EnosAccessError,
@@ -35,7 +35,7 @@ class Story:
     gets: float
     lists: float
     single_looks: float
-    """One a wait and interval."""
+    """What a look of each wait at each interval would cost."""
 
     @property
     def requests(self) -> float:
@@ -57,7 +57,7 @@ async def live(
     spoil: Any = lambda number, run: None,
     **options: Any,
 ) -> Story:
-    """So many wait at a time, each for another instance when one has ended. Others' instances have ended long ago."""
+    """Have ``waits`` tasks wait, each for the next instance once one has ended. ``others``: instances that are over."""
     luck = random.Random(seed)
     for _ in range(others):
         run = tenant.start(-luck.randrange(1200))
@@ -105,7 +105,7 @@ def told(tenant: FakeTenant, **options: Any) -> Story:
     return run_virtually(live(tenant, **options))
 
 
-def test_a_thousand_waits_cost_a_fiftieth_and_are_told_within_seconds(fresh: Any) -> None:
+def test_many_waits_cost_a_twentieth_and_end_within_seconds(fresh: Any) -> None:
     story = told(fresh(first_page=1), waits=300, interval=10, seconds=1200, others=500, read_end=False)
     assert story.requests < story.single_looks / 20
     assert story.p(0.5) < 1.5
@@ -113,7 +113,7 @@ def test_a_thousand_waits_cost_a_fiftieth_and_are_told_within_seconds(fresh: Any
     assert max(story.delays) < 100
 
 
-def test_newcomers_are_hardly_ever_looked_at(fresh: Any) -> None:
+def test_new_waits_are_hardly_ever_looked_at_singly(fresh: Any) -> None:
     story = told(fresh(), waits=300, interval=30, seconds=3000, read_end=False)
     assert story.gets < 0.3 * len(story.delays) + 60
 
@@ -147,7 +147,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_the_gateway_ignores_it_is_right_and_no_worse_than_single_looks(fresh: Any, kind: str) -> None:
+def test_no_gateway_makes_it_wrong_or_worse_than_single_looks(fresh: Any, kind: str) -> None:
     story = told(fresh(**KINDS[kind]), waits=80, interval=10, seconds=900, others=300, read_end=False)
     assert story.requests <= 1.1 * story.single_looks
     assert max(story.delays) <= 110, "what a list does not show is looked at within ten intervals"
@@ -188,14 +188,14 @@ def late(seconds: float) -> Any:
     ],
     ids=["lists nothing", "hides some", "types", "no end times", "4 s late", "60 s late"],
 )
-def test_what_the_lists_do_not_tell_is_found_out_singly(fresh: Any, spoil: Any, longest: float) -> None:
+def test_single_looks_find_what_the_lists_do_not_show(fresh: Any, spoil: Any, longest: float) -> None:
     story = told(fresh(), waits=80, interval=10, seconds=2400, spoil=spoil, read_end=False)
     assert story.requests <= 1.15 * story.single_looks
     assert story.p(0.95) <= longest
     assert max(story.delays) <= 5 * longest
 
 
-def test_lists_that_are_out_of_date_are_found_out(fresh: Any) -> None:
+def test_lists_that_are_out_of_date_are_noticed(fresh: Any) -> None:
     """For 50 minutes they show a part of what has ended as running."""
     story = told(fresh(), waits=80, interval=10, seconds=6000, spoil=late(3000), read_end=False)
     learned = Story(story.delays[len(story.delays) // 2 :], 0, 0, 0)
@@ -206,13 +206,13 @@ def test_lists_that_are_out_of_date_are_found_out(fresh: Any) -> None:
 
 def test_a_miss_shrinks_the_trust_at_once(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     levels: list[float] = []
-    was_wrong = feed_module.Feed.was_wrong
+    was_wrong = feed_module.EndFeedReader.was_wrong
 
-    async def noted(feed: feed_module.Feed, times: int = 1) -> None:
+    async def noted(feed: feed_module.EndFeedReader, times: int = 1) -> None:
         await was_wrong(feed, times)
         levels.append(feed.patience)
 
-    monkeypatch.setattr(feed_module.Feed, "was_wrong", noted)
+    monkeypatch.setattr(feed_module.EndFeedReader, "was_wrong", noted)
     story = told(fresh(), waits=60, interval=10, seconds=2000, spoil=without_end_time, read_end=False)
     assert levels
     assert set(levels) == {1.0}
@@ -258,14 +258,14 @@ def test_a_feed_that_fails_for_a_while_is_read_again(fresh: Any) -> None:
     assert story.requests < story.single_looks / 3
 
 
-def test_no_wait_is_punished_for_a_list_that_was_long_once(fresh: Any) -> None:
-    """5,000 others end at once: what ends meanwhile is told as if each looked for itself, and soon as ever."""
+def test_a_list_that_is_long_once_delays_no_wait_for_long(fresh: Any) -> None:
+    """1,500 others end at once, 30 pages: no wait is told later than if each looked for itself, and soon as before."""
     tenant = fresh(cap=50)
 
     async def main() -> Story:
         async def midnight() -> None:
             await asyncio.sleep(600)
-            for _ in range(5_000):
+            for _ in range(1_500):
                 tenant.end(tenant.start(-5))
 
         ending = asyncio.create_task(midnight())
@@ -302,8 +302,8 @@ def test_a_deadline_holds_while_a_look_hangs_and_while_lists_never_end(fresh: An
     assert max(late) <= 11
 
 
-def test_an_end_that_a_single_look_denies_is_not_believed_again(fresh: Any) -> None:
-    """The list goes on showing the end of the run before: whoever waits for the next one is not told of it."""
+def test_an_end_that_a_single_look_has_denied_does_not_count_again(fresh: Any) -> None:
+    """The list still shows the end of the run before; a wait for the next run does not end with it."""
     tenant = fresh()
 
     async def main() -> tuple[float, int]:
@@ -335,7 +335,7 @@ def test_an_end_that_a_single_look_denies_is_not_believed_again(fresh: Any) -> N
     assert looks < 600
 
 
-def test_an_end_that_a_list_makes_up_is_read_and_held_against_it(fresh: Any) -> None:
+def test_an_end_that_only_the_list_has_costs_the_feed_its_trust(fresh: Any) -> None:
     tenant = fresh()
 
     async def main() -> tuple[float, int, float]:
@@ -371,8 +371,8 @@ def test_an_end_that_a_list_makes_up_is_read_and_held_against_it(fresh: Any) -> 
     assert late <= 31
 
 
-def test_an_end_that_comes_while_a_look_is_under_way_is_believed(fresh: Any) -> None:
-    """The look says that it runs, since it was sent before: that is no word against the list."""
+def test_an_end_during_a_look_does_not_cost_the_feed_its_trust(fresh: Any) -> None:
+    """The look was sent before the end, so it does not contradict the list."""
     tenant = fresh()
 
     async def main() -> tuple[float, float]:
@@ -403,8 +403,8 @@ def test_an_end_that_comes_while_a_look_is_under_way_is_believed(fresh: Any) -> 
     assert patience == 10.0
 
 
-def test_what_ended_before_the_feed_was_read_is_not_left_to_it(fresh: Any) -> None:
-    """It has earned trust, and is then not read for a while, since few wait."""
+def test_a_wait_does_not_rely_on_the_feed_for_earlier_ends(fresh: Any) -> None:
+    """The feed has earned trust, and is then not read for a while, since there are few waits."""
     tenant = fresh(first_page=0)
 
     async def main() -> float:
@@ -436,7 +436,7 @@ def test_what_ended_before_the_feed_was_read_is_not_left_to_it(fresh: Any) -> No
     assert run_virtually(main()) <= 31
 
 
-def test_what_ended_while_no_triggerer_ran_is_not_held_against_the_feed(fresh: Any) -> None:
+def test_ends_while_no_triggerer_ran_do_not_cost_the_feed_its_trust(fresh: Any) -> None:
     tenant = fresh()
 
     async def main() -> tuple[float, float]:
@@ -503,7 +503,7 @@ def test_many_young_waits_together_get_twice_the_looks_of_the_interval(fresh: An
     assert run_virtually(main()) <= 2 * 100 * 120 / 30
 
 
-def test_whoever_was_never_looked_at_is_looked_at_at_once(fresh: Any) -> None:
+def test_an_instance_that_nobody_has_looked_at_is_looked_at_at_once(fresh: Any) -> None:
     tenant = fresh()
 
     async def main() -> float:

@@ -1,4 +1,4 @@
-"""How all who wait for a gateway ask it."""
+"""The requests of all waits for one gateway."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_quota_stops_all(fresh: Callable[..., FakeTenant], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ends", "running", "log"])
-def test_that_of_a_list_or_a_log_stops_nobody(fresh: Callable[..., FakeTenant], kind: str) -> None:
+def test_a_quota_of_lists_or_logs_stops_no_other_request(fresh: Callable[..., FakeTenant], kind: str) -> None:
     async def main() -> None:
         tenant, requests = fresh(), Requests(SETTINGS)
         run = tenant.start()

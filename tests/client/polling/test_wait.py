@@ -20,7 +20,7 @@ from airflow_provider_enos.errors import (
     EnosPollLostError,
     EnosServerError,
 )
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -36,7 +36,7 @@ def waited(work: Callable[[Wait], None], *, left: float = 60.0, tolerance: float
 
     async def main() -> Any:
         wait = Wait(
-            watch=Watch(ID, tolerance=tolerance, log=Log(), **options),
+            watch=InstanceWatch(ID, tolerance=tolerance, log=Log(), **options),
             poll_interval=30.0,
             deadline=time.time() + left,
             reads_end=False,
@@ -57,12 +57,12 @@ def test_it_ends_with_the_instance() -> None:
 
 
 @pytest.mark.parametrize("error", [api_error(EnosAuthError, 401), EnosConfigError("host", "no", accepted="another")])
-def test_a_refusal_of_the_connection_ends_it_whatever_the_watch_bears(error: EnosError) -> None:
+def test_a_refusal_ends_it_whatever_the_watch_tolerates(error: EnosError) -> None:
     with pytest.raises(type(error)):
         waited(lambda wait: wait.missed(error))
 
 
-def test_another_error_is_the_watchs() -> None:
+def test_another_error_is_left_to_the_watch() -> None:
     assert waited(lambda wait: wait.missed(api_error(EnosServerError))) is None
     with pytest.raises(EnosPollLostError):
         waited(lambda wait: wait.missed(api_error(EnosServerError)), tolerance=0.0)
@@ -75,7 +75,7 @@ def test_at_the_deadline_the_last_look_counts() -> None:
     assert raised.value.status == "RUNNING"
 
 
-def test_what_comes_after_its_end_changes_nothing() -> None:
+def test_nothing_changes_after_its_end() -> None:
     def work(wait: Wait) -> None:
         wait.saw(instance("SUCCESS"), 1.0)
         wait.saw(instance("FAIL"), 2.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,8 +18,7 @@ from worker import Log
 
 from airflow_provider_enos.client.aio import AsyncClient
 from airflow_provider_enos.client.polling import (
-    feed as feed_module,
-    poller as poller_module,
+    end_feed as feed_module,
     window_poller as windows_module,
 )
 from airflow_provider_enos.client.polling.poller import Poller, shared_poller
@@ -32,16 +31,10 @@ from airflow_provider_enos.errors import (
     EnosServerError,
 )
 from airflow_provider_enos.protocol.follow.end_feed import Reading
-from airflow_provider_enos.protocol.follow.window_wait import (
-    DEFAULT_ALLOWED,
-    DEFAULT_FAILED,
-    DEFAULT_SKIPPED,
-    FlowWatch,
-    Rules,
-    Verdict,
-    Wanted,
-    Window,
-)
+from airflow_provider_enos.protocol.follow.options import DEFAULT_ALLOWED, DEFAULT_FAILED, DEFAULT_SKIPPED
+from airflow_provider_enos.protocol.follow.window import Window
+from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
+from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -54,15 +47,9 @@ FLOW = 7000
 Waiting = Callable[..., Awaitable[Verdict]]
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    yield
-    assert poller_module._pollers == {}
-
-
 @pytest.fixture
 def flows(sim: EnosSimulator) -> list[int]:
-    """So many flows, whose instances run until they are finished by hand."""
+    """Flows whose instances run until the test ends them."""
     sim.one_at_a_time = False
     ids = list(range(FLOW, FLOW + 30))
     for flow_id in ids:
@@ -104,7 +91,7 @@ def wait_in(
     tolerance: float = 5.0,
     log: Any = None,
 ) -> asyncio.Task[Verdict]:
-    watch = FlowWatch(one, tolerance=tolerance, log=log or Log())
+    watch = WindowWatch(one, tolerance=tolerance, log=log or Log())
     return asyncio.create_task(
         poller.windows.wait(watch, poll_interval=interval, deadline=time.time() + deadline)  # type: ignore[arg-type]
     )
@@ -171,7 +158,7 @@ def broken(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize("read", [failing, blind, broken])
-def test_being_right_never_depends_on_the_feed(
+def test_no_wait_depends_on_the_feed_to_be_right(
     sim: EnosSimulator, flows: list[int], run: Any, monkeypatch: pytest.MonkeyPatch, read: Any
 ) -> None:
     monkeypatch.setattr(feed_module.EndFeed, "read", read)
@@ -221,7 +208,7 @@ def test_a_wait_that_fails_or_is_cancelled_touches_no_other(sim: EnosSimulator, 
     run(work)
 
 
-def test_the_one_who_asked_for_the_list_may_leave(sim: EnosSimulator, flows: list[int], run: Any) -> None:
+def test_the_wait_that_asked_for_the_list_may_be_cancelled(sim: EnosSimulator, flows: list[int], run: Any) -> None:
     async def work(poller: Poller) -> None:
         waits = [wait_in(poller, wanted(flow_id)) for flow_id in flows]
         await asyncio.sleep(0.5)
@@ -238,7 +225,7 @@ def test_the_one_who_asked_for_the_list_may_leave(sim: EnosSimulator, flows: lis
 
 
 def test_a_gateway_that_is_busy_is_left_alone_by_all(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    """Whoever waits for an instance has found out, and whoever waits for a window does not ask either."""
+    """A wait for an instance has found it out, and a wait for a window does not ask either."""
 
     async def work(poller: Poller) -> None:
         waiting = wait_in(poller, wanted(), interval=0.1)
@@ -276,7 +263,7 @@ def test_what_cannot_be_waited_through(sim: EnosSimulator, flows: list[int], run
 
 
 def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    """By which Airflow tells to which task's log a line belongs."""
+    """By the context Airflow knows to which task's log a line belongs."""
     whose: ContextVar[int] = ContextVar("whose")
     said: dict[int, set[str]] = {}
 
@@ -302,7 +289,7 @@ def test_each_wait_is_logged_in_its_own_context(sim: EnosSimulator, flows: list[
 
 
 class Tenant:
-    """So many windows of as many flows, whose one instance each ends at some time, on virtual time."""
+    """Windows of one flow each, with one instance that ends at some time, on virtual time."""
 
     def __init__(self, fake: FakeTenant, count: int, *, lasts: float, seed: int = 1) -> None:
         self.fake = fake
@@ -319,14 +306,14 @@ class Tenant:
         run = Run(f"{flow_id}-2020070623", TIME - 30 * 60_000, self.fake.now(), type=1)
         self.fake.lists.add(run)
         ending = asyncio.create_task(self.fake.run_for(run, self.luck.uniform(10, self.lasts)))
-        watch = FlowWatch(wanted(flow_id, **changes), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(flow_id, **changes), tolerance=600, log=Log(), check_existence=False)
         verdict = await poller.windows.wait(watch, poll_interval=60.0, deadline=self.fake.now() + 86_400)
         assert verdict.ids == [run.id]
         self.delays.append(self.fake.now() - (run.ended or 0.0))
         await ending
 
 
-def test_windows_rest_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_rely_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 windows for two hours, at 60 s: 24,000 looks if each looked for itself."""
     tenant = Tenant(FakeTenant(monkeypatch, first_page=0), 200, lasts=7200)
 
@@ -340,7 +327,7 @@ def test_windows_rest_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(tenant.delays) <= 600
 
 
-def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statuses_that_are_not_final_do_not_rely_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells that an instance has begun to run, where that is waited for."""
     fake = FakeTenant(monkeypatch, first_page=0)
 
@@ -349,7 +336,7 @@ def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyP
         poller = Poller(SETTINGS)
         crowd = asyncio.create_task(Tenant(fake, 60, lasts=3000).story(poller))
         await asyncio.sleep(1500)
-        watch = FlowWatch(wanted(9999, allowed_statuses=["RUNNING"]), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(9999, allowed_statuses=["RUNNING"]), tolerance=600, log=Log(), check_existence=False)
         waiting = asyncio.create_task(poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 86_400))
         await asyncio.sleep(400)
         fake.lists.add(Run("9999-2020070623", TIME - 30 * 60_000, fake.now(), type=1))
@@ -362,8 +349,8 @@ def test_statuses_that_are_no_ends_do_not_rest_on_it(monkeypatch: pytest.MonkeyP
     assert run_virtually(main()) <= 61
 
 
-def test_an_end_far_outside_of_the_window_wakes_nobody() -> None:
-    watch = FlowWatch(wanted(), tolerance=5, log=Log())
+def test_an_end_far_outside_of_the_window_wakes_no_wait() -> None:
+    watch = WindowWatch(wanted(), tolerance=5, log=Log())
     for id, wakes in (
         (f"{FLOW}-2020070700", True),
         (f"{FLOW}-2020070700000000", True),
@@ -372,22 +359,22 @@ def test_an_end_far_outside_of_the_window_wakes_nobody() -> None:
         ("of another kind", True),
     ):
         wait = windows_module._Wait(watch, 60.0, 0.0)
-        wait.told(FlowInstance.parse({"instanceId": id, "status": 1}))
+        wait.note_end(FlowInstance.parse({"instanceId": id, "status": 1}))
         assert wait.woken.is_set() == wakes, id
 
 
 @pytest.mark.parametrize("tolerant", [False, True])
 def test_a_refusal_of_the_connection_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tolerant: bool) -> None:
-    """Whoever waits reads the connection again, whatever the watch would bear."""
+    """The trigger reads the connection again, whatever the watch tolerates."""
     fake = FakeTenant(monkeypatch)
     if tolerant:
-        monkeypatch.setattr(FlowWatch, "missed", lambda watch, error, now: None)
+        monkeypatch.setattr(WindowWatch, "missed", lambda watch, error, now: None)
     fake.errors["list"] = api_error(EnosAccessError, 62103)
 
     async def main() -> float:
         monkeypatch.setattr(AsyncClient, "close", no_close)
         poller, begun = Poller(SETTINGS), fake.now()
-        watch = FlowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
         with pytest.raises(EnosAccessError):
             await poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 86_400)
         await poller.close()
@@ -405,7 +392,7 @@ def test_a_deadline_holds_while_the_pages_never_end(monkeypatch: pytest.MonkeyPa
     async def main() -> float:
         monkeypatch.setattr(AsyncClient, "close", no_close)
         poller, begun = Poller(SETTINGS), fake.now()
-        watch = FlowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
+        watch = WindowWatch(wanted(), tolerance=600, log=Log(), check_existence=False)
         with pytest.raises(EnosFlowTimeoutError):
             await poller.windows.wait(watch, poll_interval=60.0, deadline=fake.now() + 60)
         await poller.close()

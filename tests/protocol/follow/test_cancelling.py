@@ -1,4 +1,4 @@
-"""Having an instance cancelled, and finding out whether it was."""
+"""Cancelling an instance, and finding out whether it was cancelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_provider_enos.protocol.follow.cancelling import (
     try_to_cancel,
     was_cancelled,
 )
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 
 ID = "3377-20200706062600"
@@ -40,12 +40,12 @@ def instance(status: object, **nodes: str | None) -> FlowInstance:
 
 
 @pytest.fixture
-def watch(log: Any) -> Watch:
-    return Watch(ID, tolerance=600, log=log)
+def watch(log: Any) -> InstanceWatch:
+    return InstanceWatch(ID, tolerance=600, log=log)
 
 
 @pytest.fixture
-def ask(watch: Watch, play: Any, clock: Any, log: Any) -> Any:
+def ask(watch: InstanceWatch, play: Any, clock: Any, log: Any) -> Any:
     def ask(*answers: object, lasts: float = 60.0, tolerance: float = 600.0) -> Any:
         pace = {"poll_interval": 5, "deadline": clock.now + lasts, "clock": clock}
         steps = ask_to_cancel(watch, log=log, tolerance=tolerance, **pace)
@@ -55,7 +55,7 @@ def ask(watch: Watch, play: Any, clock: Any, log: Any) -> Any:
 
 
 @pytest.fixture
-def await_end(watch: Watch, play: Any, clock: Any) -> Any:
+def await_end(watch: InstanceWatch, play: Any, clock: Any) -> Any:
     def await_end(*answers: object, lasts: float = 60.0) -> Any:
         steps = await_stop(watch, poll_interval=5, deadline=clock.now + lasts, clock=clock)
         return play(steps, answers, clock)
@@ -63,7 +63,7 @@ def await_end(watch: Watch, play: Any, clock: Any) -> Any:
     return await_end
 
 
-def test_one_that_runs_is_asked_to_be_cancelled(ask: Any, log: Any) -> None:
+def test_an_instance_that_runs_is_cancelled(ask: Any, log: Any) -> None:
     played = ask(instance("RUNNING"), None)
     assert played.operations == ["Get Flow Instance", "Cancel Flow Instance"]
     assert not has_stopped(played.value)
@@ -71,13 +71,13 @@ def test_one_that_runs_is_asked_to_be_cancelled(ask: Any, log: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [status.name for status in FlowStatus if status.ended])
-def test_one_that_has_stopped_is_left_alone(ask: Any, status: str) -> None:
+def test_an_instance_that_has_stopped_is_not_cancelled(ask: Any, status: str) -> None:
     played = ask(instance(status, load="SUCCESS"))
     assert played.operations == ["Get Flow Instance"]
     assert has_stopped(played.value)
 
 
-def test_what_still_runs_after_a_failure_is_cancelled(ask: Any) -> None:
+def test_nodes_that_still_run_after_a_failure_are_cancelled(ask: Any) -> None:
     """EnOS shows FAIL as soon as one node has failed."""
     assert ask(instance("FAIL", load="FAIL", report="RUNNING"), None).operations[-1] == "Cancel Flow Instance"
 
@@ -114,14 +114,14 @@ def test_an_instance_that_is_refused_is_asked_for_again(ask: Any) -> None:
     assert ask(NOT_MINE, instance("RUNNING"), None).operations[-1] == "Cancel Flow Instance"
 
 
-def test_one_look_soon_after_the_cancel(watch: Watch, play: Any, clock: Any) -> None:
+def test_one_look_soon_after_the_cancel(watch: InstanceWatch, play: Any, clock: Any) -> None:
     """Before the task is deferred: what has stopped needs no triggerer, and an error no haste."""
     for answer, stopped in ((instance("CANCEL"), True), (instance("RUNNING"), False), (LOST, False)):
         played = play(stopped_at_once(watch, poll_interval=5, clock=clock), [answer], clock)
         assert (played.value is not None, played.pauses) == (stopped, [1])
 
 
-def test_one_that_enos_does_not_know(ask: Any) -> None:
+def test_an_instance_that_enos_does_not_know(ask: Any) -> None:
     assert ask(GONE).error.code == 62102
 
 
@@ -142,14 +142,14 @@ def test_enos_is_out_of_reach_for_too_long(ask: Any) -> None:
     assert isinstance(ask(*[LOST] * 121, lasts=10_000).error, EnosPollLostError)
 
 
-def test_it_is_waited_for_until_nothing_runs(await_end: Any) -> None:
+def test_the_wait_goes_on_until_no_node_runs(await_end: Any) -> None:
     stages = instance("RUNNING"), instance("CANCEL", load="RUNNING"), instance("CANCEL", load="CANCEL")
     played = await_end(*stages)
     assert played.pauses == [1, 5, 5]
     assert was_cancelled(played.value)
 
 
-def test_one_that_does_not_stop(await_end: Any) -> None:
+def test_an_instance_that_does_not_stop(await_end: Any) -> None:
     error = await_end(*[instance("RUNNING")] * 3, lasts=11).error
     assert isinstance(error, EnosFlowTimeoutError)
     assert error.status == "RUNNING"
@@ -162,7 +162,7 @@ def test_what_counts_as_cancelled(status: FlowStatus) -> None:
     assert was_cancelled(instance(status.name, load="FAIL", report="CANCEL"))
 
 
-def test_what_is_said_of_a_cancel_that_came_too_late() -> None:
+def test_the_error_of_a_cancel_that_came_too_late() -> None:
     error = not_cancelled(instance("SUCCESS"))
     assert (error.flow_instance_id, error.status, error.final) == (ID, "SUCCESS", True)
     assert str(error) == f"flow instance {ID} was not cancelled: it had ended by itself, with status SUCCESS"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_enos.errors import EnosFlowTimeoutError, EnosTransportError
-from airflow_provider_enos.protocol.follow.deadline import BEFORE_DEFERRAL, LAST_LOOK, glance, within
+from airflow_provider_enos.protocol.follow.deadline import LAST_LOOK, within
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
@@ -26,7 +26,7 @@ def pages(number: int) -> Procedure[int]:
 
 
 def ticking(clock: Any, seconds: float, answer: Any = None) -> Callable[[Any], Any]:
-    """Answers that take so long."""
+    """Answers that take this many seconds."""
 
     def give(step: Any) -> Any:
         clock.now += seconds
@@ -39,7 +39,7 @@ def bounded(clock: Any, seconds: float, steps: Procedure[Any]) -> Procedure[Any]
     return within(clock.now + seconds, steps, clock=clock, late=lambda: LATE)
 
 
-def test_what_ends_in_time_is_not_touched(play: Any, clock: Any) -> None:
+def test_steps_that_end_in_time_are_not_changed(play: Any, clock: Any) -> None:
     played = play(bounded(clock, 100, pages(3)), ticking(clock, 10), clock)
     assert played.value == 3
     assert [call.deadline for call in played.sent] == [1_600_000_100.0] * 3
@@ -72,7 +72,7 @@ def test_a_pause_ends_with_it(play: Any, clock: Any) -> None:
     assert play(bounded(clock, 10, pause()), [], clock).pauses == [3, 7]
 
 
-def test_what_is_given_up_is_closed(clock: Any) -> None:
+def test_steps_that_are_given_up_are_closed(clock: Any) -> None:
     closed = []
 
     def steps() -> Procedure[None]:
@@ -85,12 +85,3 @@ def test_what_is_given_up_is_closed(clock: Any) -> None:
     next(outer)
     outer.close()
     assert closed == [True]
-
-
-def test_a_glance_has_a_few_seconds_and_brings_nothing_rather_than_an_error(play: Any, clock: Any) -> None:
-    def look(deadline: float) -> Procedure[int]:
-        return bounded(clock, deadline - clock.now, pages(100))
-
-    assert play(glance(look, clock=clock), ticking(clock, 0.05), clock).value == 100
-    played = play(glance(look, clock=clock), ticking(clock, 1), clock)
-    assert (played.value, len(played.steps)) == (None, BEFORE_DEFERRAL)

@@ -1,4 +1,4 @@
-"""The feed of ends: what a read shows, and when its silence means something."""
+"""The list of ends: what a read shows, and when it is sound."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lists import ENDED, Lists, Run, drive
 
 from airflow_provider_enos.protocol.follow.end_feed import EndFeed, Reading, is_newest_first
 from airflow_provider_enos.protocol.follow.listing import ListStyle
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.wire import calls
 
@@ -52,7 +52,7 @@ def ids(*runs: Run) -> set[str]:
     return {run.id for run in runs}
 
 
-def test_one_request_tells_all_ends_whoever_else_is_there() -> None:
+def test_one_request_shows_all_ends_of_a_tenant() -> None:
     tenant = Tenant()
     others, ours = tenant.start(3000), tenant.start(1000)
     tenant.end(*others)
@@ -66,7 +66,7 @@ def test_one_request_tells_all_ends_whoever_else_is_there() -> None:
     assert len(reading.shown) <= 50
 
 
-def test_it_reads_on_until_a_page_ends_with_what_was_known() -> None:
+def test_a_read_goes_on_until_a_page_ends_with_known_ends() -> None:
     tenant = Tenant(first_page=0)
     runs = tenant.start(500)
     tenant.end(*runs[:100])
@@ -90,7 +90,7 @@ def test_the_page_size_follows_what_is_new() -> None:
     assert sizes == [50, 20, 20, 100, 100, 20]
 
 
-def test_a_gap_is_no_silence_and_is_closed_by_a_longer_read() -> None:
+def test_a_read_with_a_gap_is_not_sound_and_a_longer_read_closes_the_gap() -> None:
     """More has ended than a read may have pages: what lies behind is told later, and it says so."""
     tenant = Tenant(first_page=0)
     runs = tenant.start(1000)
@@ -124,7 +124,7 @@ def test_short_lists(ended: int, count: Any) -> None:
     assert (reading.is_sound, reading.confirmations) == (True, 1)
 
 
-def test_without_order_only_the_whole_list_is_a_word() -> None:
+def test_a_list_that_is_not_sorted_is_sound_only_if_it_is_read_to_its_end() -> None:
     tenant = Tenant(sorting="none")
     runs = tenant.start(300)
     tenant.end(*runs[:250])
@@ -136,7 +136,7 @@ def test_without_order_only_the_whole_list_is_a_word() -> None:
     assert not tenant.read(1).is_sound
 
 
-def test_a_list_without_order_that_is_too_long_is_not_read_again_and_again() -> None:
+def test_a_long_list_that_is_not_sorted_is_not_read_to_its_end_each_time() -> None:
     tenant = Tenant(sorting="none")
     tenant.end(*tenant.start(6000), each=0.1)
     requests = [tenant.read(100).requests for _ in range(25)]
@@ -147,7 +147,7 @@ def test_a_list_without_order_that_is_too_long_is_not_read_again_and_again() -> 
 
 @pytest.mark.parametrize("nulls", ["first", "last"])
 def test_ends_without_a_time(nulls: Any) -> None:
-    """They lie anywhere: where they come first they are told, else they are missed, which is found out elsewhere."""
+    """They may be listed anywhere: an end that is not listed first is missed, and single looks find it."""
     tenant = Tenant(nulls=nulls)
     runs = tenant.start(600)
     tenant.end(*runs[:500])
@@ -226,7 +226,7 @@ def test_an_end_that_appears_late() -> None:
     assert runs[30].id in new(tenant.read())
 
 
-def test_what_it_remembers_is_bounded() -> None:
+def test_the_ends_that_are_remembered_are_bounded() -> None:
     tenant = Tenant(first_page=0)
     for _ in range(60):
         tenant.end(*tenant.start(100), each=0.1)
@@ -324,7 +324,7 @@ TestSilence.settings = settings(max_examples=20, stateful_step_count=20, deadlin
     st.fixed_dictionaries({**PAGING, "sorting": st.sampled_from(["asked", "none", "shuffled"])}),
     st.lists(st.integers(0, 30), max_size=12),
 )
-def test_whatever_it_shows_as_ended_has_ended(options: dict[str, Any], ends: list[int]) -> None:
+def test_each_instance_that_it_shows_as_ended_has_ended(options: dict[str, Any], ends: list[int]) -> None:
     tenant = Tenant(**options)
     for count in ends:
         tenant.start(count)

@@ -1,4 +1,4 @@
-"""What is shown of an instance that ended badly."""
+"""The report of an instance that failed or was cancelled."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_node_whose_times_cannot_be_read_is_shown_without(play: Any, failure: 
 
 
 @pytest.mark.parametrize("failure", [missing("x"), EnosAuthError(401, "no", operation="x", http_status=401)])
-def test_a_gateway_that_cannot_tell_times_is_not_asked_for_ever(play: Any, failure: Exception) -> None:
+def test_a_gateway_without_times_is_asked_three_times_only(play: Any, failure: Exception) -> None:
     """Get Task Instance came with a later release than flows did."""
     names = [f"n{number}" for number in range(30)]
     ended = instance(**dict.fromkeys(names, "FAIL"))
@@ -127,7 +127,7 @@ def test_a_gateway_that_cannot_tell_times_is_not_asked_for_ever(play: Any, failu
     assert "(nor of the nodes after it: not asked for any more)" in list(report.lines())
 
 
-def test_a_log_service_that_is_down_is_not_asked_for_ever(play: Any) -> None:
+def test_a_log_service_that_is_down_is_asked_three_times_only(play: Any) -> None:
     names = [f"n{number}" for number in range(10)]
     lost = EnosTransportError("read timed out", sent=True)
     report, played = examined(play, instance(**dict.fromkeys(names, "FAIL")), {f"log {name}": lost for name in names})
@@ -136,7 +136,7 @@ def test_a_log_service_that_is_down_is_not_asked_for_ever(play: Any) -> None:
     assert report.logs["n9-1"] == "(no log: not asked for any more)"
 
 
-def test_a_large_graph_is_asked_only_for_what_tells_something(play: Any) -> None:
+def test_of_a_large_graph_only_nodes_that_failed_or_run_are_read(play: Any) -> None:
     nodes = {f"n{number}": "SUCCESS" for number in range(500)} | {"bad": "FAIL", "on": "RUNNING", "off": "INIT"}
     report, played = examined(play, instance(**nodes), {"bad": run("bad", "FAIL", "2020-07-06 14:27:05")})
     assert played.operations.count("Get Task Instance") == 2
@@ -203,7 +203,7 @@ def test_columns_are_aligned_where_letters_are_wide() -> None:
     assert table_lines([]) == ["node  task instance  status  start  end"]
 
 
-def test_rows_for_others_to_show() -> None:
+def test_the_rows_of_the_table() -> None:
     ended = instance(extract="SUCCESS", load=None)
     assert node_table(ended, {"extract-1": run("extract", "SUCCESS", "2020-07-06 14:27:01")}) == [
         NodeRow("0", "extract", "extract-1", "SUCCESS", "2020-07-06 14:26:59", "2020-07-06 14:27:01"),
@@ -235,7 +235,7 @@ def test_which_failed_first(ends: dict[str, str | None], first: list[str]) -> No
     assert failed_first(instance(ok="SUCCESS"), runs) == ()
 
 
-def test_how_it_is_said_which_failed_first(play: Any) -> None:
+def test_the_line_that_names_the_node_that_failed_first(play: Any) -> None:
     def said(*ends: str | None) -> str:
         names = [f"n{number}" for number in range(len(ends))]
         runs = {name: run(name, "FAIL", end) for name, end in zip(names, ends, strict=True)}

@@ -11,17 +11,17 @@ from hypothesis import given, settings, strategies as st
 from airflow_provider_enos.errors import EnosConfigError, EnosRequestError, EnosTransportError
 from airflow_provider_enos.protocol.follow.flow_events import (
     ENDS,
-    Handover,
-    Memory,
-    Reach,
-    Stretch,
+    End,
+    EndMemory,
+    LookWindow,
+    classify,
     ends,
     instances_in,
     instances_of,
     news,
     payload,
 )
-from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstancePage, FlowStatus
 from airflow_provider_enos.protocol.trigger_time import parse
 from airflow_provider_enos.protocol.wire import calls
 
@@ -42,8 +42,8 @@ def instance(
 
 
 RECENT = named(NOW - HOUR)
-WHOLE = Stretch.at(NOW, WEEK, whole=True)
-NEAR = Stretch.at(NOW, WEEK, whole=False)
+WHOLE = LookWindow.at(NOW, WEEK, whole=True)
+NEAR = LookWindow.at(NOW, WEEK, whole=False)
 
 
 def no_reply() -> EnosTransportError:
@@ -54,30 +54,55 @@ def refused() -> EnosRequestError:
     return EnosRequestError(62102, "no", operation="List Flow Instances", http_status=200)
 
 
-def memory_of(*instances: FlowInstance, window: Stretch = WHOLE) -> Memory:
+def memory_of(*instances: FlowInstance, window: LookWindow = WHOLE) -> EndMemory:
     told, memory = news(None, instances, window)
     assert told == []
     assert memory is not None
     return memory
 
 
-def told(memory: Memory | None, *instances: FlowInstance, window: Stretch = WHOLE) -> list[str]:
+def told(memory: EndMemory | None, *instances: FlowInstance, window: LookWindow = WHOLE) -> list[str]:
     return [one.flow_instance_id for one in news(memory, instances, window)[0]]
 
 
-def after(memory: Memory | None, *instances: FlowInstance, window: Stretch = WHOLE) -> Memory:
+def after(memory: EndMemory | None, *instances: FlowInstance, window: LookWindow = WHOLE) -> EndMemory:
     found = news(memory, instances, window)[1]
     assert found is not None
     return found
 
 
-def test_what_has_ended_by_the_first_look_is_not_told() -> None:
+RUNS, RAN_AGAIN = End(FlowStatus("RUNNING"), None), End(FlowStatus("RUNNING"), "T1")
+FAILED, FAILED_AT_1, FAILED_AT_2 = (End(FlowStatus("FAIL"), time) for time in (None, "T1", "T2"))
+SUCCEEDED_AT_1, SUCCEEDED_AT_2 = (End(FlowStatus("SUCCESS"), time) for time in ("T1", "T2"))
+
+
+@pytest.mark.parametrize(
+    ("previous", "current", "is_new", "remembered"),
+    [
+        (None, RUNS, False, None),
+        (None, FAILED_AT_1, True, FAILED_AT_1),
+        (FAILED_AT_1, RUNS, False, RAN_AGAIN),
+        (FAILED_AT_1, FAILED_AT_1, False, FAILED_AT_1),
+        (FAILED_AT_1, FAILED, False, FAILED_AT_1),
+        (FAILED_AT_1, FAILED_AT_2, False, FAILED_AT_2),
+        (FAILED_AT_1, SUCCEEDED_AT_1, True, SUCCEEDED_AT_1),
+        (SUCCEEDED_AT_1, SUCCEEDED_AT_2, True, SUCCEEDED_AT_2),
+        (RAN_AGAIN, FAILED_AT_1, False, FAILED_AT_1),
+        (RAN_AGAIN, FAILED_AT_2, True, FAILED_AT_2),
+        (RAN_AGAIN, FAILED, True, FAILED),
+    ],
+)
+def test_which_ends_are_new(previous: End | None, current: End, is_new: bool, remembered: End | None) -> None:
+    assert classify(previous, current) == (is_new, remembered)
+
+
+def test_ends_before_the_first_look_are_not_told() -> None:
     memory = memory_of(instance(RECENT), instance(named(NOW), "RUNNING", None))
     assert told(memory, instance(RECENT)) == []
     assert told(memory, instance(named(NOW))) == [named(NOW)]
 
 
-def test_only_a_look_at_the_whole_window_is_a_first_one() -> None:
+def test_only_a_look_at_the_whole_window_counts_as_the_first() -> None:
     assert news(None, [instance(RECENT)], NEAR) == ([], None)
 
 
@@ -87,7 +112,7 @@ def test_ends_are_told_in_order() -> None:
 
 
 @pytest.mark.parametrize("status", ["INIT", "RUNNING", "SUSPEND", "WAIT", "READY", "RERUN", "SOMETHING_NEW"])
-def test_what_runs_is_not_told(status: str) -> None:
+def test_an_instance_that_runs_is_not_told(status: str) -> None:
     assert told(memory_of(), instance(RECENT, status)) == []
 
 
@@ -131,7 +156,7 @@ def test_an_instance_that_is_run_again_ends_again(
     ],
     ids=str,
 )
-def test_the_same_end_is_not_told_again_whatever_is_known_of_it(seen: list[tuple[str, str | None]]) -> None:
+def test_the_same_end_is_not_told_again_with_or_without_its_time(seen: list[tuple[str, str | None]]) -> None:
     memory, count = memory_of(), 0
     for status, end_time in seen:
         new, found = news(memory, [instance(RECENT, status, end_time)], WHOLE)
@@ -142,7 +167,7 @@ def test_the_same_end_is_not_told_again_whatever_is_known_of_it(seen: list[tuple
 
 def test_the_memory_survives_json() -> None:
     memory = after(memory_of(instance("1-old", "FAIL", None)), instance(RECENT), instance("1-old", "RUNNING", None))
-    assert Memory.of(json.loads(json.dumps(memory.to_json()))) == memory
+    assert EndMemory.of(json.loads(json.dumps(memory.to_json()))) == memory
 
 
 @pytest.mark.parametrize(
@@ -161,36 +186,36 @@ def test_the_memory_survives_json() -> None:
     ids=str,
 )
 def test_what_is_no_memory_is_none(value: object) -> None:
-    assert Memory.of(value) is None
+    assert EndMemory.of(value) is None
 
 
-def test_what_two_remember_is_put_together() -> None:
+def test_two_memories_are_merged() -> None:
     one, other = memory_of(instance("1-a"), instance("1-b", "FAIL")), memory_of(instance("1-b"), instance("1-c"))
-    both = one.with_those_of(other)
+    both = one.merged_with(other)
     assert sorted(both.ends) == ["1-a", "1-b", "1-c"]
     assert both.ends["1-b"] == one.ends["1-b"]
-    assert one.with_those_of(None) == one
+    assert one.merged_with(None) == one
 
 
-def test_what_leaves_the_window_is_forgotten_in_time() -> None:
+def test_an_end_that_leaves_the_window_is_forgotten_a_day_later() -> None:
     """By the time in its id, with a day to spare; by its absence where the id tells no time."""
     old, opaque = named(NOW - WEEK + HOUR), "1-4f3a"
     memory = memory_of(instance(old), instance(opaque))
-    later = Stretch.at(NOW + 0.5 * DAY, WEEK, whole=True)
+    later = LookWindow.at(NOW + 0.5 * DAY, WEEK, whole=True)
     assert sorted(after(memory, instance(opaque), window=later).ends) == sorted([old, opaque])
     assert list(after(memory, window=later).ends) == [old]
-    assert sorted(after(memory, window=Stretch.at(NOW, WEEK, whole=False)).ends) == sorted([old, opaque])
-    assert list(after(memory, window=Stretch.at(NOW + 2 * DAY, WEEK, whole=True)).ends) == []
+    assert sorted(after(memory, window=LookWindow.at(NOW, WEEK, whole=False)).ends) == sorted([old, opaque])
+    assert list(after(memory, window=LookWindow.at(NOW + 2 * DAY, WEEK, whole=True)).ends) == []
 
 
-def test_what_was_forgotten_is_not_told_when_it_comes_back() -> None:
+def test_a_forgotten_end_is_not_told_again_if_it_comes_back() -> None:
     old = named(NOW - WEEK + HOUR)
-    memory = after(memory_of(instance(old)), window=Stretch.at(NOW + 2 * DAY, WEEK, whole=True))
+    memory = after(memory_of(instance(old)), window=LookWindow.at(NOW + 2 * DAY, WEEK, whole=True))
     assert told(memory, instance(old)) == []
 
 
-def test_looking_further_back_tells_nothing_that_had_ended_before() -> None:
-    day = Stretch.at(NOW, DAY, whole=True)
+def test_a_longer_lookback_tells_no_old_ends() -> None:
+    day = LookWindow.at(NOW, DAY, whole=True)
     memory = memory_of(instance(RECENT), window=day)
     before, since = named(NOW - 3 * DAY), named(NOW + 0.1 * HOUR)
     assert told(memory, instance(before), instance("1-4f3a"), window=WHOLE) == []
@@ -211,9 +236,9 @@ def test_no_more_than_a_thousand_are_remembered_and_the_others_are_not_told_agai
 
 
 def test_the_window() -> None:
-    assert Stretch(int((NOW - WEEK) * 1000), int((NOW + DAY) * 1000), True) == WHOLE
-    assert Stretch(int((NOW - DAY) * 1000), int((NOW + DAY) * 1000), False) == NEAR
-    short = Stretch.at(NOW, HOUR, whole=False)
+    assert LookWindow(int((NOW - WEEK) * 1000), int((NOW + DAY) * 1000), True) == WHOLE
+    assert LookWindow(int((NOW - DAY) * 1000), int((NOW + DAY) * 1000), False) == NEAR
+    short = LookWindow.at(NOW, HOUR, whole=False)
     assert (short.first, short.whole) == (int((NOW - HOUR) * 1000), True)
 
 
@@ -235,7 +260,7 @@ def test_the_statuses(given: object, expected: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "given", [[], "", "RUNNING", ["SUCCESS", "success"], [1], 1, {"SUCCESS": 1}, ["DONE"]], ids=str
 )
-def test_statuses_that_are_no_ends_are_refused(given: object) -> None:
+def test_statuses_that_are_not_final_are_refused(given: object) -> None:
     with pytest.raises(EnosConfigError, match=r"^statuses: .*FAIL, SUCCESS"):
         ends(given, "statuses")
 
@@ -279,96 +304,6 @@ def test_a_payload_has_the_utc_time_that_the_id_gives(id: str, utc: str | None) 
         assert f"{moment:%Y%m%d%H%M}" in id
 
 
-# -- Which ends are told together
-
-
-def ends_of(*ids: str) -> list[FlowInstance]:
-    return [instance(id) for id in ids]
-
-
-def ids_of(instances: list[FlowInstance]) -> list[str]:
-    return [one.flow_instance_id for one in instances]
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 50])
-def test_of_several_ends_the_last_one_comes_a_look_later(count: int) -> None:
-    handover = Handover(5)
-    together = [f"1-{number:03}" for number in range(count)]
-    told = ids_of(handover.due(ends_of(*together), 100))
-    assert told == (together[:-1] or together)
-    assert handover.is_holding is (count > 1)
-    if count > 1:
-        held = handover.seen([])
-        assert ids_of(held) == together[-1:]
-        assert ids_of(handover.due(held, 110)) == together[-1:]
-        assert not handover.is_holding
-
-
-def test_what_is_held_goes_before_what_came_later() -> None:
-    """Else a flow whose ends keep coming would have one of them wait for ever."""
-    handover = Handover(5)
-    handover.due(ends_of("1-a", "1-z"), 100)
-    for look in range(1, 6):
-        told = ids_of(handover.due([*ends_of(f"1-{look}"), *handover.seen([])], 100 + 10 * look))
-        assert told == (["1-z"] if look == 1 else [f"1-{look - 1}"])
-
-
-def test_what_comes_right_after_something_was_told_waits() -> None:
-    handover = Handover(5)
-    assert ids_of(handover.due(ends_of("1-a"), 100)) == ["1-a"]
-    assert handover.due(ends_of("1-b", "1-c"), 104) == []
-    assert ids_of(handover.due(handover.seen([]), 105)) == ["1-b"]
-    assert ids_of(handover.due(handover.seen([]), 110)) == ["1-c"]
-
-
-def test_what_is_held_stays_as_it_was_when_it_ended() -> None:
-    """Also if it runs again meanwhile, or is not listed any more."""
-    handover = Handover(5)
-    handover.due(ends_of("1-a", "1-b"), 100)
-    again = instance("1-b", "RERUN", None)
-    assert handover.seen([again, instance("1-c")]) == ends_of("1-b", "1-c")
-    assert handover.seen([]) == ends_of("1-b")
-
-
-def test_what_is_held_and_was_told_by_somebody_else_is_forgotten() -> None:
-    handover = Handover(5)
-    handover.due(ends_of("1-a", "1-b"), 100)
-    assert handover.due([], 110) == []
-    assert not handover.is_holding
-    handover.hold(ends_of("1-d"))
-    assert handover.is_holding
-
-
-@settings(max_examples=200)
-@given(
-    st.lists(st.integers(0, 6), min_size=1, max_size=12),
-    st.floats(5.6, 600),
-    st.lists(st.floats(0.05, 4.9), min_size=30, max_size=30),
-)
-def test_each_end_is_in_a_run_of_airflow_within_two_looks(
-    bursts: list[int], poll_interval: float, lags: list[float]
-) -> None:
-    """Airflow makes a run some time after the first event that it has none for, out of the events up to that one."""
-    handover, looks = Handover(5), len(bursts) + 3
-    seen: dict[str, int] = {}
-    events: list[tuple[float, str]] = []
-    for look in range(looks):
-        new = [f"1-{look}-{number}" for number in range(bursts[look] if look < len(bursts) else 0)]
-        seen |= dict.fromkeys(new, look)
-        now = look * poll_interval * 0.9
-        for place, one in enumerate(handover.due([*handover.seen([]), *ends_of(*new)], now)):
-            events.append((now + place / 1000, one.flow_instance_id))
-            assert look - seen[one.flow_instance_id] <= 1
-    assert sorted(id for _, id in events) == sorted(seen)
-    in_runs: set[str] = set()
-    run_is_made = -1.0
-    for (moment, _), lag in zip(events, lags * len(events), strict=False):
-        if moment > run_is_made:
-            run_is_made = moment + lag
-            in_runs |= {id for at, id in events if at <= moment}
-    assert in_runs == set(seen)
-
-
 def test_one_list_for_many_flows(play: Any) -> None:
     other = FlowInstance.parse({"instanceId": "3-a", "flowId": 3, "status": 1})
     without = FlowInstance.parse({"instanceId": "22-a", "status": 1})
@@ -402,7 +337,7 @@ class World:
     instances: dict[str, list[Any]] = field(default_factory=dict)
     ends: list[str] = field(default_factory=list)
     """The ids of instances that have ended since the watch began, once for each end."""
-    memory: Memory | None = None
+    memory: EndMemory | None = None
     stored: Any = None
     told: list[str] = field(default_factory=list)
     clock: float = NOW
@@ -451,7 +386,7 @@ class World:
 
     def look(self, shuffled: int, faults: dict[int, str], whole: bool) -> None:
         self.clock += 1
-        window = Stretch.at(self.clock, WEEK, whole=whole or self.restarted)
+        window = LookWindow.at(self.clock, WEEK, whole=whole or self.restarted)
         steps = instances_in(window, 1)
         try:
             step = next(steps)
@@ -476,7 +411,7 @@ class World:
             self.stored = json.loads(json.dumps(self.memory.to_json()))
 
     def restart(self) -> None:
-        self.memory, self.restarted = Memory.of(self.stored), True
+        self.memory, self.restarted = EndMemory.of(self.stored), True
 
 
 STEP = st.one_of(
@@ -509,25 +444,6 @@ def test_each_end_is_told_once_over_restarts_and_faults(
         getattr(world, name)(*arguments)
     world.look(0, {}, whole=True)
     assert sorted(world.told) == sorted(world.ends)
-
-
-def test_the_reach_is_logged_when_it_changes(log: Any) -> None:
-    reach = Reach("flows of enos_default", tolerance=60, log=log)
-    reach.answered(0)
-    for now in (0, 30, 60, 90, 120):
-        reach.failed(no_reply(), now)
-    reach.failed(refused(), 130)
-    reach.answered(140)
-    reach.answered(150)
-    reach.failed(no_reply(), 160)
-    assert log.lines == [
-        "warning: Cannot ask EnOS for flows of enos_default, will go on trying: no reply",
-        "error: EnOS could not be asked for flows of enos_default for 60 s; what ends meanwhile is told later. "
-        "Last error: no reply",
-        f"warning: Cannot ask EnOS for flows of enos_default, will go on trying: {refused()}",
-        "info: EnOS answers again for flows of enos_default, after 140 s",
-        "warning: Cannot ask EnOS for flows of enos_default, will go on trying: no reply",
-    ]
 
 
 def test_every_type_is_listed_by_the_flow_or_for_all() -> None:

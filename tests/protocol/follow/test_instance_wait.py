@@ -23,7 +23,7 @@ from airflow_provider_enos.errors import (
     EnosServerError,
     EnosTransportError,
 )
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, conclude, look, sight, wait
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch, conclude
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 
@@ -59,24 +59,24 @@ def instance(status: object, **nodes: str | None) -> FlowInstance:
 
 
 @pytest.fixture
-def watch(log: Any) -> Watch:
-    return Watch(ID, tolerance=600, log=log, link=LINK)
+def watch(log: Any) -> InstanceWatch:
+    return InstanceWatch(ID, tolerance=600, log=log, link=LINK)
 
 
 # What is logged
 
 
-def test_first_line_names_flow_and_link(watch: Watch, log: Any) -> None:
+def test_first_line_names_flow_and_link(watch: InstanceWatch, log: Any) -> None:
     watch.saw(instance("WAIT"), 0)
     assert log.lines == [f"info: Flow instance {ID} of flow 3377 'daily': WAIT, see {LINK}"]
 
 
 def test_without_a_link(log: Any) -> None:
-    Watch(ID, tolerance=600, log=log).saw(instance("WAIT"), 0)
+    InstanceWatch(ID, tolerance=600, log=log).saw(instance("WAIT"), 0)
     assert log.lines == [f"info: Flow instance {ID} of flow 3377 'daily': WAIT"]
 
 
-def test_only_changes_are_logged(watch: Watch, log: Any) -> None:
+def test_only_changes_are_logged(watch: InstanceWatch, log: Any) -> None:
     watch.saw(instance("RUNNING", a="RUNNING", b="INIT", c=None), 0)
     del log.lines[:]
     for _ in range(5):
@@ -90,7 +90,7 @@ def test_only_changes_are_logged(watch: Watch, log: Any) -> None:
     ]
 
 
-def test_unknown_status_is_warned_of_once(watch: Watch, log: Any) -> None:
+def test_unknown_status_is_warned_of_once(watch: InstanceWatch, log: Any) -> None:
     for status in (42, "42", 42):
         watch.saw(instance(status), 0)
     assert [line for line in log.lines if line.startswith("warning")] == [
@@ -98,7 +98,7 @@ def test_unknown_status_is_warned_of_once(watch: Watch, log: Any) -> None:
     ]
 
 
-def test_names_from_elsewhere_are_cleaned(watch: Watch, log: Any) -> None:
+def test_names_from_elsewhere_are_cleaned(watch: InstanceWatch, log: Any) -> None:
     tasks = [{"taskName": "a\nforged", "taskInstId": "1", "status": "FAIL"}]
     data = {"instanceId": ID, "status": 2, "flowName": "x\nforged", "graph": {"tasks": tasks}}
     watch.saw(FlowInstance.parse(data), 0)
@@ -115,14 +115,14 @@ def test_statuses_are_logged_as_text() -> None:
 
         warning = error = info
 
-    watch = Watch(ID, tolerance=600, log=Recorder())
+    watch = InstanceWatch(ID, tolerance=600, log=Recorder())
     watch.saw(instance("RUNNING", a="RUNNING"), 0)
     watch.saw(instance(42, a="FAIL"), 0)
     assert [arg for arg in given if isinstance(arg, Enum)] == []
     assert {"RUNNING", "42", "INIT", "FAIL"} <= set(given)
 
 
-def test_nodes_without_an_instance_are_told_apart(watch: Watch, log: Any) -> None:
+def test_nodes_without_a_task_instance_are_distinguished(watch: InstanceWatch, log: Any) -> None:
     """By their node ids, else by their names; each change is one line, and a poll that brings none is none."""
 
     def seen(first: str, second: str, third: str) -> FlowInstance:
@@ -150,7 +150,7 @@ def test_nodes_without_an_instance_are_told_apart(watch: Watch, log: Any) -> Non
 # Polls that fail
 
 
-def test_failing_polls_are_tolerated_for_a_while(watch: Watch, log: Any) -> None:
+def test_failing_polls_are_tolerated_for_a_while(watch: InstanceWatch, log: Any) -> None:
     for now in (100, 400, 699):
         watch.missed(LOST, now)
     assert log.lines == [f"warning: Cannot ask EnOS for {ID}, will go on trying for 600 s: read timed out"]
@@ -161,7 +161,7 @@ def test_failing_polls_are_tolerated_for_a_while(watch: Watch, log: Any) -> None
     assert raised.value.__cause__ is LOST
 
 
-def test_recovery_is_logged_and_starts_the_tolerance_anew(watch: Watch, log: Any) -> None:
+def test_recovery_is_logged_and_starts_the_tolerance_anew(watch: InstanceWatch, log: Any) -> None:
     watch.missed(LOST, 100)
     watch.saw(instance("RUNNING"), 250)
     assert f"info: EnOS answers again for {ID}, after 150 s" in log.lines
@@ -173,14 +173,14 @@ def test_recovery_is_logged_and_starts_the_tolerance_anew(watch: Watch, log: Any
 @pytest.mark.parametrize("error", [WRONG_KEY, EnosConfigError("x", "y", accepted="z")])
 def test_a_refusal_is_tolerated(log: Any, error: EnosError, known: bool) -> None:
     """The connection is read again, and may be right by then."""
-    watch = Watch(ID, tolerance=600, log=log, known=known)
+    watch = InstanceWatch(ID, tolerance=600, log=log, known=known)
     watch.missed(error, 0)
     with pytest.raises(EnosPollLostError, match=f"could not be asked for 600 s; it was left running.*{error}"):
         watch.missed(error, 600)
 
 
 @pytest.mark.parametrize("error", UNKNOWN)
-def test_unknown_instance_ends_it_at_once(watch: Watch, log: Any, error: EnosError) -> None:
+def test_unknown_instance_ends_it_at_once(watch: InstanceWatch, log: Any, error: EnosError) -> None:
     """Where nobody knows that EnOS ever had it."""
     watch.missed(LOST, 0)
     with pytest.raises(type(error)) as raised:
@@ -189,18 +189,18 @@ def test_unknown_instance_ends_it_at_once(watch: Watch, log: Any, error: EnosErr
     assert len(log.lines) == 1
 
 
-def known_from_the_start(watch: Watch) -> Watch:
-    return Watch(ID, tolerance=600, log=watch._log, known=True)
+def known_from_the_start(watch: InstanceWatch) -> InstanceWatch:
+    return InstanceWatch(ID, tolerance=600, log=watch.log, known=True)
 
 
-def known_by_a_look(watch: Watch) -> Watch:
+def known_by_a_look(watch: InstanceWatch) -> InstanceWatch:
     watch.saw(instance("RUNNING"), 0)
     return watch
 
 
-def known_by_memory(watch: Watch) -> Watch:
+def known_by_memory(watch: InstanceWatch) -> InstanceWatch:
     watch.saw(instance("RUNNING"), 0)
-    other = Watch(ID, tolerance=600, log=watch._log)
+    other = InstanceWatch(ID, tolerance=600, log=watch.log)
     other.remember(json.loads(json.dumps(watch.memory)))
     return other
 
@@ -210,8 +210,8 @@ KNOWN = [known_from_the_start, known_by_a_look, known_by_memory]
 
 @pytest.mark.parametrize("make_known", KNOWN)
 @pytest.mark.parametrize("error", UNKNOWN)
-def test_known_instance_that_cannot_be_found_is_waited_for(
-    watch: Watch, log: Any, error: EnosError, make_known: Any
+def test_not_found_is_tolerated_for_a_known_instance(
+    watch: InstanceWatch, log: Any, error: EnosError, make_known: Any
 ) -> None:
     """A gateway in trouble may say so of one that it has; but no longer than is tolerated."""
     watch = make_known(watch)
@@ -224,9 +224,9 @@ def test_known_instance_that_cannot_be_found_is_waited_for(
     assert raised.value.__cause__ is error
 
 
-def test_memory_without_a_look_does_not_make_it_known(watch: Watch, log: Any) -> None:
+def test_memory_without_a_look_does_not_make_it_known(watch: InstanceWatch, log: Any) -> None:
     watch.missed(LOST, 0)
-    other = Watch(ID, tolerance=600, log=log)
+    other = InstanceWatch(ID, tolerance=600, log=log)
     other.remember(json.loads(json.dumps(watch.memory)))
     with pytest.raises(EnosNotFoundError):
         other.missed(GONE, 5)
@@ -234,20 +234,20 @@ def test_memory_without_a_look_does_not_make_it_known(watch: Watch, log: Any) ->
 
 def test_no_tolerance(log: Any) -> None:
     with pytest.raises(EnosPollLostError):
-        Watch(ID, tolerance=0, log=log).missed(LOST, 5)
+        InstanceWatch(ID, tolerance=0, log=log).missed(LOST, 5)
 
 
 # Memory
 
 
-def test_wait_goes_on_in_another_process(watch: Watch, log: Any) -> None:
+def test_wait_goes_on_in_another_process(watch: InstanceWatch, log: Any) -> None:
     """What was logged is not logged again, and the time that polls have failed counts on."""
     seen = instance(42, a="RUNNING", b="NONE", c=None)
     watch.saw(seen, 0)
     watch.missed(LOST, 100)
     memory = json.loads(json.dumps(watch.memory))
     del log.lines[:]
-    other = Watch(ID, tolerance=600, log=log, link=LINK)
+    other = InstanceWatch(ID, tolerance=600, log=log, link=LINK)
     other.remember(memory)
     assert other.memory == memory
     other.missed(LOST, 699)
@@ -266,7 +266,7 @@ def test_wait_goes_on_in_another_process(watch: Watch, log: Any) -> None:
         {"flow_instance_id": ID, "status": 5, "nodes": ["a"], "failing_since": "x"},
     ],
 )
-def test_other_memory_is_passed_over(watch: Watch, memory: object) -> None:
+def test_the_memory_of_another_instance_is_ignored(watch: InstanceWatch, memory: object) -> None:
     fresh = watch.memory
     watch.remember(memory)
     assert watch.memory == fresh == {"flow_instance_id": ID, "status": None, "nodes": {}, "failing_since": None}
@@ -274,7 +274,7 @@ def test_other_memory_is_passed_over(watch: Watch, memory: object) -> None:
 
 @given(st.dictionaries(st.sampled_from(["status", "nodes", "failing_since"]), st.none() | st.text() | st.integers()))
 def test_any_memory(new_log: Any, memory: dict[str, Any]) -> None:
-    watch = Watch(ID, tolerance=600, log=new_log())
+    watch = InstanceWatch(ID, tolerance=600, log=new_log())
     watch.remember({"flow_instance_id": ID, **memory})
     watch.saw(instance("RUNNING"), 0)
 
@@ -282,72 +282,72 @@ def test_any_memory(new_log: Any, memory: dict[str, Any]) -> None:
 # Waiting
 
 
-def test_look(watch: Watch, play: Any, clock: Any) -> None:
-    assert play(look(watch, clock=clock), [instance("RUNNING")]).value.status is FlowStatus.RUNNING
-    assert play(look(watch, clock=clock), [LOST]).value is None
-    assert play(look(watch, clock=clock), [WRONG_KEY]).value is None
-    assert play(sight(watch, clock=clock), [instance("RUNNING")]).value.status is FlowStatus.RUNNING
-    assert isinstance(play(sight(watch, clock=clock), [WRONG_KEY]).error, EnosAuthError)
+def test_look(watch: InstanceWatch, play: Any, clock: Any) -> None:
+    assert play(watch.look(clock=clock), [instance("RUNNING")]).value.status is FlowStatus.RUNNING
+    assert play(watch.look(clock=clock), [LOST]).value is None
+    assert play(watch.look(clock=clock), [WRONG_KEY]).value is None
+    assert play(watch.sight(clock=clock), [instance("RUNNING")]).value.status is FlowStatus.RUNNING
+    assert isinstance(play(watch.sight(clock=clock), [WRONG_KEY]).error, EnosAuthError)
 
 
 def test_reading_logs_ends_with_the_deadline(log: Any, play: Any, clock: Any) -> None:
     """As does each look: the instance was seen, and its logs take too long."""
-    watch = Watch(ID, tolerance=600, log=log, stream=LogStream(log))
+    watch = InstanceWatch(ID, tolerance=600, log=log, stream=LogStream(log))
     running = instance("RUNNING", **dict.fromkeys("abcdef", "RUNNING"))
 
     def answer(call: Any) -> Any:
         clock.now += 10
         return running if call.operation == "Get Flow Instance" else "a line\n"
 
-    played = play(wait(watch, poll_interval=30, deadline=clock.now + 25, clock=clock), answer, clock)
+    played = play(watch.wait(poll_interval=30, deadline=clock.now + 25, clock=clock), answer, clock)
     assert isinstance(played.error, EnosFlowTimeoutError)
     assert played.error.status == "RUNNING"
     assert played.operations == ["Get Flow Instance", *["Get Task Instance Log"] * 2]
 
 
 @pytest.mark.parametrize("status", list(FlowStatus))
-def test_waits_for_an_end(watch: Watch, play: Any, clock: Any, status: FlowStatus) -> None:
+def test_waits_for_an_end(watch: InstanceWatch, play: Any, clock: Any, status: FlowStatus) -> None:
     script = [instance(status)] if status.ended else [instance(status), instance("SUCCESS")]
-    played = play(wait(watch, poll_interval=30, deadline=clock.now + 1000, clock=clock), script, clock)
+    played = play(watch.wait(poll_interval=30, deadline=clock.now + 1000, clock=clock), script, clock)
     assert played.value is script[-1]
     assert played.pauses == [30] * (len(script) - 1)
     assert all(dict(call.query)["flowInstId"] == ID for call in played.sent)
 
 
-def test_waits_through_faults(watch: Watch, play: Any, clock: Any) -> None:
+def test_waits_through_faults(watch: InstanceWatch, play: Any, clock: Any) -> None:
     faults = [LOST, EnosReplyError("garbage"), BUSY]
     played = play(
-        wait(watch, poll_interval=30, deadline=clock.now + 1000, clock=clock), [*faults, instance("SKIP")], clock
+        watch.wait(poll_interval=30, deadline=clock.now + 1000, clock=clock), [*faults, instance("SKIP")], clock
     )
     assert played.value.status is FlowStatus.SKIP
 
 
-def test_waits_through_not_being_found_once_it_was_seen(watch: Watch, play: Any, clock: Any) -> None:
+def test_waits_through_not_being_found_once_it_was_seen(watch: InstanceWatch, play: Any, clock: Any) -> None:
     answers = [instance("RUNNING"), *UNKNOWN, instance("SUCCESS")]
-    played = play(wait(watch, poll_interval=30, deadline=clock.now + 1000, clock=clock), answers, clock)
+    played = play(watch.wait(poll_interval=30, deadline=clock.now + 1000, clock=clock), answers, clock)
     assert played.value.status is FlowStatus.SUCCESS
 
 
 @pytest.mark.parametrize("error", UNKNOWN)
 def test_first_look_that_does_not_find_it(play: Any, log: Any, clock: Any, error: EnosError) -> None:
-    """Of an instance that was just started it is waited through, of one that somebody named it is the answer."""
-    ours, others = (Watch(ID, tolerance=600, log=log, known=known) for known in (True, False))
+    """It is tolerated for an instance that was just started, and final for an id that a user gave."""
+    ours, others = (InstanceWatch(ID, tolerance=600, log=log, known=known) for known in (True, False))
     wait_for = {"poll_interval": 30, "deadline": clock.now + 1000, "clock": clock}
-    assert play(wait(ours, **wait_for), [error, instance("SUCCESS")], clock).value.status is FlowStatus.SUCCESS
-    played = play(wait(others, **wait_for), [error], clock)
+    assert play(ours.wait(**wait_for), [error, instance("SUCCESS")], clock).value.status is FlowStatus.SUCCESS
+    played = play(others.wait(**wait_for), [error], clock)
     assert type(played.error) is type(error)
     assert played.pauses == []
 
 
-def test_faults_for_too_long(watch: Watch, play: Any, clock: Any) -> None:
-    played = play(wait(watch, poll_interval=30, deadline=clock.now + 10_000, clock=clock), lambda call: LOST, clock)
+def test_faults_for_too_long(watch: InstanceWatch, play: Any, clock: Any) -> None:
+    played = play(watch.wait(poll_interval=30, deadline=clock.now + 10_000, clock=clock), lambda call: LOST, clock)
     assert isinstance(played.error, EnosPollLostError)
     assert sum(played.pauses) == 600
 
 
-def test_no_pause_goes_beyond_the_deadline(watch: Watch, play: Any, clock: Any) -> None:
+def test_no_pause_goes_beyond_the_deadline(watch: InstanceWatch, play: Any, clock: Any) -> None:
     deadline = clock.now + 100
-    steps = wait(watch, poll_interval=30, deadline=deadline, clock=clock)
+    steps = watch.wait(poll_interval=30, deadline=deadline, clock=clock)
     played = play(steps, lambda call: instance("RUNNING"), clock)
     assert isinstance(played.error, EnosFlowTimeoutError)
     assert (played.error.flow_instance_id, played.error.status) == (ID, "RUNNING")
@@ -355,17 +355,17 @@ def test_no_pause_goes_beyond_the_deadline(watch: Watch, play: Any, clock: Any) 
     assert clock.now == deadline
 
 
-def test_end_at_the_deadline_counts(watch: Watch, play: Any, clock: Any) -> None:
+def test_end_at_the_deadline_counts(watch: InstanceWatch, play: Any, clock: Any) -> None:
     """The last look is at the deadline itself, and one is taken even after it."""
     for deadline, script in (
         (clock.now + 30, [instance("RUNNING"), instance("SUCCESS")]),
         (clock.now - 5, [instance("SUCCESS")]),
     ):
-        assert play(wait(watch, poll_interval=30, deadline=deadline, clock=clock), script, clock).error is None
+        assert play(watch.wait(poll_interval=30, deadline=deadline, clock=clock), script, clock).error is None
 
 
-def test_deadline_without_an_answer(watch: Watch, play: Any, clock: Any) -> None:
-    played = play(wait(watch, poll_interval=30, deadline=clock.now, clock=clock), [LOST])
+def test_deadline_without_an_answer(watch: InstanceWatch, play: Any, clock: Any) -> None:
+    played = play(watch.wait(poll_interval=30, deadline=clock.now, clock=clock), [LOST])
     assert played.error.status == "unknown"
 
 
@@ -493,10 +493,32 @@ def test_thousands_of_nodes_that_change_at_once(log: Any) -> None:
         tasks = [{"taskInstId": f"{n}-1", "taskName": "node", "status": status} for n in range(9_000)]
         return FlowInstance.parse({"instanceId": ID, "status": 2, "graph": {"tasks": tasks}})
 
-    watch = Watch(ID, tolerance=60, log=log)
+    watch = InstanceWatch(ID, tolerance=60, log=log)
     for status in ("RUNNING", "RUNNING", "SUCCESS"):
         watch.saw(seen(status), 0.0)
     told = [line for line in log.lines if "Node " in line]
     assert len(told) == 400
     assert log.lines.count("info: And 8800 more nodes have another status than before") == 2
-    assert len(watch.memory["nodes"]) == 9_000
+
+
+@pytest.mark.parametrize(("nodes", "handed_on"), [(500, True), (501, False), (9_000, False)])
+def test_the_memory_for_another_process_is_bounded(log: Any, new_log: Any, nodes: int, handed_on: bool) -> None:
+    """It is stored in Airflow's database. With too many nodes the next look logs no node, and the ones after it do."""
+
+    def seen(*running: int) -> FlowInstance:
+        tasks = [
+            {"taskInstId": f"{n}-4f3a5b6c7d8e4f3a5b6c7d8e", "status": "RUNNING" if n in running else "SUCCESS"}
+            for n in range(nodes)
+        ]
+        return FlowInstance.parse({"instanceId": ID, "status": 2, "graph": {"tasks": tasks}})
+
+    first, second = InstanceWatch(ID, tolerance=60, log=log), InstanceWatch(ID, tolerance=60, log=new_log())
+    first.saw(seen(), 0.0)
+    memory = json.dumps(first.memory)
+    assert len(memory) < 64_000
+    second.remember(json.loads(memory))
+    second.saw(seen(7), 1.0)
+    assert len(second.log.lines) == (1 if handed_on else 0)
+    second.saw(seen(7, 8), 2.0)
+    assert second.log.lines[-1] == "info: Node  (8-4f3a5b6c7d8e4f3a5b6c7d8e): SUCCESS -> RUNNING"
+    assert len(second.log.lines) == (2 if handed_on else 1)

@@ -89,7 +89,7 @@ def test_what_is_learned_is_kept(way: dict[str, Any]) -> None:
     assert newest in pages.entries or not lists.names
 
 
-def test_the_newest_are_never_left_out_for_a_fault_that_passes() -> None:
+def test_an_error_that_passes_never_hides_the_newest_entries() -> None:
     """A service that stumbles over page 0 once has pages from 0 on all the same."""
     lists, style = filled(100, first_page=0), ListStyle(*FIELDS)
     pages = reader(style, 20)
@@ -102,7 +102,7 @@ def test_the_newest_are_never_left_out_for_a_fault_that_passes() -> None:
     assert "99-20260101000000" in read(lists, style, 20, most=1).entries
 
 
-def test_page_1_that_looks_like_page_0_once_is_no_proof() -> None:
+def test_page_1_equal_to_page_0_once_proves_nothing() -> None:
     """As many have ended between the two requests as a page has entries."""
     lists, style = filled(100, first_page=0), ListStyle(*FIELDS)
     pages = reader(style, 20)
@@ -123,7 +123,7 @@ def test_a_size_that_is_too_large_costs_one_request(most: int) -> None:
     assert len(lists.asked) == 2
 
 
-def test_what_is_refused_whatever_is_tried_is_raised_and_tried_anew() -> None:
+def test_a_list_that_is_refused_in_every_way_raises_and_starts_over() -> None:
     lists, style = filled(3, largest=0), ListStyle(*FIELDS)
     for _ in range(2):
         with pytest.raises(EnosApiError):
@@ -132,7 +132,7 @@ def test_what_is_refused_whatever_is_tried_is_raised_and_tried_anew() -> None:
     assert len(read(lists, style).entries) == 3
 
 
-def test_a_way_that_worked_and_does_no_more_is_looked_for_again() -> None:
+def test_a_way_to_ask_that_stops_working_is_learned_anew() -> None:
     lists, style = filled(30), ListStyle(*FIELDS)
     read(lists, style)
     lists.names = ("endTime",)
@@ -149,7 +149,7 @@ def test_another_error_is_raised_at_once() -> None:
         step.throw(error)
 
 
-def test_a_gateway_that_gives_the_same_page_for_every_number_is_not_asked_for_ever() -> None:
+def test_reading_ends_where_every_page_is_the_same() -> None:
     lists = filled(30)
     answer = lists.answer
     lists.answer = lambda call: answer(reader(ListStyle(), 20)._ask(1, 20, None))  # type: ignore[method-assign]

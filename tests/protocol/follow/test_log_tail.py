@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosTransportError
-from airflow_provider_enos.protocol.follow import log_tail
+from airflow_provider_enos.protocol.follow import log_place, log_tail
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -157,7 +157,7 @@ def test_a_log_without_an_end_is_shown_up_to_a_bound(service: Service) -> None:
 
 @pytest.mark.parametrize("keeps", ["head", "tail"])
 def test_a_log_that_enos_does_not_give_whole(play: Any, log: Any, keeps: str) -> None:
-    """It goes on where that can be told, says once that something may be missing, and repeats nothing."""
+    """It goes on where it was, says once that something may be missing, and repeats nothing."""
     service = Service(play, log, keeps)
     lines = [f"{number:06} {'x' * 90}" for number in range(12_000)]
     shown: list[str] = []
@@ -175,7 +175,7 @@ def test_a_log_that_enos_does_not_give_whole(play: Any, log: Any, keeps: str) ->
         assert numbers[-1] == log_tail.LOG_LENGTH // 98
 
 
-def test_a_log_that_has_outrun_us(play: Any, log: Any) -> None:
+def test_a_log_that_grew_by_more_than_enos_gives(play: Any, log: Any) -> None:
     """More has come since the last look than EnOS gives: what is there is shown, with a mark."""
     service = Service(play, log, "tail", limit=1000)
     service.logs["a"] = "".join(f"first {number}\n" for number in range(10))
@@ -188,7 +188,7 @@ def test_a_log_that_has_outrun_us(play: Any, log: Any) -> None:
 
 
 def test_a_log_that_begins_anew(service: Service) -> None:
-    """As where EnOS runs a node again."""
+    """For example, EnOS runs a node again."""
     service.logs["a"] = "run 1\none\ntwo\n"
     service.look(a="RUNNING")
     service.logs["a"] = "run 2\n"
@@ -204,7 +204,7 @@ def test_lines_come_in_order_and_once(play: Any, new_log: Any, keeps: str, parts
     text, lines = "", list[str]()
     with pytest.MonkeyPatch.context() as patch:
         # As small as the logs are here.
-        patch.setattr(log_tail, "_REACH", 8)
+        patch.setattr(log_place, "_REACH", 8)
         for number, part in enumerate(parts):
             # No two lines are the same.
             text += "".join(f"{number}.{line}{letter}" for line, letter in enumerate(part))

@@ -1,4 +1,4 @@
-"""Which errors a wait goes on with, and for how long."""
+"""Which errors a wait tolerates, and for how long."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ from airflow_provider_enos.errors import (
     EnosCancelError,
     EnosConfigError,
     EnosError,
-    EnosNotFoundError,
-    EnosPollLostError,
     EnosRequestError,
     EnosServerError,
     EnosTokenError,
     EnosTransportError,
     EnosTriggerTargetError,
 )
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
-from airflow_provider_enos.protocol.follow.poll_tolerance import Patience, is_refusal, recheck
-from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance, is_refusal
 
 LOST = EnosTransportError("read timed out", sent=True)
 BUSY = EnosServerError(62109, "Internal error.", operation="Get Flow", http_status=200)
@@ -46,106 +42,97 @@ REFUSALS = [WRONG_KEY, BARRED, BROKEN, UNTRUSTED, EnosTokenError(4011, "ended", 
     ],
 )
 def test_which_errors_end_a_wait(log: Any, error: EnosError, known: bool, ends: bool) -> None:
-    patience = Patience("it", tolerance=60, log=log, known=known)
+    tolerance = PollTolerance("it", tolerance=60, log=log, known=known)
     if ends:
         with pytest.raises(type(error)):
-            patience.missed(error, 1000)
-        assert patience.failing_since is None
+            tolerance.missed(error, 1000)
+        assert tolerance.failing_since is None
     else:
-        assert patience.missed(error, 1000) is None
+        assert tolerance.missed(error, 1000) is None
 
 
 def test_it_lasts_as_long_as_is_tolerated(log: Any) -> None:
-    patience = Patience("it", tolerance=60, log=log)
-    assert [patience.missed(LOST, now) for now in (1000, 1059, 1060, 1061)] == [None, None, 60, 61]
+    tolerance = PollTolerance("it", tolerance=60, log=log)
+    assert [tolerance.missed(LOST, now) for now in (1000, 1059, 1060, 1061)] == [None, None, 60, 61]
     assert log.lines == ["warning: Cannot ask EnOS for it, will go on trying for 60 s: read timed out"]
 
 
 def test_an_answer_starts_it_anew(log: Any) -> None:
-    patience = Patience("it", tolerance=60, log=log)
-    patience.answered(990)
-    patience.missed(LOST, 1000)
-    patience.answered(1030)
+    tolerance = PollTolerance("it", tolerance=60, log=log)
+    tolerance.answered(990)
+    tolerance.missed(LOST, 1000)
+    tolerance.answered(1030)
     assert log.lines[1:] == ["info: EnOS answers again for it, after 30 s"]
-    assert patience.missed(LOST, 1080) is None
+    assert tolerance.missed(LOST, 1080) is None
 
 
 @pytest.mark.parametrize(("since", "kept"), [(1000, 1000), (1000.5, 1000.5), (None, None), ("x", None)])
-def test_what_it_takes_up_from_another(log: Any, since: object, kept: float | None) -> None:
-    patience = Patience("it", tolerance=60, log=log)
-    patience.remember(since)
-    assert patience.failing_since == kept
+def test_the_time_that_is_taken_over_from_another_process(log: Any, since: object, kept: float | None) -> None:
+    tolerance = PollTolerance("it", tolerance=60, log=log)
+    tolerance.remember(since)
+    assert tolerance.failing_since == kept
 
 
 @pytest.mark.parametrize(
     "error", [LOST, BUSY, REFUSED, GONE_FLOW, EnosCancelError("x", flow_instance_id="1", status="")]
 )
-def test_what_is_no_refusal(error: EnosError) -> None:
+def test_errors_that_are_no_refusals(error: EnosError) -> None:
     assert not is_refusal(error)
 
 
 @pytest.mark.parametrize("error", REFUSALS)
 def test_a_refusal_is_tolerated_like_any_other_error(log: Any, error: EnosError) -> None:
     assert is_refusal(error)
-    patience = Patience("it", tolerance=60, log=log)
-    assert [patience.missed(error, now) for now in (1000, 1059, 1060)] == [None, None, 60]
+    tolerance = PollTolerance("it", tolerance=60, log=log)
+    assert [tolerance.missed(error, now) for now in (1000, 1059, 1060)] == [None, None, 60]
     assert log.lines == [f"warning: Cannot ask EnOS for it, will go on trying for 60 s: {error}"]
 
 
 @pytest.mark.parametrize("error", REFUSALS)
 def test_a_refusal_ends_the_wait_of_a_person_unless_enos_has_answered(log: Any, error: EnosError) -> None:
-    patience = Patience("it", tolerance=60, log=log, strict=True)
+    tolerance = PollTolerance("it", tolerance=60, log=log, strict=True)
     with pytest.raises(type(error)):
-        patience.missed(error, 1000)
-    patience.known = True
-    assert patience.missed(error, 1000) is None
+        tolerance.missed(error, 1000)
+    tolerance.known = True
+    assert tolerance.missed(error, 1000) is None
 
 
 def test_a_refusal_after_other_errors_is_told_once(log: Any) -> None:
-    """Somebody has to see to it."""
-    patience = Patience("it", tolerance=60, log=log)
+    """Somebody has to act on it."""
+    tolerance = PollTolerance("it", tolerance=60, log=log)
     for now, error in enumerate([LOST, BUSY, WRONG_KEY, WRONG_KEY, LOST, BARRED]):
-        patience.missed(error, now)
+        tolerance.missed(error, now)
     assert [line.partition(",")[0] for line in log.lines] == [
         "warning: Cannot ask EnOS for it",
         "warning: Still cannot ask EnOS for it",
     ]
 
 
-def test_one_that_does_not_give_up_goes_on_and_says_that_it_has_lasted(log: Any) -> None:
-    patience = Patience("it", tolerance=60, log=log, gives_up=False)
-    assert [patience.missed(REFUSED, now) for now in (1000, 1060, 1e6)] == [None, None, None]
+def test_a_wait_that_does_not_give_up_logs_an_error_once_the_tolerance_is_over(log: Any) -> None:
+    tolerance = PollTolerance("it", tolerance=60, log=log, gives_up=False)
+    assert [tolerance.missed(REFUSED, now) for now in (1000, 1060, 1e6)] == [None, None, None]
     assert log.lines == [
         f"warning: Cannot ask EnOS for it, will go on trying: {REFUSED}",
-        f"warning: EnOS could not be asked for it for 60 s; the wait goes on. Last error: {REFUSED}",
+        f"error: EnOS could not be asked for it for 60 s; still trying. Last error: {REFUSED}",
     ]
     with pytest.raises(EnosTriggerTargetError):
-        patience.missed(GONE_FLOW, 1e6)
+        tolerance.missed(GONE_FLOW, 1e6)
 
 
-GONE = EnosNotFoundError(0, "it is not there", operation="Get Flow", http_status=200)
-
-
-@pytest.mark.parametrize(
-    ("answer", "error", "expected"),
-    [
-        ("over", WRONG_KEY, "over"),
-        ("over", LOST, "over"),
-        ("runs", WRONG_KEY, EnosPollLostError),
-        ("runs", LOST, EnosTransportError),
-        (LOST, WRONG_KEY, EnosPollLostError),
-        (WRONG_KEY, LOST, EnosTransportError),
-        (GONE, LOST, EnosTransportError),
-    ],
-)
-def test_an_error_is_believed_only_after_another_look(
-    log: Any, play: Any, clock: Any, answer: Any, error: EnosError, expected: Any
-) -> None:
-    def look() -> Any:
-        return (yield calls.get_flow_instance("3377-1"))
-
-    watch = Watch("3377-1", tolerance=600, log=log)
-    steps = recheck(look(), watch, error, is_over=lambda seen: seen == "over", log=log, clock=clock)
-    played = play(steps, [answer])
-    assert played.result == expected or isinstance(played.error, expected)
-    assert any("in vain" in line for line in log.lines) is isinstance(answer, EnosError)
+def test_a_stream_of_looks_notes_every_error_and_raises_none(log: Any) -> None:
+    tolerance = PollTolerance("flows", tolerance=60, log=log, gives_up=False)
+    tolerance.answered(0)
+    for now in (0, 30, 60, 90, 120):
+        tolerance.note(LOST, now)
+    tolerance.note(WRONG_KEY, 130)
+    tolerance.note(GONE_FLOW, 131)
+    tolerance.answered(140)
+    tolerance.answered(150)
+    tolerance.note(LOST, 160)
+    assert log.lines == [
+        f"warning: Cannot ask EnOS for flows, will go on trying: {LOST}",
+        f"error: EnOS could not be asked for flows for 60 s; still trying. Last error: {LOST}",
+        f"warning: Still cannot ask EnOS for flows, now for another reason: {WRONG_KEY}",
+        "info: EnOS answers again for flows, after 140 s",
+        f"warning: Cannot ask EnOS for flows, will go on trying: {LOST}",
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_provider_enos.protocol.follow.trust import Trust
 
 
-def test_it_grows_with_what_confirms_it_and_is_lost_at_once() -> None:
+def test_trust_grows_with_confirmations_and_is_lost_at_once() -> None:
     trust = Trust(10)
     assert trust.level == 1.0
     trust.confirm(4)
@@ -16,7 +16,7 @@ def test_it_grows_with_what_confirms_it_and_is_lost_at_once() -> None:
     assert trust.level == 1.0
 
 
-def test_it_is_harder_to_regain() -> None:
+def test_trust_is_harder_to_regain_after_each_failure() -> None:
     trust = Trust(10)
     for _ in range(3):
         trust.confirm(9)
@@ -25,7 +25,7 @@ def test_it_is_harder_to_regain() -> None:
     assert trust.level < 2.0
 
 
-def test_who_is_wrong_now_and_then_stays_near_no_trust() -> None:
+def test_a_source_that_is_sometimes_wrong_is_hardly_trusted() -> None:
     trust, levels = Trust(10), []
     for number in range(10_000):
         trust.confirm()
@@ -35,7 +35,7 @@ def test_who_is_wrong_now_and_then_stays_near_no_trust() -> None:
     assert sum(levels[5000:]) / 5000 < 2.0
 
 
-def test_it_is_forgiven_in_the_end() -> None:
+def test_a_source_that_is_right_for_long_is_forgiven() -> None:
     trust = Trust(10)
     for _ in range(10):
         trust.fail()
@@ -46,5 +46,5 @@ def test_it_is_forgiven_in_the_end() -> None:
     assert trust.level == 10.0
 
 
-def test_it_can_begin_with_all_of_it() -> None:
+def test_trust_can_begin_at_its_maximum() -> None:
     assert Trust(40, start=40).level == 40

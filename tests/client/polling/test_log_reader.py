@@ -11,10 +11,10 @@ from fake_tenant import FakeTenant, api_error
 from virtual_time import run as run_virtually
 from worker import Log
 
-from airflow_provider_enos.client.polling.logs import LogReader
+from airflow_provider_enos.client.polling.log_reader import LogReader
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosRateLimitError
-from airflow_provider_enos.protocol.follow.instance_wait import Watch
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -23,7 +23,7 @@ INSTANCE = FlowInstance.parse({"instanceId": "3377-20200706062600", "status": "R
 
 def wait_with_logs(stream: LogStream | None) -> Wait:
     return Wait(
-        watch=Watch(INSTANCE.flow_instance_id, tolerance=5.0, log=Log(), stream=stream),
+        watch=InstanceWatch(INSTANCE.flow_instance_id, tolerance=5.0, log=Log(), stream=stream),
         poll_interval=10.0,
         deadline=1e9,
         reads_end=False,
@@ -56,20 +56,20 @@ def shown(work: Callable[[Any], Any], *, takes: float = 0.0, stream: bool = True
     return run_virtually(main())
 
 
-def test_they_are_read_where_they_are_wanted(fresh: Callable[..., FakeTenant]) -> None:
+def test_logs_are_read_for_waits_that_show_them(fresh: Callable[..., FakeTenant]) -> None:
     assert shown(lambda reads: None) == (2, 0.0)
     assert shown(lambda reads: None, stream=False) == (0, 0.0)
 
 
-def test_they_take_half_a_minute_at_the_most() -> None:
+def test_reading_logs_takes_half_a_minute_at_most() -> None:
     assert shown(lambda reads: None, takes=1000.0, times=1) == (1, 30.0)
 
 
-def test_an_error_leaves_them_alone_for_a_while() -> None:
+def test_after_an_error_no_logs_are_read_for_a_while() -> None:
     assert shown(lambda reads: api_error(EnosRateLimitError, 429))[0] == 1
 
 
-def test_a_fault_of_ours_ends_the_wait() -> None:
+def test_an_error_of_this_package_ends_the_wait() -> None:
     async def main() -> None:
         async def run(procedure: Any) -> Any:
             procedure.close()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from lists import Lists, Run, drive
 
-from airflow_provider_enos.protocol.follow.coverage import running
 from airflow_provider_enos.protocol.follow.listing import ListStyle, PageReader
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.running_list import running
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.wire import calls
 
 MINUTE = 60_000
@@ -49,7 +49,7 @@ def test_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("options", [{"filters": False}, {"sorting": "none"}, {"names": ()}])
-def test_what_it_shows_is_so_whatever_the_gateway_ignores(options: dict[str, Any]) -> None:
+def test_an_instance_that_it_shows_as_running_runs_whatever_the_gateway_ignores(options: dict[str, Any]) -> None:
     lists = tenant(150, **options)
     pages = read(lists, 100)
     assert len(pages.entries) >= 95

@@ -1,4 +1,4 @@
-"""The feed of ends: when it is read, whom it tells, and how far its silence goes."""
+"""The feed of ends: when it is read, which subscribers it calls, and how far waits may rely on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fake_tenant import FIRST, FakeTenant, api_error
 from lists import Lists, Run
 from virtual_time import run as run_virtually
 
-from airflow_provider_enos.client.polling.feed import MANY, Feed, Interest
+from airflow_provider_enos.client.polling.end_feed import MANY, EndFeedReader, Subscription
 from airflow_provider_enos.errors import EnosRateLimitError, EnosServerError
 from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -19,27 +19,27 @@ MINUTE = 60_000
 
 
 class Scene:
-    """A feed of a tenant, and those who are interested in its instances."""
+    """The feed of a tenant, and its subscribers."""
 
     def __init__(self, tenant: FakeTenant) -> None:
         self.tenant = tenant
         self.losses = 0
         self.told: list[tuple[str | int, str]] = []
-        self.feed = Feed(tenant.run, self.lost)
-        self.interests: dict[str | int, Interest] = {}
+        self.feed = EndFeedReader(tenant.run, self.lost)
+        self.subscriptions: dict[str | int, Subscription] = {}
 
     async def lost(self) -> None:
         self.losses += 1
 
-    def want(self, of: str | int, minute: int | None = FIRST, **options: Any) -> Interest:
+    def want(self, of: str | int, minute: int | None = FIRST, **options: Any) -> Subscription:
         def told(instance: FlowInstance) -> None:
             self.told.append((of, instance.status.name))
 
         changed = {"looks": 1, "poll_interval": 10.0, "types": None, **options}
         end = None if minute is None else minute + MINUTE
-        interest = self.interests[of] = Interest(of=of, first=minute, end=end, told=told, **changed)
-        self.feed.add(interest)
-        return interest
+        subscription = self.subscriptions[of] = Subscription(of=of, first=minute, end=end, on_end=told, **changed)
+        self.feed.add(subscription)
+        return subscription
 
     def start(self, count: int, **options: Any) -> list[Run]:
         runs = [self.tenant.start(**options) for _ in range(count)]
@@ -64,7 +64,7 @@ def play(fresh: Callable[..., FakeTenant]) -> Callable[..., Any]:
     return play
 
 
-def test_it_is_read_for_many_only(play: Any) -> None:
+def test_the_feed_is_read_only_for_many_subscriptions(play: Any) -> None:
     async def work(scene: Scene) -> None:
         scene.start(MANY - 1)
         await asyncio.sleep(60)
@@ -72,8 +72,8 @@ def test_it_is_read_for_many_only(play: Any) -> None:
         scene.start(1)
         await asyncio.sleep(60)
         assert scene.tenant.asked["list"] > 0
-        for interest in list(scene.interests.values())[:5]:
-            scene.feed.remove(interest)
+        for subscription in list(scene.subscriptions.values())[:5]:
+            scene.feed.remove(subscription)
         await asyncio.sleep(30)
         before = scene.tenant.asked["list"]
         await asyncio.sleep(60)
@@ -83,7 +83,7 @@ def test_it_is_read_for_many_only(play: Any) -> None:
     play(work)
 
 
-def test_it_tells_each_of_its_own(play: Any) -> None:
+def test_each_subscriber_is_called_for_its_own_instance(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(30)
         scene.want(int(runs[3].id.partition("-")[0]))
@@ -99,7 +99,7 @@ def test_it_tells_each_of_its_own(play: Any) -> None:
     assert len(told) == 2
 
 
-def test_a_flow_is_told_of_each_end_once(play: Any) -> None:
+def test_the_subscriber_of_a_flow_is_called_once_for_each_end(play: Any) -> None:
     async def work(scene: Scene) -> None:
         scene.start(30)
         run = scene.tenant.start()
@@ -115,7 +115,7 @@ def test_a_flow_is_told_of_each_end_once(play: Any) -> None:
     assert [status for _, status in play(work).told] == ["SUCCESS", "FAIL"]
 
 
-def test_it_earns_patience_by_what_it_tells_and_loses_it_by_what_it_misses(play: Any) -> None:
+def test_patience_grows_with_shown_ends_and_is_lost_with_a_missed_one(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)
@@ -135,7 +135,7 @@ def test_it_earns_patience_by_what_it_tells_and_loses_it_by_what_it_misses(play:
     play(work)
 
 
-def test_an_end_that_it_tells_a_little_later_is_no_miss(play: Any) -> None:
+def test_an_end_that_is_shown_a_little_later_is_not_missed(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)
@@ -150,7 +150,7 @@ def test_an_end_that_it_tells_a_little_later_is_no_miss(play: Any) -> None:
     play(work)
 
 
-def test_while_it_fails_its_silence_means_nothing(play: Any) -> None:
+def test_there_is_no_patience_while_the_feed_fails(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)
@@ -172,7 +172,7 @@ def test_while_it_fails_its_silence_means_nothing(play: Any) -> None:
     play(work)
 
 
-def test_it_covers_what_is_to_come_and_not_what_lies_far_back(play: Any) -> None:
+def test_the_window_covers_the_next_day_and_not_the_far_past(play: Any) -> None:
     async def work(scene: Scene) -> None:
         scene.start(30)
         await asyncio.sleep(60)
@@ -188,7 +188,7 @@ def test_it_covers_what_is_to_come_and_not_what_lies_far_back(play: Any) -> None
     play(work)
 
 
-def test_types_without_anybody_who_waits_are_left_out(play: Any) -> None:
+def test_types_without_a_subscription_are_not_read(play: Any) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(60)
@@ -205,14 +205,14 @@ def test_types_without_anybody_who_waits_are_left_out(play: Any) -> None:
     play(work)
 
 
-def test_the_more_wait_the_sooner_it_is_read_but_not_more_often_than_every_2_seconds(play: Any) -> None:
+def test_more_waits_make_more_reads_up_to_one_in_2_seconds(play: Any) -> None:
     counted = {}
 
     async def work(scene: Scene) -> None:
         scene.feed.shown_under(0)
         scene.tenant.end(scene.tenant.start())
         for waits in (20, 40, 200, 1000):
-            scene.start(waits - len(scene.interests))
+            scene.start(waits - len(scene.subscriptions))
             await asyncio.sleep(60)
             before = scene.tenant.asked["list"]
             await asyncio.sleep(600)
@@ -247,7 +247,9 @@ def test_a_quota_slows_it_down(play: Any) -> None:
     play(work)
 
 
-def test_a_fault_of_ours_is_logged_and_blinds_nobody(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_this_package_is_logged_and_waits_look_themselves(
+    play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work(scene: Scene) -> None:
         runs = scene.start(60)
         await asyncio.sleep(30)
@@ -259,5 +261,23 @@ def test_a_fault_of_ours_is_logged_and_blinds_nobody(play: Any, monkeypatch: pyt
             await asyncio.sleep(30)
         assert scene.feed.patience == 1.0
         assert scene.losses == 1
+
+    play(work)
+
+
+def test_a_subscription_may_move_on_to_other_trigger_times(play: Any) -> None:
+    """So does one of a flow that is watched for days."""
+
+    async def work(scene: Scene) -> None:
+        for number in range(MANY):
+            scene.want(1000 + number)
+        await asyncio.sleep(10)
+        later = FIRST + 10 * 86_400_000
+        assert not scene.feed.covers(later, later + MINUTE)
+        for subscription in scene.subscriptions.values():
+            subscription.first, subscription.end = later, later + MINUTE
+        await asyncio.sleep(120)
+        assert scene.feed.covers(later, later + MINUTE)
+        assert not scene.feed.covers(FIRST, FIRST + MINUTE)
 
     play(work)

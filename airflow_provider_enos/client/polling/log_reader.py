@@ -1,24 +1,24 @@
-"""Showing the logs of nodes as they grow, in the log of whoever waits."""
+"""Show the logs of nodes as they grow, in the log of the task that waits."""
 
 from __future__ import annotations
 
 import asyncio
 
-from airflow_provider_enos.client.polling.feed import Run
+from airflow_provider_enos.client.polling.end_feed import Run
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosError, EnosRateLimitError
 from airflow_provider_enos.protocol.models import FlowInstance
 
 _CONCURRENT = 3
-"""How many read logs at a time: fewer than there are connections, so that looks find one."""
+"""Waits whose logs are read at a time: fewer than there are connections, so that looks find one."""
 _LONGEST = 30.0
-"""Seconds that reading the logs of one instance may take at a look; what it has not come to is left for the next."""
+"""Seconds for the logs of one instance at a look; the next look goes on with the others."""
 _PAUSE, _LONGEST_PAUSE = 30.0, 60.0
-"""Seconds for which no logs are read once one could not be."""
+"""Seconds for which no logs are read after an error."""
 
 
 class LogReader:
-    """Reads the logs that waits want to see.
+    """Read the logs that waits want to show.
 
     :param run: carries out what is asked of the gateway.
     """
@@ -29,7 +29,7 @@ class LogReader:
         self._from = 0.0
 
     async def show(self, wait: Wait, instance: FlowInstance) -> None:
-        """Show what has come in the logs of the nodes, where that is wanted."""
+        """Show what has come in the logs of the nodes, if the wait wants that."""
         stream = wait.watch.stream
         if stream is None or wait.result.done():
             return
@@ -51,7 +51,7 @@ class LogReader:
         if isinstance(fault, Exception) and not isinstance(fault, TimeoutError):
             wait.fail(fault)
         elif fault is None and (error := wait.logs.result()) is not None:
-            # Not the looks, which have quotas and faults of their own: logs keep nobody from being right.
+            # Looks go on: they may have another quota, and no wait depends on logs to be right.
             asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
             self._from = self._now() + min(asked or _PAUSE, _LONGEST_PAUSE)
 

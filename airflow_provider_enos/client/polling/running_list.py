@@ -1,7 +1,7 @@
-"""Looking at many waits by one list of what runs, in place of a single look at each.
+"""Look at many waits by one list of what runs, in place of a single look at each.
 
-What the list shows as running does run, whatever else is wrong with it; what it does not show is looked at singly. So
-this needs no trust, but for one thing: that the list is not out of date. Single looks now and then find that out.
+A wait that the list shows as running does run, whatever else is wrong with the list. A wait that it does not show is
+looked at singly. So only one thing has to be trusted: that the list is up to date. Some single looks check that.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from airflow_provider_enos.client.failures import ListPauses
-from airflow_provider_enos.client.polling.feed import LATE, Run
+from airflow_provider_enos.client.polling.end_feed import LATE, Run
+from airflow_provider_enos.client.polling.list_backoff import ListBackoff
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.protocol.follow.coverage import WORTH, running
 from airflow_provider_enos.protocol.follow.listing import ListStyle
+from airflow_provider_enos.protocol.follow.running_list import WORTH, running
 from airflow_provider_enos.protocol.follow.trust import Trust
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE
 from airflow_provider_enos.protocol.wire import calls
@@ -28,21 +28,21 @@ from airflow_provider_enos.protocol.wire import calls
 _log = logging.getLogger(__name__)
 
 _LOOKS_BY_LIST = 20
-"""After about so many looks by list a wait is looked at singly."""
+"""About one look in this many is a single look."""
 _LONGEST_READ = 8.0
-"""Seconds. Those whom it would answer for wait for it; what it has shown by then counts."""
+"""Seconds. The waits that it answers for wait for it; what it has shown by then counts."""
 _AT_A_TIME = 100
-"""After so many that are shown, others have the event loop."""
+"""After this many entries the event loop is given to others."""
 _MOST_PAGES = 60
-_FOUND = 100
-"""Ends that are remembered, to see whether the list goes on showing them as running."""
+_ENDS_REMEMBERED = 100
+"""Ends that single looks have found, kept to see whether the list still shows them as running."""
 
 
 @dataclass(slots=True)
 class _Read:
-    """What one read of the lists looks for, and has found.
+    """What one read of the lists looks for, and what it has found.
 
-    :param missing: the ids that have not come yet, each with its type, if that is known.
+    :param missing: the ids that were not listed so far, each with its type if that is known.
     """
 
     missing: dict[str, int | None]
@@ -53,15 +53,15 @@ class _Read:
     """Whether each list was read to its end, as far as something was looked for in it."""
 
     def wants(self, type: int) -> bool:
-        """Return whether another page of this type may be worth it."""
+        """Return whether another page of this type may pay."""
         return sum(known in (None, type) for known in self.missing.values()) >= WORTH
 
 
-class Coverage:
-    """Shows which of the waits run. Lives on one event loop.
+class RunningList:
+    """Show which of the waits run. Lives on one event loop.
 
     :param run: carries out what is asked of the gateway.
-    :param see: is given the type of a list, and an instance that it shows.
+    :param see: is called with the type of a list, and with each instance that it shows.
     """
 
     def __init__(self, run: Run, see: Callable[[int, FlowInstance], None]) -> None:
@@ -69,29 +69,25 @@ class Coverage:
         self._see = see
         self._style = ListStyle(*calls.SORT_FIELDS)
         self._types = Counter[int]()
-        """How many each has shown that somebody waited for."""
+        """How many waits the list of each type has shown."""
         self._freshness = Trust(_LOOKS_BY_LIST, start=_LOOKS_BY_LIST)
         self._found: dict[str, float] = {}
-        """What has ended, by the word of a single look, and when that was."""
-        self._pauses = ListPauses()
-        self._from = 0.0
+        """Ends that single looks have found, and when."""
+        self._backoff = ListBackoff("the flow instances that run", self._now)
 
     @property
     def is_ready(self) -> bool:
-        """Return whether a list is to be read at all now."""
-        return self._now() >= self._from
-
-    def _is_single_look_due(self) -> bool:
-        return random.random() * self._freshness.level < 1.0
+        """Return whether the list may be read now."""
+        return self._backoff.is_over
 
     def found(self, flow_instance_id: str) -> None:
-        """Note that this has ended, by the word of a single look."""
+        """Note that a single look has found that this instance has ended."""
         self._found[flow_instance_id] = self._now()
-        if len(self._found) > _FOUND:
+        if len(self._found) > _ENDS_REMEMBERED:
             del self._found[next(iter(self._found))]
 
     async def show(self, candidates: Collection[Wait]) -> set[Wait]:
-        """Have ``see`` shown what the list has, if that pays; return those of the waits that it shows."""
+        """Read the list if that may pay, and call ``see`` for each entry; return the waits that it has shown."""
         waits = [
             wait
             for wait in candidates
@@ -107,25 +103,21 @@ class Coverage:
                 await self._read(self._window(waits), read)
         except (EnosError, TimeoutError) as failure:
             error, read.is_whole = failure, False
-        self._judge(begun, read)
+        self._check_freshness(begun, read)
         for wait in waits if read.is_whole else ():
             wait.is_unlisted = wait.id in read.missing
-        shown = len(waits) - len(read.missing)
-        self._pause(shown >= WORTH * read.requests, error)
-        return {wait for wait in waits if wait.id not in read.missing}
+        shown = {wait for wait in waits if wait.id not in read.missing}
+        if len(shown) >= WORTH * read.requests:
+            self._backoff.worked()
+        else:
+            self._backoff.failed(error)
+        return shown
 
-    def _pause(self, has_paid: bool, error: EnosError | TimeoutError | None) -> None:
-        """Do without the list for a while that has not paid. Nobody loses by it: each is looked at singly instead."""
-        if has_paid:
-            self._pauses.worked()
-            return
-        self._from = self._now() + self._pauses.failed(error)
-        if error is not None and self._pauses.failures == 1:
-            why = str(error) or f"it takes longer than {_LONGEST_READ:.0f} s"
-            _log.warning("Cannot list the flow instances that run, looking at each singly: %s", why)
+    def _is_single_look_due(self) -> bool:
+        return random.random() * self._freshness.level < 1.0
 
     async def _read(self, window: Window, read: _Read) -> None:
-        """Read the list of each type as long as another page may be worth it."""
+        """Read the list of each type as long as another page may pay."""
         for type in sorted(calls.ALL_FLOW_TYPES, key=lambda type: -self._types[type]):
             pages = running(type, self._style, window)
             while read.wants(type) and not pages.at_end and read.requests < read.most_pages:
@@ -137,14 +129,15 @@ class Coverage:
         for number, one in enumerate(page, 1):
             if not one.status.ended:
                 read.running.add(one.flow_instance_id)
-            if read.missing.pop(one.flow_instance_id, self) is not self:
+            if one.flow_instance_id in read.missing:
+                del read.missing[one.flow_instance_id]
                 self._types[type] += 1
             self._see(type, one)
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
 
-    def _judge(self, begun: float, read: _Read) -> None:
-        """Compare what single looks have found ended, some time before this read began, with what it shows."""
+    def _check_freshness(self, begun: float, read: _Read) -> None:
+        """Compare the list with ends that single looks had found some time before this read began."""
         found = {id for id, at in self._found.items() if at + LATE <= begun}
         wrong = found & read.running
         for id in found if read.is_whole else wrong:

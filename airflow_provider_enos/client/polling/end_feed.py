@@ -1,8 +1,9 @@
-"""The feed of ends: one list that tells all who wait for a gateway and tenant what has ended since the last read.
+"""The feed of ends: one list that shows for all waits of a gateway and tenant what has ended since the last read.
 
-Whoever waits for an instance, for a window of trigger times or for the ends of a flow adds an ``Interest``. Being right
-never depends on the feed: ``patience`` says for how many poll intervals its silence is enough, which is learned from
-what it tells, and is none while it fails, is read in part, or has missed an end that somebody else found.
+Who waits for an instance, for a window of trigger times, or for the ends of a flow adds a ``Subscription``. No wait
+depends on the feed to be right. ``patience`` says for how many poll intervals a wait may skip its own looks while the
+feed shows nothing of it. The feed earns that by what it shows. There is none while the feed fails, is read in part, or
+has missed an end that a single look found.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
 
-from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.polling import metrics
+from airflow_provider_enos.client.polling.list_backoff import ListBackoff
 from airflow_provider_enos.errors import EnosError, EnosRateLimitError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.end_feed import EndFeed, Mark, Reading
 from airflow_provider_enos.protocol.follow.listing import ListStyle
 from airflow_provider_enos.protocol.follow.trust import Trust
-from airflow_provider_enos.protocol.follow.window_wait import Window
+from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Procedure, T
@@ -31,32 +32,32 @@ from airflow_provider_enos.protocol.wire.messages import Procedure, T
 _log = logging.getLogger(__name__)
 
 MANY = 20
-"""From how many looks an interval on a feed is read."""
+"""The feed is read if the subscriptions replace at least this many looks a poll interval."""
 LATE = 5.0
-"""Seconds after which an end that was found otherwise counts as missed."""
+"""Seconds after which the feed should show an end that a single look has found."""
 _MOST_PATIENCE = 10
-"""Poll intervals for which the silence of a feed is enough at the most."""
+"""Poll intervals."""
 _LONGEST_READ = 30.0
 _FEWEST_PAGES, _MOST_PAGES = 3, 25
 _SLOWEST = 16
 _AT_A_TIME = 50
-"""After so many who are told, others have the event loop."""
+"""After this many calls of subscribers the event loop is given to others."""
 _MARGIN = 86_400_000
-"""Milliseconds by which the window reaches further than those who wait: for whoever comes next."""
+"""Milliseconds by which the window is larger than all subscriptions, for the next ones."""
 _SHRINK = 60.0
-"""Seconds after which the window is made anew, for whoever has left."""
+"""Seconds after which the window is computed anew, without the subscriptions that are gone."""
 
 
 @dataclass(eq=False, slots=True)
-class Interest:
-    """What somebody wants to hear of.
+class Subscription:
+    """Which ends a wait wants to hear of.
 
     :param of: the id of an instance, or of a flow.
     :param first, end: the trigger times in question, epoch milliseconds; None where they are not known.
-    :param looks: requests of a look without the feed.
-    :param poll_interval: seconds from one such look to the next.
-    :param types: those under which the list has it; None where that is to be found out.
-    :param told: is given what the feed has shown.
+    :param looks: requests of one look without the feed.
+    :param poll_interval: seconds between two such looks.
+    :param types: the types of instances; None where the type is not known.
+    :param on_end: is called with each instance that the feed shows.
     """
 
     of: str | int
@@ -65,7 +66,7 @@ class Interest:
     looks: int
     poll_interval: float
     types: tuple[int, ...] | None
-    told: Callable[[FlowInstance], None]
+    on_end: Callable[[FlowInstance], None]
 
 
 class Run(Protocol):
@@ -74,103 +75,103 @@ class Run(Protocol):
     def __call__(self, procedure: Procedure[T]) -> Awaitable[T]: ...
 
 
-class Feed:
-    """Reads the feed for all who are interested, as long as they are many. Lives on one event loop.
+class EndFeedReader:
+    """Read the feed while there are many subscriptions. Lives on one event loop.
 
     :param run: carries out what is asked of the gateway.
-    :param on_loss: is called when its silence is not enough any more.
+    :param on_loss: is called when ``patience`` is lost: waits have to look themselves again.
     """
 
     def __init__(self, run: Run, on_loss: Callable[[], Awaitable[None]]) -> None:
         self._run = run
         self._on_loss = on_loss
-        self._interests: dict[str | int | None, list[Interest]] = {}
+        self._subscriptions: dict[str | int | None, list[Subscription]] = {}
         """By the id of an instance or of a flow."""
         self._looks = 0
-        """Of all interests together, each interval."""
+        """Of all subscriptions together, each poll interval."""
         self._looks_a_second = 0.0
         self._wanted_types: Counter[int | None] = Counter()
-        """How many have named each type; None: have named none."""
+        """How many subscriptions name each type; None: name none."""
         self._span: tuple[int, int] | None = None
-        """Trigger times that somebody waits for, or has waited for a while ago."""
+        """The first and the last trigger time of all subscriptions."""
         self._spanned_at = 0.0
         self._style = ListStyle(*calls.END_FIELDS)
         self._feeds: dict[int, EndFeed] = {}
         self._types: set[int] = set()
-        """Those under which instances were shown that somebody waits for."""
+        """The types under which a list has shown an instance that has a subscription."""
         self._trust = Trust(_MOST_PATIENCE)
-        self._pauses = ListPauses()
+        self._backoff = ListBackoff("the ends of flow instances", self._now)
         self._slowness = 1.0
         self._requests = len(calls.ALL_FLOW_TYPES)
         """Of the last read."""
         self._found: dict[str, float] = {}
-        """Ends that were found otherwise, and when: the feed is to tell them, too."""
+        """Ends that single looks have found, and when: the feed has to show them, too."""
         self._window: Window | None = None
-        """What it has been read for; None while its silence says nothing."""
+        """The window that was read; None while it means nothing that the feed does not show an end."""
         self._sound_since = 0.0
         self._read_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def patience(self) -> float:
-        """Return for how many poll intervals its silence is enough; 1 where each wait has to look itself."""
+        """Return for how many poll intervals a wait may rely on the feed; 1: each wait has to look itself."""
         return self._trust.level if self._window is not None else 1.0
 
     @property
     def sound_since(self) -> float:
-        """Return from when on it would have shown an end, by the event loop's clock."""
+        """Return since when the feed shows all ends, by the event loop's clock."""
         return self._sound_since
 
     def covers(self, first: int | None, end: int | None) -> bool:
-        """Return whether it would show ends with a trigger time from ``first`` up to ``end``."""
+        """Return whether the feed shows ends with a trigger time from ``first`` up to ``end``."""
         window = self._window
         return window is not None and first is not None and window.first <= first and (end or first) <= window.end
 
     def mark(self, flow_instance_id: str) -> Mark | None:
-        """Return the last end that it has shown of this instance."""
+        """Return the last end that the feed has shown of this instance."""
         marks = (feed.mark(flow_instance_id) for feed in self._feeds.values())
         return next((mark for mark in marks if mark is not None), None)
 
-    def add(self, interest: Interest) -> None:
-        """Tell this one, too. Read the feed if there are enough now."""
-        self._interests.setdefault(interest.of, []).append(interest)
-        self._count(interest, 1)
-        self._span = _span(self._span, (interest,))
+    def add(self, subscription: Subscription) -> None:
+        """Add a subscription. Begin to read the feed if there are enough of them now."""
+        self._subscriptions.setdefault(subscription.of, []).append(subscription)
+        self._count(subscription, 1)
+        self._span = _span(self._span, (subscription,))
         if self._looks >= MANY and (self._task is None or self._task.done()):
-            # What it says itself belongs to no task's log.
+            # Its own log lines belong to no task's log.
             self._task = asyncio.create_task(self._read_on(), name="enos-feed", context=Context())
 
-    def remove(self, interest: Interest) -> None:
-        """Tell this one no more."""
-        others = self._interests[interest.of]
-        others.remove(interest)
+    def remove(self, subscription: Subscription) -> None:
+        """Remove a subscription."""
+        others = self._subscriptions[subscription.of]
+        others.remove(subscription)
         if not others:
-            del self._interests[interest.of]
-        self._count(interest, -1)
+            del self._subscriptions[subscription.of]
+        self._count(subscription, -1)
 
-    def _count(self, interest: Interest, sign: int) -> None:
-        if interest.first is not None:
-            self._looks += sign * interest.looks
-            self._looks_a_second += sign * interest.looks / interest.poll_interval
-            self._wanted_types.update(dict.fromkeys(interest.types or (None,), sign))
+    def _count(self, subscription: Subscription, sign: int) -> None:
+        if subscription.first is not None:
+            self._looks += sign * subscription.looks
+            self._looks_a_second += sign * subscription.looks / subscription.poll_interval
+            self._wanted_types.update(dict.fromkeys(subscription.types or (None,), sign))
 
     def shown_under(self, type: int) -> None:
-        """Note that a list of this type has shown an instance that somebody waits for."""
+        """Note that a list of this type has shown an instance that has a subscription."""
         self._types.add(type)
 
     def found(self, flow_instance_id: str) -> None:
-        """Note that this has ended, by the word of a single look."""
+        """Note that a single look has found that this instance has ended."""
         if self._window is not None:
             self._found[flow_instance_id] = self._now()
 
     async def was_wrong(self, times: int = 1) -> None:
-        """Note that the feed has not shown an end in time, or has shown one that a single look denies."""
+        """Note that the feed has missed an end, or has shown an end that a single look denies."""
         metrics.count("missed_ends", times)
         self._trust.fail()
         await self._on_loss()
 
     async def close(self) -> None:
-        """End the reading."""
+        """Stop reading."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -181,30 +182,30 @@ class Feed:
             try:
                 pause = await self._read()
             except Exception:  # noqa: BLE001
-                # A fault of ours must not leave anybody waiting for what is not read.
+                # After an error of this package no wait may rely on the feed.
                 _log.exception("Cannot read the list of ends")
                 pause = await self._failed(None)
-            # Not in step with whatever else comes round evenly.
+            # At random, so that it does not keep step with other periodic work.
             await asyncio.sleep(begun + pause * random.uniform(1.0, 1.1) - self._now())
         self._window = None
         self._feeds.clear()
         self._found.clear()
 
     async def _read(self) -> float:
-        """Read it once; return the seconds from the beginning of this read to the next."""
+        """Read the feed once; return the seconds from the beginning of this read to the next one."""
         begun, window = self._now(), self._whole_window()
         try:
             async with asyncio.timeout(_LONGEST_READ):
                 is_sound = await self._read_all(window)
         except (EnosError, TimeoutError) as error:
             return await self._failed(error)
-        self._pauses.worked()
+        self._backoff.worked()
         self._slowness = max(self._slowness * 0.9, 1.0)
         await self._note(window if is_sound else None, begun)
         return self._pause()
 
     async def _read_all(self, window: Window) -> bool:
-        """Read the ends of each type; return whether the silence of all of them means something."""
+        """Read the ends of each type; return whether all lists were read as far as they have something new."""
         is_sound, requests, confirmations = True, 0, 0
         for type in self._read_types():
             feed = self._feeds.setdefault(type, EndFeed(type, self._style))
@@ -212,29 +213,29 @@ class Feed:
             requests += reading.requests
             confirmations += reading.confirmations
             is_sound = is_sound and reading.is_sound
-            await self._tell(type, reading)
+            await self._notify(type, reading)
         self._requests = requests
         self._trust.confirm(confirmations)
         return is_sound
 
-    async def _tell(self, type: int, reading: Reading) -> None:
-        """Tell those who wait for an instance what is shown of it, and those who wait for a flow what is new."""
-        told = 0
+    async def _notify(self, type: int, reading: Reading) -> None:
+        """Call the subscribers of each instance that is shown, and the subscribers of each flow that has a new end."""
+        called = 0
         new = {one.flow_instance_id for one in reading.new}
         for one in reading.shown:
-            of_flow = self._interests.get(one.flow_id, ()) if one.flow_instance_id in new else ()
-            of_instance = self._interests.get(one.flow_instance_id, ())
+            of_flow = self._subscriptions.get(one.flow_id, ()) if one.flow_instance_id in new else ()
+            of_instance = self._subscriptions.get(one.flow_instance_id, ())
             if of_instance:
                 self.shown_under(type)
-            for interest in (*of_instance, *of_flow):
-                if interest.types is None or type in interest.types:
-                    interest.told(one)
-                    told += 1
-                    if told % _AT_A_TIME == 0:
+            for subscription in (*of_instance, *of_flow):
+                if subscription.types is None or type in subscription.types:
+                    subscription.on_end(one)
+                    called += 1
+                    if called % _AT_A_TIME == 0:
                         await asyncio.sleep(0)
 
     async def _note(self, window: Window | None, begun: float) -> None:
-        """Note for which window a read that began then was sound; None for no window."""
+        """Note that a read that ``begun`` then was complete for this window; None: it was not complete."""
         had = self._window
         self._window = window
         if window is None:
@@ -248,7 +249,7 @@ class Feed:
         await self._judge(begun)
 
     async def _judge(self, begun: float) -> None:
-        """Compare the ends that single looks have found, some time before this read began, with what it has shown."""
+        """Compare the feed with ends that single looks had found some time before this read began."""
         due = [id for id, at in self._found.items() if at + LATE <= begun]
         missed = [id for id in due if self.mark(id) is None]
         for id in due:
@@ -258,10 +259,7 @@ class Feed:
             await self.was_wrong(len(missed))
 
     async def _failed(self, error: EnosError | TimeoutError | None) -> float:
-        pause = self._pauses.failed(error)
-        if error is not None and self._pauses.failures == 1:
-            why = str(error) or f"it takes longer than {_LONGEST_READ:.0f} s"
-            _log.warning("Cannot list the ends of flow instances, looking at each singly: %s", why)
+        pause = self._backoff.failed(error)
         if isinstance(error, EnosRateLimitError):
             self._slowness = min(self._slowness * 2, _SLOWEST)
         metrics.gauge("feed_age", self._now() - self._read_at)
@@ -280,14 +278,14 @@ class Feed:
 
     def _read_types(self) -> list[int]:
         wanted = self._wanted_types
-        # Where nothing has been shown yet that somebody waits for, it may be of any type.
+        # Until a list has shown an instance of a subscription without a type, it may be of any type.
         unknown = wanted[None] > 0 and not self._types
         return [type for type in calls.ALL_FLOW_TYPES if unknown or wanted[type] > 0 or type in self._types]
 
     def _whole_window(self) -> Window:
-        """Return all trigger times that somebody waits for, and some more for whoever comes next."""
+        """Return the trigger times of all subscriptions, and some more for the next ones."""
         if self._span is None or self._now() > self._spanned_at + _SHRINK:
-            self._span = _span(None, (one for ones in self._interests.values() for one in ones))
+            self._span = _span(None, (one for ones in self._subscriptions.values() for one in ones))
             self._spanned_at = self._now()
         first, end = self._span or (0, 0)
         return Window(max(first - first % _MARGIN - _MARGIN, 0), end - end % _MARGIN + 2 * _MARGIN)
@@ -297,9 +295,9 @@ class Feed:
         return asyncio.get_running_loop().time()
 
 
-def _span(span: tuple[int, int] | None, interests: Iterable[Interest]) -> tuple[int, int] | None:
-    """Return the first and the last of all trigger times that are known."""
-    for one in interests:
+def _span(span: tuple[int, int] | None, subscriptions: Iterable[Subscription]) -> tuple[int, int] | None:
+    """Return ``span``, extended by the trigger times of these subscriptions."""
+    for one in subscriptions:
         if one.first is not None:
             first, end = span or (one.first, one.first)
             span = min(first, one.first), max(end, one.end or one.first)
