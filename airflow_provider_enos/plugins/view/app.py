@@ -1,12 +1,12 @@
-"""Who may see what of a remote run, and under which paths.
+"""The paths of the view, and who may see what.
 
     GET /enos/view           the page, an iframe on the page of a task instance
     GET /enos/static/...     its style and script
     GET /enos/api/instance   what it draws
     GET /enos/api/log        the end of one node's log
 
-All but the style and the script are for who may read that task instance by the rules of Airflow's auth manager; logs
-are for who may read its logs. All name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+Airflow's auth manager decides: all but the style and the script need the right to read the task instance, and logs
+the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
 
 Only for the API server, on Airflow 3.1 and later.
 """
@@ -40,7 +40,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""With every reply. The browser runs nothing but the script of this package, whatever EnOS says."""
+"""Headers of every reply. The browser runs only the script of this package, whatever EnOS sends."""
 
 _SAID = {
     401: "You are not signed in to Airflow any more. Sign in, and load this page again.",
@@ -56,7 +56,7 @@ Name = Annotated[str, Query(max_length=_LONGEST_NAME)]
 
 
 def key_of(dag_id: Name, run_id: Name, task_id: Name, map_index: str = "-1") -> Key:
-    """The task instance. Airflow leaves the placeholder ``{MAP_INDEX}`` as it is where a task is not mapped."""
+    """Return the task instance. Airflow leaves the placeholder ``{MAP_INDEX}`` in place if a task is not mapped."""
     digits = map_index if map_index.isascii() and map_index.isdigit() and len(map_index) < 10 else "-1"
     return Key(dag_id, run_id, task_id, int(digits))
 
@@ -67,9 +67,9 @@ MAY_SEE_LOGS = Depends(requires_access_dag(method="GET", access_entity=DagAccess
 
 
 def build() -> FastAPI:
-    """The app, with a loop of its own for what is asked of EnOS."""
+    """Return the app, with an event loop of its own for requests to EnOS."""
     app = FastAPI(title="EnOS", docs_url=None, redoc_url=None, openapi_url=None)
-    apart, lookups = OwnLoop(), Lookups(settings_of)
+    own_loop, lookups = OwnLoop(), Lookups(settings_of)
     page = (STATIC / "view.html").read_text(encoding="utf-8")
 
     @app.middleware("http")
@@ -93,7 +93,7 @@ def build() -> FastAPI:
     @app.get("/api/instance", dependencies=[MAY_SEE])
     async def instance(key: WantedKey) -> JSONResponse:
         record = await _record(key)
-        seen = _nothing(record) if record.source is None else await apart.run(lookups.instance(record.source))
+        seen = _nothing(record) if record.source is None else await own_loop.run(lookups.instance(record.source))
         drawn = picture.of_problem(seen.message, seen.fresh) if isinstance(seen, Problem) else dict(seen)
         if record.source is not None and drawn["refresh"] is None and not record.ended:
             # A retry may start another instance.
@@ -106,12 +106,12 @@ def build() -> FastAPI:
         record = await _record(key)
         if record.source is None:
             return {"problem": "No flow instance is on record."}
-        seen = await apart.run(lookups.instance(record.source))
+        seen = await own_loop.run(lookups.instance(record.source))
         if isinstance(seen, Problem):
             return {"problem": seen.message}
         if not any(one["has_log"] and one["id"] == node for one in seen["nodes"]):
             raise HTTPException(404, "The flow instance of this task instance has no such node.")
-        text = await apart.run(lookups.log(record.source, node))
+        text = await own_loop.run(lookups.log(record.source, node))
         return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
 
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -126,7 +126,7 @@ async def _record(key: Key) -> Record:
 
 
 def _nothing(record: Record) -> picture.Json:
-    """Why there is nothing to draw."""
+    """Return a note on why there is nothing to draw."""
     if record.of_enos is None:
         return picture.note("Airflow does not know this task any more, so there is nothing to show.", refresh=None)
     if not record.of_enos:

@@ -1,7 +1,7 @@
-"""The address of a task's flow instance in the EnOS console, as Airflow serves it.
+"""Build the address of a task's flow instance in the EnOS console, when a browser asks for it.
 
-It is built when somebody looks, from the connection's ``console_url`` and an id that is of the task's flow. What is in
-XCom may have been written by anybody who may write XComs, so no address is taken from there.
+It is made of the connection's ``console_url`` and the id of an instance of the task's flow. No address is taken from
+XCom, since anybody who may write XComs can put one there.
 
 Only for the API server, or the webserver of Airflow 2: it reads Airflow's database.
 """
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def address_of(ti_key: Any) -> str:
-    """Return the address for the task instance of this key; empty where there is none, or it cannot be told."""
+    """Return the address for this task instance; empty if there is none, or if it cannot be found out."""
     try:
         return _address_of(Key(ti_key.dag_id, ti_key.run_id, ti_key.task_id, ti_key.map_index))
     except Exception as error:  # noqa: BLE001 - secrets back-ends raise anything, and the page has other links
@@ -32,7 +32,7 @@ def _address_of(key: Key) -> str:
         return ""
     if record.source is not None:
         return (settings_of(record.source).link(record.source.flow_instance_id) or "") if _may(record.source) else ""
-    # One that pushes no XComs, or that no worker runs, has its address alone: it counts if we would build the same.
+    # A task that pushes no XComs, or runs in no worker, has stored its address only: use it if we would build the same.
     linked = record.linked
     if linked is None or not linked.sources:
         return ""
@@ -42,7 +42,7 @@ def _address_of(key: Key) -> str:
 
 
 def _may(source: Source) -> bool:
-    """Whether the id is of the task's flow. What EnOS names otherwise has no link."""
+    """Return whether this is an instance of the task's flow, by its id. Ids of another form get no link."""
     flow_id, _, _ = source.flow_instance_id.partition("-")
     if source.flow_id is None or flow_id == str(source.flow_id):
         return True

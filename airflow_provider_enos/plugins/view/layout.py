@@ -1,7 +1,7 @@
-"""Where the nodes of a graph go: from left to right along the edges, in layers, with few crossings.
+"""Place the nodes of a graph: from left to right along the edges, in layers, with few crossings.
 
-The graph comes from elsewhere, so anything goes: circles, edges to themselves, edges twice, thousands of them. An edge
-that closes a circle is drawn as one that leads back. Nodes without edges stand in rows of their own below.
+The graph comes from EnOS, so it may have cycles, loops, duplicate edges, and thousands of nodes. An edge that closes a
+cycle is drawn backwards. Nodes without edges stand in rows below.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MARGIN = 16.0
 
 _BEND_HEIGHT = 10.0
 _MOST_BENDS = 3000
-"""How many places where a long edge passes a layer are looked after; beyond, long edges go straight through."""
+"""Up to so many points where a long edge crosses a layer, edges are routed around nodes; beyond, they go straight."""
 _SWEEPS = 4
 
 Point = tuple[float, float]
@@ -25,18 +25,18 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An edge as it is drawn. ``back``: it closes a circle."""
+    """An edge as it is drawn. ``back``: it closes a cycle."""
 
     source: int
     target: int
     path: str
-    """What SVG calls the ``d`` of a path."""
+    """The attribute ``d`` of an SVG path."""
     back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Nodes by their upper left corners, in the order in which they came."""
+    """The upper left corners of the nodes, in the order of the nodes, and the edges."""
 
     width: float
     height: float
@@ -46,10 +46,10 @@ class Layout:
 
 
 def arrange(number: int, edges: Iterable[tuple[int, int]]) -> Layout:
-    """The layout of ``number`` nodes, 0 and up. Edges to other nodes, to themselves and repeated ones are left out."""
+    """Return the layout of nodes 0 to ``number`` - 1. Edges to other nodes, loops and duplicates are left out."""
     wanted = list(dict.fromkeys((a, b) for a, b in edges if a != b and 0 <= a < number and 0 <= b < number))
     linked = sorted({node for edge in wanted for node in edge})
-    forward, back = _without_circles(linked, wanted)
+    forward, back = _without_cycles(linked, wanted)
     layers = _layers(linked, forward)
     chains = _bends(forward, layers)
     columns = _ordered(linked, layers, chains)
@@ -71,18 +71,18 @@ def arrange(number: int, edges: Iterable[tuple[int, int]]) -> Layout:
     )
 
 
-def _without_circles(
+def _without_cycles(
     nodes: Sequence[int], edges: Sequence[tuple[int, int]]
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The edges, and apart from them those that close a circle, found in the order of the nodes."""
+    """Return the edges without those that close a cycle, and those. Found by depth-first search."""
     after: dict[int, list[int]] = {node: [] for node in nodes}
     has_before = {target for _, target in edges}
     for source, target in edges:
         after[source].append(target)
     back: set[tuple[int, int]] = set()
-    # Not there: not seen. True: being followed. False: done.
+    # Missing: not visited. True: on the current path. False: done.
     open_: dict[int, bool] = {}
-    # What has nothing before it first, so that a circle is opened where one comes into it.
+    # Begin with nodes that have no predecessor, so that a cycle is cut where it is entered.
     for start in sorted(nodes, key=lambda node: node in has_before):
         if start in open_:
             continue
@@ -104,7 +104,7 @@ def _without_circles(
 
 
 def _layers(nodes: Sequence[int], edges: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """For each node, how many stand one behind the other before it."""
+    """Return the layer of each node: the length of the longest path to it."""
     after: dict[int, list[int]] = {node: [] for node in nodes}
     waits_for = dict.fromkeys(nodes, 0)
     for source, target in edges:
@@ -123,11 +123,11 @@ def _layers(nodes: Sequence[int], edges: Sequence[tuple[int, int]]) -> dict[int,
 
 
 Stop = tuple[int, int, int]
-"""A place in a layer: ``(layer, node, -1)``, or ``(layer, edge, place)`` where a long edge passes it."""
+"""A place in a layer: ``(layer, node, -1)``, or ``(layer, edge, place)`` where a long edge crosses it."""
 
 
 def _bends(edges: Sequence[tuple[int, int]], layers: dict[int, int]) -> list[list[Stop]]:
-    """Each edge as the stops that it makes, one a layer."""
+    """Return the stops of each edge, one a layer."""
     passed = sum(layers[target] - layers[source] - 1 for source, target in edges)
     chains = []
     for number, (source, target) in enumerate(edges):
@@ -138,7 +138,7 @@ def _bends(edges: Sequence[tuple[int, int]], layers: dict[int, int]) -> list[lis
 
 
 def _ordered(nodes: Sequence[int], layers: dict[int, int], chains: Sequence[Sequence[Stop]]) -> list[list[Stop]]:
-    """The stops of each layer from top to bottom: each near the middle of those that it hangs together with."""
+    """Return the stops of each layer from top to bottom, each near the middle of its neighbours (barycentre method)."""
     columns: list[list[Stop]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
     for node in nodes:
         columns[layers[node]].append((layers[node], node, -1))
@@ -165,7 +165,7 @@ def _middle(stops: Sequence[Stop] | None, rank: dict[Stop, float], own: float) -
 
 
 def _placed(columns: Sequence[Sequence[Stop]]) -> tuple[dict[int, Point], dict[Stop, Point], float, float]:
-    """Where nodes and bends go, and how wide and high all is."""
+    """Return the places of nodes and bends, and the width and height of all."""
     heights = [sum(map(_height, column)) + GAP_Y * (len(column) - 1) for column in columns]
     tallest = max(heights, default=0.0)
     places: dict[int, Point] = {}
@@ -189,7 +189,7 @@ def _height(stop: Stop) -> float:
 
 
 def _place_loose(nodes: Sequence[int], places: dict[int, Point], width: float, height: float) -> tuple[float, float]:
-    """Puts the nodes without edges below the others, in rows about as wide as these; gives the new size."""
+    """Place the nodes without edges below the others, in rows about as wide. Return the new width and height."""
     if not nodes:
         return width, height
     step_x, step_y = NODE_WIDTH + GAP_X / 2, NODE_HEIGHT + GAP_Y
@@ -223,7 +223,7 @@ def _curve(start: Point, end: Point) -> str:
 
 
 def _back_edge(source: int, target: int, places: dict[int, Point], bottom: float) -> tuple[Edge, float]:
-    """An edge that goes round below, and how far down it reaches."""
+    """Return an edge that goes round below, and how far down it reaches."""
     (x, y), (to_x, to_y) = places[source], places[target]
     x, y = x + NODE_WIDTH / 2, y + NODE_HEIGHT
     to_x, to_y = to_x + NODE_WIDTH / 2, to_y + NODE_HEIGHT

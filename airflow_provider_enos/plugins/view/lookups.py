@@ -1,8 +1,8 @@
-"""What EnOS says of flow instances, asked for once for all who look.
+"""Fetch flow instances from EnOS, once for all viewers.
 
-However many tabs are open, a process of the API server asks for an instance once in a few seconds, and for few
-instances at a time: the gateway's quota is for tasks. Nothing here blocks or holds a thread while EnOS takes its time,
-so a gateway that hangs does not take Airflow's API server with it. What is kept is bounded, whatever EnOS sends.
+However many tabs are open, a process of the API server polls an instance once in a few seconds, and few instances at
+a time: the gateway's quota is for tasks. Nothing here blocks or holds a thread while EnOS answers, so a gateway that
+hangs does not stop Airflow's API server. Caches are bounded, whatever EnOS sends.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FRESH, FRESH_ENDED, FRESH_PROBLEM, FRESH_LIMITED = 3.0, 15.0, 5.0, 60.0
-"""For how many seconds an answer is given again: of one that runs, that has ended, of a problem, over the quota."""
+"""Seconds for which an answer is cached: of a running instance, an ended one, a problem, and over the quota."""
 REPLY_TIMEOUT, LONGEST_LOOK = 10.0, 25.0
 AT_A_TIME = 4
-"""How many looks a connection carries out at the same time."""
+"""How many fetches run at the same time for a connection."""
 MOST_SOURCES, MOST_LOGS = 200, 50
-"""Of how many the last answer is kept."""
+"""How many answers are cached."""
 MOST_RUNS = 16
-"""Of how many nodes a look asks for the times, each of which costs a request."""
+"""For how many nodes one poll fetches start and end: each costs a request."""
 RUNS_PAUSE = 60.0
-"""Seconds without asking for times, where EnOS does not answer that, or says that it is asked too often."""
+"""Seconds to stop fetching times after EnOS did not answer, or said that its quota is used up."""
 LOG_LINES, LOG_LENGTH = 2000, 200_000
 
 _RETRY = Retry(attempts=2, longest_pause=2.0)
@@ -61,10 +61,10 @@ _RETRY = Retry(attempts=2, longest_pause=2.0)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A flow instance, and through which connection of Airflow to ask for it.
+    """A flow instance, and the Airflow connection to fetch it with.
 
-    :param team: whose connections count.
-    :param flow_id: the flow that the instance has to be of; None where that is not known.
+    :param team: the team whose connection it is, where Airflow has teams.
+    :param flow_id: the flow that the instance must belong to; None where it is not known.
     """
 
     conn_id: str
@@ -77,7 +77,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why there is nothing to see, for whoever may see the task. Details are in the API server's log."""
+    """Why there is nothing to see, in words for all who may see the task. Details are in the API server's log."""
 
     message: str
     fresh: float = FRESH_PROBLEM
@@ -85,7 +85,7 @@ class Problem:
 
 @dataclass(slots=True)
 class _Answer(Generic[T]):
-    """The answer of EnOS, or that it is being asked; None: it has not been asked yet."""
+    """The request to EnOS, done or under way; None if there was none yet."""
 
     task: asyncio.Task[T | Problem] | None = None
     expires: float = 0.0
@@ -93,21 +93,21 @@ class _Answer(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What EnOS said of a node's times, and when: at which status of the node; whether its instance had stopped."""
+    """The times of a node, the node's status when they were fetched, and whether its instance had stopped then."""
 
     status: FlowStatus | None
     stopped: bool
     times: Times | None
 
     def is_the_last_word(self, status: FlowStatus | None, stopped: bool) -> bool:
-        """Whether asking again would bring nothing new. An end that was missing may come with the instance's."""
+        """Return whether fetching again would bring nothing new. A missing end may come when the instance ends."""
         complete = self.times is not None and self.times.start and self.times.end
         return self.status == status and bool(complete or self.stopped == stopped)
 
 
 @dataclass(slots=True)
 class _Watched:
-    """What is kept of one source. ``asked``: by the id of the node's task instance."""
+    """What is cached of one source. ``asked``: by the id of the node's task instance."""
 
     answer: _Answer[Json] = field(default_factory=_Answer)
     asked: dict[str, _Asked] = field(default_factory=dict)
@@ -115,21 +115,21 @@ class _Watched:
 
 
 class OwnLoop:
-    """An event loop in a thread of its own, so that whatever EnOS sends takes no time of the API server's loop."""
+    """An event loop in a thread of its own, so that parsing replies never delays the API server's loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="enos-view", daemon=True).start()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What comes of ``work``, which is carried out there."""
+        """Run ``work`` on that loop. Return its result."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
 
 class Lookups:
-    """For one event loop.
+    """Fetches and caches flow instances and logs, on one event loop.
 
-    :param settings_of: what the connection of a source says; it may block, and raise anything.
+    :param settings_of: returns the settings of a source's connection. It may block, and raise anything.
     """
 
     def __init__(self, settings_of: Callable[[Source], Settings], clock: Callable[[], float] = time.monotonic) -> None:
@@ -140,7 +140,7 @@ class Lookups:
         self._slots: OrderedDict[tuple[str, str | None], asyncio.Semaphore] = OrderedDict()
 
     async def instance(self, source: Source) -> Json | Problem:
-        """The flow instance, as the page draws it."""
+        """Return the flow instance as the page draws it."""
         watched = _kept(self._watched, source, MOST_SOURCES, _Watched)
         return await self._shared(
             watched.answer,
@@ -150,7 +150,7 @@ class Lookups:
         )
 
     async def log(self, source: Source, task_instance_id: str) -> str | Problem:
-        """The end of a node's log, cleaned; the id is the one of a node of this instance."""
+        """Return the end of a node's log, cleaned. The caller has checked that the node is of this instance."""
         answer = _kept(self._logs, (source, task_instance_id), MOST_LOGS, _Answer[str])
         return await self._shared(answer, source, lambda client, _: _read(client, task_instance_id), lambda _: FRESH)
 
@@ -170,7 +170,7 @@ class Lookups:
             answer.expires = float("inf")
             answer.task = asyncio.create_task(self._guarded(source, ask))
             answer.task.add_done_callback(expire)
-        # One who goes away does not take the answer of the others along.
+        # If one viewer goes away, the others still get the answer.
         return await asyncio.shield(answer.task)
 
     async def _guarded(
@@ -189,7 +189,7 @@ class Lookups:
             return _problem(error, source)
 
     def _slots_of(self, source: Source) -> asyncio.Semaphore:
-        """Those of its connection, so that a gateway that hangs holds up no other one."""
+        """Return the slots of its connection: a gateway that hangs does not delay other connections."""
         connection = (source.conn_id, source.team)
         return _kept(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
 
@@ -207,7 +207,7 @@ class Lookups:
         return picture.of_instance(Seen(graph, times, settings.link(source.flow_instance_id), asks_on))
 
     async def _ask_for_runs(self, client: AsyncClient, graph: FlowInstanceGraph, watched: _Watched) -> bool:
-        """The times of nodes that have started, or changed since they were asked for; gives whether more are left."""
+        """Fetch the times of nodes that have started or changed since. Return whether more nodes are left."""
         stopped = has_stopped(graph.instance)
         started = {node.task_instance_id: node for node in graph.instance.nodes if node.has_run}
         watched.asked = {name: asked for name, asked in watched.asked.items() if name in started}
@@ -228,7 +228,7 @@ class Lookups:
 
 
 def _kept(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
-    """What is kept by this key, made if need be; of more than ``most`` the one goes that was longest not asked for."""
+    """Return the cached value of this key, or make one. Beyond ``most``, drop the least recently used."""
     if key not in store:
         store[key] = make()
     store.move_to_end(key)
@@ -248,7 +248,7 @@ def _graph_call(flow_instance_id: str) -> Call[FlowInstanceGraph]:
 
 
 async def _times(client: AsyncClient, node: FlowInstanceNode) -> Times | EnosError | None:
-    """None: EnOS has answered, and has none. Releases before 2.3 have no such call. The error is one that may pass."""
+    """Return the times, an error that may pass, or None if EnOS has none: releases before 2.3 lack this call."""
     try:
         return Times.of(await client.call(calls.get_task_instance(node.task_instance_id)))
     except EnosError as error:
@@ -265,7 +265,7 @@ async def _read(client: AsyncClient, task_instance_id: str) -> str | Problem:
 
 
 def _problem(error: Exception, source: Source) -> Problem:
-    """In words for a viewer, who need not be allowed to see connections: no address, no user, no key."""
+    """Return a message without address, user and key: the viewer may have no right to see connections."""
     if isinstance(error, EnosConfigError):
         return Problem(f"The connection {source.conn_id} cannot work; the API server's log says why.")
     if isinstance(error, EnosTransportError):

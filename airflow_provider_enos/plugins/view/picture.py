@@ -1,4 +1,4 @@
-"""What the page draws, as JSON. All texts of EnOS are cleaned here; the page adds them as text, never as HTML."""
+"""Make the JSON that the page draws. Texts of EnOS are cleaned here; the page adds them as text, never as HTML."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_provider_enos.protocol.models.instances import time_of
 from airflow_provider_enos.protocol.text import excerpt
 
 MOST_NODES, MOST_EDGES = 1000, 3000
-"""How many are drawn."""
+"""How many are drawn at most."""
 REFRESH, REFRESH_SLOW = 5, 10
-"""Seconds until the page asks again: while the instance runs; after a problem, and while only the task goes on."""
+"""Seconds until the page polls again: while the instance runs; after a problem, or while only the task is active."""
 
 _NAME_LENGTH, _ID_LENGTH, _TIME_LENGTH = 200, 200, 40
 
@@ -24,27 +24,27 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When a node has started and ended, in the words of EnOS; None where it does not say so."""
+    """Start and end of a node, as EnOS writes them; None where it gives none."""
 
     start: str | None
     end: str | None
 
     @classmethod
     def of(cls, run: TaskInstance) -> Times:
-        """Those of a task instance, cleaned."""
+        """Return the times of a task instance, cleaned."""
         start, end = (text and excerpt(text, _TIME_LENGTH) for text in (run.start_time, run.end_time))
         return cls(start, end)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What EnOS says. ``times``: by the id of the node's task instance, as far as they are known."""
+    """What EnOS has answered. ``times``: by the id of the node's task instance, as far as they are known."""
 
     graph: FlowInstanceGraph
     times: Mapping[str, Times]
     link: str | None
     asks_on: bool = False
-    """Whether times of more nodes are still to be asked for."""
+    """Whether times of more nodes are still to be fetched."""
 
     @property
     def is_complete(self) -> bool:
@@ -65,17 +65,17 @@ class _Node:
 
 
 def note(message: str, *, refresh: int | None, kind: str = "note") -> Json:
-    """Nothing to draw, and why. ``kind`` is ``note`` or ``problem``."""
+    """Return a message in place of a picture. ``kind`` is ``note`` or ``problem``."""
     return {"kind": kind, "message": message, "refresh": refresh}
 
 
 def of_problem(message: str, seconds: float) -> Json:
-    """A problem, which may pass; it is asked about again after so many seconds."""
+    """Return a problem that may pass. The page polls again after about ``seconds``."""
     return note(message, refresh=max(REFRESH_SLOW, int(seconds)), kind="problem")
 
 
 def of_instance(seen: Seen) -> Json:
-    """A flow instance."""
+    """Return the picture of a flow instance."""
     instance = seen.graph.instance
     every = _nodes(seen.graph)
     nodes = every[:MOST_NODES]
@@ -117,7 +117,7 @@ def of_instance(seen: Seen) -> Json:
 
 
 def look_of(status: FlowStatus | None) -> str:
-    """How a status is shown: its outcome, where it has one, else whether work goes on, waits, or nobody knows."""
+    """Return how a status is shown: its outcome if it has ended, else running, waiting or unknown."""
     if status is None:
         return "waiting"
     if status.outcome is not Outcome.RUNNING:
@@ -140,7 +140,7 @@ def _nodes(graph: FlowInstanceGraph) -> list[_Node]:
 
 
 def _edges(nodes: Sequence[_Node], graph: FlowInstanceGraph) -> list[tuple[int, int]]:
-    # Of nodes with the same id the first one counts; where a node has none, nothing leads to it.
+    # Of several nodes with one id, edges lead to the first. No edge leads to a node without an id.
     numbers = {node.node_id: number for number, node in reversed(list(enumerate(nodes))) if node.node_id}
     edges = (
         (numbers[edge.source], numbers[edge.target])
@@ -163,10 +163,10 @@ def _facts(instance: FlowInstance) -> list[tuple[str, str]]:
 
 
 def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]:
-    """For each node whose start is known: its times, and where its bar begins and ends, from 0 to 1.
+    """Return, for each node with a known start, its times, and where its bar begins and ends, from 0 to 1.
 
     The zone of the times is not documented, so they are only compared with each other. The bar of a node that has not
-    ended reaches to the end.
+    ended reaches to 1.
     """
     found = {node.task_instance_id: times[node.task_instance_id] for node in nodes if node.task_instance_id in times}
     starts = {name: time_of(one.start) for name, one in found.items()}

@@ -1,18 +1,18 @@
-"""What Airflow has on record of a task instance: its connection, and the flow instance that it is about.
+"""Read from Airflow's database the connection of a task instance, and the flow instance that it is about.
 
-The record is the only place where the view takes an EnOS identifier from. The flow instance's id is, in this order,
+The view takes EnOS identifiers from nowhere else. The flow instance's id is, in this order,
 
 - the rendered argument ``flow_instance_id``, which sensors and the operators for one instance have;
-- what an operator has noted in Airflow's task state store (3.3 and later) of the instance that it started;
-- the XCom ``flow_instance_id``, which the operators push before they wait, and who has waited for a window at the end;
-- the XCom ``return_value``, for a sensor whose rendered arguments Airflow has dropped (it keeps those of 30 runs), and
-  for one that has waited for a window of instances, of which the last one is shown.
+- the instance that an operator has recorded in Airflow's task state store (3.3 and later);
+- the XCom ``flow_instance_id``: operators push it before they wait, and the sensor for windows at its end;
+- the XCom ``return_value``: of a sensor whose rendered arguments Airflow has dropped (it keeps those of 30 runs), or of
+  one that has waited for a window of instances, of which the last one is shown.
 
-XComs may have been written by anybody who may do that, so what they name counts only if it is of the task's flow,
-where it is known which that is: by the argument ``flow_id``, or by what the operator has noted.
+Anybody who may write XComs can change them. So an id from an XCom counts only if it is an instance of the task's flow,
+where the argument ``flow_id``, or the operator's record, says which flow that is.
 
-The connection, the tenant and the flow are rendered arguments, else the ones in the DAG, as long as these are no
-templates. A task whose template fields do not include ``enos_conn_id`` is not one of EnOS.
+Connection, tenant and flow are the rendered arguments, else the arguments in the DAG, unless they are templates. A task
+whose template fields do not include ``enos_conn_id`` is not an EnOS task.
 
 Only for the API server, or the webserver of Airflow 2: it reads Airflow's database.
 """
@@ -52,13 +52,13 @@ except ImportError:  # before Airflow 3.3
     TaskStateStoreModel = None  # type: ignore[misc, assignment]
 
 Arguments = Mapping[str, str | None]
-"""The arguments that matter here, as far as the task has them: None where it is not known what they render to."""
+"""The arguments of the task that matter here. None: a template whose result is not known."""
 
 _ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id")
 _STATE_KEY = "enos_trigger"
-"""Where operators note in the task state store what they have started."""
+"""The key in the task state store under which operators record what they have started."""
 _LINK_KEY = "_link_EnosFlowInstanceLink"
-"""The XCom of the link's address."""
+"""The XCom with the link's address."""
 _LONGEST_LINK = 3000
 _IN_DAG_FRESH, _MOST_IN_DAG = 60.0, 1000
 _in_dags: dict[tuple[str, str], tuple[float, Arguments | None]] = {}
@@ -76,7 +76,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The address in XCom, and what it may lead to: for tasks that have nothing else on record."""
+    """The address in XCom, and the instances that it may lead to: for tasks without any other record."""
 
     address: str
     sources: tuple[Source, ...]
@@ -84,9 +84,9 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``source`` is None where there is nothing to look at, or not yet; ``of_enos``: whether there may ever be.
+    """What is known of a task instance. ``source`` is None if there is no flow instance, or not yet.
 
-    ``of_enos`` is None where Airflow has dropped what would tell: the task's arguments, its DAG, or the task in it.
+    ``of_enos`` says whether it is an EnOS task. It is None if Airflow has dropped the task's arguments and its DAG.
     """
 
     state: str | None
@@ -99,7 +99,7 @@ class Record:
 
 
 def read(key: Key) -> Record | None:
-    """The record of this task instance; None where Airflow has none."""
+    """Return the record of this task instance; None if Airflow has none."""
     with create_session() as session:
         instance = session.scalar(
             select(TaskInstance).where(
@@ -134,21 +134,21 @@ def read(key: Key) -> Record | None:
 
 
 def settings_of(source: Source) -> settings.Settings:
-    """What its connection says. Raises what Airflow raises for one that it does not find, and ``EnosConfigError``."""
-    # Only from 3.2 on does Airflow take the name of one.
+    """Return the settings of its connection. Raises ``EnosConfigError``, and Airflow's error if there is none."""
+    # Airflow before 3.2 takes no team_name.
     team = {"team_name": source.team} if source.team else {}
     connection = Connection.get_connection_from_secrets(source.conn_id, **team)
     return settings.read(connection, org_id=source.org_id, user_id=source.user_id)
 
 
 def _team(dag_id: str, session: Session) -> str | None:
-    """Whose DAG it is, where teams are in use: without, Airflow refuses the name of one."""
+    """Return the team of the DAG; None if Airflow is configured without teams, since it refuses a name then."""
     has_teams = conf.getboolean("core", "multi_team", fallback=False)
     return DagModel.get_team_name(dag_id, session=session) if has_teams else None
 
 
 def _arguments(instance: TaskInstance, session: Session) -> Arguments | None:
-    """Those that were rendered, else those in the DAG; None where Airflow has neither any more."""
+    """Return the rendered arguments, else the arguments in the DAG; None if Airflow has neither any more."""
     rendered = RenderedTaskInstanceFields.get_templated_fields(instance, session=session)
     if rendered and ("enos_conn_id" not in rendered or _known(rendered["enos_conn_id"])):
         return {name: _known(rendered[name]) for name in _ARGUMENTS if name in rendered}
@@ -158,7 +158,7 @@ def _arguments(instance: TaskInstance, session: Session) -> Arguments | None:
         arguments = _arguments_in_dag(*key, session)
         if len(_in_dags) >= _MOST_IN_DAG:
             _in_dags.clear()
-        # A DAG can be large, and each poll of each tab would read the whole of it.
+        # A DAG can be large, and each poll of each tab would read all of it.
         _in_dags[key] = (now + _IN_DAG_FRESH, arguments)
     return arguments
 
@@ -168,14 +168,14 @@ def _arguments_in_dag(dag_id: str, task_id: str, session: Session) -> Arguments 
     if dag is None or not dag.has_task(task_id):
         return None
     task = dag.get_task(task_id)
-    # The arguments of a mapped task that are the same for all stand apart.
+    # A mapped task keeps the arguments that are the same for all its instances apart.
     given: Mapping[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
     fields = set(task.template_fields or ())
     return {name: _known(given.get(name)) for name in _ARGUMENTS if name in fields}
 
 
 def _known(value: object) -> str | None:
-    """``value``, unless it is empty, a template that was not rendered, or masked."""
+    """Return ``value``, or None if it is empty, an unrendered template, or masked."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or value in ("", "None") or "{{" in value or "{%" in value or "***" in value:
@@ -190,16 +190,16 @@ def _candidates(key: Key, arguments: Arguments, noted: Intent | None, session: S
         yield noted.flow_instance_id
     yield _xcom(key, "flow_instance_id", session)
     returned = _xcom(key, "return_value", session)
-    # The instances that a window had in it, the last one last, which is the one that the task's link leads to.
+    # The instances of a window, oldest first. The task's link leads to the last one.
     yield returned[-1] if isinstance(returned, list) and returned else returned
 
 
 def _linked(base: Source, address: object) -> Linked | None:
-    """Return what this address may lead to. Those that it does lead to are found by building it again."""
+    """Return the instances that this address may lead to. The caller builds their addresses, and compares."""
     if not isinstance(address, str) or len(address) > _LONGEST_LINK:
         return None
     words = re.findall(r"[0-9]+-[0-9A-Za-z_.-]+", address)
-    # Where the console is told the flow alone.
+    # The console_url may name the flow only.
     words += [f"{number}-0" for number in re.findall(r"[0-9]+", address)]
     return Linked(address, tuple(replace(base, flow_instance_id=word) for word in words if _is_instance(word)))
 
@@ -209,7 +209,7 @@ def _is_instance(value: object) -> bool:
 
 
 def _flow_id(arguments: Arguments, noted: Intent | None) -> int | None:
-    """Return the flow that the task is about, where the record says so."""
+    """Return the flow of the task, if the record says which."""
     text = (arguments.get("flow_id") or "").strip()
     if re.fullmatch(r"[0-9]{1,18}", text):
         return int(text)
@@ -217,7 +217,7 @@ def _flow_id(arguments: Arguments, noted: Intent | None) -> int | None:
 
 
 def _noted(instance: TaskInstance, session: Session) -> Intent | None:
-    """Return what the operator has noted of its instance since the last clear, where Airflow keeps that."""
+    """Return what the operator has recorded of its instance since the last clear, where Airflow has a store."""
     if TaskStateStoreModel is None:
         return None
     value = session.scalar(
@@ -237,7 +237,7 @@ def _noted(instance: TaskInstance, session: Session) -> Intent | None:
 
 
 def _xcom(key: Key, name: str, session: Session) -> object:
-    """What the task instance has pushed by this name, as it stands in the database."""
+    """Return the XCom of this name, as it stands in the database."""
     value = session.scalar(
         select(XComModel.value).where(
             XComModel.dag_id == key.dag_id,
@@ -248,7 +248,7 @@ def _xcom(key: Key, name: str, session: Session) -> object:
         )
     )
     try:
-        # Airflow 2 keeps bytes. What is pickled there is no JSON, and is not read.
+        # Airflow 2 stores bytes. A pickled value is not JSON, and is not read.
         return json.loads(value) if isinstance(value, (str, bytes)) else value
     except ValueError:
         return value

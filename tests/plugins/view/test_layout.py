@@ -1,4 +1,4 @@
-"""Any graph gets a picture: no node lies on another, and all edges lead from left to right but those of circles."""
+"""Any graph gets a picture: no nodes overlap, and edges lead from left to right unless they close a cycle."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_long_edge_goes_around_the_node_between() -> None:
     assert not top <= passes_at <= top + NODE_HEIGHT
 
 
-def test_a_circle_is_opened_where_one_comes_into_it() -> None:
+def test_a_cycle_is_cut_where_it_is_entered() -> None:
     layout = arrange(4, [(0, 1), (1, 2), (2, 3), (3, 1)])
     assert [(edge.source, edge.target) for edge in layout.edges if edge.back] == [(3, 1)]
     assert layout.layers == (0, 1, 2, 3)
