@@ -10,13 +10,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_enos.client import failures
-from airflow_provider_enos.client.apart import apart
-from airflow_provider_enos.client.bodies import Body
-from airflow_provider_enos.client.failures import PROXY_WANTS_PASSWORD
+from airflow_provider_enos.client import transport_errors
+from airflow_provider_enos.client.reply_body import ReplyBody
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.client.sync import shared_gateway
 from airflow_provider_enos.client.tracebacks import without_frames
+from airflow_provider_enos.client.transport_errors import PROXY_WANTS_PASSWORD
+from airflow_provider_enos.client.worker_thread import in_worker_thread
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.bounded_json import LIMITS, Limits
 from airflow_provider_enos.protocol.wire import replies
@@ -111,7 +111,7 @@ class AsyncClient:
 
     async def _read(self, step: Read) -> Any:
         read = partial(replies.read, step.call, step.response, secrets=step.secrets, limits=self._limits)
-        return await apart(read) if len(step.response.body) > _READ_AT_ONCE else read()
+        return await in_worker_thread(read) if len(step.response.body) > _READ_AT_ONCE else read()
 
     async def _send(self, request: Request) -> Response:
         import aiohttp
@@ -131,7 +131,7 @@ class AsyncClient:
                 trace_request_ctx=progress,
             ) as reply:
                 if reply.status == PROXY_WANTS_PASSWORD:
-                    raise failures.refused_by_proxy(route, reply.status)
+                    raise transport_errors.refused_by_proxy(route, reply.status)
                 body = await self._body(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status, headers, body)
@@ -139,7 +139,7 @@ class AsyncClient:
             status = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else None
             # Not every resolver says it in Python's way.
             found = socket.gaierror() if isinstance(error, aiohttp.ClientConnectorDNSError) else error
-            raise failures.lost(route, found, connected=progress.connected, proxy_status=status) from None
+            raise transport_errors.lost(route, found, connected=progress.connected, proxy_status=status) from None
 
     async def _open(self) -> tuple[aiohttp.ClientSession, Route]:
         async with self._opening:
@@ -178,14 +178,14 @@ class AsyncClient:
 
     async def _body(self, reply: aiohttp.ClientResponse) -> bytes:
         encoding = reply.headers.get("Content-Encoding", "")
-        body = Body(self.gateway.base_url, reply.status, encoding, self._limits.size)
+        body = ReplyBody(self.gateway.base_url, reply.status, encoding, self._limits.size)
         # Pieces as they come: joined ones would not tell how many they were.
         async for piece, _ in reply.content.iter_chunks():
             body.add(piece)
             if body.pieces % _PIECES_AT_ONCE == 0:
                 # What has come already is given without a pause, and may be many pieces.
                 await asyncio.sleep(0)
-        return await apart(body.whole) if body.size > _READ_AT_ONCE else body.whole()
+        return await in_worker_thread(body.whole) if body.size > _READ_AT_ONCE else body.whole()
 
 
 @dataclass(slots=True)

@@ -13,11 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_enos.client import failures
-from airflow_provider_enos.client.bodies import Body
-from airflow_provider_enos.client.failures import PROXY_WANTS_PASSWORD
+from airflow_provider_enos.client import transport_errors
+from airflow_provider_enos.client.reply_body import ReplyBody
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.client.tracebacks import without_frames
+from airflow_provider_enos.client.transport_errors import PROXY_WANTS_PASSWORD
 from airflow_provider_enos.errors import EnosError, EnosSetupError
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK, Limits
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
@@ -28,7 +28,7 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Read, 
 if TYPE_CHECKING:
     import requests
 
-    from airflow_provider_enos.client.timed import TimedAdapter
+    from airflow_provider_enos.client.deadline_adapter import DeadlineAdapter
 
 default_sleep: Callable[[float], None] = time.sleep
 """How clients wait that are not told otherwise: tests put something shorter here."""
@@ -75,7 +75,7 @@ class SyncClient:
         self._given_connect_timeout = connect_timeout
         self._sleep = sleep or default_sleep
         self._limits = limits
-        self._adapter: TimedAdapter | None = None
+        self._adapter: DeadlineAdapter | None = None
         self.before_unsafe: Callable[[], None] = lambda: None
         """Called just before a request that is not safe to repeat goes out; an error of it keeps that from going."""
         self.while_sleeping: Callable[[], None] | None = None
@@ -190,30 +190,30 @@ class SyncClient:
                 prepared, stream=True, timeout=(self._connect_timeout, self._timeout), proxies=adapter.proxies
             ) as reply:
                 if reply.status_code == PROXY_WANTS_PASSWORD:
-                    raise failures.refused_by_proxy(adapter.route, reply.status_code)
+                    raise transport_errors.refused_by_proxy(adapter.route, reply.status_code)
                 body = self._read(reply)
                 headers = {name.lower(): value for name, value in reply.headers.items()}
                 return Response(reply.status_code, headers, body)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             status = _proxy_status(error, handled)
-            raise failures.lost(
+            raise transport_errors.lost(
                 adapter.route, error, connected=adapter.connected, proxy_status=status, handled=handled
             ) from None
 
-    def _open(self) -> TimedAdapter:
+    def _open(self) -> DeadlineAdapter:
         if self._adapter is None:
+            from airflow_provider_enos.client.deadline_adapter import DeadlineAdapter
             from airflow_provider_enos.client.route import route_to
-            from airflow_provider_enos.client.timed import TimedAdapter
 
             route = route_to(self._in_use)
             if self._in_use.verify is False:
                 _expect_unverified(self.gateway.base_url)
-            self._adapter = TimedAdapter(route)
+            self._adapter = DeadlineAdapter(route)
         return self._adapter
 
     def _read(self, reply: requests.Response) -> bytes:
         encoding = reply.headers.get("Content-Encoding", "")
-        body = Body(self.gateway.base_url, reply.status_code, encoding, self._limits.size)
+        body = ReplyBody(self.gateway.base_url, reply.status_code, encoding, self._limits.size)
         # read1 returns what has come; urllib3 1 has only read.
         read = getattr(reply.raw, "read1", reply.raw.read)
         while chunk := read(_CHUNK, decode_content=False):
@@ -232,5 +232,7 @@ def _expect_unverified(base_url: str) -> None:
 
 def _proxy_status(error: BaseException, handled: BaseException | None) -> int | None:
     """The status with which a proxy refused a tunnel: Python's http.client has it in its message alone."""
-    found = (re.match(r"Tunnel connection failed: ([0-9]{3})\b", str(one)) for one in failures.chain(error, handled))
+    found = (
+        re.match(r"Tunnel connection failed: ([0-9]{3})\b", str(one)) for one in transport_errors.chain(error, handled)
+    )
     return next((int(match[1]) for match in found if match), None)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from copy import copy
 
-from airflow_provider_enos.client.failures import PASSING
+from airflow_provider_enos.client.polling.list_pauses import PASSING
 from airflow_provider_enos.errors import EnosError, EnosRateLimitError, EnosServerError
 
 FAILURES = 8

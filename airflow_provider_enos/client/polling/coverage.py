@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
-from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.polling.feed import LATE, Run
+from airflow_provider_enos.client.polling.list_pauses import ListPauses
 from airflow_provider_enos.client.polling.wait import Wait
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.follow.coverage import WORTH, running

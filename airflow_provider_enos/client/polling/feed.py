@@ -16,8 +16,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
 
-from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.polling import metrics
+from airflow_provider_enos.client.polling.list_pauses import ListPauses
 from airflow_provider_enos.errors import EnosError, EnosRateLimitError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.end_feed import EndFeed, Mark, Reading

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import time
 
-from airflow_provider_enos.client.failures import ListPauses
 from airflow_provider_enos.client.polling.feed import Feed, Interest
+from airflow_provider_enos.client.polling.list_pauses import ListPauses
 from airflow_provider_enos.client.polling.poller import Poller, spread
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.follow.flow_events import Stretch, instances_in, instances_of

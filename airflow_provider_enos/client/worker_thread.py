@@ -13,7 +13,7 @@ T = TypeVar("T")
 _threads: dict[int, ThreadPoolExecutor] = {}
 
 
-async def apart(work: Callable[[], T]) -> T:
+async def in_worker_thread(work: Callable[[], T]) -> T:
     """Return what ``work`` returns, which is carried out in another thread.
 
     There is one such thread in a process: the event loop has to wait for its turn behind each thread that is busy.

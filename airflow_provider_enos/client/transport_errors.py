@@ -9,12 +9,7 @@ import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.errors import (
-    EnosRateLimitError,
-    EnosReplyError,
-    EnosServerError,
-    EnosTransportError,
-)
+from airflow_provider_enos.errors import EnosReplyError, EnosTransportError
 from airflow_provider_enos.protocol.text import excerpt
 
 if TYPE_CHECKING:
@@ -22,33 +17,6 @@ if TYPE_CHECKING:
 
 PROXY_WANTS_PASSWORD = 407
 """The HTTP status that no gateway sends, only a proxy."""
-PASSING = (EnosRateLimitError, EnosServerError, EnosTransportError)
-"""Errors that tell how the gateway is at the moment, and nothing of what it was asked for."""
-
-
-class ListPauses:
-    """For how long a list is done without that answers for many: longer after each failure in a row.
-
-    A list that did not pay, or met an error that passes, is asked for again after seconds, up to a minute; one that was
-    refused, or did not come in time, after a minute, up to ten. Whom the list would have answered for is looked at
-    singly meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self.failures = 0
-        """In a row."""
-
-    def worked(self) -> None:
-        """Note that the list has come."""
-        self.failures = 0
-
-    def failed(self, error: BaseException | None) -> float:
-        """Return the seconds until the list is asked for again that met this error; None: that did not pay."""
-        self.failures += 1
-        soon = error is None or isinstance(error, PASSING)
-        first, longest = (5.0, 60.0) if soon else (60.0, 600.0)
-        asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
-        return min(max(first * 2.0 ** min(self.failures - 1, 10), asked or 0.0), longest)
 
 
 def lost(

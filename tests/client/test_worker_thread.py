@@ -10,12 +10,19 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_enos.client.apart import apart
+from airflow_provider_enos.client.worker_thread import in_worker_thread
+
+
+def slow() -> str:
+    time.sleep(0.1)
+    return threading.current_thread().name
 
 
 def test_the_loop_goes_on_meanwhile() -> None:
     async def main() -> tuple[int, list[str]]:
-        works = asyncio.gather(*(apart(lambda: time.sleep(0.1) or threading.current_thread().name) for _ in range(2)))
+        works = asyncio.gather(
+            *(in_worker_thread(lambda: time.sleep(0.1) or threading.current_thread().name) for _ in range(2))
+        )
         turns = 0
         while not works.done():
             await asyncio.sleep(0.01)
@@ -33,16 +40,16 @@ def test_an_error_comes_back() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        asyncio.run(apart(fail))
+        asyncio.run(in_worker_thread(fail))
 
 
 def _in_a_child(pipe: Any) -> None:
-    pipe.send(asyncio.run(apart(lambda: 5)))
+    pipe.send(asyncio.run(in_worker_thread(lambda: 5)))
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_has_its_own() -> None:
-    asyncio.run(apart(lambda: None))
+    asyncio.run(in_worker_thread(lambda: None))
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=_in_a_child, args=(theirs,))
     child.start()

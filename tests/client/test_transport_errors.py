@@ -6,16 +6,10 @@ import ssl
 from typing import Any
 
 import pytest
-from fake_tenant import api_error
 
-from airflow_provider_enos.client import failures
+from airflow_provider_enos.client import transport_errors
 from airflow_provider_enos.client.route import Proxy, Route
-from airflow_provider_enos.errors import (
-    EnosAccessError,
-    EnosRateLimitError,
-    EnosReplyError,
-    EnosServerError,
-)
+from airflow_provider_enos.errors import EnosReplyError
 
 GATEWAY = "https://gateway"
 DIRECT = Route(GATEWAY, None, None)
@@ -61,7 +55,7 @@ CASES: list[tuple[Route, BaseException, str, bool]] = [
 def test_what_was_surely_not_sent(route: Route, reason: BaseException, said: str, tls: bool) -> None:
     """Only that may be sent again blindly."""
     for error in (reason, wrapped(reason)):
-        failure = failures.lost(route, error, connected=False)
+        failure = transport_errors.lost(route, error, connected=False)
         assert str(failure).startswith(said)
         assert (failure.sent, failure.tls) == (False, tls)
 
@@ -72,7 +66,7 @@ def test_what_was_surely_not_sent(route: Route, reason: BaseException, said: str
     ids=str,
 )
 def test_what_may_have_been_sent(reason: BaseException, said: str) -> None:
-    failure = failures.lost(DIRECT, wrapped(reason), connected=True)
+    failure = transport_errors.lost(DIRECT, wrapped(reason), connected=True)
     assert str(failure).startswith(f"{GATEWAY}: {said}")
     assert (failure.sent, failure.tls) == (True, False)
 
@@ -80,42 +74,21 @@ def test_what_may_have_been_sent(reason: BaseException, said: str) -> None:
 def test_what_the_caller_was_handling_is_no_reason() -> None:
     error, before = RuntimeError(), ssl.SSLCertVerificationError("of long ago")
     error.__context__ = before
-    assert "TLS" not in str(failures.lost(DIRECT, error, connected=False, handled=before))
+    assert "TLS" not in str(transport_errors.lost(DIRECT, error, connected=False, handled=before))
     before.__context__ = error
-    assert list(failures.chain(error, None)) == [error, before]
+    assert list(transport_errors.chain(error, None)) == [error, before]
 
 
 @pytest.mark.parametrize(("route", "sent"), [(PROXIED, False), (PLAIN, True)])
 def test_a_proxy_that_refuses(route: Any, sent: bool) -> None:
     """A tunnel carries nothing before it stands; a plain request another proxy may have passed on."""
-    failure = failures.refused_by_proxy(route, 407)
+    failure = transport_errors.refused_by_proxy(route, 407)
     assert "the proxy http://proxy:3128 (" in str(failure)
     assert "HTTP 407 (it wants a user name and password)" in str(failure)
     assert failure.sent is sent
 
 
 def test_replies_that_cannot_be_read() -> None:
-    assert isinstance(failures.undecodable(GATEWAY), EnosReplyError)
-    assert "32 MiB" in str(failures.too_large(GATEWAY, 200, 32 * 2**20))
-    assert "small pieces" in str(failures.too_many_pieces(GATEWAY, 200))
-
-
-def test_a_list_that_fails_is_asked_for_again_later_each_time() -> None:
-    passing = api_error(EnosServerError)
-    pauses = failures.ListPauses()
-    assert [pauses.failed(passing) for _ in range(6)] == [5, 10, 20, 40, 60, 60]
-    pauses.worked()
-    assert pauses.failed(passing) == 5
-    refused = failures.ListPauses()
-    assert [refused.failed(api_error(EnosAccessError, 62103)) for _ in range(6)] == [60, 120, 240, 480, 600, 600]
-    assert failures.ListPauses().failed(TimeoutError()) == 60
-    assert failures.ListPauses().failed(None) == 5
-
-
-def test_a_quota_says_for_how_long() -> None:
-    busy = api_error(EnosRateLimitError, 429)
-    assert isinstance(busy, EnosRateLimitError)
-    busy.retry_after = 30.0
-    assert failures.ListPauses().failed(busy) == 30
-    busy.retry_after = 3600.0
-    assert failures.ListPauses().failed(busy) == 60
+    assert isinstance(transport_errors.undecodable(GATEWAY), EnosReplyError)
+    assert "32 MiB" in str(transport_errors.too_large(GATEWAY, 200, 32 * 2**20))
+    assert "small pieces" in str(transport_errors.too_many_pieces(GATEWAY, 200))

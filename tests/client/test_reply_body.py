@@ -6,8 +6,8 @@ import zlib
 
 import pytest
 
-from airflow_provider_enos.client import bodies
-from airflow_provider_enos.client.bodies import Body
+from airflow_provider_enos.client import reply_body
+from airflow_provider_enos.client.reply_body import ReplyBody
 from airflow_provider_enos.errors import EnosReplyError
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK
 
@@ -21,7 +21,7 @@ def packed(data: bytes) -> bytes:
 
 
 def put(raw: bytes, encoding: str, *, piece: int = 65_536) -> bytes:
-    body = Body("https://gateway", 200, encoding, LARGEST_REPLY)
+    body = ReplyBody("https://gateway", 200, encoding, LARGEST_REPLY)
     for place in range(0, len(raw), piece):
         body.add(raw[place : place + piece])
     return body.whole()
@@ -106,5 +106,5 @@ def test_a_large_reply_is_decompressed_in_steps(monkeypatch: pytest.MonkeyPatch)
     """Wherever a step ends."""
     raw = bytes(range(256)) * 40
     for step in (1, 3, 7, 100, 5_000):
-        monkeypatch.setattr(bodies, "_STEP", step)
+        monkeypatch.setattr(reply_body, "_STEP", step)
         assert put(packed(raw), "gzip") == raw

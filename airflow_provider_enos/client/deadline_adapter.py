@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from airflow_provider_enos.client.route import Route
 
 
-class TimedAdapter(HTTPAdapter):
+class DeadlineAdapter(HTTPAdapter):
     """As that of requests, on a given route; reading ends with ``TimeoutError`` at ``deadline``, a monotonic time."""
 
     def __init__(self, route: Route) -> None:
@@ -60,7 +60,7 @@ class TimedAdapter(HTTPAdapter):
 class _Timed:
     """A connection of urllib3, which asks this for the reply once a request, or one for a tunnel, is sent."""
 
-    adapter: TimedAdapter
+    adapter: DeadlineAdapter
     sock: Any
 
     def connect(self) -> None:

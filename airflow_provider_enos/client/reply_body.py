@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import zlib
 
-from airflow_provider_enos.client import failures
+from airflow_provider_enos.client import transport_errors
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _COMPRESSED = ("gzip", "x-gzip", "deflate")
@@ -18,7 +18,7 @@ _FEW_PIECES, _SMALL_PIECE = 20_000, 64
 """Of more pieces than this each has so many bytes, on average: each costs a step of Python, however small it is."""
 
 
-class Body:
+class ReplyBody:
     """Takes what comes, as it comes; its ``whole`` is decompressed if ``encoding`` says so.
 
     Only one compression is undone, since only gzip is asked for: one in another makes terabytes of a kilobyte.
@@ -46,9 +46,9 @@ class Body:
         self._data += piece
         self.pieces += 1
         if len(self._data) > self._largest:
-            raise failures.too_large(self._base_url, self._http_status, self._largest)
+            raise transport_errors.too_large(self._base_url, self._http_status, self._largest)
         if self.pieces > _FEW_PIECES and len(self._data) < _SMALL_PIECE * self.pieces:
-            raise failures.too_many_pieces(self._base_url, self._http_status)
+            raise transport_errors.too_many_pieces(self._base_url, self._http_status)
 
     def whole(self) -> bytes:
         """Return all of it. Raises ``EnosReplyError`` where it decompresses to too much, or is no compressed data."""
@@ -67,10 +67,10 @@ class Body:
                     made += decompress.decompress(rest, _STEP)
                     rest = decompress.unconsumed_tail
                     if len(made) > self._largest:
-                        raise failures.too_large(self._base_url, self._http_status, self._largest)
+                        raise transport_errors.too_large(self._base_url, self._http_status, self._largest)
             made += decompress.flush()
         except zlib.error:
-            raise failures.undecodable(self._base_url) from None
+            raise transport_errors.undecodable(self._base_url) from None
         if not decompress.eof:
-            raise failures.undecodable(self._base_url)
+            raise transport_errors.undecodable(self._base_url)
         return made
