@@ -22,9 +22,9 @@ from airflow_provider_enos.client.polling import poller
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.plugins.view import lookups, picture
 from airflow_provider_enos.protocol import trigger_time
+from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.follow import cancelling, failure_report, flow_events
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
-from airflow_provider_enos.protocol.start.starting import OnConflict
 from airflow_provider_enos.protocol.wire import replies
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.simulator import FAULTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol.models import FlowStatus
@@ -13,6 +13,9 @@ from airflow_provider_enos.protocol.text import is_instance_id, shown
 
 T = TypeVar("T")
 Value = TypeVar("Value")
+
+OnConflict = Literal["next_minute", "attach", "fail"]
+"""What to do if somebody else's instance has the minute: take the next free minute, adopt that instance, or fail."""
 
 _HALF = re.compile(r"[\ud800-\udfff]")
 """Half a character, which no encoding takes."""

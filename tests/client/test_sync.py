@@ -23,7 +23,7 @@ from airflow_provider_enos.client import settings, sync
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.protocol.wire import calls, signing
 from airflow_provider_enos.protocol.wire.exchange import AT_ONCE, Gateway, Retry
-from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Request, Response, Sleep
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Request, Response, Sleep, T
 from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 
 INSTANCE = "3377-20200706062600"
@@ -41,6 +41,12 @@ def get() -> Call[Any]:
 
 def trigger() -> Call[str]:
     return calls.trigger_flow_from_task(3377, 108580, TRIGGER_TIME)
+
+
+def only(call: Call[T]) -> Procedure[T]:
+    """A procedure of one call."""
+    result: T = yield call
+    return result
 
 
 def operations(sim: EnosSimulator) -> list[str]:
@@ -612,25 +618,32 @@ def test_what_could_start_something_can_be_kept_from_going_out(sim: EnosSimulato
         raise stopped
 
     client = client_for(sim)
-    client.before_unsafe = stop
     with pytest.raises(errors.EnosTriggerError) as caught:
-        client.call(trigger())
+        client.run(only(trigger()), before_unsafe=stop)
     assert caught.value is stopped
     assert asked == [["token/get"]]
-    client.call(calls.get_current_time())
+    client.run(only(calls.get_current_time()), before_unsafe=stop)
     assert operations(sim) == ["token/get", "time/getCurrentTime"]
     assert len(asked) == 1
-    client.before_unsafe = lambda: asked.append([])
-    assert client.call(trigger()) == INSTANCE
+    assert client.run(only(trigger()), before_unsafe=lambda: asked.append([])) == INSTANCE
     assert len(asked) == 2
+
+
+def test_each_procedure_has_its_own_checks(sim: EnosSimulator, client_for: MakeClient) -> None:
+    def stop() -> None:
+        raise errors.EnosTriggerError("not now")
+
+    client = client_for(sim)
+    with pytest.raises(errors.EnosTriggerError):
+        client.run(only(trigger()), before_unsafe=stop, while_sleeping=stop)
+    assert client.run(only(trigger())) == INSTANCE
 
 
 def test_it_is_asked_before_each_repetition(sim: EnosSimulator, client_for: MakeClient) -> None:
     asked: list[int] = []
     client = client_for(sim)
-    client.before_unsafe = lambda: asked.append(sim.count(TRIGGER))
     sim.fault("http_429", on=TRIGGER, times=2)
-    assert client.call(trigger()) == INSTANCE
+    assert client.run(only(trigger()), before_unsafe=lambda: asked.append(sim.count(TRIGGER))) == INSTANCE
     assert asked == [0, 1, 2]
 
 
@@ -911,9 +924,7 @@ def test_another_error_is_no_reason_to_read_them_again(sim: EnosSimulator, conne
 
 def test_a_gateway_that_has_moved(sim: EnosSimulator, connected: Connection, settings_for: MakeSettings) -> None:
     """Address, keys and tenant: all of it is the new connection's, the shared token included."""
-    read: list[settings.Settings] = []
     client = SyncClient(connected.read)
-    client.when_read = read.append
     client.call(calls.get_current_time())
     with EnosSimulator(secret_key="rotated") as other:
         sim.fault("http_403", times=None)
@@ -923,7 +934,6 @@ def test_a_gateway_that_has_moved(sim: EnosSimulator, connected: Connection, set
         client.call(calls.get_current_time())
         assert other.count("time/getCurrentTime") == 1
         assert client.gateway is sync.shared_gateway(connected.found)
-    assert read == [connected.refused[1], connected.found]
 
 
 def test_settings_that_cannot_be_read_are_an_error_of_the_call(connected: Connection) -> None:

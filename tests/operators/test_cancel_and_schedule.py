@@ -18,7 +18,7 @@ from airflow_provider_enos.operators.enos import (
     EnosEnableFlowOperator,
 )
 from airflow_provider_enos.simulator import EnosSimulator
-from airflow_provider_enos.utils import airflow_errors, connections
+from airflow_provider_enos.utils import connections, deferral
 from airflow_provider_enos.version_compat import AirflowTaskTimeout
 
 FLOW = 5001
@@ -217,7 +217,7 @@ def test_what_is_cancelled_at_once_is_not_deferred(cancel: MakeTask, sim: EnosSi
 def test_an_execution_timeout_holds_while_deferred(
     cancel: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(airflow_errors, "ends_deferred_tasks_in_time", lambda: False)
+    monkeypatch.setattr(deferral, "ends_deferred_tasks_in_time", lambda: False)
     sim.cancel_takes = 60
     with pytest.raises(AirflowTaskTimeout, match=r"^execution_timeout: .*EnOS has accepted to cancel it"):
         finish(cancel(deferrable=True, execution_timeout=timedelta(seconds=0.2)), True)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.errors import (
     EnosError,
@@ -32,6 +32,7 @@ from airflow_provider_enos.errors import (
     EnosTriggerTargetError,
     EnosTriggerUncertainError,
 )
+from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
@@ -58,9 +59,6 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep,
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import Flow, FlowInstance
-
-OnConflict = Literal["next_minute", "attach", "fail"]
-"""What to do when somebody else's instance has the minute: take the next free one, take that one over, or fail."""
 
 _LOOKUP_PAUSES = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each look for an instance whose trigger was not answered."""
