@@ -70,9 +70,9 @@ def no_shared_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nothing_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker has deferred the tasks whose triggers run here."""
-    from airflow_provider_enos.triggers import enos
+    from airflow_provider_enos.triggers import base
 
-    monkeypatch.setattr(enos, "_SETTLED", 0.0)
+    monkeypatch.setattr(base, "_SETTLED", 0.0)
 
 
 @pytest.fixture(autouse=True)

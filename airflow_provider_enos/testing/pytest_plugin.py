@@ -42,11 +42,11 @@ def _wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not at the top: Airflow reads its settings, which tests may want to make, when it is imported.
     from airflow_provider_enos.client import sync
     from airflow_provider_enos.client.polling import poller
-    from airflow_provider_enos.triggers import enos
+    from airflow_provider_enos.triggers import base
 
     monkeypatch.setattr(sync, "default_sleep", lambda seconds: time.sleep(min(seconds, _LONGEST_PAUSE)))
     monkeypatch.setattr(poller, "spread", lambda interval: min(interval, _LONGEST_PAUSE))
     # No supervisor is there to learn that the process which deferred the task has ended.
-    monkeypatch.setattr(enos, "_SETTLED", 0.0)
+    monkeypatch.setattr(base, "_SETTLED", 0.0)
     # A free port may be one that an earlier simulator had; its token must not come along.
     monkeypatch.setattr(sync, "_gateways", {})
