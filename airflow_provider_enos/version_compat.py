@@ -1,15 +1,14 @@
-# ruff: noqa: F401
 """The names that this package takes from Airflow, each from its newest place, and where versions of Airflow differ.
 
-Airflow 3.1 has nearly all of them in ``airflow.sdk``; Airflow 3.0 some, Airflow 2 none. Type checkers see the newest.
+A name is imported when it is first used, so that a DAG file with an operator pays neither for sensors nor for triggers.
+Type checkers see the newest Airflow.
 """
 
 from __future__ import annotations
 
-import importlib.util
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-
-from airflow.triggers.base import BaseTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import (
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
         BaseSensorOperator as BaseSensorOperator,
         Context as Context,
         PokeReturnValue as PokeReturnValue,
+        conf as conf,
+        literal as literal,
     )
-    from airflow.sdk.configuration import conf as conf
-    from airflow.sdk.definitions.template import literal as literal
     from airflow.sdk.exceptions import (
         AirflowException as AirflowException,
         AirflowFailException as AirflowFailException,
@@ -33,48 +32,46 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey as TaskInstanceKey
     from airflow.triggers.base import BaseEventTrigger as BaseEventTrigger
 else:
-    try:
-        from airflow.sdk import BaseOperator, BaseOperatorLink
-        from airflow.sdk.definitions.template import literal
-    except ImportError:  # Airflow 2
-        from airflow.models import BaseOperator
-        from airflow.models.baseoperatorlink import BaseOperatorLink
-        from airflow.utils.template import literal
-    try:
-        from airflow.sdk import BaseHook, BaseSensorOperator, PokeReturnValue
-    except ImportError:  # Airflow before 3.1
-        from airflow.hooks.base import BaseHook
-        from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
-    try:
-        from airflow.sdk.configuration import conf
-    except ImportError:  # Airflow before 3.2
-        from airflow.configuration import conf
-    try:
-        from airflow.sdk.exceptions import (
-            AirflowException,
-            AirflowFailException,
-            AirflowNotFoundException,
-            AirflowSensorTimeout,
-            AirflowSkipException,
-            AirflowTaskTimeout,
-        )
-    except ImportError:  # Airflow before 3.2
-        from airflow.exceptions import (
-            AirflowException,
-            AirflowFailException,
-            AirflowNotFoundException,
-            AirflowSensorTimeout,
-            AirflowSkipException,
-            AirflowTaskTimeout,
-        )
-    try:
-        from airflow.triggers.base import BaseEventTrigger
-    except ImportError:  # Airflow 2, which has nothing that one could be given to
-        BaseEventTrigger = BaseTrigger
+    _EXCEPTIONS = ("airflow.sdk.exceptions", "airflow.exceptions")  # 3.2, before
+    _PLACES = {
+        "AirflowException": _EXCEPTIONS,
+        "AirflowFailException": _EXCEPTIONS,
+        "AirflowNotFoundException": _EXCEPTIONS,
+        "AirflowSensorTimeout": _EXCEPTIONS,
+        "AirflowSkipException": _EXCEPTIONS,
+        "AirflowTaskTimeout": _EXCEPTIONS,
+        "BaseHook": ("airflow.sdk", "airflow.hooks.base"),  # 3.1, before
+        "BaseOperator": ("airflow.sdk", "airflow.models"),  # 3.0, Airflow 2
+        "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),  # 3.0, Airflow 2
+        "BaseSensorOperator": ("airflow.sdk", "airflow.sensors.base"),  # 3.0, Airflow 2
+        "PokeReturnValue": ("airflow.sdk", "airflow.sensors.base"),  # 3.0, Airflow 2
+        "conf": ("airflow.sdk", "airflow.configuration"),  # 3.2, before
+        "literal": ("airflow.sdk", "airflow.sdk.definitions.template", "airflow.utils.template"),  # 3.1, 3.0, Airflow 2
+    }
+    """Where each name is, the newest place first, and the first version of Airflow that has it there."""
+
+    def __getattr__(name: str) -> object:
+        if name == "BaseEventTrigger":
+            return _base_event_trigger()
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        for place in _PLACES[name]:
+            try:
+                found = getattr(import_module(place), name)
+            except (ImportError, AttributeError):
+                continue
+            return globals().setdefault(name, found)
+        raise ImportError(f"this Airflow has {name} in none of {', '.join(_PLACES[name])}")
+
+    def _base_event_trigger() -> object:
+        from airflow.triggers import base
+
+        # Airflow 2 has nothing that an event trigger could be given to.
+        return getattr(base, "BaseEventTrigger", base.BaseTrigger)
 
 
 def xcom() -> Any:
-    """Return Airflow's class of XComs. Imported when it is used, since it takes long."""
+    """Return Airflow's class of XComs."""
     try:
         from airflow.sdk.execution_time.xcom import XCom
     except ImportError:  # Airflow 2
@@ -99,33 +96,42 @@ async def async_connection(conn_id: str) -> Any:
     """
     from asgiref.sync import sync_to_async
 
-    try:
-        from airflow.sdk import Connection
-    except ImportError:  # Airflow 2
-        return await sync_to_async(BaseHook.get_connection)(conn_id)
-    if hasattr(Connection, "aextra_dejson"):  # Airflow 3.3.2
+    # By way of __getattr__, which a bare name does not come by.
+    from airflow_provider_enos.version_compat import BaseHook
+
+    if _reads_connections_without_blocking():
         return await BaseHook.aget_connection(conn_id)
     return await sync_to_async(BaseHook.get_connection)(conn_id)
 
 
-def ends_deferred_tasks_in_time() -> bool:
-    """Return whether Airflow itself ends a deferred task at its ``execution_timeout``, as Airflow 2 does.
+def _reads_connections_without_blocking() -> bool:
+    try:
+        from airflow.sdk import Connection
+    except ImportError:  # Airflow 2
+        return False
+    return hasattr(Connection, "aextra_dejson")  # Airflow 3.3.2
 
-    It stops the trigger then, which cancels the instance. Airflow 3 looks at the time in a worker only.
+
+def ends_deferred_tasks_in_time() -> bool:
+    """Return whether Airflow itself ends a deferred task at its ``execution_timeout``. Only Airflow 2 does.
+
+    It cancels the trigger then, which cancels the instance. Airflow 3 checks the timeout in a worker only.
     """
-    return importlib.util.find_spec("airflow.sdk") is None
+    return find_spec("airflow.sdk") is None
 
 
 def triggers_are_told_of_kills() -> bool:
-    """Whether a trigger hears that its task was killed: from 3.3 on, which can also render a trigger's templates.
+    """Return whether Airflow calls ``on_kill`` of a trigger whose task was killed, and renders its templates (3.3).
 
-    Before, it is cancelled as it is when the triggerer stops.
+    Before, the trigger is only cancelled, as it is when the triggerer stops.
     """
+    from airflow.triggers.base import BaseTrigger
+
     return hasattr(BaseTrigger, "on_kill")
 
 
 def state_of(task_instance: Any) -> str | None:
-    """The state of a task now, by name; None where it is gone. To be called from a trigger, in a thread."""
+    """Return the current state of a task, by name; None where it is gone. Call it from a trigger, in a thread."""
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     except ImportError:  # Airflow 2
@@ -145,5 +151,5 @@ def state_of(task_instance: Any) -> str | None:
         map_index=task_instance.map_index,
     )
     found = states.get(task_instance.run_id, {})
-    # A mapped task is named after its index, too.
+    # The key of a mapped task has its index behind the task id.
     return next((str(state) for state in found.values()), None)

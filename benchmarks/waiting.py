@@ -41,9 +41,10 @@ class Process:
 
 def ours(tenant: Tenant, interval: float) -> Callable[[int], Any]:
     """A trigger that a task has deferred to a while ago."""
-    from airflow_provider_enos.triggers import base, enos
+    from airflow_provider_enos.client import timing
+    from airflow_provider_enos.triggers import enos
 
-    base._SETTLED = 0.0
+    timing.current = timing.Timing(handover=0.0)
 
     def make(number: int) -> Any:
         connection = os.environ.get("BENCH_EACH_ITS_TENANT") and f"enos_{number % tenant.waits}"

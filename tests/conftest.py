@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{_home.name}/air
 from airflows import AIRFLOW  # noqa: E402
 from worker import StateStore  # noqa: E402
 
-from airflow_provider_enos.client import sync  # noqa: E402
+from airflow_provider_enos.client import timing  # noqa: E402
+from airflow_provider_enos.client.gateways import fresh_gateways  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
 _WHOLE_AIRFLOWS = {
@@ -62,17 +63,37 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def no_shared_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_shared_gateways() -> Iterator[None]:
     """A free port may be one that an earlier simulator had; its token must not come along."""
-    monkeypatch.setattr(sync, "_gateways", {})
+    with fresh_gateways():
+        yield
 
 
 @pytest.fixture(autouse=True)
-def nothing_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_handover() -> Iterator[None]:
     """No worker has deferred the tasks whose triggers run here."""
-    from airflow_provider_enos.triggers import base
+    with timing.override(handover=0.0):
+        yield
 
-    monkeypatch.setattr(base, "_SETTLED", 0.0)
+
+@pytest.fixture
+def override_timing() -> Iterator[Callable[..., None]]:
+    """What ``timing.override`` does, until the test ends."""
+    with ExitStack() as overrides:
+        yield lambda **changes: overrides.enter_context(timing.override(**changes))
+
+
+@pytest.fixture
+def pauses(override_timing: Callable[..., None]) -> list[float]:
+    """The seconds that clients would have slept for; they do not."""
+    slept: list[float] = []
+
+    def note(seconds: float) -> float:
+        slept.append(seconds)
+        return 0.0
+
+    override_timing(pause=note)
+    return slept
 
 
 @pytest.fixture(autouse=True)
@@ -131,9 +152,9 @@ def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_pauses(override_timing: Callable[..., None]) -> None:
     """The pauses between repetitions of a call, a thousandth of what they are."""
-    monkeypatch.setattr(sync, "default_sleep", lambda seconds: time.sleep(seconds / 1000 if seconds > 0.1 else seconds))
+    override_timing(pause=lambda seconds: seconds / 1000 if seconds > 0.1 else seconds)
 
 
 @pytest.fixture(scope="session")

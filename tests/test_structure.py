@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "plugins": {"protocol", "client", "plugins"},
     # It checks the client, so it shares nothing with it.
     "simulator": {"simulator"},
-    "testing": {"client", "triggers", "simulator", "testing"},
+    "testing": {"client", "simulator", "testing"},
 }
 OUTSIDE = {
     "protocol": set[str](),

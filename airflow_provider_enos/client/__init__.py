@@ -1,1 +1,1 @@
-"""Drivers: they carry the bytes that the protocol decides on, and decide nothing themselves."""
+"""The HTTP drivers. They send the bytes that ``protocol`` decides on, and decide nothing themselves."""

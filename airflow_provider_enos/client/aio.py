@@ -1,4 +1,4 @@
-"""Drives protocol generators with aiohttp: for the triggerer, where nothing may block the event loop."""
+"""Drive protocol generators with aiohttp: in the triggerer, where nothing may block the event loop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_enos.client import transport_errors
+from airflow_provider_enos.client import timing, transport_errors
+from airflow_provider_enos.client.gateways import shared_gateway
 from airflow_provider_enos.client.reply_body import ReplyBody
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
-from airflow_provider_enos.client.sync import shared_gateway
 from airflow_provider_enos.client.tracebacks import without_frames
 from airflow_provider_enos.client.transport_errors import PROXY_WANTS_PASSWORD
 from airflow_provider_enos.client.worker_thread import in_worker_thread
@@ -30,17 +30,18 @@ if TYPE_CHECKING:
 
 _MOST_CONNECTIONS = 8
 _READ_AT_ONCE = 16 * 1024
-"""Bytes of a reply that are read on the event loop. What takes longer is done in another thread."""
+"""Bytes. A reply up to this size is parsed on the event loop, a larger one in another thread."""
 _PIECES_AT_ONCE = 100
+"""Chunks of a reply that are taken in before the event loop gets a turn."""
 
 
 class AsyncClient:
-    """Carries out calls and procedures on one event loop, one HTTP session for all.
+    """Carries out calls and procedures on one event loop, all in one HTTP session.
 
-    To be used as ``async with AsyncClient(settings) as client``.
+    Use it as ``async with AsyncClient(settings) as client``.
 
     :param timeout: seconds to wait for each reply, in place of the one in the settings.
-    :param limits: how much of a reply is read.
+    :param limits: bounds on the size and shape of a reply.
     """
 
     def __init__(
@@ -70,20 +71,20 @@ class AsyncClient:
         await self.close()
 
     async def call(self, call: Call[T]) -> T:
-        """The result of one call."""
+        """Carry out one call. Return its result."""
         with without_frames():
             return await self._drive(self.gateway.exchange(call, self._tenant, self._retry), self._step_of_exchange)
 
     async def run(self, procedure: Procedure[T], *, call: Callable[[Call[Any]], Awaitable[Any]] | None = None) -> T:
-        """The result of several calls that belong together; ``call`` carries out each of them, if given."""
+        """Carry out a procedure of several calls. Return its result. ``call``, if given, carries out each of them."""
 
         async def do(step: Call[Any] | Sleep) -> Any:
-            return await (asyncio.sleep(step.seconds) if isinstance(step, Sleep) else (call or self.call)(step))
+            return await (_sleep(step) if isinstance(step, Sleep) else (call or self.call)(step))
 
         return await self._drive(procedure, do)
 
     async def close(self) -> None:
-        """Closes the HTTP session; the next call opens another."""
+        """Close the HTTP session; the next call opens another."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -101,12 +102,12 @@ class AsyncClient:
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         finally:
-            # Whatever interrupts us, what the generator holds is let go of now.
+            # Also after an interruption: the generator may hold a lock.
             steps.close()
 
     async def _step_of_exchange(self, step: Request | Read | Sleep) -> Any:
         if isinstance(step, Sleep):
-            return await asyncio.sleep(step.seconds)
+            return await _sleep(step)
         return await (self._read(step) if isinstance(step, Read) else self._send(step))
 
     async def _read(self, step: Read) -> Any:
@@ -137,7 +138,7 @@ class AsyncClient:
                 return Response(reply.status, headers, body)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             status = error.status if isinstance(error, aiohttp.ClientHttpProxyError) else None
-            # Not every resolver says it in Python's way.
+            # Resolvers other than Python's raise other errors for an unknown host.
             found = socket.gaierror() if isinstance(error, aiohttp.ClientConnectorDNSError) else error
             raise transport_errors.lost(route, found, connected=progress.connected, proxy_status=status) from None
 
@@ -146,8 +147,8 @@ class AsyncClient:
             if self._session is None or self._route is None:
                 from airflow_provider_enos.client.route import route_to
 
-                # A file of certificates may be on a disk that hangs.
-                self._route = await asyncio.to_thread(route_to, self._settings)
+                # It reads CA files, which may be on a disk that hangs.
+                self._route = await asyncio.to_thread(route_to, self._settings, shares_tls=True)
                 self._session = self._session_on(self._route)
             return self._session, self._route
 
@@ -164,39 +165,43 @@ class AsyncClient:
             connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS, ssl=route.trust or True),
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(CONNECT_TIMEOUT, self._timeout)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # aiohttp takes in as many small pieces at once as fit into it.
+            # aiohttp hands on all small chunks that fit into it at once.
             read_bufsize=_READ_AT_ONCE,
             auto_decompress=False,
-            # It would send the password that a .netrc file has for this host, which is none of EnOS's.
+            # True would send credentials of a .netrc file, which are not for EnOS.
             trust_env=False,
             trace_configs=[trace],
         )
-        # aiohttp would send a read again by itself: with the same signature, which the gateway takes for a replay. What
-        # may be repeated is decided elsewhere. There is no public way to say so (tests hold it).
+        # aiohttp repeats a GET on a new connection by itself: with the same signature, which the gateway takes for a
+        # replay. The exchange decides what is repeated. aiohttp has no public option for this (tests hold it).
         session._retry_connection = False
         return session
 
     async def _body(self, reply: aiohttp.ClientResponse) -> bytes:
         encoding = reply.headers.get("Content-Encoding", "")
         body = ReplyBody(self.gateway.base_url, reply.status, encoding, self._limits.size)
-        # Pieces as they come: joined ones would not tell how many they were.
+        # By chunk, not joined: ReplyBody bounds their number.
         async for piece, _ in reply.content.iter_chunks():
             body.add(piece)
             if body.pieces % _PIECES_AT_ONCE == 0:
-                # What has come already is given without a pause, and may be many pieces.
+                # Chunks that have arrived already come without a pause.
                 await asyncio.sleep(0)
         return await in_worker_thread(body.whole) if body.size > _READ_AT_ONCE else body.whole()
 
 
+async def _sleep(step: Sleep) -> None:
+    await asyncio.sleep(timing.pause(step.seconds))
+
+
 @dataclass(slots=True)
 class _Progress:
-    """How far a request has come: whether there is a connection for it, tunnel and TLS included."""
+    """Whether a request has a connection, tunnel and TLS included."""
 
     connected: bool = False
 
 
 def _for_proxy(route: Route, *, tunnelled: bool) -> dict[str, str]:
-    """The header with the proxy's password: of the request for a tunnel to an https gateway, else of each request."""
+    """Return the header with the proxy's password: for CONNECT if the gateway is https, else for each request."""
     authorization = route.proxy and route.proxy.authorization
     if not authorization or tunnelled != route.base_url.startswith("https:"):
         return {}

@@ -1,6 +1,6 @@
-"""An adapter of requests that gives each reply a time as a whole, its head included.
+"""An adapter for requests with a deadline for the whole reply, its head included.
 
-requests limits each read by itself, so that a gateway which sends a byte now and then, or one interim reply after the
+requests limits the time of each single read. A gateway that sends a byte now and then, or one interim reply after the
 other, would hold a task for ever.
 """
 
@@ -20,7 +20,7 @@ from airflow_provider_enos.client.route import Route
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """As that of requests, on a given route; reading ends with ``TimeoutError`` at ``deadline``, a monotonic time."""
+    """Sends requests on a given route. Reading ends with ``TimeoutError`` at ``deadline``, by the monotonic clock."""
 
     def __init__(self, route: Route) -> None:
         super().__init__()
@@ -28,22 +28,22 @@ class DeadlineAdapter(HTTPAdapter):
         self.proxies = {"all": route.proxy.address} if route.proxy else {}
         self.deadline = math.inf
         self.connected = False
-        """Whether there is a connection for the request, tunnel and TLS included. Set to False before each request."""
+        """Whether the request has a connection, tunnel and TLS included. Set to False before each request."""
 
     def cert_verify(self, *arguments: Any, **options: Any) -> None:
-        """Leaves that to the route's context."""
+        """Do nothing: the route's TLS context decides."""
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """Of urllib3, for the route's proxy; it takes the same context for a proxy that speaks TLS."""
+        """Return urllib3's manager for the route's proxy, with the same TLS context for a proxy that speaks TLS."""
         return super().proxy_manager_for(proxy, proxy_ssl_context=self.route.trust, **options)
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """What tells the proxy, and nobody else, the user and password of its address."""
+        """Return the header with user and password of the proxy, which only the proxy gets."""
         authorization = self.route.proxy and self.route.proxy.authorization
         return {"Proxy-Authorization": authorization} if authorization else {}
 
     def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> Any:
-        """The pool for this request: on our route, by our context, and its connections read by our deadline."""
+        """Return the connection pool for this request, with the route's TLS context and this adapter's deadline."""
         address, trust = urlsplit(request.url), self.route.trust
         manager = self.proxy_manager_for(self.route.proxy.address) if self.route.proxy else self.poolmanager
         pool: Any = manager.connection_from_host(
@@ -58,7 +58,7 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 class _Timed:
-    """A connection of urllib3, which asks this for the reply once a request, or one for a tunnel, is sent."""
+    """Mix into a connection of urllib3: note when it is connected, and read replies until the deadline."""
 
     adapter: DeadlineAdapter
     sock: Any
@@ -67,12 +67,12 @@ class _Timed:
         self.adapter.connected = False
         super().connect()  # type: ignore[misc]
         if getattr(self.sock, "version", str)() is None:
-            # Python takes a socket that is closed already for one that is not connected yet, and speaks no TLS.
+            # Python takes a closed socket for one that is not connected yet, and skips the TLS handshake.
             raise ConnectionResetError("closed before the TLS handshake")
         self.adapter.connected = True
 
     def putrequest(self, *arguments: Any, **options: Any) -> None:
-        # One that is used again does not connect; a new one for plain http connects when the head is sent.
+        # A kept-alive connection does not connect again; a new one for plain http connects when the head is sent.
         self.adapter.connected = self.sock is not None
         super().putrequest(*arguments, **options)  # type: ignore[misc]
 
@@ -86,7 +86,7 @@ class _Timed:
 class _TimedReader(io.RawIOBase):
     def __init__(self, line: socket.socket, deadline: float) -> None:
         self._line = line
-        # Of its own: it keeps the socket open after the connection lets go of it.
+        # Its own file object keeps the socket open after the connection drops it.
         self._raw = line.makefile("rb", buffering=0)
         self._deadline = deadline
 
@@ -96,7 +96,7 @@ class _TimedReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the time for the reply is over")
+            raise TimeoutError("no whole reply before the deadline")
         usual = self._line.gettimeout()
         self._line.settimeout(left if usual is None else min(left, usual))
         try:

@@ -1,5 +1,6 @@
-"""Putting the body of a reply together, within bounds: the same for both drivers, whose libraries differ in what they
-decompress and in how much at once.
+"""Collect and decompress the body of a reply within bounds, for both drivers.
+
+Their libraries differ in which compressions they undo, and in how much they decompress at once.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ from airflow_provider_enos.client import transport_errors
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _COMPRESSED = ("gzip", "x-gzip", "deflate")
 _STEP = 2**20
-"""Bytes that are decompressed at once."""
+"""Bytes that are decompressed in one step."""
 _TIMES = 8
-"""How much JSON grows when it is decompressed."""
+"""How many times larger JSON is when it is decompressed, roughly."""
 _FEW_PIECES, _SMALL_PIECE = 20_000, 64
-"""Of more pieces than this each has so many bytes, on average: each costs a step of Python, however small it is."""
+"""A reply of more chunks than this must have so many bytes a chunk, on average: each costs a step of Python."""
 
 
 class ReplyBody:
-    """Takes what comes, as it comes; its ``whole`` is decompressed if ``encoding`` says so.
+    """Takes a reply chunk by chunk. ``whole`` returns it, decompressed if ``encoding`` says that it is compressed.
 
-    Only one compression is undone, since only gzip is asked for: one in another makes terabytes of a kilobyte.
+    Only one compression is undone: nested ones can turn a kilobyte into terabytes, and the request asks for gzip only.
 
     :param base_url: the gateway, for messages.
     :param encoding: the reply's ``Content-Encoding``.
-    :param largest: bytes that it may have, compressed or not.
+    :param largest: the most bytes that it may have, before and after decompression.
     """
 
     def __init__(self, base_url: str, http_status: int, encoding: str, largest: int) -> None:
@@ -38,11 +39,11 @@ class ReplyBody:
 
     @property
     def size(self) -> int:
-        """Bytes that ``whole`` may have, as far as can be told: compressed data is taken for what JSON comes to."""
+        """About how many bytes ``whole`` will return."""
         return len(self._data) * (_TIMES if self._compressed else 1)
 
     def add(self, piece: bytes) -> None:
-        """Add the next piece. Raises ``EnosReplyError`` where they are too many or too much."""
+        """Add the next chunk. Raises ``EnosReplyError`` if there are too many chunks or bytes."""
         self._data += piece
         self.pieces += 1
         if len(self._data) > self._largest:
@@ -51,7 +52,7 @@ class ReplyBody:
             raise transport_errors.too_many_pieces(self._base_url, self._http_status)
 
     def whole(self) -> bytes:
-        """Return all of it. Raises ``EnosReplyError`` where it decompresses to too much, or is no compressed data."""
+        """Return the whole body. Raises ``EnosReplyError`` if it is too large, or cannot be decompressed."""
         if self._compressed and self._data:
             self._data = self._decompressed()
             self._compressed = False

@@ -1,26 +1,22 @@
-"""The way to a gateway: which proxy, and which certificate authorities. Found once for each session, for both drivers.
+"""The way to a gateway: through which proxy, and with which TLS context. Both drivers find it once a session.
 
-What the environment says is read as requests reads it. Whatever is wrong with it is an ``EnosSetupError``.
+The environment variables for proxies are read as requests reads them. A bad value raises ``EnosSetupError``.
 """
 
 from __future__ import annotations
 
 import base64
 import os
-import re
 import ssl
-import stat
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from airflow_provider_enos.client.settings import Settings, is_host
+from airflow_provider_enos.client.tls import new_context, shared_context
 from airflow_provider_enos.errors import EnosSetupError
-from airflow_provider_enos.protocol.text import shown
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNSUPPORTED = ("socks", "socks4", "socks4a", "socks5", "socks5h", "ftp")
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-"""The names under which OpenSSL looks for certificates in a directory."""
 _AN_ADDRESS = "http:// or https://, a host and a port; special characters of user and password percent-encoded"
 
 
@@ -40,7 +36,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """``trust`` is None where no TLS is spoken."""
+    """The way to a gateway. ``trust`` is the TLS context, None for plain http."""
 
     base_url: str
     proxy: Proxy | None
@@ -50,15 +46,23 @@ class Route:
         return f"{self.base_url}, by {self.proxy}" if self.proxy else self.base_url
 
 
-def route_to(settings: Settings) -> Route:
-    """Return the way to the gateway of ``settings``. Raises ``EnosSetupError``. It reads files, so it may block."""
+def route_to(settings: Settings, *, shares_tls: bool = False) -> Route:
+    """Return the way to the gateway of ``settings``. May block, since it reads files.
+
+    :param shares_tls: whether other sessions may have the same TLS context. urllib3 writes to the context that it gets.
+    :raises EnosSetupError: a proxy's address or a CA file cannot be used.
+    """
     proxy = _proxy_to(settings.base_url)
     speaks_tls = any(url.startswith("https:") for url in (settings.base_url, proxy.address if proxy else ""))
-    return Route(settings.base_url, proxy, _trust(settings.verify) if speaks_tls else None)
+    context = shared_context if shares_tls else new_context
+    return Route(settings.base_url, proxy, context(settings.verify) if speaks_tls else None)
 
 
 def _proxy_to(base_url: str) -> Proxy | None:
-    """The proxy that the environment names for this address. Its value is never shown: it may hold a password."""
+    """Return the proxy that the environment names for this address.
+
+    Messages never show the variable's value: it may hold a password.
+    """
     from requests.utils import get_environ_proxies, select_proxy
 
     try:
@@ -69,7 +73,7 @@ def _proxy_to(base_url: str) -> Proxy | None:
 
 
 def _named_by(base_url: str, found: str) -> str:
-    """The environment variable that the proxy is of."""
+    """Return the environment variable that names this proxy."""
     names = (f"{urlsplit(base_url).scheme}_proxy", "all_proxy")
     spellings = [spelling for name in names for spelling in (name, name.upper())]
     return next((name for name in spellings if os.environ.get(name) == found), "the system's proxy settings")
@@ -79,7 +83,7 @@ def _proxy(setting: str, text: str) -> Proxy:
     address = text if "://" in text else f"http://{text}"
     scheme = address.partition("://")[0].lower()
     if scheme not in _DEFAULT_PORTS:
-        # Not any scheme: what stands in front may be a part of a password.
+        # Only schemes that we know: the text in front of :// may be part of a password.
         said = f"{scheme}://" if scheme in _UNSUPPORTED else "this scheme"
         raise _refused(setting, f"proxies with {said} are not supported")
     try:
@@ -122,56 +126,3 @@ def _authorization(parts: SplitResult) -> str | None:
     except UnicodeEncodeError:
         raw = both.encode("utf-8", "replace")
     return f"Basic {base64.b64encode(raw).decode('ascii')}"
-
-
-def _trust(verify: bool | str) -> ssl.SSLContext:
-    """What the gateway's certificate is checked by."""
-    if verify is False:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        setting, path = _authorities(verify)
-        loaded = _load(path)
-        if isinstance(loaded, str):
-            raise EnosSetupError(
-                f"{setting}={shown(path, 200)}: {loaded}; expected a CA file in PEM form, or a CA directory",
-                setting=setting,
-                tls=True,
-            )
-        context = loaded
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _authorities(verify: bool | str) -> tuple[str, str]:
-    """The setting that names the certificate authorities, and their path: as requests finds them."""
-    if isinstance(verify, str):
-        return "verify", verify
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if os.environ.get(name):
-            return name, os.environ[name]
-    import certifi
-
-    return "certifi", certifi.where()
-
-
-def _load(path: str) -> ssl.SSLContext | str:
-    """The certificate authorities there, or what is wrong with them."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            if not any(_HASHED.fullmatch(name) for name in os.listdir(path)):
-                return "no file in this directory has a name by which OpenSSL finds it (see openssl rehash)"
-            return ssl.create_default_context(capath=path)
-        if not stat.S_ISREG(mode):
-            return "it is neither a file nor a directory"
-        with open(path, "rb") as file:
-            file.read(1)
-        return ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        return "it holds no certificates in PEM form, or one that is broken"
-    except OSError as error:
-        return os.strerror(error.errno).lower() if error.errno else "it cannot be read"
-    except ValueError:
-        return "it is no path"

@@ -1,9 +1,7 @@
-"""Drives protocol generators with requests: for task processes, the connection test and scripts."""
+"""Drive protocol generators with requests: in task processes, the connection test and scripts."""
 
 from __future__ import annotations
 
-import os
-import random
 import re
 import sys
 import time
@@ -13,7 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_enos.client import transport_errors
+from airflow_provider_enos.client import timing, transport_errors
+from airflow_provider_enos.client.gateways import shared_gateway
 from airflow_provider_enos.client.reply_body import ReplyBody
 from airflow_provider_enos.client.settings import CONNECT_TIMEOUT, Settings
 from airflow_provider_enos.client.tracebacks import without_frames
@@ -22,7 +21,7 @@ from airflow_provider_enos.errors import EnosError, EnosSetupError
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK, Limits
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.wire import replies
-from airflow_provider_enos.protocol.wire.exchange import DEFAULT_RETRY, Gateway, Retry, Tenant
+from airflow_provider_enos.protocol.wire.exchange import DEFAULT_RETRY, Retry, Tenant
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Read, Request, Response, Sleep, T
 
 if TYPE_CHECKING:
@@ -30,31 +29,18 @@ if TYPE_CHECKING:
 
     from airflow_provider_enos.client.deadline_adapter import DeadlineAdapter
 
-default_sleep: Callable[[float], None] = time.sleep
-"""How clients wait that are not told otherwise: tests put something shorter here."""
-
 _CHUNK = 64 * 1024
 _WAKE_UP = 1.0
 
-_gateways: dict[tuple[int, str, str, str], Gateway] = {}
-
-
-def shared_gateway(settings: Settings) -> Gateway:
-    """The gateway object of this process for that address and key: with it, its one token."""
-    # A forked process must not inherit a lock that a thread of its parent held: hence the process id.
-    key = (os.getpid(), settings.base_url, settings.access_key, settings.secret_key)
-    return _gateways.setdefault(key, Gateway(*key[1:], clock=time.time, jitter=random.random))
-
 
 class SyncClient:
-    """Carries out calls and procedures, one HTTP session for all. Not to be shared between threads.
+    """Carries out calls and procedures, all in one HTTP session. Not to be shared between threads.
 
-    :param settings: what the connection says; or what reads it: asked before the first call, and again after each
-        refusal, with the settings that were refused. Its errors are errors of the call.
+    :param settings: the settings of the connection, or a function that reads them. It is called before the first call,
+        with None, and after each refusal, with the settings that were refused. Its errors are errors of the call.
     :param timeout: seconds to wait for each reply, in place of the one in the settings.
     :param connect_timeout: seconds to wait for a connection.
-    :param sleep: how to wait, in seconds.
-    :param limits: how much of a reply is read.
+    :param limits: bounds on the size and shape of a reply.
     """
 
     def __init__(
@@ -64,7 +50,6 @@ class SyncClient:
         retry: Retry = DEFAULT_RETRY,
         timeout: float | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
-        sleep: Callable[[float], None] | None = None,
         limits: Limits = LIMITS_OF_A_TASK,
     ) -> None:
         self._read_settings = None if isinstance(settings, Settings) else settings
@@ -73,7 +58,6 @@ class SyncClient:
         self._retry = retry
         self._given_timeout = timeout
         self._given_connect_timeout = connect_timeout
-        self._sleep = sleep or default_sleep
         self._limits = limits
         self._adapter: DeadlineAdapter | None = None
         self._before_unsafe: Callable[[], None] | None = None
@@ -82,7 +66,7 @@ class SyncClient:
             self._use(self._settings)
 
     def call(self, call: Call[T]) -> T:
-        """The result of one call."""
+        """Carry out one call. Return its result."""
         self._refresh()
         try:
             with without_frames():
@@ -114,14 +98,14 @@ class SyncClient:
     def open(self) -> None:
         """Set up the session, and import what it needs, ahead of the first call.
 
-        Where that fails, the first call tries again and says why.
+        If that fails, the first call tries again and raises the error.
         """
         self._refresh()
         with without_frames(), suppress(EnosSetupError):
             self._open()
 
     def close(self) -> None:
-        """Closes the HTTP session; the next call opens another."""
+        """Close the HTTP session; the next call opens another."""
         if self._adapter is not None:
             self._adapter.close()
             self._adapter = None
@@ -157,7 +141,7 @@ class SyncClient:
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         finally:
-            # Whatever interrupts us, what the generator holds is let go of now.
+            # Also after an interruption: the generator may hold a lock.
             steps.close()
 
     def _step_of_procedure(self, step: Call[Any] | Sleep) -> Any:
@@ -170,15 +154,15 @@ class SyncClient:
 
     def _pause(self, seconds: float) -> Any:
         while self._while_sleeping is not None and seconds > _WAKE_UP:
-            self._sleep(_WAKE_UP)
+            time.sleep(timing.pause(_WAKE_UP))
             self._while_sleeping()
             seconds -= _WAKE_UP
-        self._sleep(seconds)
+        time.sleep(timing.pause(seconds))
 
     def _send(self, request: Request) -> Response:
         import requests
 
-        # Not as an attribute: it has none where a signal interrupted the first import.
+        # Not requests.structures: a signal that interrupts the first import leaves requests without that attribute.
         from requests.structures import CaseInsensitiveDict
         from urllib3.exceptions import HTTPError
 
@@ -196,7 +180,7 @@ class SyncClient:
         adapter.deadline = time.monotonic() + self._timeout
         adapter.connected = False
         try:
-            # By the adapter, since a session would read what a redirect leads to, also when told not to follow it.
+            # Not by a session: it reads the body of a redirect even if it may not follow it.
             with adapter.send(
                 prepared, stream=True, timeout=(self._connect_timeout, self._timeout), proxies=adapter.proxies
             ) as reply:
@@ -225,7 +209,7 @@ class SyncClient:
     def _read(self, reply: requests.Response) -> bytes:
         encoding = reply.headers.get("Content-Encoding", "")
         body = ReplyBody(self.gateway.base_url, reply.status_code, encoding, self._limits.size)
-        # read1 returns what has come; urllib3 1 has only read.
+        # read1 returns the bytes that have arrived; urllib3 1 has only read.
         read = getattr(reply.raw, "read1", reply.raw.read)
         while chunk := read(_CHUNK, decode_content=False):
             body.add(chunk)
@@ -233,7 +217,7 @@ class SyncClient:
 
 
 def _expect_unverified(base_url: str) -> None:
-    """Has urllib3 not warn at every request to this host of what its connection asks for."""
+    """Silence urllib3's warning at each request to this host: its connection says verify=false."""
     from urllib3.exceptions import InsecureRequestWarning
 
     host = re.escape(urlsplit(base_url).hostname or "")
@@ -242,7 +226,7 @@ def _expect_unverified(base_url: str) -> None:
 
 
 def _proxy_status(error: BaseException, handled: BaseException | None) -> int | None:
-    """The status with which a proxy refused a tunnel: Python's http.client has it in its message alone."""
+    """Return the status with which a proxy refused a tunnel. Python's http.client has it in its message only."""
     found = (
         re.match(r"Tunnel connection failed: ([0-9]{3})\b", str(one)) for one in transport_errors.chain(error, handled)
     )

@@ -1,4 +1,4 @@
-"""Exceptions that leave a driver carry no frames of its inside, where local variables hold the token."""
+"""Strip the frames of a driver from exceptions: their local variables hold the token."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from types import TracebackType
 
 
 class without_frames:
-    """Take from whatever is raised inside the block its traceback, cause and context, and let it go on.
+    """Remove traceback, cause and context from any exception that leaves the block.
 
-    Crash reporters send the local variables of each frame that an exception came through. Those of the HTTP libraries
-    and of the exchange hold the token, the signature and the headers. It holds for ``BaseException`` alike: a task that
-    is timed out or killed, and a cancelled coroutine. The object stays the same, so ``task.cancel(message)`` and
-    ``asyncio.timeout`` work as ever. What the caller was handling before remains the context.
+    Crash reporters send the local variables of each frame in a traceback. In the HTTP libraries and the exchange these
+    are the token, the signature and the headers. ``BaseException`` is stripped too: tasks are timed out and killed, and
+    coroutines cancelled. The exception object stays the same, so that ``task.cancel(message)`` and ``asyncio.timeout``
+    work. The exception that the caller was handling before remains the context.
     """
 
     __slots__ = ("_handled",)
@@ -26,5 +26,5 @@ class without_frames:
         if error is not None:
             error.__traceback__ = None
             error.__cause__ = None
-            # Not itself, where the caller handles the very error that is thrown on.
+            # The caller may be handling, and raising again, this very exception.
             error.__context__ = self._handled if self._handled is not error else None

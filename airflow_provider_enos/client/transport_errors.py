@@ -1,4 +1,4 @@
-"""What can go wrong on the way, in the same words for both drivers, and whether the request may have been sent."""
+"""Errors of connections and replies, in the same words for both drivers, and whether the request may have been sent."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ def lost(
     proxy_status: int | None = None,
     handled: BaseException | None = None,
 ) -> EnosTransportError:
-    """Return what became of a request that got no reply, and whether it may have been sent.
+    """Return the error for a request that got no reply. ``sent`` says whether the gateway may have received it.
 
-    The words are ours and the same for both drivers: what the HTTP libraries say differs, and may repeat what a gateway
-    was sent.
+    The HTTP libraries' own messages are not used: they differ, and they may quote what was sent.
 
     :param error: what the HTTP library raised.
     :param connected: whether there was a connection to send the request on, tunnel and TLS included.
     :param proxy_status: the HTTP status with which a proxy refused the tunnel.
-    :param handled: what the caller was handling before, which Python puts at the end of the chain of causes.
+    :param handled: the exception that the caller was handling before, which Python adds to the chain of causes.
     """
     reasons = list(chain(error, handled))
     if not connected:
@@ -47,9 +46,9 @@ def lost(
 
 
 def refused_by_proxy(route: Route, http_status: int) -> EnosTransportError:
-    """Return the error for a proxy's refusal: of a tunnel, or with 407 of a plain request, which nobody else sends."""
+    """Return the error for a proxy that refuses a tunnel, or that answers a plain request with 407."""
     wanted = " (it wants a user name and password)" if http_status == PROXY_WANTS_PASSWORD else ""
-    # To an https gateway a proxy only makes a tunnel; a plain request another proxy behind it may have passed on.
+    # Before a tunnel stands, nothing is sent. A plain request may have passed this proxy and failed at a second one.
     sent = route.base_url.startswith("http:")
     return EnosTransportError(
         f"{route.base_url}: {route.proxy or 'a proxy'} refused with HTTP {http_status}{wanted}", sent=sent
@@ -57,7 +56,7 @@ def refused_by_proxy(route: Route, http_status: int) -> EnosTransportError:
 
 
 def chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and all that it came of, but what the caller was handling before."""
+    """Yield the error and its causes, without ``handled`` and its causes."""
     left: list[BaseException | None] = [error]
     seen = [handled]
     while left:
@@ -65,7 +64,7 @@ def chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseE
         if reason is not None and not any(reason is one for one in seen):
             seen.append(reason)
             yield reason
-            # urllib3 hands some on as an argument alone.
+            # urllib3 passes some causes on as an argument only.
             wrapped = [one for one in reason.args if isinstance(one, BaseException)]
             left += [reason.__cause__, reason.__context__, *wrapped]
 
@@ -73,7 +72,7 @@ def chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseE
 def _unconnected(route: Route, reasons: list[BaseException], proxy_status: int | None) -> EnosTransportError:
     if proxy_status is not None:
         return refused_by_proxy(route, proxy_status)
-    # Of Python's own: those of aiohttp are of that class, too.
+    # Only Python's own: aiohttp's TLS errors are subclasses.
     of_tls = [reason for reason in reasons if isinstance(reason, ssl.SSLError) and type(reason).__module__ == "ssl"]
     failed = [reason for reason in of_tls if not _is_end(reason)]
     to = f"{route.proxy}" if route.proxy else ""
@@ -97,7 +96,7 @@ def _is_timeout(error: BaseException) -> bool:
 
 
 def _is_end(error: ssl.SSLError) -> bool:
-    """Whether this only says that the other side closed the connection, or that there is nothing to read yet."""
+    """Return whether this only says that the other side closed the connection, or that there is nothing to read yet."""
     ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
     return isinstance(error, ends) or _reason(error) == "UNEXPECTED_EOF_WHILE_READING"
 
@@ -108,12 +107,12 @@ def _named_tls(error: ssl.SSLError) -> str:
 
 
 def _reason(error: ssl.SSLError) -> str:
-    # Only what OpenSSL has made has one.
+    # Only errors that OpenSSL raised have one.
     return getattr(error, "reason", None) or ""
 
 
 def _system_error(error: BaseException) -> str | None:
-    """The system's own words for why there is no connection; None where there was one that was closed."""
+    """Return the system's reason why there is no connection; None if there was one and it was closed."""
     if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not isinstance(error.errno, int):
         return None
     if error.errno <= 0 or error.errno in (errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ENOTCONN):
@@ -122,7 +121,7 @@ def _system_error(error: BaseException) -> str | None:
 
 
 def undecodable(base_url: str) -> EnosReplyError:
-    """The reply says that it is compressed, and is not."""
+    """Return the error for a reply that claims to be compressed and is not."""
     return EnosReplyError(f"{base_url}: the reply cannot be decompressed")
 
 
@@ -132,5 +131,5 @@ def too_large(base_url: str, http_status: int, largest: int) -> EnosReplyError:
 
 
 def too_many_pieces(base_url: str, http_status: int) -> EnosReplyError:
-    """Return the error for a reply that comes in a great many pieces of a few bytes each."""
+    """Return the error for a reply that comes in a great many chunks of a few bytes."""
     return EnosReplyError(f"{base_url}: the reply comes in too many small pieces", http_status=http_status)

@@ -1,4 +1,4 @@
-"""A thread for what would hold up an event loop."""
+"""A thread for work that would block the event loop."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _threads: dict[int, ThreadPoolExecutor] = {}
 
 
 async def in_worker_thread(work: Callable[[], T]) -> T:
-    """Return what ``work`` returns, which is carried out in another thread.
+    """Run ``work`` in another thread. Return its result.
 
-    There is one such thread in a process: the event loop has to wait for its turn behind each thread that is busy.
+    A process has one such thread: each busy thread delays the event loop, which needs the interpreter's lock.
     """
-    # A forked process has none of its parent's threads: hence the process id.
+    # A forked process does not have its parent's threads: hence the process id.
     thread = _threads.get(os.getpid()) or _threads.setdefault(os.getpid(), ThreadPoolExecutor(1, "enos-replies"))
     return await asyncio.get_running_loop().run_in_executor(thread, work)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.protocol.text import is_instance_id, shown
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowStatus
 
 T = TypeVar("T")
 Value = TypeVar("Value")
@@ -105,6 +107,8 @@ def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
 
     Raises ``EnosConfigError``, naming ``field`` and the value.
     """
+    from airflow_provider_enos.protocol.models import FlowStatus
+
     several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     found = set()
     for one in several:

@@ -11,16 +11,17 @@ or, in one that is not at the top of them::
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
+from airflow_provider_enos.client import timing
+from airflow_provider_enos.client.gateways import fresh_gateways
 from airflow_provider_enos.simulator import EnosSimulator
 
 __all__ = ["enos_simulator"]
 
-_LONGEST_PAUSE = 0.01
+_short = timing.at_most(0.01)
 
 
 @pytest.fixture
@@ -34,19 +35,6 @@ def enos_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[EnosSimulator]:
     """
     with EnosSimulator(progress="at_once") as simulator:
         monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", simulator.connection_json)
-        _wait_for_nothing(monkeypatch)
-        yield simulator
-
-
-def _wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Not at the top: Airflow reads its settings, which tests may want to make, when it is imported.
-    from airflow_provider_enos.client import sync
-    from airflow_provider_enos.client.polling import poller
-    from airflow_provider_enos.triggers import base
-
-    monkeypatch.setattr(sync, "default_sleep", lambda seconds: time.sleep(min(seconds, _LONGEST_PAUSE)))
-    monkeypatch.setattr(poller, "spread", lambda interval: min(interval, _LONGEST_PAUSE))
-    # No supervisor is there to learn that the process which deferred the task has ended.
-    monkeypatch.setattr(base, "_SETTLED", 0.0)
-    # A free port may be one that an earlier simulator had; its token must not come along.
-    monkeypatch.setattr(sync, "_gateways", {})
+        # The process that defers a task is the one that goes on with it, so nobody has to learn that it has ended.
+        with timing.override(pause=_short, poll_pause=_short, handover=0.0), fresh_gateways():
+            yield simulator

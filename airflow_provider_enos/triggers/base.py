@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TriggerClass = TypeVar("TriggerClass", bound=type)
 
-_SETTLED = 6.0
-"""Seconds before which a task that a worker has deferred is not resumed.
-
-Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has been
-resumed by then (issue 72716 of apache/airflow).
-"""
 _LONGEST_PAUSE = 30.0
 
 
@@ -100,8 +94,14 @@ class WaitingTrigger(BaseTrigger):
         """Wait, and return the event that says how the wait has ended."""
 
     async def _event_after_handover(self) -> TriggerEvent:
-        """Return the event, but not before the task may be resumed."""
-        settled = monotonic() + (0.0 if self.deadline is None else _SETTLED)
+        """Return the event, but not before the task may be resumed.
+
+        Airflow 3.3 learns up to 5 s late that the process which deferred a task has ended, and fails the task if it has
+        been resumed by then (issue 72716 of apache/airflow).
+        """
+        from airflow_provider_enos.client import timing
+
+        settled = monotonic() + (0.0 if self.deadline is None else timing.handover())
         event = await self._event()
         await asyncio.sleep(settled - monotonic())
         return event
@@ -135,7 +135,8 @@ class WaitingTrigger(BaseTrigger):
 
         :param wait: takes the poller and the deadline in epoch seconds.
         """
-        from airflow_provider_enos.client.polling import poller as polling
+        from airflow_provider_enos.client import timing
+        from airflow_provider_enos.client.polling.poller import shared_poller
         from airflow_provider_enos.client.settings import check_tenant
 
         arguments.connection_id(self.enos_conn_id)
@@ -145,7 +146,7 @@ class WaitingTrigger(BaseTrigger):
             try:
                 settings = await self._read_settings()
                 await self._use(settings)
-                async with polling.shared_poller(settings) as poller:
+                async with shared_poller(settings) as poller:
                     return await wait(poller, deadline)
             except EnosError as error:
                 # The poller has told the watch of all other errors on the way to EnOS.
@@ -155,7 +156,7 @@ class WaitingTrigger(BaseTrigger):
             left = deadline - time()
             if left <= 0:
                 raise watch.out_of_time()
-            await asyncio.sleep(min(polling.spread(min(self.poll_interval, _LONGEST_PAUSE)), left))
+            await asyncio.sleep(min(timing.poll_pause(min(self.poll_interval, _LONGEST_PAUSE)), left))
 
     async def _read_settings(self) -> Settings:
         return await current_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)

@@ -1,4 +1,4 @@
-"""Errors of this package as Airflow's."""
+"""Turn errors of this package into Airflow's."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from airflow_provider_enos.errors import EnosError
-from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.version_compat import AirflowFailException
 
 
 @contextmanager
 def airflow_errors(known: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Turn errors that trying again cannot help into ``AirflowFailException``: the task fails without a retry.
+    """Raise ``AirflowFailException`` for errors that a retry cannot mend, so that the task fails without one.
 
-    ``known``: whether there is, or may be, an instance of this task. Then a refusal stays as it is, so that the task is
-    retried: the connection may be right by then, and the retry takes the instance over.
+    :param known: whether the task has, or may have, an instance. Then a refusal stays as it is, so that the task is
+        retried: the connection may be right by then, and the retry takes over the instance.
     """
     try:
         yield
     except EnosError as error:
+        from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
+
         if error.final and not (is_refusal(error) and known()):
             raise AirflowFailException(str(error)) from error
         raise

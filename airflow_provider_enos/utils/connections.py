@@ -1,4 +1,4 @@
-"""The connection as it is now, for waits: read again whenever EnOS or a proxy has refused what it said."""
+"""Read connections in the triggerer, where a wait reads them again after EnOS or a proxy has refused a request."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
 
 _FRESH = 3.0
-"""Seconds for which a reading is good for everyone who asks."""
+"""Seconds for which all who ask for a connection get the same reading."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Reading:
-    """One reading of a connection. ``begun``: when, by the event loop's clock."""
+    """One reading of a connection, and when it began, by the event loop's clock."""
 
     task: asyncio.Task[Settings]
     begun: float
@@ -31,18 +31,18 @@ _readings: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str | None, .
 
 
 def unreadable(conn_id: str, error: Exception) -> EnosError:
-    """Return the error of a wait for what Airflow raised instead of a connection.
+    """Return the error for a connection that Airflow cannot give.
 
-    It may pass: a connection is deleted and made again, Airflow's API server or a secrets backend is away.
+    A wait tolerates it: somebody may be making the connection anew, or the API server or secrets backend may be down.
     """
     said = excerpt(str(error)) or type(error).__name__
     return EnosTransportError(f"Airflow cannot read the connection {excerpt(conn_id, 80)!r}: {said}", sent=False)
 
 
 async def current_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:
-    """Return what the connection says now, or said ``_FRESH`` seconds ago: all who ask meanwhile share one reading.
+    """Return the settings of a connection, at most ``_FRESH`` seconds old. All who ask at once share one reading.
 
-    A key that is rotated makes a thousand waits ask at once. Raise nothing but ``EnosError``.
+    After a key is rotated, a thousand waits ask at once. Raises nothing but ``EnosError``.
     """
     loop = asyncio.get_running_loop()
     readings, key = _readings.setdefault(loop, {}), (conn_id, org_id, user_id)
@@ -52,7 +52,7 @@ async def current_settings(conn_id: str, *, org_id: str | None, user_id: str | N
         task.add_done_callback(_note)
         reading = readings[key] = _Reading(task, loop.time())
     try:
-        # It goes on for the others when this one is cancelled.
+        # If the caller is cancelled, the others still need the reading.
         return await asyncio.shield(reading.task)
     except EnosError as error:
         raise copy(error) from None
@@ -61,13 +61,13 @@ async def current_settings(conn_id: str, *, org_id: str | None, user_id: str | N
 
 
 def _note(task: asyncio.Task[Settings]) -> None:
-    # asyncio would complain of an error that nobody was left to see.
+    # Otherwise asyncio warns of an error that nobody has seen.
     if not task.cancelled():
         task.exception()
 
 
 async def async_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:
-    """What the connection says, read without blocking the event loop."""
+    """Return the settings of a connection, without blocking the event loop. Raises whatever Airflow raises."""
     from airflow_provider_enos.client import settings
     from airflow_provider_enos.version_compat import async_connection
 

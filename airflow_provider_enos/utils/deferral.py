@@ -1,4 +1,4 @@
-"""Whether and until when a task is deferred."""
+"""Whether a task is deferred, and until when."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_provider_enos.version_compat import conf, ends_deferred_tasks_in_ti
 
 
 def task_deadline(execution_timeout: timedelta | None, task_instance: Any) -> float | None:
-    """Return when this try's ``execution_timeout`` is over, in epoch seconds, for a task that is about to be deferred.
+    """Return when ``execution_timeout`` of this try ends, in epoch seconds, for a task that is about to be deferred.
 
-    None where there is no such timeout, and where Airflow itself ends deferred tasks then.
+    None if there is no such timeout, or if Airflow itself ends deferred tasks at that time.
     """
     if execution_timeout is None or ends_deferred_tasks_in_time():
         return None
@@ -21,5 +21,5 @@ def task_deadline(execution_timeout: timedelta | None, task_instance: Any) -> fl
 
 
 def default_deferrable() -> bool:
-    """Whether Airflow's configuration has operators wait in the triggerer unless they say otherwise."""
+    """Return Airflow's ``[operators] default_deferrable``."""
     return bool(conf.getboolean("operators", "default_deferrable", fallback=False))

@@ -1,7 +1,7 @@
-"""What operators and sensors tell OpenLineage: the EnOS flow and flow instances that a task stands for.
+"""What operators and sensors report to OpenLineage: the EnOS flow and the flow instances of a task.
 
-Only Airflow's OpenLineage provider calls this, in a copy of the worker's process. So nothing of OpenLineage is imported
-before, and neither EnOS nor Airflow is asked for anything: it is told what the task has come to know.
+Only Airflow's OpenLineage provider calls this, in a fork of the worker's process. So OpenLineage is imported when it
+calls, and nothing is asked of EnOS or Airflow: only what the task knows already is reported.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """What a task stands for in EnOS, as far as it is known.
+    """The flow and the flow instances of a task, as far as they are known.
 
-    ``gateway`` is the address without credentials; the last of ``flow_instance_ids`` is the one that the task reports.
+    ``gateway`` is the address without credentials. The last of ``flow_instance_ids`` is the run that the task reports.
     """
 
     flow_id: int | None
@@ -30,22 +30,22 @@ class External:
 
 
 class ReportsLineage:
-    """The methods that Airflow's OpenLineage provider looks for in operators and sensors."""
+    """The methods that Airflow's OpenLineage provider calls on operators and sensors."""
 
     def get_openlineage_facets_on_start(self) -> OperatorLineage[Any, Any]:
-        """Names the flow; the instance is not known yet."""
+        """Report the flow; the instance is not known yet."""
         return self._lineage()
 
     def get_openlineage_facets_on_complete(self, task_instance: object) -> OperatorLineage[Any, Any]:
-        """Names the flow and its instances."""
+        """Report the flow and its instances."""
         return self._lineage()
 
     def get_openlineage_facets_on_failure(self, task_instance: object) -> OperatorLineage[Any, Any]:
-        """Names the flow and, if the task has come so far, its instances."""
+        """Report the flow, and its instances if there are any."""
         return self._lineage()
 
     def _external(self) -> External:
-        """What the task stands for in EnOS. Asks nobody, and raises nothing for arguments that cannot work."""
+        """Return the flow and instances of the task. Ask nobody, and raise nothing for arguments that cannot work."""
         raise NotImplementedError
 
     def _lineage(self) -> OperatorLineage[Any, Any]:
@@ -56,7 +56,7 @@ class ReportsLineage:
 
 
 def number_if_valid(value: object) -> int | None:
-    """``value`` as an id; None where it is none, which is the task's to report."""
+    """Return ``value`` as an id; None if it is not one: the task itself raises the error."""
     try:
         return arguments.number(value, "id")
     except EnosConfigError:

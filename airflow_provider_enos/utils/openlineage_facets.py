@@ -1,7 +1,7 @@
-"""The facets that OpenLineage is given. Imported only where Airflow's OpenLineage provider asks for them.
+"""The facets that are reported to OpenLineage. Imported only when Airflow's OpenLineage provider asks for them.
 
-The job facet ``enos_flow`` names the external job, the run facet ``enos_flowInstances`` its runs, and OpenLineage's own
-``externalQuery`` the one run that the task reports, for readers that know nothing of EnOS.
+The job facet ``enos_flow`` names the flow, and the run facet ``enos_flowInstances`` its instances. OpenLineage's own
+``externalQuery`` names the last instance, for tools that know nothing of EnOS.
 
 https://openlineage.io/docs/spec/facets/run-facets/external_query
 """
@@ -17,7 +17,7 @@ from openlineage.client.facet_v2 import JobFacet, RunFacet, external_query_run
 
 @define
 class EnosFlowJobFacet(JobFacet):
-    """The flow, at which gateway, and the task node that it is started from."""
+    """The flow, its gateway, and the task node that it is started from."""
 
     flowId: int
     fromTaskId: int | None = None
@@ -35,7 +35,7 @@ class EnosFlowInstancesRunFacet(RunFacet):
 def lineage_of(
     flow_id: int | None, from_task_id: int | None, flow_instance_ids: tuple[str, ...], gateway: str | None
 ) -> OperatorLineage[Any, Any]:
-    """The facets that say so; none for what is not known. There are no datasets: EnOS does not tell which they are."""
+    """Return facets for what is known. There are no datasets: EnOS does not say which data a flow reads or writes."""
     job_facets: dict[str, JobFacet] = {}
     run_facets: dict[str, RunFacet] = {}
     if flow_id is not None:

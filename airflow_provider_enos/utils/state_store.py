@@ -1,4 +1,4 @@
-"""Values in Airflow's state stores of tasks and of assets (Airflow 3.3 and later)."""
+"""Values in Airflow's task and asset state stores (Airflow 3.3 and later)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class TaskState:
-    """One value of the task instance that outlives a try, where Airflow can keep it (3.3 and later).
+    """One value that a retry of the task instance can read, where Airflow has a store (3.3 and later).
 
-    A store that fails is a warning, and is tried again the next time; what that means its user decides.
+    If the store fails, a warning is logged, and the caller decides what follows.
     """
 
     def __init__(self, context: Context, key: str, log: Log) -> None:
@@ -22,15 +22,15 @@ class TaskState:
         self._saved: list[Any] = []
         self._warned = False
         self.fails = False
-        """Whether what an earlier try saved could not be read."""
+        """Whether reading the value of an earlier try has failed."""
 
     @property
     def kept(self) -> bool:
-        """Whether what an earlier try saved can be told: there is a store, and reading it has not failed."""
+        """Whether it is known what an earlier try saved: there is a store, and reading it has not failed."""
         return self._store is not None and not self.fails
 
     def load(self) -> Any:
-        """The value; None where there is none."""
+        """Return the value; None where there is none."""
         if self._store is None:
             return None
         try:
@@ -41,7 +41,7 @@ class TaskState:
             return None
 
     def save(self, value: Any) -> bool:
-        """Keeps the value, a JSON structure, in place of an earlier one; False where there is a store, and it fails."""
+        """Replace the value, a JSON structure. Return False if there is a store and it fails."""
         if self._store is None:
             return True
         try:
@@ -49,7 +49,7 @@ class TaskState:
         except Exception as error:  # noqa: BLE001 - a store can be anybody's
             self._warn(error)
             if self._saved:
-                # It may have been kept all the same.
+                # The store may have saved it all the same.
                 self._saved.append(value)
             return False
         self._saved = [value]
@@ -57,8 +57,9 @@ class TaskState:
 
     @property
     def superseded(self) -> bool:
-        """Whether another try may have begun since this one: it has changed what was saved here, or Airflow, which
-        gives each try an id of its own, does not find it, or lets nobody look, under the id of this one any more.
+        """Whether another try may have begun since this one.
+
+        It has saved another value; or Airflow, which gives each try an id of its own, refuses the id of this one.
         """
         if not self._saved:
             return False
@@ -75,9 +76,9 @@ class TaskState:
 
 
 class AssetState:
-    """One value kept with each asset that a trigger watches for, where Airflow can keep it (3.3 and later).
+    """One value for each asset of an event trigger, where Airflow has a store (3.3 and later).
 
-    It says so when the store begins to fail, and when it works again.
+    A line is logged when the store begins to fail, and when it works again.
     """
 
     def __init__(self, store: Any, key: str, log: Log) -> None:
@@ -87,7 +88,7 @@ class AssetState:
         self._fails = False
 
     async def load(self) -> list[Any] | None:
-        """The values that are there: none, or one for each asset. None where the store fails."""
+        """Return the values that there are, at most one an asset. None if the store fails."""
         try:
             values = [await store.aget(self._key) for store in self._stores()]
         except Exception as error:  # noqa: BLE001 - a store can be anybody's
@@ -97,7 +98,7 @@ class AssetState:
         return [value for value in values if value is not None]
 
     async def save(self, value: Any) -> bool:
-        """Keeps the value, a JSON structure; False where it cannot be kept."""
+        """Replace the value of each asset with a JSON structure. Return False if the store fails."""
         try:
             for store in self._stores():
                 await store.aset(self._key, value)
@@ -108,7 +109,7 @@ class AssetState:
         return True
 
     def _stores(self) -> list[Any]:
-        """That of each asset: triggers with the same arguments are one to Airflow, whichever assets they are for."""
+        """Return the store of each asset: Airflow makes one of triggers with the same arguments."""
         if self._store is None:
             return []
         of_assets = [*getattr(self._store, "_by_name", {}).values(), *getattr(self._store, "_by_uri", {}).values()]

@@ -1,4 +1,4 @@
-"""Checks the arguments of operators and sensors where the DAG is parsed, those of mapped tasks included."""
+"""Check the arguments of operators and sensors when the DAG is parsed, the arguments of mapped tasks included."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from airflow_provider_enos.utils.templates import is_rendered_later, known_part,
 from airflow_provider_enos.version_compat import AirflowFailException
 
 TENANT_FIELDS = ("enos_conn_id", "org_id", "user_id")
-"""Template fields of every operator and sensor: on whose behalf it asks EnOS."""
+"""Template fields of every operator and sensor: the connection, and the EnOS organisation and user."""
 _OURS = "airflow_provider_enos."
 
 
 class EnosArgumentError(EnosConfigError, AirflowFailException):
-    """An argument of a task cannot work; the message names the task, too.
+    """An argument of a task cannot work. The message names the task, too.
 
-    Where the DAG is parsed, it is an import error. Where a mapped task gets the value only when it runs, the task fails
+    When the DAG is parsed, it is an import error. If a mapped task gets the value only when it runs, the task fails
     without a retry.
     """
 
@@ -37,8 +37,8 @@ class Argument:
 
     :param check: takes the value and the argument's name; returns the value to go on with, or raises
         ``EnosConfigError``.
-    :param templated: whether it is a template field. The value then stays as the author wrote it, and what is known
-        only when the task runs is let through.
+    :param templated: whether it is a template field. Then the value stays as the author wrote it, and a template, or
+        another task's output, is not checked until the task runs.
     """
 
     check: Callable[[Any, str], Any]
@@ -50,7 +50,7 @@ class Argument:
             return self.check(value, name)
         if not is_rendered_later(value, marks):
             self.check(known_part(value, marks), name)
-        # Airflow renders what is in a dict, and in no other mapping.
+        # Airflow renders the values of a dict, and of no other mapping.
         return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -74,18 +74,18 @@ WAITING_ARGUMENTS: Mapping[str, Argument] = {
 
 
 class _Partial:
-    """Airflow's ``partial``, with the arguments checked; a method of the class, and not of a task."""
+    """Airflow's ``partial``, a method of the class, with its arguments checked."""
 
     def __get__(self, task: Any, cls: Any) -> Callable[..., Any]:
         if task is not None:
-            # Which refuses it.
+            # Airflow's own, which raises an error for a task.
             return cast("Callable[..., Any]", super(ArgumentChecks, task).partial)  # type: ignore[misc]
         make = super(ArgumentChecks, cls).partial  # type: ignore[misc]
         return lambda **kwargs: _CheckedPartial(cls, make(**kwargs))
 
 
 class ArgumentChecks:
-    """What operators and sensors check their arguments with, in the constructor and in ``partial().expand()``."""
+    """Mix into operators and sensors: check arguments, in the constructor and in ``partial().expand()``."""
 
     partial: Any = _Partial()
     _enos_arguments: ClassVar[Mapping[str, Argument]] = TENANT_ARGUMENTS
@@ -98,7 +98,7 @@ class ArgumentChecks:
             return {name: self._enos_arguments[name].checked(value, name, marks) for name, value in given.items()}
 
     def _set(self, **given: Any) -> None:
-        """Check these arguments, and keep each as the attribute of its name."""
+        """Check these arguments, and set each as an attribute."""
         for name, value in self._checked(**given).items():
             setattr(self, name, value)
 
@@ -107,15 +107,15 @@ class ArgumentChecks:
 
     @classmethod
     def _check_together(cls, given: Mapping[str, Any], unknown: Set[str]) -> None:
-        """Check arguments that have to go with each other. Raises ``EnosConfigError``.
+        """Check arguments that depend on each other. Raises ``EnosConfigError``.
 
-        :param given: arguments of a mapped task that are the same for all its instances.
-        :param unknown: the names of those that each instance has its own of.
+        :param given: the arguments that all instances of a mapped task share.
+        :param unknown: the names of the arguments that differ from instance to instance.
         """
 
 
 class _CheckedPartial:
-    """Airflow's ``OperatorPartial``, which checks what it is expanded with."""
+    """Airflow's ``OperatorPartial``, with the arguments checked that it is expanded with."""
 
     def __init__(self, operator_class: type[ArgumentChecks], inner: Any) -> None:
         self._operator_class = operator_class
@@ -149,13 +149,13 @@ class _CheckedPartial:
             with _naming(self._inner.kwargs.get("task_id")):
                 yield
         except EnosArgumentError:
-            # Or Airflow would warn, too, that the task was never mapped.
+            # Otherwise Airflow also warns that the task was never mapped.
             if hasattr(self._inner, "_expand_called"):
                 self._inner._expand_called = True
             raise
 
     def _check_rest(self, mapped: Mapping[str, Any]) -> None:
-        """Check what is not mapped: default arguments, which Airflow adds only later, and what belongs together."""
+        """Check default arguments, which Airflow adds only later, and arguments that depend on each other."""
         kwargs = self._inner.kwargs
         defaults: dict[str, Any] = {}
         for owner in (kwargs.get("dag"), kwargs.get("task_group")):
@@ -164,7 +164,7 @@ class _CheckedPartial:
         self._operator_class._check_together({**kwargs, **self._ours(rest)}, mapped.keys())
 
     def _each(self, name: str, values: Any) -> Any:
-        """Return the values to expand over, each checked; what is known only later as it is."""
+        """Return the values to expand over, each checked. Another task's output is returned as it is."""
         argument = self._argument(name)
         if argument is None:
             return values
@@ -175,12 +175,12 @@ class _CheckedPartial:
         return values
 
     def _ours(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of the arguments that are ours, checked."""
+        """Return the arguments that this package defines, checked."""
         ours = {name: argument for name in given if (argument := self._argument(name)) is not None}
         return {name: argument.checked(given[name], name, self._marks) for name, argument in ours.items()}
 
     def _argument(self, name: str) -> Argument | None:
-        """Return how an argument is checked; None for Airflow's own, and for one that a subclass has taken over."""
+        """Return how an argument is checked; None for Airflow's own, and for one that a user's subclass redefines."""
         for one in self._operator_class.__mro__:
             init = vars(one).get("__init__")
             if init is not None and name in inspect.signature(init).parameters:
@@ -191,7 +191,7 @@ class _CheckedPartial:
 
 @contextmanager
 def _naming(task_id: object) -> Iterator[None]:
-    """Have errors name the task."""
+    """Add the name of the task to errors."""
     try:
         yield
     except EnosArgumentError:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream | None:
-    """What shows the logs of the nodes while the task waits, where that is wanted.
+    """Return a stream that copies the nodes' logs into the task's log; None unless ``task_logs`` is ``"all"``.
 
-    ``memory``: how far another one of this task has come.
+    :param memory: how much of the logs an earlier stream of this task has shown.
     """
     if task_logs != "all":
         return None

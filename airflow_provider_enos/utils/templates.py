@@ -1,4 +1,4 @@
-"""Arguments that are known only when the task runs: templates, and what other tasks give."""
+"""Arguments whose value is known only when the task runs: templates, and other tasks' outputs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LiteralValue = type(literal(None))
 
 
 def marks_of(dag: Any) -> tuple[str, ...]:
-    """Return what may begin a template in this DAG, which may have delimiters of its own."""
+    """Return the texts that begin a template in this DAG, which may define its own delimiters."""
     own = getattr(dag, "jinja_environment_kwargs", None) or {}
     return (*TEMPLATE_MARKS, *(own[name] for name in _DELIMITERS if own.get(name)))
 
 
 def is_rendered_later(value: object, marks: Iterable[str] = TEMPLATE_MARKS) -> bool:
-    """Return whether Airflow puts something else in the place of ``value`` when the task runs.
+    """Return whether Airflow replaces ``value`` when the task runs.
 
-    It does so with templates, with what resolves to a value, such as another task's output, and with functions.
+    It replaces templates, functions, and what resolves to a value, such as another task's output.
     """
     if isinstance(value, str):
         return any(mark in value for mark in marks)
@@ -33,12 +33,12 @@ def is_rendered_later(value: object, marks: Iterable[str] = TEMPLATE_MARKS) -> b
 
 
 def is_literal(value: object) -> bool:
-    """Return whether ``value`` is a ``literal()``, whose text is taken as it is, whatever is in it."""
+    """Return whether ``value`` is a ``literal()``, whose text Airflow does not render."""
     return isinstance(value, _LiteralValue)
 
 
 def known_part(value: Any, marks: Iterable[str] = TEMPLATE_MARKS) -> Any:
-    """Return ``value`` as it will be: a literal's own value; a mapping with empty texts for what is not known yet."""
+    """Return ``value`` as far as it is known: a literal's value; a mapping with empty texts in place of templates."""
     if isinstance(value, Mapping):
         return {name: "" if is_rendered_later(one, marks) else _plain(one) for name, one in value.items()}
     return _plain(value)
@@ -54,9 +54,9 @@ def is_mapped(task: Any) -> bool:
 
 
 def can_be_rendered_by_trigger(value: Any) -> bool:
-    """Return whether a trigger that a task starts in can find out ``value``.
+    """Return whether a task that starts in the triggerer can get ``value`` there.
 
-    It can render templates, but neither resolve the output of mapped tasks nor what is made of outputs.
+    A trigger can render templates. It can resolve neither outputs of mapped tasks nor expressions made of outputs.
     """
     if not is_rendered_later(value):
         return True
@@ -65,7 +65,7 @@ def can_be_rendered_by_trigger(value: Any) -> bool:
 
 
 def for_trigger(value: Any) -> Any:
-    """Return ``value`` as an argument of a trigger, which is JSON: another task's output as a template."""
+    """Return ``value`` as an argument of a trigger, in JSON: another task's output becomes a template."""
     value = known_part(value)
     source = _output_of(value)
     if source is not None:
@@ -77,6 +77,6 @@ def for_trigger(value: Any) -> Any:
 
 
 def _output_of(value: Any) -> tuple[Any, str] | None:
-    """Return task and key, where ``value`` is just another task's output."""
+    """Return task and key if ``value`` is nothing but another task's output."""
     task, key = getattr(value, "operator", None), getattr(value, "key", None)
     return None if task is None or key is None else (task, key)

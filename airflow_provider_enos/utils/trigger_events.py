@@ -1,4 +1,4 @@
-"""The events of triggers that resume a task: JSON between the triggerer and a worker."""
+"""The events with which triggers resume a task, as JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InstanceEvent:
-    """What a trigger tells the task that it resumes: the wait for an instance is over; ``error`` has cut it short.
+    """The wait for an instance has ended, or was cut short by ``error``.
 
-    ``logs`` is how far it has shown the logs of the nodes: see ``LogStream.memory``.
+    ``logs`` says how much of the nodes' logs has been shown: see ``LogStream.memory``.
     """
 
     flow_instance_id: str
@@ -23,14 +23,14 @@ class InstanceEvent:
     logs: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The payload of the trigger's event."""
+        """Return the payload of the trigger's event."""
         error = None if self.error is None else to_json(self.error)
         event = {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
         return {**event, "logs": self.logs} if self.logs else event
 
     @classmethod
     def of(cls, payload: object) -> InstanceEvent:
-        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        """Return the event with this payload. Raises ``EnosEventError`` if no trigger of this package sends it."""
         if isinstance(payload, dict):
             flow_instance_id, error = payload.get("flow_instance_id"), payload.get("error")
             logs = payload.get("logs")
@@ -44,20 +44,20 @@ class InstanceEvent:
 
 @dataclass(frozen=True, slots=True)
 class WindowEvent:
-    """The same of a wait for a window of trigger times; ``window`` is None where ``error`` came before it was known."""
+    """The wait for a window of trigger times has ended. ``window`` is None if ``error`` came before it was known."""
 
     window: Window | None
     error: EnosError | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The payload of the trigger's event."""
+        """Return the payload of the trigger's event."""
         window = None if self.window is None else [self.window.first, self.window.end]
         error = None if self.error is None else to_json(self.error)
         return {"window": window, "status": "error" if error else "ended", "error": error}
 
     @classmethod
     def of(cls, payload: object) -> WindowEvent:
-        """The event with this payload. Raises ``EnosEventError`` for whatever no trigger of ours sends."""
+        """Return the event with this payload. Raises ``EnosEventError`` if no trigger of this package sends it."""
         from airflow_provider_enos.protocol.follow.window import Window
 
         if isinstance(payload, dict):

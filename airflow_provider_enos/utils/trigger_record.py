@@ -1,4 +1,4 @@
-"""The record of what a task has asked EnOS for: from one try to the next, and from ``execute`` to ``on_kill``."""
+"""The record of the triggers that a task has sent. Retries read it, and ``on_kill``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 STATE_KEY = "enos_trigger"
 _FROZEN = 10.0
-"""Seconds from the record of a request to the request itself that are more than it takes."""
+"""Seconds between record and request that show that the process did not run: it was suspended."""
 
 
 class TriggerRecord:
-    """What this try and those before it have asked for; in Airflow's task state store, where there is one (3.3).
+    """What this try and the tries before it have sent; kept in Airflow's task state store, where there is one (3.3).
 
     :param flow_id: the flow.
     :param origin: names the gateway and the organisation.
@@ -32,10 +32,10 @@ class TriggerRecord:
         self._state = TaskState(context, STATE_KEY, log)
         self._saved_at = time()
         self.last: Intent | None = None
-        """What was written down last of this lineage, also where there is no store."""
+        """The last intent of this lineage, also where there is no store."""
 
     def attempt(self, *, retries: int, trigger_time: Callable[[int], int]) -> Attempt:
-        """Return where this try stands: a clear raises ``max_tries``, a retry does not.
+        """Return where this try stands. Airflow raises ``max_tries`` at a clear, and not at a retry.
 
         :raises EnosTriggerError: earlier tries may have sent something, and their record cannot be read.
         """
@@ -59,9 +59,9 @@ class TriggerRecord:
         return attempt
 
     def save(self, intent: Intent) -> None:
-        """Write the intent down. Raises ``EnosTriggerError`` where a request cannot be put on record.
+        """Record the intent. Raises ``EnosTriggerError`` if the store cannot record a request.
 
-        Then Airflow has given this try up, or the next try would not know what this one has sent.
+        Then either Airflow has given up this try, or the next try would not know what this one has sent.
         """
         if not self._state.save(intent.to_json()) and self._state.kept and intent.is_open:
             raise nothing_sent("what would be asked for cannot be kept in Airflow's task state store")
@@ -74,6 +74,6 @@ class TriggerRecord:
         return self._state.superseded
 
     def check_current(self) -> None:
-        """Raise ``EnosTriggerError`` if this process was frozen since the record, and another try has begun since."""
+        """Raise ``EnosTriggerError`` if the process was suspended after the record, and another try has begun since."""
         if time() - self._saved_at > _FROZEN and self.superseded:
             raise nothing_sent("another try of this task has begun since this one")

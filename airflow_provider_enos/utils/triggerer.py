@@ -1,4 +1,4 @@
-"""What a trigger asks of Airflow about its task, and tells it."""
+"""What a trigger reads and writes of its task in Airflow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 async def push_xcom(task_instance: Any, value: str | list[str], key: str = "return_value") -> None:
-    """Makes ``value`` what the task returns, or what it has under ``key``, from the triggerer: as a worker pushes it.
+    """Push an XCom of the task from the triggerer, in the form in which a worker pushes it.
 
-    Not in the event that ends the task: what that carries Airflow 3.3 encodes once more, so that others pull it quoted.
+    The event that ends a task can carry XComs too, but Airflow 3.3 encodes those twice: other tasks get them quoted.
     """
     from asgiref.sync import sync_to_async
 
@@ -28,10 +28,10 @@ async def push_xcom(task_instance: Any, value: str | list[str], key: str = "retu
 
 
 async def is_still_deferred(task_instance: Any, log: Log) -> bool:
-    """Whether the task still waits for its trigger, as it does when it is the triggerer that stops.
+    """Return whether the task still waits for its trigger. Then the trigger was cancelled because the triggerer stops.
 
-    For Airflow before 3.3, which tells a trigger only that it is cancelled. Where it cannot be found out, it counts as
-    deferred: an instance that runs on is a lesser evil than one that is cancelled by a restart.
+    For Airflow before 3.3, which does not tell a trigger why it is cancelled. If the state cannot be read, return True:
+    it is worse to cancel an instance at a restart than to let one run on.
     """
     from asgiref.sync import sync_to_async
 
@@ -40,5 +40,5 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
     try:
         return await sync_to_async(state_of)(task_instance) == "deferred"
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises
-        log.warning("Cannot find out what became of the task: %s", error)
+        log.warning("Cannot read the state of the task: %s", error)
         return True

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_enos.client import sync
 from airflow_provider_enos.simulator import EnosSimulator
 
 Run = Callable[..., Any]
@@ -404,7 +403,7 @@ def test_cancel_of_one_that_has_ended_by_itself(enos: Run, sim: EnosSimulator) -
     ],
 )
 def test_an_interrupt_says_what_runs_on(
-    enos: Run, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, command: str, said: str
+    enos: Run, sim: EnosSimulator, override_timing: Callable[..., None], command: str, said: str
 ) -> None:
     if command != "trigger":
         triggered(sim, 4009, 40091)
@@ -416,10 +415,10 @@ def test_an_interrupt_says_what_runs_on(
     }
     sim.switch({"cancel_takes": 60.0})
 
-    def interrupted(seconds: float) -> None:
+    def interrupted(seconds: float) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sync, "default_sleep", interrupted)
+    override_timing(pause=interrupted)
     ran = enos(command, *arguments[command])
     assert ran.code == 130
     assert re.search(said, ran.err.splitlines()[-1])
@@ -427,12 +426,12 @@ def test_an_interrupt_says_what_runs_on(
 
 
 def test_an_interrupt_before_the_reply_says_what_may_have_been_started(
-    enos: Run, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+    enos: Run, sim: EnosSimulator, override_timing: Callable[..., None]
 ) -> None:
-    def interrupted(seconds: float) -> None:
+    def interrupted(seconds: float) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sync, "default_sleep", interrupted)
+    override_timing(pause=interrupted)
     sim.fault("dropped", on="flows/trigger")
     sim.fault("http_503", on="flowInstances/get", times=None)
     ran = enos("trigger", 3377, "--trigger-time", TIME)

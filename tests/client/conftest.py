@@ -63,13 +63,12 @@ def settings_for() -> Callable[..., settings.Settings]:
 
 
 @pytest.fixture
-def client_for(settings_for: Callable[..., settings.Settings]) -> Iterator[MakeClient]:
-    """Clients of a simulator that do not wait, closed at the end."""
+def client_for(settings_for: Callable[..., settings.Settings], pauses: list[float]) -> Iterator[MakeClient]:
+    """Clients of a simulator, closed at the end."""
     made: list[sync.SyncClient] = []
 
     def make(sim: EnosSimulator, *, options: dict[str, Any] | None = None, **extra: Any) -> sync.SyncClient:
-        options = {"sleep": lambda seconds: None, **(options or {})}
-        made.append(sync.SyncClient(settings_for(sim, **extra), **options))
+        made.append(sync.SyncClient(settings_for(sim, **extra), **(options or {})))
         return made[-1]
 
     yield make

@@ -221,12 +221,13 @@ def of_simulator(sim: EnosSimulator, **extra: Any) -> settings.Settings:
     )
 
 
-def test_what_is_mended_works_with_the_next_call(tls_sim: EnosSimulator, pem: Path, tmp_path: Path) -> None:
+def test_what_is_mended_works_with_the_next_call(
+    tls_sim: EnosSimulator, pem: Path, tmp_path: Path, pauses: list[float]
+) -> None:
     """A file that is mounted may come back: nothing remembers that it was missing. Nor is a call repeated for it."""
     path = tmp_path / "mounted" / "ca.pem"
     path.parent.mkdir()
-    pauses: list[float] = []
-    client = SyncClient(of_simulator(tls_sim, verify=str(path)), sleep=pauses.append)
+    client = SyncClient(of_simulator(tls_sim, verify=str(path)))
     with pytest.raises(EnosSetupError) as caught:
         client.call(calls.get_time_zone())
     assert not caught.value.final

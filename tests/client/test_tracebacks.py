@@ -267,7 +267,7 @@ def alarm(error: BaseException, after: float) -> Iterator[None]:
 )
 def test_a_task_that_is_interrupted(place: Place, interruption: Any, several: bool) -> None:
     """By the alarm of its ``execution_timeout``, or by a signal."""
-    client = SyncClient(place.settings, retry=PATIENT, sleep=time.sleep)
+    client = SyncClient(place.settings, retry=PATIENT)
     raised = interruption("enough")
     caught: BaseException | None = None
     try:

@@ -84,9 +84,11 @@ def test_a_kill_with_a_gateway_that_hangs_is_over_in_time(task: MakeTask, sim: E
     assert sim.count("flowInstances/cancel") == 1
 
 
-def test_a_killed_task_does_not_sleep_on(task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_task_does_not_sleep_on(
+    task: MakeTask, sim: EnosSimulator, override_timing: Callable[..., None]
+) -> None:
     """Airflow would wait for 5 seconds, and then kill it the hard way."""
-    monkeypatch.setattr(sync, "default_sleep", time.sleep)
+    override_timing(pause=float)
     sim.cancel_takes = 60
     sim.progress = "manual"
     one = task(poll_interval=30)
@@ -199,12 +201,18 @@ def test_a_kill_while_a_retry_looks_sends_nothing(task: MakeTask, sim: EnosSimul
 
 
 def test_a_kill_between_two_requests_of_a_trigger_sends_no_second(
-    task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+    task: MakeTask, sim: EnosSimulator, override_timing: Callable[..., None]
 ) -> None:
     """The gateway was too busy for the first; the kill comes in the pause before the second."""
     sim.fault("http_429", on="flows/triggerFromTask", times=None)
     kills = iter([signal.SIGTERM])
-    monkeypatch.setattr(sync, "default_sleep", lambda _: [signal.raise_signal(kill) for kill in kills])
+
+    def killed(seconds: float) -> float:
+        for kill in kills:
+            signal.raise_signal(kill)
+        return 0.0
+
+    override_timing(pause=killed)
     one = task()
     with (
         killable(one) as took,

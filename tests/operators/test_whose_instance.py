@@ -12,7 +12,7 @@ from resending_proxy import ResendingProxy, resending_proxy
 from worker import StateStore
 
 from airflow_provider_enos import errors
-from airflow_provider_enos.client import sync
+from airflow_provider_enos.client.gateways import fresh_gateways
 from airflow_provider_enos.simulator import EnosSimulator
 
 INSTANCE = "3377-20200706062600"
@@ -61,7 +61,7 @@ def test_the_instance_that_was_asked_for_is_found_in_any_zone_and_with_any_clock
 
 
 def test_a_retry_knows_when_its_predecessor_asked_though_the_clock_of_that_was_wrong(
-    task: MakeTask, sim: EnosSimulator, state_store: Any, monkeypatch: pytest.MonkeyPatch
+    task: MakeTask, sim: EnosSimulator, state_store: Any
 ) -> None:
     sim.clock_skew = -7200.0
     one = task(state_store, on_conflict="fail")
@@ -71,8 +71,8 @@ def test_a_retry_knows_when_its_predecessor_asked_though_the_clock_of_that_was_w
     with pytest.raises(errors.EnosTriggerUncertainError):
         one.run()
     sim.clear_faults()
-    monkeypatch.setattr(sync, "_gateways", {})
-    assert one.retry() == INSTANCE
+    with fresh_gateways():
+        assert one.retry() == INSTANCE
 
 
 def test_an_old_instance_after_a_lost_reply_is_a_conflict(task: MakeTask, sim: EnosSimulator) -> None:
@@ -227,30 +227,27 @@ def test_what_was_surely_not_carried_out_is_waited_through(
 
 
 def test_the_gateway_says_how_long_to_wait_at_the_start(
-    task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+    task: MakeTask, sim: EnosSimulator, pauses: list[float]
 ) -> None:
-    paused: list[float] = []
-    monkeypatch.setattr(sync, "default_sleep", paused.append)
     sim.fault("http_429", on="flows/triggerFromTask", retry_after=45)
     assert task().run() == INSTANCE
-    assert sum(paused) == pytest.approx(45, abs=1)
+    assert sum(pauses) == pytest.approx(45, abs=1)
 
 
 def test_a_gateway_that_nobody_listens_at_is_waited_for(
-    task: MakeTask, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
+    task: MakeTask, sim: EnosSimulator, override_timing: Callable[..., None]
 ) -> None:
     one = task()
     sim.stop()
     starts = iter([sim.start])
-    sleep = sync.default_sleep
 
-    def meanwhile(seconds: float) -> None:
+    def meanwhile(seconds: float) -> float:
         if seconds >= 1:
             for start in starts:
                 start()
-        sleep(seconds)
+        return seconds / 1000
 
-    monkeypatch.setattr(sync, "default_sleep", meanwhile)
+    override_timing(pause=meanwhile)
     assert one.run() == INSTANCE
 
 

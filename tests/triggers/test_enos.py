@@ -21,7 +21,7 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.simulator import EnosSimulator
-from airflow_provider_enos.triggers import base, enos
+from airflow_provider_enos.triggers import enos
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger
 from airflow_provider_enos.utils import connections
 from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
@@ -223,10 +223,10 @@ def test_an_event_that_it_does_not_send_is_refused(payload: Any) -> None:
 
 @pytest.mark.parametrize("deferred", [True, False])
 def test_a_task_is_not_resumed_as_soon_as_it_is_deferred(
-    trigger: MakeTrigger, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, deferred: bool
+    trigger: MakeTrigger, sim: EnosSimulator, override_timing: Callable[..., None], deferred: bool
 ) -> None:
     """Airflow 3.3 would take the end of the process that deferred it for the end of the one that goes on."""
-    monkeypatch.setattr(base, "_SETTLED", 0.4 if deferred else 3600.0)
+    override_timing(handover=0.4 if deferred else 3600.0)
     sim.progress = "at_once"
     arguments = {} if deferred else {"deadline": None, "timeout": 60}
     begun = time.monotonic()
@@ -599,7 +599,8 @@ def window_trigger(**arguments: Any) -> EnosFlowTrigger:
 
 def test_what_is_stored_of_a_wait_for_a_window() -> None:
     first = EnosFlowTrigger(
-        3377, START, "{{ end }}", enos_conn_id="other", poll_interval=12.5, deadline=1700000000.5, window_shift=60, allowed_statuses=["SKIP"],
+        3377, START, "{{ end }}", enos_conn_id="other", poll_interval=12.5, deadline=1700000000.5, window_shift=60,
+        allowed_statuses=["SKIP"],
         skipped_statuses=(), instances="any", expected_instances=2, types=(0,), scheduled_only=False,
         check_existence=False, poll_error_tolerance=60, org_id="o", user_id="u",
     )  # fmt: skip

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from time import time
 
+from airflow_provider_enos.client import timing
 from airflow_provider_enos.client.polling.feed import Feed, Interest
 from airflow_provider_enos.client.polling.list_pauses import ListPauses
-from airflow_provider_enos.client.polling.poller import Poller, spread
+from airflow_provider_enos.client.polling.poller import Poller
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.follow.flow_events import Stretch, instances_in, instances_of
 from airflow_provider_enos.protocol.models import FlowInstance
@@ -169,7 +170,7 @@ class Watcher:
                         yield look
                     error = error or failure
                 if new | due >= self._watched.flows:
-                    self._regular_at = self._now() + spread(self._poll_interval)
+                    self._regular_at = self._now() + timing.poll_pause(self._poll_interval)
                 if error is not None:
                     raise error
                 if not self._woken:
@@ -207,7 +208,7 @@ class Watcher:
         now = self._now()
         if now < self._regular_at:
             return set()
-        self._regular_at = now + spread(self._poll_interval)
+        self._regular_at = now + timing.poll_pause(self._poll_interval)
         rests = self._all_at > feed.sound_since and all(
             feed.covers(one.first, one.end) for one in self._interests.values()
         )

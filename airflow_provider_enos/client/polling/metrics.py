@@ -18,9 +18,10 @@ def _stats() -> Any:
     """Return Airflow's ``Stats``, ready to be told; None where this runs without Airflow."""
     try:
         from airflow_provider_enos.version_compat import stats
+
+        Stats = stats()
     except ImportError:
         return None
-    Stats = stats()
     # From Airflow 3.2 on it tells nobody until it is told whom, and the triggerer tells a copy of its own.
     try:
         from airflow.sdk.configuration import conf

@@ -24,6 +24,7 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
 
+from airflow_provider_enos.client import timing
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.client.polling.coverage import Coverage
 from airflow_provider_enos.client.polling.feed import MANY, Feed, Interest
@@ -51,15 +52,6 @@ _SOON = 0.75
 _TRY_AGAIN = 0.1
 _GRACE = 10.0
 """Seconds after the deadline that the last look may take."""
-_STEADY = 5.0
-
-
-def spread(pause: float) -> float:
-    """Return the seconds from one look to the next: a little less than the pause, so that looks spread.
-
-    Tests put something shorter here.
-    """
-    return pause * random.uniform(0.95, 1.0) if pause >= _STEADY else pause
 
 
 class Poller:
@@ -70,7 +62,7 @@ class Poller:
         self._breaker = self._requests.breaker
         self.feed = Feed(self._requests.runner("ends"), self._look_sooner)
         """What has ended."""
-        self.windows = WindowPoller(self.run, self.feed, lambda pause: spread(pause))
+        self.windows = WindowPoller(self.run, self.feed, timing.poll_pause)
         """Those who wait for windows of trigger times rather than for an instance."""
         self._coverage = Coverage(self._requests.runner("running"), self._see)
         self._logs = LogReader(self._requests.runner("log"))
@@ -119,7 +111,7 @@ class Poller:
             # What the feed has shown as ended may have been run again since: nobody waits for that end.
             wait.contradicted = self.feed.mark(wait.id)
             wait.is_urgent = at_once or wait.contradicted is not None
-            self._make_due(wait, 0.0 if wait.is_urgent else spread(self._pause(wait, now)))
+            self._make_due(wait, 0.0 if wait.is_urgent else timing.poll_pause(self._pause(wait, now)))
             try:
                 async with asyncio.timeout(min(max(wait.left, 0.0), 1e8) + _GRACE):
                     return await wait.result
@@ -214,7 +206,7 @@ class Poller:
 
     def _take(self, wait: Wait, due: set[Wait], now: float) -> None:
         """Take it as due, unless a list has shown it since, or more can be left to the feed than when it was queued."""
-        pause = spread(self._pause(wait, wait.seen))
+        pause = timing.poll_pause(self._pause(wait, wait.seen))
         if wait.is_urgent or wait.left <= 0 or wait.seen + 0.9 * pause <= now:
             wait.is_asked = True
             due.add(wait)
@@ -354,7 +346,7 @@ class Poller:
             return
         # Now and then it is looked for again in the lists that have not shown it.
         wait.is_unlisted = wait.is_unlisted and random.random() >= _TRY_AGAIN
-        pause = spread(self._pause(wait, self._now()))
+        pause = timing.poll_pause(self._pause(wait, self._now()))
         if left := self._breaker.left:
             left *= random.uniform(1.0, 1.2)
             self._make_due(wait, left if wait.is_urgent else min(left, pause))

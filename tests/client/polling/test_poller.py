@@ -613,9 +613,11 @@ def test_calls_that_belong_together_are_turned_away_while_the_gateway_is_left_al
     run(found, later)
 
 
-def test_tests_can_make_every_pause_short(sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_can_make_every_pause_short(
+    sim: EnosSimulator, found: Settings, override_timing: Callable[..., None]
+) -> None:
     """As the pytest plugin does, whatever the intervals are."""
-    monkeypatch.setattr(poller_module, "spread", lambda pause: min(pause, 0.01))
+    override_timing(poll_pause=lambda pause: min(pause, 0.01))
     sim.progress = ("polls", 5)
     sim.trigger(FLOW, 108580, TIME)
     begun = time.monotonic()
