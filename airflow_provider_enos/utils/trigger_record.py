@@ -32,7 +32,7 @@ class TriggerRecord:
         self._state = TaskState(context, STATE_KEY, log)
         self._saved_at = time()
         self.last: Intent | None = None
-        """The last intent of this lineage, also where there is no store."""
+        """The last intent of this round, also where there is no store."""
 
     def attempt(self, *, retries: int, trigger_time: Callable[[int], int]) -> Attempt:
         """Return where this try stands. Airflow raises ``max_tries`` at a clear, and not at a retry.

@@ -103,7 +103,7 @@ def test_the_deadline_is_a_moment_and_not_a_duration(trigger: MakeTrigger, sim: 
     begun = time.monotonic()
     error = error_of(events(trigger(deadline=time.time() - 1)))
     assert isinstance(error, errors.EnosFlowTimeoutError)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
     assert sim.count("flowInstances/cancel") == 0
 
 
