@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from airflow_provider_enos.operators.cancel_execution import CancelExecution
     from airflow_provider_enos.version_compat import Context
 
-__all__ = ["EnosCancelFlowInstanceOperator"]
-
 
 class EnosCancelFlowInstanceOperator(WaitingOperator):
     """Cancel a flow instance, and succeed once it is really cancelled.

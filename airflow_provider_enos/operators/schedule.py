@@ -12,8 +12,6 @@ from airflow_provider_enos.utils.task_arguments import TENANT_ARGUMENTS, TENANT_
 if TYPE_CHECKING:
     from airflow_provider_enos.version_compat import Context
 
-__all__ = ["EnosDisableFlowOperator", "EnosEnableFlowOperator"]
-
 
 class _ScheduleOperator(EnosOperator):
     """The base of the two operators."""

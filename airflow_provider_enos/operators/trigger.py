@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.start.attempts import Target
     from airflow_provider_enos.version_compat import Context
 
-__all__ = ["EnosTriggerFlowFromTaskOperator", "EnosTriggerFlowOperator"]
-
 
 class _TriggerOperator(StartingOperator, ReportsLineage):
     """The base of the two operators: what they do."""

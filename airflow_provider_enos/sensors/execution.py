@@ -25,7 +25,7 @@ from airflow_provider_enos.version_compat import (
 
 if TYPE_CHECKING:
     from airflow_provider_enos.hooks.enos import EnosHook
-    from airflow_provider_enos.sensors.base import EnosSensor
+    from airflow_provider_enos.sensors.sensor_arguments import SensorArguments
     from airflow_provider_enos.triggers.base import WaitingTrigger
     from airflow_provider_enos.version_compat import Context
 
@@ -39,7 +39,7 @@ Seen = TypeVar("Seen")
 class SensorExecution(ABC, Generic[TheWatch, Seen]):
     """One execution of a sensor, in a worker: of a new try, of a look in reschedule mode, or after deferral."""
 
-    def __init__(self, sensor: EnosSensor, context: Context) -> None:
+    def __init__(self, sensor: SensorArguments, context: Context) -> None:
         self._sensor = sensor
         self._context = context
         self._ti: Any = context["ti"]

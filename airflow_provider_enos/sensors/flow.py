@@ -15,8 +15,6 @@ from airflow_provider_enos.protocol.follow.options import (
     PERIODIC,
     Instances,
 )
-from airflow_provider_enos.protocol.follow.window import Window
-from airflow_provider_enos.protocol.follow.window_rules import Rules, flow_types
 from airflow_provider_enos.sensors.base import EnosSensor
 from airflow_provider_enos.utils.openlineage import External, number_if_valid
 from airflow_provider_enos.utils.task_arguments import TENANT_FIELDS, Argument, one_of
@@ -27,15 +25,13 @@ if TYPE_CHECKING:
     from airflow_provider_enos.sensors.flow_execution import FlowExecution, WindowArguments
     from airflow_provider_enos.version_compat import Context
 
-__all__ = ["EnosFlowSensor"]
-
 _RULE_ARGUMENTS: Mapping[str, Argument] = {
     "allowed_statuses": Argument(arguments.status_names),
     "failed_statuses": Argument(arguments.status_names),
     "skipped_statuses": Argument(arguments.status_names),
     "instances": Argument(one_of(Instances)),
     "expected_instances": Argument(arguments.number),
-    "types": Argument(flow_types),
+    "types": Argument(arguments.flow_types),
     "scheduled_only": Argument(arguments.flag),
 }
 """The arguments of ``Rules``."""
@@ -187,6 +183,8 @@ class EnosFlowSensor(EnosSensor):
             types=types,
             scheduled_only=scheduled_only,
         )
+        from airflow_provider_enos.protocol.follow.window_rules import Rules
+
         with self._naming_task():
             self._check_window(self.window_start, self.window_end, self.window_shift)
             self._rules = Rules.of(**rules)
@@ -197,6 +195,8 @@ class EnosFlowSensor(EnosSensor):
 
     @classmethod
     def _check_together(cls, given: Mapping[str, Any], unknown: Set[str]) -> None:
+        from airflow_provider_enos.protocol.follow.window_rules import Rules
+
         if not _RULE_ARGUMENTS.keys() & unknown:
             Rules.of(**{name: given[name] for name in _RULE_ARGUMENTS.keys() & given.keys()})
         if {"window_start", "window_end"} <= given.keys() and "window_shift" not in unknown:
@@ -205,6 +205,8 @@ class EnosFlowSensor(EnosSensor):
     @staticmethod
     def _check_window(start: Any, end: Any, shift: float) -> None:
         """Refuse a window that is known to be empty. Raises ``EnosConfigError``."""
+        from airflow_provider_enos.protocol.follow.window import Window
+
         try:
             first, last = times.moment(known_part(start), "window_start"), times.moment(known_part(end), "window_end")
         except EnosConfigError:

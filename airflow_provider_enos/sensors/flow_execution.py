@@ -21,7 +21,7 @@ from airflow_provider_enos.version_compat import AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
-    from airflow_provider_enos.sensors.base import EnosSensor
+    from airflow_provider_enos.sensors.sensor_arguments import SensorArguments
     from airflow_provider_enos.version_compat import Context
 
 
@@ -49,7 +49,7 @@ class WindowArguments:
 class FlowExecution(SensorExecution[WindowWatch, Verdict]):
     """Wait for the instances of a flow in a window of trigger times."""
 
-    def __init__(self, sensor: EnosSensor, context: Context, given: WindowArguments) -> None:
+    def __init__(self, sensor: SensorArguments, context: Context, given: WindowArguments) -> None:
         super().__init__(sensor, context)
         self._given = given
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from airflow_provider_enos.sensors.flow_instance_execution import FlowInstanceExecution
     from airflow_provider_enos.version_compat import Context
 
-__all__ = ["EnosFlowInstanceSensor"]
-
 
 class EnosFlowInstanceSensor(EnosSensor):
     """Wait until a flow instance has ended, and end as the instance ends.

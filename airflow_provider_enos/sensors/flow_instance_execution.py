@@ -15,7 +15,7 @@ from airflow_provider_enos.utils.trigger_events import InstanceEvent
 if TYPE_CHECKING:
     from airflow_provider_enos.errors import EnosError
     from airflow_provider_enos.protocol.models import FlowInstance
-    from airflow_provider_enos.sensors.base import EnosSensor
+    from airflow_provider_enos.sensors.sensor_arguments import SensorArguments
     from airflow_provider_enos.version_compat import Context
 
 
@@ -25,7 +25,7 @@ class FlowInstanceExecution(SensorExecution[InstanceWatch, "FlowInstance"]):
     :param flow_instance_id: the rendered argument.
     """
 
-    def __init__(self, sensor: EnosSensor, context: Context, flow_instance_id: str) -> None:
+    def __init__(self, sensor: SensorArguments, context: Context, flow_instance_id: str) -> None:
         super().__init__(sensor, context)
         self._flow_instance_id = flow_instance_id
         self._has_pushed_link = False

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kills import at, killable, killed_at, killed_while_held
+from kills import at, interrupted_while_held, killable, killed_at, killed_while_held
 from tries import INSTANCE, TRIGGER_TIME
 
 from airflow_provider_enos import errors
@@ -236,18 +235,22 @@ def test_a_kill_whose_trigger_is_not_answered_still_finds_and_cancels(task: Make
     assert [instance.status for instance in sim.instances] == ["CANCEL"]
 
 
-@pytest.mark.parametrize("id_style", ["documented", "other"])
+@pytest.mark.parametrize(
+    ("cancel_on_kill", "id_style", "status"),
+    [(True, "documented", "CANCEL"), (True, "other", "CANCEL"), (False, "documented", "RUNNING")],
+)
 def test_a_kill_between_request_and_reply_cancels_what_was_started(
-    task: MakeTask, sim: EnosSimulator, store: Any, id_style: str
+    task: MakeTask, sim: EnosSimulator, store: Any, cancel_on_kill: bool, id_style: str, status: str
 ) -> None:
+    """Without ``cancel_on_kill`` nothing is even looked for."""
     sim.progress, sim.id_style = "manual", id_style
     sim.hold(on="flows/triggerFromTask", at="accepted")
-    one = task(store)
+    one = task(store, cancel_on_kill=cancel_on_kill, timeout=0.3, cancel_on_timeout=False)
     with killed_while_held(sim, one) as took, pytest.raises(errors.EnosError):
         one.run()
-    assert [instance.status for instance in sim.instances] == ["CANCEL"]
-    assert took[0] < 4.5
-    assert any("asked EnOS to cancel" in line for line in one.log.lines)
+    assert [instance.status for instance in sim.instances] == [status]
+    assert took[0] < (4.5 if cancel_on_kill else 0.5)
+    assert any("asked EnOS to cancel" in line for line in one.log.lines) is cancel_on_kill
 
 
 def test_a_kill_between_request_and_reply_leaves_old_instances_alone(task: MakeTask, sim: EnosSimulator) -> None:
@@ -265,16 +268,6 @@ def test_a_kill_between_request_and_reply_leaves_old_instances_alone(task: MakeT
     assert any("no instance of it can be seen" in line for line in one.log.lines)
 
 
-def test_a_kill_without_cancel_on_kill_looks_for_nothing(task: MakeTask, sim: EnosSimulator) -> None:
-    sim.progress = "manual"
-    sim.hold(on="flows/triggerFromTask", at="accepted")
-    one = task(cancel_on_kill=False, timeout=0.3, cancel_on_timeout=False)
-    with killed_while_held(sim, one) as took, pytest.raises(errors.EnosError):
-        one.run()
-    assert [instance.status for instance in sim.instances] == ["RUNNING"]
-    assert took[0] < 0.5
-
-
 def test_a_task_that_is_out_of_time_between_request_and_reply_cancels_too(task: MakeTask, sim: EnosSimulator) -> None:
     """As Airflow does with ``execution_timeout``: the error comes first, ``on_kill`` after it."""
     sim.progress = "manual"
@@ -287,22 +280,10 @@ def test_a_task_that_is_out_of_time_between_request_and_reply_cancels_too(task: 
     def out_of_time(*_: object) -> None:
         raise OutOfTime
 
-    def interrupt() -> None:
-        while not sim.held:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGALRM)
-
-    before = signal.signal(signal.SIGALRM, out_of_time)
-    thread = threading.Thread(target=interrupt, daemon=True)
-    thread.start()
-    try:
-        with pytest.raises(OutOfTime):
-            one.run()
-        one.operator.on_kill()
-    finally:
-        thread.join(10)
-        signal.signal(signal.SIGALRM, before)
-        sim.release(drop=True)
+    with interrupted_while_held(sim, out_of_time), pytest.raises(OutOfTime):
+        one.run()
+    one.operator.on_kill()
+    sim.release(drop=True)
     assert [instance.status for instance in sim.instances] == ["CANCEL"]
 
 

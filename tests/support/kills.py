@@ -57,8 +57,27 @@ def at(event: str, operation: str) -> Callable[[str, Any], bool]:
 
 
 @contextmanager
+def interrupted_while_held(sim: EnosSimulator, on_signal: Callable[..., None]) -> Iterator[None]:
+    """Send a signal to this process while EnOS has done what it was asked for and has not answered."""
+
+    def interrupt() -> None:
+        while not sim.held:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(10)
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def killed_while_held(sim: EnosSimulator, one: Any) -> Iterator[list[float]]:
-    """SIGTERM, as Airflow's supervisor sends it, while EnOS has done what it was asked for and has not answered."""
+    """SIGTERM, as Airflow's supervisor sends it, while EnOS has not answered; gives how long each kill took."""
     took: list[float] = []
 
     def on_term(*_: object) -> None:
@@ -67,16 +86,5 @@ def killed_while_held(sim: EnosSimulator, one: Any) -> Iterator[list[float]]:
         took.append(time.monotonic() - begun)
         sim.release(drop=True)
 
-    def kill() -> None:
-        while not sim.held:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, on_term)
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    try:
+    with interrupted_while_held(sim, on_term):
         yield took
-    finally:
-        thread.join(10)
-        signal.signal(signal.SIGTERM, before)
