@@ -112,7 +112,7 @@ def test_an_execution_timeout_holds_while_deferred(
     monkeypatch.setattr(deferral, "ends_deferred_tasks_in_time", lambda: False)
     sim.cancel_takes = 60
     with pytest.raises(AirflowTaskTimeout, match=r"^execution_timeout: .*EnOS has accepted to cancel it"):
-        finish(cancel(deferrable=True, execution_timeout=timedelta(seconds=0.2)), True)
+        finish(cancel(deferrable=True, execution_timeout=timedelta(seconds=0.2)))
 
 
 @pytest.mark.parametrize("unknown", ["error", "null", "empty_list"])
