@@ -25,7 +25,7 @@ MATRIX_PYTHON ?=
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
 export SOURCE_DATE_EPOCH
 
-.PHONY: help demo test nightly chaos screenshots cluster-test matrix pins check docs format bench build clean
+.PHONY: help demo test nightly chaos screenshots cluster-test matrix resolve pins check docs format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
@@ -36,6 +36,7 @@ help:
 	@echo "make cluster-test"
 	@echo "             the same in a distributed Airflow, of many tasks (RUNS=1000 SEED=1 LASTS=300); docs/scale.md"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='lowest newest' for some, MATRIX_PYTHON=3.12)"
+	@echo "make resolve whether it can be installed beside each Airflow with the packages of its release day (AIRFLOW=3.0.6)"
 	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint, types and documentation"
 	@echo "make docs    the documentation, in build/docs"
@@ -79,7 +80,11 @@ screenshots: .venv/installed
 cluster-test: .cluster/installed
 	@.cluster/bin/python tests/stack/deployment.py --runs $(RUNS) --seed $(SEED) --lasts $(LASTS)
 
-matrix: .venv/installed
+# Without installing anything, in less than a minute. A part of `make matrix`, too.
+resolve: .venv/installed
+	@$(BIN)/python scripts/resolve.py $(AIRFLOW)
+
+matrix: .venv/installed resolve
 	@$(BIN)/python scripts/matrix.py $(addprefix --python=,$(MATRIX_PYTHON)) $(AIRFLOW) -- $(IN_PARALLEL) $(PYTEST_OPTIONS)
 
 pins: .venv/installed

@@ -136,14 +136,21 @@ def install(folder: Path, airflow: str, python: str) -> None:
     if not interpreter.exists():
         subprocess.run([*uv, "venv", "--clear", "--python", found(python), folder], check=True)
     with tempfile.TemporaryDirectory() as dist:
-        subprocess.run([*uv, "build", "--wheel", "--python", found(python), "--out-dir", dist, PROJECT], check=True)
-        (wheel,) = Path(dist).glob("*.whl")
+        wheel = build_wheel(Path(dist), python)
         if airflow == NEWEST:
             wanted = ["--upgrade", "--reinstall-package", "airflow-provider-enos", f"{wheel}[test]"]
         else:
             subprocess.run([*uv, "pip", "sync", "--python", interpreter, pins_of(pinned(airflow))], check=True)
             wanted = ["--no-deps", "--reinstall", str(wheel), *(floors() if airflow == LOWEST else [])]
         subprocess.run([*uv, "pip", "install", "--python", interpreter, *wanted], check=True)
+
+
+def build_wheel(folder: Path, python: str) -> Path:
+    """Build the wheel of this package into an empty folder. Return its path."""
+    command = [*UV, "--quiet", "build", "--wheel", "--python", found(python), "--out-dir", folder, PROJECT]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def found(python: str) -> str:

@@ -275,6 +275,13 @@ def test_what_is_supported_is_said_once_and_so_everywhere() -> None:
     assert (PROJECT / "airflow_provider_enos" / "py.typed").exists()
 
 
+def test_each_airflow_with_pins_has_its_release_day() -> None:
+    """`make resolve` installs this package beside each Airflow as of that day."""
+    released = re.findall(r'^    "([\d.]+)": date\(', (PROJECT / "scripts" / "resolve.py").read_text(), re.M)
+    pins = (path.read_text() for path in (PROJECT / "requirements").glob("airflow-*.in"))
+    assert {re.findall(r"apache-airflow==(\S+)", text)[0] for text in pins} <= set(released)
+
+
 def test_no_picture_is_fetched_from_another_host() -> None:
     for path in PROJECT.glob("*.md"):
         assert not re.findall(r"!\[.*?\]\(https?:|<img[^>]+https?:", path.read_text())

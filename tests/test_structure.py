@@ -121,18 +121,37 @@ def is_for_a_run(module: str) -> bool:
     return any(module == one or module.startswith(f"{one}.") for one in FOR_A_RUN)
 
 
-@pytest.mark.parametrize("module", ["operators.enos", "sensors.enos", "hooks.enos", "simulator"])
-def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str) -> None:
-    """DAG files are parsed all day: requests, aiohttp and what reads replies are imported when they are used."""
+def loaded_by(module: str) -> set[str]:
+    """What importing this module of ours loads, beside what Airflow has loaded already."""
     code = (
         "import sys, airflow.sdk\n" if importlib.util.find_spec("airflow.sdk") else "import sys, airflow.models\n"
     ) + (f"before = set(sys.modules)\nimport airflow_provider_enos.{module}\nprint(*sorted(set(sys.modules) - before))")
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = set(printed.strip().splitlines()[-1].split())
     assert f"airflow_provider_enos.{module}" in loaded
+    return loaded
+
+
+def ours(loaded: set[str]) -> set[str]:
+    return {name.removeprefix("airflow_provider_enos.") for name in loaded if name.startswith("airflow_provider_enos.")}
+
+
+@pytest.mark.parametrize("module", ["operators.enos", "sensors.enos", "hooks.enos", "simulator"])
+def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str) -> None:
+    """DAG files are parsed all day: requests, aiohttp and what reads replies are imported when they are used."""
+    loaded = loaded_by(module)
     assert not {name.split(".")[0] for name in loaded} & {"requests", "aiohttp", "urllib3"}
-    ours = {name.removeprefix("airflow_provider_enos.") for name in loaded if name.startswith("airflow_provider_enos.")}
-    assert not [name for name in sorted(ours) if is_for_a_run(name)]
+    assert not [name for name in sorted(ours(loaded)) if is_for_a_run(name)]
+
+
+def test_a_hook_imports_its_calls_when_it_is_first_asked_for_something() -> None:
+    loaded = ours(loaded_by("hooks.enos"))
+    assert {name for name in loaded if name.split(".")[0] == "protocol"} <= {
+        "protocol",
+        "protocol.arguments",
+        "protocol.text",
+    }
+    assert {name for name in loaded if name.startswith("utils.")} == {"utils.lazy"}
 
 
 @pytest.mark.parametrize(

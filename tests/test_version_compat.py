@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import warnings
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +13,43 @@ from airflow.triggers.base import BaseTrigger
 from airflows import AIRFLOW
 
 from airflow_provider_enos import version_compat
+
+
+def declared() -> list[str]:
+    """The names that type checkers see."""
+    module = ast.parse(Path(version_compat.__file__).read_text())
+    (block,) = (node for node in module.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return [alias.name for node in imports for alias in node.names]
+
+
+@pytest.mark.parametrize("name", sorted(set(declared()) - {"Context", "TaskInstanceKey"}))
+def test_each_name_is_found_without_a_warning(name: str) -> None:
+    """Whatever the version of Airflow. The other two are types only."""
+    found = getattr(version_compat, name)
+    assert getattr(version_compat, name) is found
+    assert found.__name__ == name if isinstance(found, type) and name != "BaseEventTrigger" else found is not None
+
+
+def test_a_task_ends_by_the_exceptions_that_the_worker_knows() -> None:
+    """Where Airflow has two places for a class, both give the same one."""
+    from airflow import exceptions
+
+    for name in ("AirflowFailException", "AirflowSkipException", "AirflowNotFoundException"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert getattr(version_compat, name) is getattr(exceptions, name)
+
+
+def test_a_name_that_it_does_not_have() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = version_compat.Nothing  # type: ignore[attr-defined]
+
+
+def test_a_name_that_airflow_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(version_compat._PLACES, "Nothing", ("airflow.sdk", "airflow.models"))
+    with pytest.raises(ImportError, match=r"Nothing in none of airflow\.sdk, airflow\.models"):
+        _ = version_compat.Nothing  # type: ignore[attr-defined]
 
 
 def test_when_triggers_are_told_of_kills() -> None:

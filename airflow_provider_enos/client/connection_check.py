@@ -1,4 +1,4 @@
-"""Whether a connection works, step by step: what the Test button and the command ``check`` both show."""
+"""Test a connection step by step, for the Test button and the command ``check``."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from airflow_provider_enos.protocol.wire.exchange import Retry
 from airflow_provider_enos.protocol.wire.messages import Call, T
 
 State = Literal["ok", "note", "failed"]
-"""``note``: it works, and there is something to know."""
+"""``note``: it works, but the user should know something."""
 
 _TIMEOUT = 15.0
-"""Seconds for each reply: somebody sits and waits."""
+"""Seconds for each reply: a person waits for the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step found; ``to_do`` is what to do about it, where ``said`` does not say so itself."""
+    """The result of one step. ``to_do`` is what to do about it, where ``said`` does not say so itself."""
 
     name: str
     state: State
@@ -42,12 +42,12 @@ class Step:
 
     @property
     def sentence(self) -> str:
-        """What was found, and what to do about it."""
+        """The result, and what to do about it."""
         return f"{self.said.rstrip('.')}. {self.to_do}" if self.to_do else self.said
 
 
 def failed(name: str, error: EnosError) -> Step:
-    """The step that ``error`` ends the check with."""
+    """Return the last step of a check that ends with ``error``."""
     if isinstance(error, EnosConfigError):
         return Step(name, "failed", f"The connection cannot work. {error}")
     if isinstance(error, EnosSetupError):
@@ -66,14 +66,14 @@ def failed(name: str, error: EnosError) -> Step:
         return Step(name, "failed", f"Access key or secret key are not accepted. {error}")
     if isinstance(error, EnosAccessError):
         return Step(name, "failed", f"EnOS does not let this user or caller in. {error}")
-    # A code of EnOS's or of the gateway's own comes with what is to do about it.
+    # An error with a code says itself what to do.
     to_do = "Check that host is the address of the API gateway." if isinstance(error, EnosReplyError) else ""
     return Step(name, "failed", f"The gateway does not answer as EnOS does. {error}", to_do)
 
 
 def steps(settings: Settings) -> Iterator[Step]:
-    """The steps from the address to the user's rights, each once it is known; a failed one is the last."""
-    # The Test button has it run in Airflow's API server.
+    """Yield the steps from the address to the user's rights, each when it is done. A failed step is the last."""
+    # The Test button runs this in Airflow's API server.
     timeout = min(settings.timeout, _TIMEOUT)
     client = SyncClient(settings, retry=Retry(attempts=1), timeout=timeout, limits=LIMITS_OF_A_PAGE)
     try:
@@ -93,7 +93,7 @@ def _tried(client: SyncClient, call: Call[T]) -> T | EnosError:
 
 
 def _way_to(settings: Settings, client: SyncClient, answer: int | EnosError) -> Iterator[Step]:
-    """Address, TLS, clock and token: what the first call tells, which needs all of them."""
+    """Yield address, TLS, clock and token: the first call needs all of them."""
     if isinstance(answer, EnosSetupError):
         yield failed("TLS" if answer.tls else "address", answer)
         return
@@ -129,7 +129,7 @@ def _clock(client: SyncClient) -> Step:
 
 
 def _user(settings: Settings, client: SyncClient, now: int) -> Iterator[Step]:
-    # Any call with orgId and userId does; this one is open to all EnOS users and changes nothing.
+    # Any call with orgId and userId would do; this one is open to all EnOS users and changes nothing.
     listed = _tried(
         client,
         calls.list_flow_instances(type=0, from_trigger_time=now - MINUTE, to_trigger_time=now, page_no=1, page_size=1),
@@ -142,7 +142,7 @@ def _user(settings: Settings, client: SyncClient, now: int) -> Iterator[Step]:
 
 
 def _rights(flows: tuple[MyFlow, ...] | EnosError) -> Step:
-    """Never a failure: what a trigger needs is to own its flow, and that EnOS does not tell beforehand."""
+    """Return a step that never fails: a trigger needs the flow's owner, and EnOS does not say who that is."""
     if isinstance(flows, EnosError):
         return Step("rights", "note", f"Which flows the user may edit cannot be told. {flows}")
     editable = sum(flow.editable for flow in flows)

@@ -1,4 +1,4 @@
-"""An Airflow connection of type ``enos``, read and checked once."""
+"""Read and check an Airflow connection of type ``enos``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from airflow_provider_enos.protocol.wire.redaction import hide, holds
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS
 
 DEFAULT_TIMEOUT = 65.0
-"""Seconds. Just above the 60 s after which the gateway itself gives up on a service, so that it answers first."""
+"""Seconds. The gateway answers with an error when a service takes more than 60 s, so wait a little longer."""
 CONNECT_TIMEOUT = 10.0
-"""Seconds to wait for a TCP connection, at the most."""
+"""Seconds to wait for a TCP connection at most."""
 LONGEST_TIMEOUT = 3600.0
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -33,7 +33,7 @@ _LINK_FIELDS = {"flow_id", "flow_instance_id"}
 
 
 class AirflowConnection(Protocol):
-    """What is read of a connection: ``airflow.sdk.Connection`` and the one of Airflow 2 both have it."""
+    """The attributes that are read of a connection, in Airflow 2 and 3."""
 
     host: Any
     schema: Any
@@ -45,7 +45,7 @@ class AirflowConnection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a connection says. Built by ``read``, which refuses what cannot work."""
+    """The checked contents of a connection. Made by ``read``."""
 
     base_url: str
     access_key: str
@@ -57,7 +57,7 @@ class Settings:
     console_url: str | None
 
     def link(self, flow_instance_id: str) -> str | None:
-        """Where the console shows this instance; None without ``console_url``."""
+        """Return the address of this instance in the console; None without ``console_url``."""
         if self.console_url is None:
             return None
         flow_id, _, _ = flow_instance_id.partition("-")
@@ -67,11 +67,11 @@ class Settings:
 
 
 def read(connection: AirflowConnection, *, org_id: str | None = None, user_id: str | None = None) -> Settings:
-    """The settings of ``connection``; ``org_id`` and ``user_id`` override its own.
+    """Return the settings of ``connection``. ``org_id`` and ``user_id`` override its own.
 
-    Raises ``EnosConfigError``, naming the field, its value unless it is secret, and what would do.
+    Raises ``EnosConfigError`` with the field, its value unless it is secret, and what is expected.
     """
-    # Some tracebacks show local variables, and Airflow's connections their password.
+    # Some crash reporters show local variables, and a connection's repr may show its password.
     with without_frames():
         try:
             found = _read(connection, org_id, user_id)
@@ -111,7 +111,7 @@ def _check_no_secret_elsewhere(found: Settings) -> None:
 
 
 def _without_secret(error: EnosConfigError, password: Any) -> EnosConfigError:
-    """The same error, without the connection's password, which may stand in the wrong field, or a part of it."""
+    """Return the error without the password, or parts of it, which people put into the wrong field."""
     problem, _, accepted = str(error).removeprefix(f"{error.field}: ").rpartition("; expected ")
     secrets = Secrets((password,)) if isinstance(password, str) else NO_SECRETS
     return EnosConfigError(error.field, hide(problem, secrets), accepted=accepted)
@@ -124,11 +124,11 @@ def _extra(connection: AirflowConnection) -> Mapping[str, Any]:
     try:
         extra = json.loads(text) if isinstance(text, str) else text
     except (ValueError, RecursionError):
-        # Not shown: people put secrets here.
+        # The text is not shown: people put secrets here.
         raise EnosConfigError("extra", "it is no JSON", accepted="a JSON object") from None
     if not isinstance(extra, dict):
         raise EnosConfigError("extra", f"it is a JSON {type(extra).__name__}", accepted="a JSON object")
-    # The form of Airflow 2 stores an empty field as an empty text.
+    # The form of Airflow 2 stores "" for an empty field.
     return {name: value for name, value in extra.items() if value is not None and value != ""}
 
 
@@ -156,7 +156,7 @@ def _base_url(connection: AirflowConnection, allow_http: bool) -> str:
 
 
 def _split_address(host: str, schema: str, port: Any) -> tuple[str, str, Any, str]:
-    """A whole address in ``host``, with its own scheme, port and path prefix, as people paste it."""
+    """Split a whole address in ``host``, as people paste it. Return host, scheme, port and path prefix."""
     refused = EnosConfigError(
         "host",
         _shown(host),
@@ -170,7 +170,7 @@ def _split_address(host: str, schema: str, port: Any) -> tuple[str, str, Any, st
     prefix = parts.path.rstrip("/")
     if "@" in parts.netloc or parts.query or parts.fragment or not parts.hostname:
         raise refused
-    # Of what cannot be printed, urlsplit drops a part without a word.
+    # urlsplit silently drops some characters that cannot be printed.
     if not host.isprintable() or not _PREFIX.fullmatch(prefix):
         raise refused
     if parts.scheme and schema and parts.scheme != schema:
@@ -190,7 +190,7 @@ def _port(port: Any) -> str:
 
 
 def is_host(host: str) -> bool:
-    """Whether this can be the host of an address: a name, an IPv4 address, or an IPv6 address in brackets."""
+    """Return whether this can be the host of an address: a name, an IPv4 address, or an IPv6 address in brackets."""
     return bool(_HOST.fullmatch(host)) and (not host.startswith("[") or _is_ipv6(host[1:-1]))
 
 
@@ -227,21 +227,21 @@ def _tenant(given: Any, extra: Mapping[str, Any], name: str) -> str:
         )
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    # "None" is what a template renders to that finds nothing.
+    # A template that finds nothing renders to "None".
     if not isinstance(value, str) or value.strip() in ("", "None") or not value.isprintable() or len(value) > 200:
         raise EnosConfigError(name, _shown(value), accepted="a text such as o15504722874071")
     return value.strip()
 
 
 def check_tenant(*, org_id: Any, user_id: Any) -> None:
-    """Raise ``EnosConfigError`` for an argument that cannot be one; None or an empty text means the connection's."""
+    """Raise ``EnosConfigError`` for an id that cannot work. None or an empty text stand for the connection's."""
     for name, value in (("org_id", org_id), ("user_id", user_id)):
         if value is not None and value != "":
             _tenant(value, {}, name)
 
 
 def _allow_http(value: Any) -> bool:
-    # The button "Test" of Airflow 2 calls a box that is ticked "y".
+    # The Test button of Airflow 2 sends "y" for a ticked box.
     flag = True if value == "y" else _as_flag(value)
     if flag is None:
         raise EnosConfigError("allow_http", _shown(value), accepted="true or false")
@@ -260,7 +260,7 @@ def _verify(value: Any) -> bool | str:
     flag = _as_flag(value)
     if flag is not None:
         return flag
-    # Whether it is there is looked at when it is needed: it may be mounted elsewhere, or again in a moment.
+    # Not whether it exists: it may be mounted on the workers only.
     if isinstance(value, str) and value.isprintable() and any(mark in value for mark in (os.sep, ".")):
         return value
     raise EnosConfigError("verify", _shown(value), accepted="true, false, or the path of a CA file or directory")
@@ -308,5 +308,5 @@ def _is_plain_netloc(netloc: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    # People paste whole addresses, with their credentials before an @.
+    # People paste whole addresses, with credentials before an @.
     return excerpt(re.sub(r".*@", "***@", shown(value, 1_000)), 80)

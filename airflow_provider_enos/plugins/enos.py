@@ -1,6 +1,6 @@
-"""The plugin that Airflow loads. Every process of Airflow does, so it imports next to nothing.
+"""The plugin that Airflow loads. Every process of Airflow loads it, so it imports as little as possible.
 
-What it adds is built when the first browser asks for it, and only in the API server.
+The API server builds the tab and the links when a browser first asks for them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 URL_PREFIX = "/enos"
-"""Under which path of the API server the view is served."""
+"""The path under which the API server serves the view."""
 
 VIEW = {
     "name": "EnOS",
-    # Without a slash in front: Airflow's pages have a <base>, so this is right under a base path, too.
+    # Relative: Airflow's pages have a <base>, so this works under a base path, too.
     "href": "enos/view?dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}",
     "destination": "task_instance",
     "url_route": "enos",
@@ -40,11 +40,11 @@ class _LazyApp:
 
 
 class ConsoleLink:
-    """The link to the EnOS console, as the API server gives it: built when it is asked for.
+    """The link to the EnOS console in the API server, where its address is built when it is asked for.
 
-    Of two links of one name Airflow takes the plugin's. The other one, which the operators have, is served from XCom,
-    where anybody who may write XComs can put another address. ``BaseOperatorLink`` in all but name, which every process
-    would have to import.
+    Airflow prefers a plugin's link to an operator's link of the same name. The operator's link is served from XCom,
+    where anybody who may write XComs can put another address. This class does not inherit from ``BaseOperatorLink``, so
+    that not every process has to import it.
     """
 
     name = "EnOS flow instance"
@@ -52,24 +52,20 @@ class ConsoleLink:
 
     @cached_property
     def operators(self) -> list[type[Any]]:
-        """The classes of this package that have the link. Airflow goes by their names: classes made of them are not
-        among them.
-        """
+        """The classes of this package that have the link. Airflow compares class names, so subclasses do not count."""
         modules = [import_module(f"airflow_provider_enos.{name}.enos") for name in ("operators", "sensors")]
         public: list[Any] = [getattr(module, name) for module in modules for name in module.__all__]
         return [one for one in public if self.name in {link.name for link in getattr(one, "operator_extra_links", ())}]
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the address; empty where there is none."""
+        """Return the address; empty if there is none."""
         from airflow_provider_enos.plugins.view.console import address_of
 
         return address_of(ti_key)
 
 
 class EnosPlugin(AirflowPlugin):
-    """Has the link to the console built where it is served, and adds the tab "EnOS" to task instances on Airflow 3.1
-    and later; older ones have no tabs.
-    """
+    """Builds the link to the console in the API server, and adds the tab "EnOS" to task instances (Airflow 3.1)."""
 
     name = "enos"
     operator_extra_links = [ConsoleLink()]

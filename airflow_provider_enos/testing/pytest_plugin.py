@@ -26,12 +26,11 @@ _short = timing.at_most(0.01)
 
 @pytest.fixture
 def enos_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[EnosSimulator]:
-    """An EnOS gateway of this test's own, to which the connection ``enos_default`` leads.
+    """Run an EnOS gateway for this test, and let the connection ``enos_default`` lead to it.
 
-    It has ended a flow instance when it is first asked for it, so nothing has to be waited for. Where a test has
-    instances run for a while (``enos_simulator.progress = ("polls", 3)``), this package looks again after a hundredth
-    of a second, whatever the intervals in the DAG are. This holds in the process of the test: ``dag.test()`` runs tasks
-    and triggers there.
+    A flow instance has ended when it is first polled, so no test has to wait. If you let instances run for a while
+    (``enos_simulator.progress = ("polls", 3)``), this package polls every hundredth of a second, whatever the intervals
+    in the DAG are. This holds in the process of the test, where ``dag.test()`` runs tasks and triggers.
     """
     with EnosSimulator(progress="at_once") as simulator:
         monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", simulator.connection_json)

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp  # noqa: F401
 import pytest
+import requests  # noqa: F401
 import trustme
 from rogue import RogueGateway, rogue_gateway, rogue_proxy, settings_of
 
@@ -37,6 +39,8 @@ TOKEN = "APP_PORTAL_S_the-token-that-is-held"
 GET = calls.get_flow_instance("3377-20200706062600")
 SECRETS = re.compile(rf"a-secret-key|{TOKEN}|a-token-of-the-rogue|apim-signature|Basic |[0-9a-fA-F]{{64}}")
 PATIENT = Retry(attempts=2, first_pause=60)
+STUCK = 0.12
+"""Seconds until a driver is where it is to be interrupted. Its libraries are imported above."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +275,7 @@ def test_a_task_that_is_interrupted(place: Place, interruption: Any, several: bo
     raised = interruption("enough")
     caught: BaseException | None = None
     try:
-        with alarm(raised, 0.3):
+        with alarm(raised, STUCK):
             client.run(procedure(place.call)) if several else client.call(place.call)
     except BaseException as error:
         caught = error
@@ -292,7 +296,7 @@ def test_a_coroutine_that_is_cancelled(place: Place, how: str, several: bool) ->
             carried_out = client.run(procedure(place.call)) if several else client.call(place.call)
             if how == "cancel":
                 task = asyncio.ensure_future(carried_out)
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(STUCK)
                 task.cancel("enough")
                 with pytest.raises(asyncio.CancelledError) as cancelled:
                     await task
@@ -300,7 +304,7 @@ def test_a_coroutine_that_is_cancelled(place: Place, how: str, several: bool) ->
                 assert cancelled.value.args == ("enough",)
                 return cancelled.value
             with pytest.raises(TimeoutError) as late:
-                async with asyncio.timeout(0.3):
+                async with asyncio.timeout(STUCK):
                     await carried_out
             current = asyncio.current_task()
             assert current is not None

@@ -20,9 +20,7 @@ def slow() -> str:
 
 def test_the_loop_goes_on_meanwhile() -> None:
     async def main() -> tuple[int, list[str]]:
-        works = asyncio.gather(
-            *(in_worker_thread(lambda: time.sleep(0.1) or threading.current_thread().name) for _ in range(2))
-        )
+        works = asyncio.gather(in_worker_thread(slow), in_worker_thread(slow))
         turns = 0
         while not works.done():
             await asyncio.sleep(0.01)

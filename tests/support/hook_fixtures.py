@@ -14,6 +14,12 @@ import pytest
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.simulator import EnosSimulator
 
+INSTANCE = "3377-20200706062600"
+TRIGGER_TIME = 1594016819108
+MINUTE = 60_000
+
+MakeHook = Callable[..., EnosHook]
+
 _numbers = count()
 
 
@@ -50,7 +56,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 
 @pytest.fixture
-def hook_for(connect: Callable[..., str], short_pauses: None) -> Iterator[Callable[..., EnosHook]]:
+def hook_for(connect: Callable[..., str], short_pauses: None) -> Iterator[MakeHook]:
     """Hooks of a simulator, closed at the end."""
     made: list[EnosHook] = []
 
@@ -65,7 +71,7 @@ def hook_for(connect: Callable[..., str], short_pauses: None) -> Iterator[Callab
 
 
 @pytest.fixture
-def hook(sim: EnosSimulator, hook_for: Callable[..., EnosHook]) -> EnosHook:
+def hook(sim: EnosSimulator, hook_for: MakeHook) -> EnosHook:
     return hook_for(sim)
 
 
