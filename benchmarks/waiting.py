@@ -49,7 +49,11 @@ def ours(tenant: Tenant, interval: float) -> Callable[[int], Any]:
     def make(number: int) -> Any:
         connection = os.environ.get("BENCH_EACH_ITS_TENANT") and f"enos_{number % tenant.waits}"
         return enos.EnosFlowInstanceTrigger(
-            tenant.instance_id(number), connection or "enos_default", interval, time.time() + 86_400, known=True
+            tenant.instance_id(number),
+            enos_conn_id=connection or "enos_default",
+            poll_interval=interval,
+            deadline=time.time() + 86_400,
+            known=True,
         )
 
     return make

@@ -19,12 +19,12 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.cli import definition, running
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.polling import poller
-from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
+from airflow_provider_enos.operators.base import StartingOperator, WaitingOperator
 from airflow_provider_enos.plugins.view import lookups, picture
 from airflow_provider_enos.protocol import trigger_time
 from airflow_provider_enos.protocol.arguments import OnConflict
-from airflow_provider_enos.protocol.follow import cancelling, failure_report, flow_events
-from airflow_provider_enos.protocol.follow import failure_report, flow_events, options
+from airflow_provider_enos.protocol.follow import failure_report, flow_events
+from airflow_provider_enos.protocol.follow.options import OnEnded
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.wire import replies
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -131,7 +131,8 @@ def test_the_trigger_page() -> None:
     assert f"from {poller.MANY} on" in text
     defaults = {
         name: parameter.default
-        for name, parameter in inspect.signature(EnosTriggerFlowFromTaskOperator.__base__.__init__).parameters.items()
+        for cls in (StartingOperator, WaitingOperator)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
     }
     assert f"`poll_error_tolerance`, {defaults['poll_error_tolerance'].total_seconds() / 60:.0f} minutes" in text
     (default,) = (row[0] for row in table("operators/trigger", "`on_conflict`") if "The default" in row[1])
@@ -140,7 +141,7 @@ def test_the_trigger_page() -> None:
 
 def test_the_cancel_page() -> None:
     said = set(re.findall(r'on_ended="(\w+)"', PAGES["operators/cancel"]))
-    assert said | {"fail"} == set(get_args(options.OnEnded))
+    assert said | {"fail"} == set(get_args(OnEnded))
 
 
 def test_what_each_status_does() -> None:

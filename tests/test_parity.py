@@ -23,7 +23,7 @@ from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
-from airflow_provider_enos.utils import airflow_errors, connections
+from airflow_provider_enos.utils import connections, deferral
 from airflow_provider_enos.version_compat import AirflowTaskTimeout
 
 TIME = 1594016819108
@@ -347,7 +347,7 @@ def test_an_execution_timeout_holds_while_deferred(
     cancel: bool, connection: EnosSimulator, monkeypatch: pytest.MonkeyPatch, short_pauses: None
 ) -> None:
     """It ends as it would in a worker, where Airflow raises this error and calls ``on_kill``."""
-    monkeypatch.setattr(airflow_errors, "ends_deferred_tasks_in_time", lambda: False)
+    monkeypatch.setattr(deferral, "ends_deferred_tasks_in_time", lambda: False)
     connection.add_flow(FLOW, name="flow", tasks={NODE: "extract"}, progress="manual")
     end = waited(operator(deferrable=True, cancel_on_kill=cancel, cancel_on_timeout=not cancel, **SHORTLY))
     assert end.error is AirflowTaskTimeout
@@ -362,7 +362,7 @@ SHORTLY: dict[str, Any] = {"execution_timeout": timedelta(seconds=0.3)}
 def test_the_shorter_one_of_timeout_and_execution_timeout_tells(
     connection: EnosSimulator, monkeypatch: pytest.MonkeyPatch, short_pauses: None
 ) -> None:
-    monkeypatch.setattr(airflow_errors, "ends_deferred_tasks_in_time", lambda: False)
+    monkeypatch.setattr(deferral, "ends_deferred_tasks_in_time", lambda: False)
     connection.add_flow(FLOW, name="flow", tasks={NODE: "extract"}, progress="manual")
     connection.trigger(FLOW, NODE, TIME)
     for way in ({"deferrable": True}, {"start_from_trigger": True}):

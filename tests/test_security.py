@@ -228,7 +228,9 @@ def test_airflow_masks_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_trigger_stores_is_plain_and_not_secret() -> None:
-    path, stored = EnosFlowInstanceTrigger("1-2", "enos_default", 30.0, 1.0).serialize()
+    path, stored = EnosFlowInstanceTrigger(
+        "1-2", enos_conn_id="enos_default", poll_interval=30.0, deadline=1.0
+    ).serialize()
     assert path.startswith("airflow_provider_enos.")
     assert json.loads(json.dumps(stored)) == stored
     assert not {name for name in stored if re.search("secret|password|key|token|signature", name)}

@@ -60,12 +60,8 @@ class SyncClient:
         self._given_connect_timeout = connect_timeout
         self._limits = limits
         self._adapter: DeadlineAdapter | None = None
-        self.before_unsafe: Callable[[], None] = lambda: None
-        """Called just before a request that is not safe to repeat goes out; an error of it keeps that from going."""
-        self.while_sleeping: Callable[[], None] | None = None
-        """Called each second of a pause; an error of it ends the pause. A signal handler that returns does not."""
-        self.when_read: Callable[[Settings], None] = lambda settings: None
-        """Called with the settings once they are read, and each time they have changed."""
+        self._before_unsafe: Callable[[], None] | None = None
+        self._while_sleeping: Callable[[], None] | None = None
         if self._settings is not None:
             self._use(self._settings)
 
@@ -79,9 +75,25 @@ class SyncClient:
             self._is_refused = is_refusal(error)
             raise
 
-    def run(self, procedure: Procedure[T]) -> T:
-        """The result of several calls that belong together."""
-        return self._drive(procedure, self._step_of_procedure)
+    def run(
+        self,
+        procedure: Procedure[T],
+        *,
+        before_unsafe: Callable[[], None] | None = None,
+        while_sleeping: Callable[[], None] | None = None,
+    ) -> T:
+        """Carry out several calls that belong together, and return their result.
+
+        :param before_unsafe: called just before each request that is not safe to repeat. If it raises, the request is
+            not sent.
+        :param while_sleeping: called each second of a pause. If it raises, the pause ends: a signal handler that
+            returns does not end it.
+        """
+        self._before_unsafe, self._while_sleeping = before_unsafe, while_sleeping
+        try:
+            return self._drive(procedure, self._step_of_procedure)
+        finally:
+            self._before_unsafe = self._while_sleeping = None
 
     def open(self) -> None:
         """Set up the session, and import what it needs, ahead of the first call.
@@ -107,7 +119,6 @@ class SyncClient:
         if settings != self._settings:
             self.close()
             self._use(settings)
-            self.when_read(settings)
 
     def _use(self, settings: Settings) -> None:
         self._settings = settings
@@ -142,9 +153,9 @@ class SyncClient:
         return self._send(step) if isinstance(step, Request) else self._pause(step.seconds)
 
     def _pause(self, seconds: float) -> Any:
-        while self.while_sleeping is not None and seconds > _WAKE_UP:
+        while self._while_sleeping is not None and seconds > _WAKE_UP:
             time.sleep(timing.pause(_WAKE_UP))
-            self.while_sleeping()
+            self._while_sleeping()
             seconds -= _WAKE_UP
         time.sleep(timing.pause(seconds))
 
@@ -156,8 +167,8 @@ class SyncClient:
         from urllib3.exceptions import HTTPError
 
         adapter = self._open()
-        if not request.safe:
-            self.before_unsafe()
+        if not request.safe and self._before_unsafe is not None:
+            self._before_unsafe()
         prepared = requests.PreparedRequest()
         prepared.method = request.method
         prepared.url = request.url

@@ -72,6 +72,8 @@ class EnosHook(BaseHook):
         self.enos_conn_id = arguments.connection_id(enos_conn_id)
         self.org_id = org_id
         self.user_id = user_id
+        self.last_settings: Settings | None = None
+        """What the connection said when this hook read it last; None if it has not read it yet."""
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -98,7 +100,9 @@ class EnosHook(BaseHook):
         """What the connection says, read and checked once. Raises ``EnosConfigError``."""
         from airflow_provider_enos.client import settings
 
-        return settings.read(self.get_connection(self.enos_conn_id), org_id=self.org_id, user_id=self.user_id)
+        connection = self.get_connection(self.enos_conn_id)
+        self.last_settings = settings.read(connection, org_id=self.org_id, user_id=self.user_id)
+        return self.last_settings
 
     @cached_property
     def client(self) -> SyncClient:

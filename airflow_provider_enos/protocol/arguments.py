@@ -22,6 +22,9 @@ Value = TypeVar("Value")
 OnConflict = Literal["next_minute", "attach", "fail"]
 """What to do if somebody else's instance has the minute: take the next free minute, take the instance over, or fail."""
 
+FLOW_TYPES = (0, 1, 2)
+"""The types of List Flow Instances: manual, periodic, temporary."""
+
 _SURROGATE = r"[\ud800-\udfff]"
 """Half a character, which UTF-8 cannot encode."""
 TEMPLATE_MARKS = ("{{", "{%", "{#")
@@ -117,6 +120,17 @@ def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
 def status_names(value: object, field: str) -> tuple[str, ...]:
     """Return the names of the statuses in ``value``, as ``statuses`` reads them."""
     return tuple(map(str, statuses(value, field)))
+
+
+def flow_types(value: object, field: str) -> tuple[int, ...]:
+    """Return the types of flow instances in ``value``: one or several, in ascending order, each once."""
+    several = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    known = [one for one in several if type(one) is int and one in FLOW_TYPES]
+    if not several or len(known) < len(several):
+        raise EnosConfigError(
+            field, shown(value), accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
+        )
+    return tuple(sorted(set(known)))
 
 
 def shift(value: object, field: str) -> float:

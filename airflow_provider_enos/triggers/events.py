@@ -1,4 +1,4 @@
-"""Has ends of flow instances in EnOS schedule DAGs, through an ``AssetWatcher`` of Airflow 3."""
+"""Schedule DAGs when EnOS flow instances end, with an ``AssetWatcher`` of Airflow 3."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE = 60.0
 _APART = 5.0
-"""Seconds that Airflow's scheduler is given to start a run for an event, before another one comes."""
+"""Seconds that Airflow's scheduler gets to start a run for an event before the next event comes."""
 
 
 class EnosFlowEventTrigger(BaseEventTrigger):
-    """Fires an event for each instance of a flow that has ended, whoever has started it::
+    """Fire an event for each instance of a flow that ends, no matter who has started it::
 
         readings = Asset(
             "meter_readings",
@@ -44,45 +44,47 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
         with DAG("report", schedule=readings): ...
 
-    The payload of the event, in ``triggering_asset_events`` of the DAG run under ``extra["payload"]``, is a dict of
-    ``flow_instance_id``, ``flow_id``, ``flow_name``, ``status``, ``trigger_time``, ``trigger_time_utc``,
+    The payload of the event is in ``triggering_asset_events`` of the DAG run, under ``extra["payload"]``. It is a dict
+    of ``flow_instance_id``, ``flow_id``, ``flow_name``, ``status``, ``trigger_time``, ``trigger_time_utc``,
     ``start_time``, ``end_time`` and ``business_date``: texts as EnOS sends them, the times without a zone. Only
-    ``trigger_time_utc`` has one: it is the minute that the instance is named after, such as
-    ``2020-07-06T06:26:00+00:00``, and fit for the ``trigger_time`` of an operator. It is None where the id names no
-    minute, as for the hourly and daily instances of EnOS's schedule.
+    ``trigger_time_utc`` has a zone. It is the minute in the id of the instance, such as ``2020-07-06T06:26:00+00:00``,
+    and can be the ``trigger_time`` of an operator. It is None if the id names no minute, as for the hourly and daily
+    instances of EnOS's schedule.
 
-    Airflow starts a run at the first of several events that come together, and gives the others to the run of the next
-    event. So the last one of several is told alone, one look later: within two ``poll_interval`` of when it was seen,
-    and at least 5 seconds after the others. Give each flow an asset of its own, and a DAG that is to run for several
-    flows several assets: ``schedule=(a | b)``.
+    If several events come together, Airflow starts one run at the first of them, and gives the others to the run of the
+    next event. So of several ends the last one is fired alone, one look later: within two ``poll_interval`` after it
+    was seen, and at least 5 seconds after the others. Give each flow an asset of its own. If a DAG is to run for
+    several flows, give it several assets: ``schedule=(a | b)``.
 
-    What has ended by the first look is not told. An end is told once, and again only if the instance is run again in
-    EnOS: seen running in between, with another status, or succeeded at another time.
+    No event is fired for an instance that had ended before the first look. Each end is fired once. It is fired again
+    only if the instance is run again in EnOS: it was seen running in between, it has another status, or it succeeded at
+    another time.
 
-    From Airflow 3.3 on what was told is kept in Airflow's asset state store, so that a triggerer that stops misses
-    nothing, and goes on where it was. It is noted once Airflow has stored the events, a second or two after them: a
-    triggerer that ends within these fires them again. Before 3.3 Airflow has no place to note it: what ends while no
-    triggerer runs is missed there.
+    Since Airflow 3.3 the ends that were fired are kept in Airflow's asset state store. So if a triggerer stops, no end
+    is lost, and the next triggerer goes on. The store is written once Airflow has stored the events, a second or two
+    later: a triggerer that ends in between fires these events again. Before 3.3 Airflow has no such store: what ends
+    while no triggerer runs is missed.
 
-    All triggers with the same connection, tenant, ``poll_interval`` and ``lookback`` share one stream of looks (from
-    3.3 on), and one session and token with everything else in the triggerer that asks this gateway. Errors never end
-    it: they are logged when they come and when they go.
+    All triggers with the same connection, tenant, ``poll_interval`` and ``lookback`` share one stream of looks (since
+    3.3), and one session and token with all other waits of this gateway in the triggerer. Errors never end the stream.
+    They are logged when they begin and when they are over.
 
     Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance".
 
     :param flow_id: the flow, a number or digits.
-    :param enos_conn_id: the Airflow connection, of type ``enos``.
-    :param statuses: which ends are events: names out of SUCCESS, FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL, SKIP; None for
-        all.
-    :param poll_interval: between two looks, a timedelta or seconds. Instances that were triggered for a time more than
-        a day ago are looked at every ten minutes.
-    :param lookback: instances with a trigger time longer ago are not looked at, a timedelta or seconds. EnOS lists by
-        trigger time: it is to be longer than an instance takes, and than business times lie back for which flows are
-        triggered. No more than the last thousand ends of a flow are looked at in any case.
-    :param poll_error_tolerance: how long EnOS may be out of reach, a timedelta or seconds, until the log has an error
-        rather than a warning.
-    :param org_id: the EnOS organisation, in place of the connection's.
-    :param user_id: the EnOS user, in place of the connection's.
+    :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
+    :param statuses: which ends are events: names out of SUCCESS, FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL, SKIP; None
+        (default): all.
+    :param poll_interval: the pause between two looks, a timedelta or seconds. Default: 60 seconds. Instances whose
+        trigger time is more than a day ago are looked at every ten minutes.
+    :param lookback: how long ago the trigger time of an instance may be, a timedelta or seconds. Default: 7 days.
+        Older instances are not looked at. EnOS lists by trigger time, so it must be longer than an instance takes, and
+        longer than business times lie in the past when flows are triggered for them. Never more than the last thousand
+        ends of a flow are looked at.
+    :param poll_error_tolerance: how long EnOS may be out of reach before the log has an error and not a warning, a
+        timedelta or seconds. Default: 10 minutes.
+    :param org_id: the EnOS organisation, in place of the organisation in the connection.
+    :param user_id: the EnOS user, in place of the user in the connection.
 
     :raises EnosConfigError: an argument cannot work.
     """
@@ -111,7 +113,10 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         self._is_alone = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Plain values, and nothing secret. Airflow tells triggers apart by them: the same arguments make the same."""
+        """Return the path of the class, and the arguments: plain values, and nothing secret.
+
+        Triggers with the same arguments are one trigger to Airflow.
+        """
         return (
             "airflow_provider_enos.triggers.enos.EnosFlowEventTrigger",
             {
@@ -128,20 +133,20 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
     @property
     def watched_key(self) -> Hashable:
-        """Who watches flows together: all of one stream, and each alone that has a stream of its own."""
+        """The key of the triggers that watch flows together: those of one stream; or this trigger, if it is alone."""
         return (self.shared_stream_key(), id(self) if self._is_alone else None)
 
     def shared_stream_key(self) -> Hashable:
-        """Who shares one stream of looks."""
+        """Return the key of the triggers that share one stream of looks."""
         return ("enos", self.enos_conn_id, self.org_id, self.user_id, self.poll_interval, self.lookback)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """The stream of looks for all triggers of one key, for Airflow to drive."""
+        """Return the stream of looks for all triggers of one key, which Airflow drives."""
         return LookStream(cls(**kwargs))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncGenerator[TriggerEvent, None]:
-        """The events for this trigger's flow that come of the looks."""
+        """Return the events for the flow of this trigger out of the looks."""
         from airflow_provider_enos.client.polling.flow_watcher import stream
 
         flow = _FlowEvents(self)
@@ -159,7 +164,7 @@ class EnosFlowEventTrigger(BaseEventTrigger):
                 watched.remove(self.flow_id)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """The same, with a stream of its own: before Airflow 3.3, which shares none."""
+        """Fire the events with a stream of its own: before Airflow 3.3 streams are not shared."""
         self._is_alone = True
         async with aclosing(self._own_stream()) as looks, aclosing(self.filter_shared_stream(looks)) as events:
             async for event in events:
@@ -173,19 +178,19 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
 
 class LookStream:
-    """The producer of a shared stream, in Airflow's terms: its raw events are looks, which are acknowledged one by one.
+    """Produce a shared stream, in Airflow's terms: its raw events are looks, and each of them is acknowledged.
 
-    ``SharedStreamProducer`` in all but name, which Airflow has only from 3.3 on.
+    It does what a ``SharedStreamProducer`` does, a class that Airflow has only since 3.3.
     """
 
     def __init__(self, trigger: EnosFlowEventTrigger) -> None:
         self._trigger = trigger
         self._looks = 0
         self._doubtful = 0
-        """Up to which look what is to be noted may rest on events that were not stored."""
+        """The last look whose memory may rest on events that Airflow did not store."""
 
     async def open_stream(self) -> AsyncGenerator[tuple[Look, tuple[int, Look]], None]:
-        """Looks, for ever: whatever goes wrong is logged, and tried again."""
+        """Look for ever. Errors are logged, and the next look tries again."""
         from airflow_provider_enos.client.polling.flow_watcher import Watcher, stream
         from airflow_provider_enos.client.polling.poller import shared_poller
 
@@ -209,21 +214,21 @@ class LookStream:
                 await asyncio.sleep(min(one.poll_interval, _LONGEST_PAUSE))
 
     async def advance(self, batch: Sequence[Any]) -> None:
-        """Airflow is done with these looks, and has stored the events that came of them unless it says otherwise."""
+        """Note that Airflow is done with these looks. It has stored their events unless ``outcome`` says otherwise."""
         for item in batch:
             number, look = item.broker_payload
             if item.outcome.failed:
-                # Not told: whose, and which looks that trigger has had since. The others note theirs with a later look.
+                # Airflow does not say which trigger, and which looks it has had since. The others save theirs later.
                 self._doubtful = self._looks
             elif number > self._doubtful:
                 await _settle(look)
 
     def get_advance_lane(self, broker_payload: Any) -> Hashable:
-        """All in the order of the looks."""
+        """Return one lane for all: they are acknowledged in the order of the looks."""
         return None
 
     async def aclose(self) -> None:
-        """Nothing is left to close."""
+        """Do nothing: nothing is open."""
 
     async def _settings(self) -> Settings:
         one = self._trigger
@@ -240,7 +245,7 @@ class LookStream:
 
 
 class _FlowEvents:
-    """What one trigger has told, and what it is to tell."""
+    """The ends that one trigger has fired, and those that it still has to fire."""
 
     def __init__(self, trigger: EnosFlowEventTrigger) -> None:
         self._flow_id = trigger.flow_id
@@ -255,12 +260,12 @@ class _FlowEvents:
         self._is_full = False
         self._pacer = EventPacer(_APART)
         self.needs_all = False
-        """Whether a look has shown the flow, and the whole window of it has not been taken in yet."""
+        """Whether a look has shown the flow, but no look has shown its whole window yet."""
         self._has_all = False
 
     @property
     def is_holding(self) -> bool:
-        """Whether ends that were seen wait for the next look."""
+        """Whether ends that were seen are held back until the next look."""
         return self._pacer.is_holding
 
     async def ended(self, look: Look) -> list[FlowInstance]:
@@ -275,7 +280,7 @@ class _FlowEvents:
         self.needs_all = is_shown and not self._has_all
         new, memory = self._news(look)
         if new:
-            # Another triggerer may have told of them, while this one was taken for dead.
+            # Another triggerer may have fired them while this one was taken for dead.
             if not await self._load():
                 self._pacer.hold(self._wanted(new))
                 return []
@@ -293,7 +298,7 @@ class _FlowEvents:
 
     def _news(self, look: Look) -> tuple[list[FlowInstance], EndMemory | None]:
         listed = look.flows.get(self._flow_id)
-        # What is not listed by a look that does not show the flow is not gone.
+        # In a look that does not show the flow, nothing is gone.
         window = look.window if listed is not None else replace(look.window, whole=False)
         return news(self._memory, self._pacer.seen(listed or []), window)
 
@@ -315,7 +320,7 @@ class _FlowEvents:
             look.when_told.append(partial(self._save, memory))
 
     async def _whole(self, look: Look, instance: FlowInstance) -> FlowInstance:
-        """Return the instance with what the list leaves out of it, if that can be had."""
+        """Return the instance with the fields that the list leaves out, if it can be read."""
         if instance.business_date is not None:
             return instance
         try:
@@ -327,7 +332,7 @@ class _FlowEvents:
         return replace(read, nodes=()) if is_same else instance
 
     async def _load(self) -> bool:
-        """Takes up what is kept; False where it cannot be told, and so nothing can be told of."""
+        """Take over what is stored; return False if it cannot be read, so that no event may be fired."""
         kept = await self._state.load()
         if kept is None:
             return False

@@ -6,8 +6,7 @@ calls, and nothing is asked of EnOS or Airflow: only what the task knows already
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol import arguments
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 
-@dataclass(frozen=True, slots=True)
-class External:
+class External(NamedTuple):
     """The flow and the flow instances of a task, as far as they are known.
 
     ``gateway`` is the address without credentials. The last of ``flow_instance_ids`` is the run that the task reports.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -31,7 +30,6 @@ class EnosArgumentError(EnosConfigError, AirflowFailException):
         self.field = error.field
 
 
-@dataclass(frozen=True, slots=True)
 class Argument:
     """How an argument is checked.
 
@@ -41,8 +39,12 @@ class Argument:
         another task's output, is not checked until the task runs.
     """
 
-    check: Callable[[Any, str], Any]
-    templated: bool = False
+    # No dataclass: making one takes longer than the rest of this module, wherever a DAG is parsed.
+    __slots__ = ("check", "templated")
+
+    def __init__(self, check: Callable[[Any, str], Any], templated: bool = False) -> None:
+        self.check = check
+        self.templated = templated
 
     def checked(self, value: Any, name: str, marks: Collection[str]) -> Any:
         """Return the value to go on with. Raises ``EnosConfigError``."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from airflow_provider_enos.protocol.follow.instance_wait import conclude
+from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.version_compat import AirflowSkipException
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.follow.options import TaskLogs
     from airflow_provider_enos.protocol.log import Log
     from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.wire.messages import Procedure
 
 
 def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream | None:
@@ -30,17 +34,24 @@ def stream_of(task_logs: TaskLogs, log: Log, memory: object = None) -> LogStream
 
 
 def end_as(
-    instance: FlowInstance, hook: EnosHook, *, task_logs: TaskLogs, log: Log, stream: LogStream | None = None
+    instance: FlowInstance,
+    hook: EnosHook,
+    run: Callable[[Procedure[Outcome]], Outcome] | None = None,
+    *,
+    task_logs: TaskLogs,
+    log: Log,
+    stream: LogStream | None = None,
 ) -> None:
-    """Return if the flow instance succeeded, else raise the error that ends the task as it ended.
+    """End a task as its flow instance has ended: return if it has succeeded, raise an error otherwise.
 
-    :param stream: the stream that has shown the nodes' logs so far, so that nothing is shown twice.
+    :param run: carries out what has to be asked of EnOS. Default: the client of the hook.
+    :param stream: has shown the logs of the nodes so far, so that no line is shown twice.
+    :raises AirflowSkipException: the instance was skipped.
+    :raises EnosFlowError: the instance has failed or was cancelled.
     """
-    from airflow_provider_enos.protocol.follow.instance_wait import conclude
-    from airflow_provider_enos.protocol.models import Outcome
-
     link = link_of(hook, instance.flow_instance_id)
-    outcome = hook.client.run(conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream))
+    steps = conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream)
+    outcome = (run or hook.client.run)(steps)
     if outcome is Outcome.SKIPPED:
         raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
 

@@ -513,7 +513,9 @@ def test_a_trigger_waits_through_it(unmounted: Path, tls_sim: EnosSimulator, pem
     tls_sim.progress = "manual"
     instance = tls_sim.trigger(3377, 108580, 1594016819108)
     tls_sim.finish(instance.id, "SUCCESS")
-    trigger = EnosFlowInstanceTrigger(instance.id, "enos_default", 0.05, time.time() + 60, known=True)
+    trigger = EnosFlowInstanceTrigger(
+        instance.id, enos_conn_id="enos_default", poll_interval=0.05, deadline=time.time() + 60, known=True
+    )
 
     async def main() -> list[Any]:
         asyncio.get_running_loop().call_later(0.5, lambda: unmounted.write_bytes(pem.read_bytes()))
@@ -524,7 +526,9 @@ def test_a_trigger_waits_through_it(unmounted: Path, tls_sim: EnosSimulator, pem
 
 
 def test_a_kill_says_why_it_cannot_cancel(unmounted: Path) -> None:
-    trigger = EnosFlowInstanceTrigger("3377-20200706062600", "enos_default", 0.05, time.time() + 60)
+    trigger = EnosFlowInstanceTrigger(
+        "3377-20200706062600", enos_conn_id="enos_default", poll_interval=0.05, deadline=time.time() + 60
+    )
     trigger._log = log = Log()
     asyncio.run(trigger.on_kill())
     assert "cancelling 3377-20200706062600 failed: verify='" in str(log.lines)

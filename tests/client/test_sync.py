@@ -19,6 +19,7 @@ from client_calls import (
     TRIGGER_TIME,
     MakeClient,
     get,
+    only,
     operations,
     trigger,
     with_token,
@@ -300,25 +301,32 @@ def test_what_could_start_something_can_be_kept_from_going_out(sim: EnosSimulato
         raise stopped
 
     client = client_for(sim)
-    client.before_unsafe = stop
     with pytest.raises(errors.EnosTriggerError) as caught:
-        client.call(trigger())
+        client.run(only(trigger()), before_unsafe=stop)
     assert caught.value is stopped
     assert asked == [["token/get"]]
-    client.call(calls.get_current_time())
+    client.run(only(calls.get_current_time()), before_unsafe=stop)
     assert operations(sim) == ["token/get", "time/getCurrentTime"]
     assert len(asked) == 1
-    client.before_unsafe = lambda: asked.append([])
-    assert client.call(trigger()) == INSTANCE
+    assert client.run(only(trigger()), before_unsafe=lambda: asked.append([])) == INSTANCE
     assert len(asked) == 2
+
+
+def test_each_procedure_has_its_own_checks(sim: EnosSimulator, client_for: MakeClient) -> None:
+    def stop() -> None:
+        raise errors.EnosTriggerError("not now")
+
+    client = client_for(sim)
+    with pytest.raises(errors.EnosTriggerError):
+        client.run(only(trigger()), before_unsafe=stop, while_sleeping=stop)
+    assert client.run(only(trigger())) == INSTANCE
 
 
 def test_it_is_asked_before_each_repetition(sim: EnosSimulator, client_for: MakeClient) -> None:
     asked: list[int] = []
     client = client_for(sim)
-    client.before_unsafe = lambda: asked.append(sim.count(TRIGGER))
     sim.fault("http_429", on=TRIGGER, times=2)
-    assert client.call(trigger()) == INSTANCE
+    assert client.run(only(trigger()), before_unsafe=lambda: asked.append(sim.count(TRIGGER))) == INSTANCE
     assert asked == [0, 1, 2]
 
 

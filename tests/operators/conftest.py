@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 from worker import Log, StateStore, TaskInstance, execute
 
-from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator
+from airflow_provider_enos.operators.enos import (
+    EnosCancelFlowInstanceOperator,
+    EnosTriggerFlowFromTaskOperator,
+    EnosTriggerFlowOperator,
+)
 from airflow_provider_enos.simulator import EnosSimulator
 
 
@@ -94,3 +98,26 @@ def task(connection: EnosSimulator, short_pauses: None) -> Callable[..., Task]:
         return task
 
     return make
+
+
+@pytest.fixture
+def cancel(task: Callable[..., Task], sim: EnosSimulator) -> Callable[..., Task]:
+    """A task that cancels the instance which has been started of a flow of two nodes."""
+
+    def make(flow_instance_id: str | None = None, **arguments: Any) -> Any:
+        if flow_instance_id is None:
+            sim.add_flow(
+                5001, name="long", tasks={1: "extract", 2: "load"}, progress=arguments.pop("progress", "manual")
+            )
+            flow_instance_id = sim.trigger(5001).id
+        made = task()
+        made.operator_class = EnosCancelFlowInstanceOperator
+        made.arguments = {"flow_instance_id": flow_instance_id, "poll_interval": 0.01, "retries": 2, **arguments}
+        return made
+
+    return make
+
+
+@pytest.fixture(params=[False, True], ids=["in a worker", "deferred"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -189,117 +184,6 @@ def test_what_a_task_that_does_not_wait_has_started_is_left_alone_by_a_clear(
     one = task(state_store, wait_for_completion=False)
     assert (one.run(), one.clear()) == (INSTANCE, NEXT_INSTANCE)
     assert [instance.status for instance in sim.instances] == ["RUNNING", "RUNNING"]
-
-
-# ---- killed between request and reply -------------------------------------------------------------------------------
-
-
-@contextmanager
-def killed_while_held(sim: EnosSimulator, one: Any) -> Iterator[list[float]]:
-    """SIGTERM, as Airflow's supervisor sends it, while EnOS has done what it was asked for and has not answered."""
-    took: list[float] = []
-
-    def on_term(*_: object) -> None:
-        begun = time.monotonic()
-        one.operator.on_kill()
-        took.append(time.monotonic() - begun)
-        sim.release(drop=True)
-
-    def kill() -> None:
-        while not sim.held:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, on_term)
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    try:
-        yield took
-    finally:
-        thread.join(10)
-        signal.signal(signal.SIGTERM, before)
-
-
-@pytest.mark.parametrize("id_style", ["documented", "other"])
-def test_a_kill_between_request_and_reply_cancels_what_was_started(
-    task: MakeTask, sim: EnosSimulator, store: Any, id_style: str
-) -> None:
-    sim.progress, sim.id_style = "manual", id_style
-    sim.hold(on="flows/triggerFromTask", at="accepted")
-    one = task(store)
-    with killed_while_held(sim, one) as took, pytest.raises(errors.EnosError):
-        one.run()
-    assert [instance.status for instance in sim.instances] == ["CANCEL"]
-    assert took[0] < 4.5
-    assert any("asked EnOS to cancel" in line for line in one.log.lines)
-
-
-def test_a_kill_between_request_and_reply_leaves_old_instances_alone(task: MakeTask, sim: EnosSimulator) -> None:
-    """The trigger met a conflict: what has the minute is nobody's of this task."""
-    sim.progress = "manual"
-    skew, sim.clock_skew = sim.clock_skew, -WEEK
-    sim.trigger(3377, 108580, TRIGGER_TIME)
-    sim.clock_skew = skew
-    sim.hold(on="flows/triggerFromTask", at="received")
-    one = task()
-    with killed_while_held(sim, one) as took, pytest.raises(errors.EnosError):
-        one.run()
-    assert [instance.status for instance in sim.instances] == ["RUNNING"]
-    assert took[0] < 5
-    assert any("no instance of it can be seen" in line for line in one.log.lines)
-
-
-def test_a_kill_without_cancel_on_kill_looks_for_nothing(task: MakeTask, sim: EnosSimulator) -> None:
-    sim.progress = "manual"
-    sim.hold(on="flows/triggerFromTask", at="accepted")
-    one = task(cancel_on_kill=False, timeout=0.3, cancel_on_timeout=False)
-    with killed_while_held(sim, one) as took, pytest.raises(errors.EnosError):
-        one.run()
-    assert [instance.status for instance in sim.instances] == ["RUNNING"]
-    assert took[0] < 0.5
-
-
-def test_a_task_that_is_out_of_time_between_request_and_reply_cancels_too(task: MakeTask, sim: EnosSimulator) -> None:
-    """As Airflow does with ``execution_timeout``: the error comes first, ``on_kill`` after it."""
-    sim.progress = "manual"
-    sim.hold(on="flows/triggerFromTask", at="accepted")
-    one = task()
-
-    class OutOfTime(BaseException):
-        """As Airflow's own."""
-
-    def out_of_time(*_: object) -> None:
-        raise OutOfTime
-
-    def interrupt() -> None:
-        while not sim.held:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGALRM)
-
-    before = signal.signal(signal.SIGALRM, out_of_time)
-    thread = threading.Thread(target=interrupt, daemon=True)
-    thread.start()
-    try:
-        with pytest.raises(OutOfTime):
-            one.run()
-        one.operator.on_kill()
-    finally:
-        thread.join(10)
-        signal.signal(signal.SIGALRM, before)
-        sim.release(drop=True)
-    assert [instance.status for instance in sim.instances] == ["CANCEL"]
-
-
-def test_a_retry_that_is_killed_while_it_looks_back_cancels_what_its_predecessor_started(
-    task: MakeTask, sim: EnosSimulator, state_store: Any
-) -> None:
-    sim.progress = "manual"
-    one = task(state_store, wait_for_completion=False)
-    one.run()
-    sim.hold(on="flowInstances/get", at="received")
-    with killed_while_held(sim, one), pytest.raises(errors.EnosError):
-        one.retry()
-    assert [instance.status for instance in sim.instances] == ["CANCEL"]
 
 
 # ---- XCom that cannot be stored -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.exchange import AT_ONCE
-from airflow_provider_enos.protocol.wire.messages import Call
+from airflow_provider_enos.protocol.wire.messages import Call, Procedure, T
 from airflow_provider_enos.simulator import EnosSimulator
 
 INSTANCE = "3377-20200706062600"
@@ -27,6 +27,12 @@ def get() -> Call[Any]:
 
 def trigger() -> Call[str]:
     return calls.trigger_flow_from_task(3377, 108580, TRIGGER_TIME)
+
+
+def only(call: Call[T]) -> Procedure[T]:
+    """A procedure of one call."""
+    result: T = yield call
+    return result
 
 
 def operations(sim: EnosSimulator) -> list[str]:

@@ -16,8 +16,6 @@ from airflow_provider_enos.protocol.follow.options import (
     Instances,
 )
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
-from airflow_provider_enos.protocol.text import shown
-from airflow_provider_enos.protocol.wire import calls
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
@@ -70,7 +68,7 @@ class Rules:
             skipped,
             arguments.choice(instances, "instances", Instances),
             arguments.number(expected_instances, "expected_instances"),
-            flow_types(types, "types"),
+            arguments.flow_types(types, "types"),
             arguments.flag(scheduled_only, "scheduled_only"),
         )
 
@@ -85,20 +83,6 @@ class Rules:
             "types": list(self.types),
             "scheduled_only": self.scheduled_only,
         }
-
-
-def flow_types(value: object, field: str) -> tuple[int, ...]:
-    """Return one or several types of flow instances, in ascending order and without duplicates.
-
-    :raises EnosConfigError: naming ``field`` and the value.
-    """
-    several = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    known = [one for one in several if type(one) is int and one in calls.ALL_FLOW_TYPES]
-    if not several or len(known) < len(several):
-        raise EnosConfigError(
-            field, shown(value), accepted="0 (manual), 1 (periodic), 2 (temporary), or several of them"
-        )
-    return tuple(sorted(set(known)))
 
 
 @dataclass(frozen=True, slots=True)

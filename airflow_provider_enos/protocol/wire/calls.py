@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from airflow_provider_enos.protocol import models
+from airflow_provider_enos.protocol.arguments import FLOW_TYPES
 from airflow_provider_enos.protocol.wire.messages import Call
 from airflow_provider_enos.protocol.wire.replies import INTERNAL, INVALID
 
@@ -22,7 +23,7 @@ _TOKEN_SERVICE = "/apim-token-service/v2.0/token"
 LOG_LENGTH = 2**20
 """Characters of a log that EnOS returns by default."""
 
-ALL_FLOW_TYPES = (0, 1, 2)
+ALL_FLOW_TYPES = FLOW_TYPES
 """``type`` of List Flow Instances: manual, periodic, temporary."""
 
 SORT_FIELDS = ("create_time", "createTime")

@@ -1,6 +1,6 @@
-"""EnosFlowSensor: its arguments, its looks in reschedule mode, what it logs.
+"""What EnosFlowSensor logs, reports and hands to its trigger.
 
-How it ends, whichever way it waits: tests/test_window_parity.py.
+How it ends, however it waits: tests/test_window_parity.py.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
-from airflow.triggers.base import BaseTrigger
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from ends import started_from_trigger, waited
 from rogue import reply, rogue_gateway
 from worker import Log, StateStore, TaskInstance
@@ -164,68 +163,6 @@ def test_of_several_that_ended_well_the_last_one_is_on_record(looks: MakeLooks, 
     assert one.ti.xcom["flow_instance_id"] == ids[-1]
 
 
-ARGUMENTS: list[dict[str, Any]] = [
-    {"allowed_statuses": "DONE"},
-    {"failed_statuses": "SUCCESS"},
-    {"skipped_statuses": ["FAIL"]},
-    {"instances": "some"},
-    {"expected_instances": 0},
-    {"types": 3},
-    {"window_shift": "1 day"},
-    {"window_shift": True},
-    {"poll_error_tolerance": -1},
-    {"task_logs": "some"},
-]
-
-
-@pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
-def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any]) -> None:
-    (name,) = arguments
-    with pytest.raises(errors.EnosConfigError, match=f"^task wait: {name}: .*; expected "):
-        EnosFlowSensor(task_id="wait", flow_id=FLOW, **arguments)
-
-
-TEMPLATES: list[tuple[dict[str, Any], str]] = [
-    (
-        {
-            "data_interval_start": datetime(2024, 3, 2, tzinfo=UTC),
-            "data_interval_end": datetime(2024, 3, 3, tzinfo=UTC),
-        },
-        "from 2024-03-02T00:01+00:00 to 2024-03-03T00:00+00:00",
-    ),
-    (
-        {
-            "data_interval_start": datetime(2024, 3, 3, tzinfo=UTC),
-            "data_interval_end": datetime(2024, 3, 3, tzinfo=UTC),
-        },
-        "at 2024-03-03T00:00+00:00",
-    ),
-]
-
-
-def rendered(context: dict[str, Any], *, native: bool, **arguments: Any) -> EnosFlowSensor:
-    with DAG("dag", schedule=None, render_template_as_native_obj=native):
-        sensor = EnosFlowSensor(task_id="wait", flow_id="{{ params.flow }}", **arguments)
-    sensor.render_template_fields({**context, "params": {"flow": FLOW}})
-    return sensor
-
-
-@pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize(("context", "window"), TEMPLATES)
-def test_the_default_window_is_the_data_interval(context: dict[str, Any], window: str, native: bool) -> None:
-    wanted = rendered(context, native=native)._wanted()
-    assert (wanted.flow_id, str(wanted.window)) == (FLOW, window)
-
-
-@pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize("context", [{}, {"data_interval_start": None, "data_interval_end": None}])
-def test_a_run_without_a_data_interval_is_refused(context: dict[str, Any], native: bool) -> None:
-    with pytest.raises(
-        errors.EnosConfigError, match=r"^window_start: it is empty.*without a data interval; expected a time"
-    ):
-        rendered(context, native=native)._wanted()
-
-
 def test_what_a_deferred_task_hands_to_its_trigger(connection: EnosSimulator) -> None:
     connection.add_flow(FLOW, tasks={NODE: "load"})
     sensor = EnosFlowSensor(
@@ -273,19 +210,3 @@ def test_a_list_whose_pages_never_end_is_left_at_the_timeout(
         assert end.error is AirflowSensorTimeout, end.message
         # The last look of the trigger, and that of the resumed task before it believes the error.
         assert time.monotonic() - begun < 1 + 2 * LAST_LOOK + 4
-
-
-@pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="tasks start in the triggerer from Airflow 3.3 on")
-def test_what_a_task_hands_to_the_triggerer_in_which_it_starts() -> None:
-    with DAG("dag", schedule=None):
-        sensor = EnosFlowSensor(
-            task_id="wait", flow_id=FLOW, window_end=datetime(2024, 3, 3, tzinfo=UTC), window_shift=60,
-            start_from_trigger=True, timeout=50,
-        )  # fmt: skip
-    arguments = sensor.start_trigger_args.trigger_kwargs
-    assert arguments["flow_id"] == str(FLOW)
-    assert arguments["window_start"] == "{{ data_interval_start | default(none) }}"
-    assert arguments["window_end"] == "2024-03-03T00:00:00+00:00"
-    assert (arguments["window_shift"], arguments["deadline"], arguments["timeout"]) == (60.0, None, 50)
-    assert arguments["ends_task"] is True
-    assert set(sensor.template_fields) >= {"flow_id", "window_start", "window_end"}, "by these names it renders them"

@@ -1,0 +1,67 @@
+"""What operators have in common when their task runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from airflow_provider_enos.operators.base import WaitingOperator
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
+from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+from airflow_provider_enos.utils.deferral import task_deadline
+from airflow_provider_enos.utils.task_end import link_of
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.hooks.enos import EnosHook
+    from airflow_provider_enos.protocol.follow.log_tail import LogStream
+    from airflow_provider_enos.version_compat import Context
+
+Operator = TypeVar("Operator", bound=WaitingOperator)
+
+
+class Execution(Generic[Operator]):
+    """One execution of an operator, in a worker: of a new try, or of a task that a trigger resumes."""
+
+    def __init__(self, operator: Operator, context: Context) -> None:
+        self._operator = operator
+        self._context = context
+        self._ti: Any = context["ti"]
+        self._log = operator.log
+
+    @property
+    def _hook(self) -> EnosHook:
+        return self._operator.hook
+
+    def _watch(
+        self, flow_instance_id: str, *, known: bool = True, strict: bool = False, stream: LogStream | None = None
+    ) -> InstanceWatch:
+        return InstanceWatch(
+            flow_instance_id,
+            tolerance=self._operator.poll_error_tolerance,
+            log=self._log,
+            link=link_of(self._hook, flow_instance_id),
+            known=known,
+            stream=stream,
+            strict=strict,
+        )
+
+    def _defer(
+        self, flow_instance_id: str, deadline: float, *, cancel_on_kill: bool, show_logs: bool = False, **kwargs: Any
+    ) -> NoReturn:
+        """Defer the task. ``kwargs`` are given to ``execute_complete``, beside the deadlines."""
+        operator = self._operator
+        execution_deadline = task_deadline(operator.execution_timeout, self._ti)
+        trigger = EnosFlowInstanceTrigger(
+            flow_instance_id,
+            enos_conn_id=operator.enos_conn_id,
+            poll_interval=operator.poll_interval,
+            deadline=deadline if execution_deadline is None else min(deadline, execution_deadline),
+            poll_error_tolerance=operator.poll_error_tolerance,
+            cancel_on_kill=cancel_on_kill,
+            known=True,
+            show_logs=show_logs,
+            org_id=operator.org_id,
+            user_id=operator.user_id,
+        )
+        # Not with Airflow's own timeout, which would end the task and leave the instance running.
+        kwargs |= {"deadline": deadline, "task_deadline": execution_deadline}
+        operator.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)

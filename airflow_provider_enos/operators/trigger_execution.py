@@ -1,0 +1,244 @@
+"""What the operators that start a flow do when their task runs. Parsing a DAG file needs none of it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from time import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_enos.errors import EnosError, EnosFlowCancelledError, EnosFlowTimeoutError, EnosTriggerError
+from airflow_provider_enos.links.enos import push_instance
+from airflow_provider_enos.operators.base import StartingOperator
+from airflow_provider_enos.operators.execution import Execution
+from airflow_provider_enos.operators.kill import KillClient
+from airflow_provider_enos.protocol import trigger_time as times
+from airflow_provider_enos.protocol.follow.cancelling import cancel_late, try_to_cancel
+from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.start.attempts import nothing_sent
+from airflow_provider_enos.protocol.start.starting import Starter
+from airflow_provider_enos.utils.airflow_errors import airflow_errors
+from airflow_provider_enos.utils.task_end import end_as, stream_of
+from airflow_provider_enos.utils.trigger_events import InstanceEvent
+from airflow_provider_enos.utils.trigger_record import TriggerRecord
+from airflow_provider_enos.version_compat import AirflowTaskTimeout
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.follow.log_tail import LogStream
+    from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.start.states import Started
+    from airflow_provider_enos.protocol.wire.messages import Procedure, T
+    from airflow_provider_enos.version_compat import Context
+
+
+class TriggerExecution(Execution[StartingOperator]):
+    """Start a flow, or take over what an earlier try has started, and follow the flow instance to its end."""
+
+    def __init__(self, operator: StartingOperator, context: Context) -> None:
+        super().__init__(operator, context)
+        self.flow_instance_id: str | None = None
+        """The instance, once it is known."""
+        self._record: TriggerRecord | None = None
+        self._kill_client = KillClient(self._log)
+        self._is_cancelled = False
+        """Whether a kill has nothing left to cancel."""
+
+    def execute(self) -> str:
+        """Start the instance, wait if wanted, and return its id."""
+        # An earlier try may have started an instance, too.
+        with airflow_errors(known=lambda: self.flow_instance_id is not None or self._ti.try_number > 1):
+            return self._start_and_wait()
+
+    def resume(self, payload: object, *, taken_over: bool, deadline: float | None, task_deadline: float | None) -> str:
+        """Go on after the trigger has fired with this ``payload``.
+
+        :param taken_over: whether an earlier try has started the instance.
+        :param deadline: when the ``timeout`` of the operator is over, in epoch seconds.
+        :param task_deadline: when the ``execution_timeout`` of the task is over, in epoch seconds.
+        """
+        with airflow_errors(known=lambda: True):
+            event = InstanceEvent.of(payload)
+            # There is an instance: if the connection cannot be read now, that is an error of the next look.
+            with suppress(Exception):
+                self._prepare_for_kill()
+            self.flow_instance_id = event.flow_instance_id
+            if self._operator.is_killed and self._operator.cancel_on_kill:
+                self._kill_client.cancel(event.flow_instance_id)
+            deadline = time() + self._operator.timeout if deadline is None else deadline
+            if event.error is None:
+                # The instance has ended in time. It is this worker that is late.
+                deadline = max(deadline, time() + self._operator.poll_error_tolerance)
+            is_task_late = event.error is not None and task_deadline is not None and task_deadline <= deadline
+            stream = stream_of(self._operator.task_logs, self._log, event.logs)
+            instance = self._wait(event.flow_instance_id, deadline, stream, event.error, is_task_late=is_task_late)
+            if self._must_start_again(instance, taken_over):
+                return self._start_and_wait()
+            return self._end(instance, stream)
+
+    def on_kill(self) -> None:
+        """Cancel the instance; if the reply to the trigger has not come yet, look for the instance first."""
+        if not self._operator.cancel_on_kill or self._is_cancelled:
+            return
+        with suppress(Exception):
+            # The connection may have been read again.
+            self._kill_client.prepare(self._hook)
+        intent = self._record.last if self._record else None
+        flow_instance_id = self.flow_instance_id or (intent and intent.flow_instance_id)
+        if flow_instance_id:
+            self._kill_client.cancel(flow_instance_id)
+        elif intent is not None and intent.is_open:
+            self._kill_client.cancel_unanswered(intent)
+
+    def _start_and_wait(self) -> str:
+        operator = self._operator
+        while True:
+            deadline = time() + operator.timeout
+            started = self._start(deadline)
+            if not operator.wait_for_completion:
+                return started.flow_instance_id
+            stream = stream_of(operator.task_logs, self._log)
+            if not operator.deferrable:
+                instance = self._wait(started.flow_instance_id, deadline, stream)
+            elif started.taken_over and (ended := self._ended_already(started.flow_instance_id)):
+                instance = ended
+            else:
+                self._defer(
+                    started.flow_instance_id,
+                    deadline,
+                    cancel_on_kill=operator.cancel_on_kill,
+                    show_logs=operator.task_logs == "all",
+                    taken_over=started.taken_over,
+                )
+            if not self._must_start_again(instance, started.taken_over):
+                return self._end(instance, stream)
+
+    def _prepare_for_kill(self) -> None:
+        """Read the connection, and prepare the client for a kill, which cannot ask Airflow."""
+        _ = self._hook.settings
+        self._kill_client.prepare(self._hook)
+
+    def _start(self, deadline: float) -> Started:
+        """Start the instance or take one over, and put its id and its link into XCom."""
+        operator = self._operator
+        self._prepare_for_kill()
+        target, settings, client = operator.target(), self._hook.settings, self._hook.client
+        record = TriggerRecord(self._context, target.flow_id, f"{settings.base_url} {settings.org_id}", self._log)
+        attempt = record.attempt(
+            retries=operator.retries or 0, trigger_time=lambda now: times.parse(operator.trigger_time, now=now)
+        )
+        self._record = record
+        starter = Starter(
+            target,
+            attempt,
+            record,
+            self._log,
+            on_conflict=operator.on_conflict,
+            tolerance=operator.poll_error_tolerance,
+            deadline=deadline,
+            clock=time,
+            gateway_clock=lambda: client.gateway.now(),
+            origin=record.origin,
+            cancels_predecessor=operator.cancel_on_kill and operator.wait_for_completion,
+        )
+        started = client.run(
+            starter.run(),
+            before_unsafe=lambda: self._check_before_request(record),
+            while_sleeping=self._check_while_starting,
+        )
+        self.flow_instance_id = started.flow_instance_id
+        if operator.is_killed and operator.cancel_on_kill:
+            # The kill came before the id was known.
+            self._kill_client.cancel(started.flow_instance_id)
+            raise self._killed("while it was started")
+        self._announce(started.flow_instance_id, settings.link(started.flow_instance_id))
+        return started
+
+    def _check_before_request(self, record: TriggerRecord) -> None:
+        """Raise an error if a request must not be sent that starts something."""
+        if self._operator.is_killed:
+            raise nothing_sent("the task was killed")
+        record.check_current()
+
+    def _check_while_starting(self) -> None:
+        if self._operator.is_killed:
+            raise EnosTriggerError("the task was killed while it started the flow")
+
+    def _check_while_waiting(self) -> None:
+        if self._operator.is_killed:
+            raise self._killed("while it waited")
+
+    def _killed(self, when: str) -> EnosFlowCancelledError:
+        flow_instance_id = str(self.flow_instance_id)
+        return EnosFlowCancelledError(
+            f"flow instance {flow_instance_id}: the task was killed {when}",
+            flow_instance_id=flow_instance_id,
+            status="unknown",
+        )
+
+    def _announce(self, flow_instance_id: str, link: str | None) -> None:
+        """Put link and id into XCom. A failure is only logged: nothing else would follow the instance."""
+        do_xcom_push = self._operator.do_xcom_push
+        try:
+            push_instance(self._ti, flow_instance_id, link, do_xcom_push=do_xcom_push)
+            if do_xcom_push:
+                self._ti.xcom_push(key="return_value", value=flow_instance_id)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow or a backend of XComs raises
+            self._log.warning("Cannot store the id of flow instance %s in XCom: %s", flow_instance_id, error)
+
+    def _run(self, steps: Procedure[T]) -> T:
+        return self._hook.client.run(steps, while_sleeping=self._check_while_waiting)
+
+    def _ended_already(self, flow_instance_id: str) -> FlowInstance | None:
+        """Look once before the task is deferred: return the instance if it has ended. Errors are tolerated."""
+        instance = self._run(self._watch(flow_instance_id).look_before_deferral(clock=time))
+        return instance if instance is not None and instance.status.ended else None
+
+    def _wait(
+        self,
+        flow_instance_id: str,
+        deadline: float,
+        stream: LogStream | None,
+        error: EnosError | None = None,
+        *,
+        is_task_late: bool = False,
+    ) -> FlowInstance:
+        """Return the instance once it has ended; cancel it if it is late.
+
+        :param error: why the trigger has ended the wait too early.
+        :param is_task_late: whether the trigger's deadline was the ``execution_timeout``.
+        """
+        watch = self._watch(flow_instance_id, stream=stream)
+        if error is None:
+            steps = watch.wait(poll_interval=self._operator.poll_interval, deadline=deadline, clock=time)
+        else:
+            steps = watch.recheck(error, clock=time)
+        try:
+            return self._run(steps)
+        except EnosFlowTimeoutError as late:
+            if is_task_late:
+                raise self._task_timeout(late) from late
+            raise (self._run(cancel_late(late)) if self._operator.cancel_on_timeout else late) from None
+
+    def _task_timeout(self, late: EnosFlowTimeoutError) -> AirflowTaskTimeout:
+        """Return Airflow's own error for a deferred task over its ``execution_timeout``; cancel as for a kill."""
+        said = f"execution_timeout: {late}"
+        if self._operator.cancel_on_kill:
+            failure = self._run(try_to_cancel(late.flow_instance_id))
+            # Airflow calls on_kill after this error.
+            self._is_cancelled = failure is None
+            said += f"; cancelling it failed: {failure}" if failure else "; it was asked to be cancelled"
+        return AirflowTaskTimeout(said)
+
+    def _must_start_again(self, instance: FlowInstance, taken_over: bool) -> bool:
+        """Return whether an earlier try has cancelled the instance that this try has taken over.
+
+        The earlier try was killed, or too late, and EnOS may take its time to carry out a cancel.
+        """
+        if not taken_over or instance.status.outcome is not Outcome.CANCELLED or self._operator.is_killed:
+            return False
+        self._log.warning("%s has been cancelled since it was taken over", instance.flow_instance_id)
+        return True
+
+    def _end(self, instance: FlowInstance, stream: LogStream | None) -> str:
+        """End as the instance has ended: return its id, or raise."""
+        end_as(instance, self._hook, self._run, task_logs=self._operator.task_logs, log=self._log, stream=stream)
+        return instance.flow_instance_id

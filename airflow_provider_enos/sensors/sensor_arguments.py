@@ -1,0 +1,110 @@
+"""The arguments that the sensors share, and what a sensor hands to the trigger in which it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from math import inf
+from typing import Any
+
+from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.protocol import arguments
+from airflow_provider_enos.protocol.follow.options import TaskLogs
+from airflow_provider_enos.utils.deferral import default_deferrable
+from airflow_provider_enos.utils.task import EnosTask
+from airflow_provider_enos.utils.task_arguments import (
+    TENANT_ARGUMENTS,
+    TENANT_FIELDS,
+    WAITING_ARGUMENTS,
+    Argument,
+    one_of,
+)
+from airflow_provider_enos.utils.templates import can_be_rendered_by_trigger, for_trigger, is_mapped
+from airflow_provider_enos.version_compat import BaseSensorOperator, triggers_are_told_of_kills
+
+
+class SensorArguments(EnosTask, BaseSensorOperator):
+    """The base of the sensors: their arguments, without what they do."""
+
+    _enos_arguments = {
+        **TENANT_ARGUMENTS,
+        **{name: WAITING_ARGUMENTS[name] for name in ("deferrable", "poll_error_tolerance")},
+        "task_logs": Argument(one_of(TaskLogs)),
+        "start_from_trigger": Argument(arguments.flag),
+    }
+
+    deferrable: bool
+    poll_error_tolerance: float
+    task_logs: TaskLogs
+
+    def __init__(
+        self,
+        *,
+        deferrable: bool | None = None,
+        start_from_trigger: bool = False,
+        poll_error_tolerance: timedelta | float = timedelta(minutes=10),
+        task_logs: TaskLogs = "failed",
+        enos_conn_id: str = EnosHook.default_conn_name,
+        org_id: str | None = None,
+        user_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._set(
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+            poll_error_tolerance=poll_error_tolerance,
+            task_logs=task_logs,
+            enos_conn_id=enos_conn_id,
+            org_id=org_id,
+            user_id=user_id,
+        )
+        self._wants_trigger: bool = self._checked(start_from_trigger=start_from_trigger)["start_from_trigger"]
+
+    def _start_from_trigger(self, trigger: str, fields: Collection[str], **trigger_kwargs: Any) -> None:
+        """Let the scheduler start the task in the triggerer, where Airflow can.
+
+        :param trigger: the name of the trigger's class.
+        :param fields: the template fields that the trigger takes, without those of the tenant.
+        """
+        from airflow.triggers.base import StartTriggerArgs
+
+        self.deferrable = True
+        templated = {name: getattr(self, name) for name in (*fields, *TENANT_FIELDS)}
+        if not triggers_are_told_of_kills() or is_mapped(self):
+            return
+        if not all(map(can_be_rendered_by_trigger, templated.values())):
+            return
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"airflow_provider_enos.triggers.enos.{trigger}",
+            trigger_kwargs={
+                **trigger_kwargs,
+                "deadline": None,
+                "timeout": min(self.timeout, self.execution_seconds),
+                # With "all" the task itself shows the logs of an instance that has succeeded.
+                "ends_task": self.task_logs != "all",
+                "do_xcom_push": self.do_xcom_push,
+                **self.trigger_arguments,
+                **{name: for_trigger(value) for name, value in templated.items()},
+            },
+            next_method="execute_complete",
+            next_kwargs=None,
+            timeout=None,
+        )
+        self.start_from_trigger = True
+
+    @property
+    def execution_seconds(self) -> float:
+        """The ``execution_timeout`` in seconds; infinite if there is none."""
+        return inf if self.execution_timeout is None else self.execution_timeout.total_seconds()
+
+    @property
+    def trigger_arguments(self) -> dict[str, Any]:
+        """The arguments of the trigger that are the arguments of the sensor."""
+        return {
+            "enos_conn_id": self.enos_conn_id,
+            "poll_interval": self.poke_interval,
+            "poll_error_tolerance": self.poll_error_tolerance,
+            "silent_fail": self.silent_fail,
+            "org_id": self.org_id,
+            "user_id": self.user_id,
+        }
