@@ -21,11 +21,12 @@ They lie in directories: 3377 and 4011 in "meter data", 4010 in "meter data/sche
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
+from airflow_provider_enos.simulator.catalog import Catalog
 from airflow_provider_enos.simulator.flows import PERIODIC, Flow, flow_from
-from airflow_provider_enos.simulator.state import World
 
-# Fixed, so that a program that was told of one finds it in the next simulator.
+# Fixed, so that a program finds a directory again in the next simulator.
 METER_DATA = "62e3038840514caf9af60ad36878851e"
 SCHEDULED = "5d1f0a7c3b9e4826a04c7e915f2b6d38"
 EXAMPLES = "c07b54e2196f4d3f8a6e0b7d93f1285c"
@@ -41,12 +42,17 @@ Traceback (most recent call last):
 ColumnMissing: dw.meter_readings has no column 'reactive_power'"""
 
 
-def plant(world: World) -> None:
-    """Puts the directories and the flows of the table above into an empty world."""
-    world.add_directory("meter data", id=METER_DATA)
-    world.add_directory("scheduled", METER_DATA, id=SCHEDULED)
-    world.add_directory("examples", id=EXAMPLES)
-    world.add_flows([*_flows_of_meter_data(), *(replace(flow, directory=EXAMPLES) for flow in _examples())])
+def add_built_in_flows(catalog: Catalog) -> None:
+    """Add the directories and flows of the table above to an empty catalog."""
+    catalog.add_directory("meter data", id=METER_DATA)
+    catalog.add_directory("scheduled", METER_DATA, id=SCHEDULED)
+    catalog.add_directory("examples", id=EXAMPLES)
+    catalog.add_flows(_built_in_flows())
+
+
+@cache
+def _built_in_flows() -> tuple[Flow, ...]:
+    return (*_flows_of_meter_data(), *(replace(flow, directory=EXAMPLES) for flow in _examples()))
 
 
 def _flows_of_meter_data() -> list[Flow]:

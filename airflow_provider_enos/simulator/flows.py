@@ -1,4 +1,4 @@
-"""What a flow is: its nodes, how they hang together, what it relies on, and what becomes of its instances."""
+"""What a flow is: its nodes and their relations, what it relies on, and how its instances end."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MANUAL, PERIODIC, TEMPORARY = 0, 1, 2
 
 _FIRST_OF_JULY_2020_MS = 1_593_561_600_000
 LATEST_MS = 32_503_680_000_000
-"""The year 3000: times from here on are surely not milliseconds."""
+"""The year 3000: later times are surely not milliseconds."""
 
 
 N = TypeVar("N", bound=NamedTuple)
 
 
 class Edge(NamedTuple):
-    """One node runs after another."""
+    """A relation: the target runs after the source."""
 
     source: int
     target: int
     rerun: bool = False
     gap: str = ""
-    """``cycleGap``; empty for the same cycle, which is shown as ``D0`` and the like."""
+    """``cycleGap``; empty: the same cycle, which is shown as ``D0`` and the like."""
 
 
 class Link(NamedTuple):
-    """What a flow relies on: another flow, or one task of it."""
+    """A reference to another flow, or to a task of it, on which a flow relies."""
 
     link_id: str
     flow_id: int
@@ -42,7 +42,7 @@ class Link(NamedTuple):
 
 
 class LinkEdge(NamedTuple):
-    """A node runs after what a link stands for."""
+    """A relation: the target runs after the flow or task that a link refers to."""
 
     link_id: str
     target: int
@@ -52,20 +52,20 @@ class LinkEdge(NamedTuple):
 
 @dataclass(frozen=True)
 class Flow:
-    """A workflow. Its names are those of ``FlowDescription``."""
+    """A workflow."""
 
     flow_id: int
     name: str
     tasks: Mapping[int, str]
     relations: tuple[Edge, ...] = ()
     owner: str | None = None
-    """One name, or several joined by ``;``. None: whoever the simulator's user is."""
+    """One user name, or several joined by ``;``. None: the simulator's user."""
     locked: bool = False
     progress: Progress | None = None
     """None: the simulator's."""
     ends_as: str = "SUCCESS"
     failing_task: int | None = None
-    """The node that ends badly where ``ends_as`` is bad; None: the last one to run."""
+    """The node that makes the instance end as ``ends_as``, if that is bad; None: the last one to run."""
     logs: Mapping[int, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     cycle: str = "D"
@@ -75,7 +75,7 @@ class Flow:
     freq: str = "0 0 0 * * ? *"
     desc: str = ""
     start_time: str = "2020-07-01"
-    """The day from which its schedule holds."""
+    """The first day of its schedule."""
     visitors: str = ""
     do_as: str = "data_simulator"
     alert_mode: int = 0
@@ -92,14 +92,14 @@ class Flow:
     links: tuple[Link, ...] = ()
     link_edges: tuple[LinkEdge, ...] = ()
     details: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    """What was imported of a node, in the names of Export Flow."""
+    """The imported details of a node, by their names in Export Flow."""
     places: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    """Where a node was drawn."""
+    """The position of a node in the drawing."""
     copy_of: int | None = None
-    """The flow that this temporary copy was made of, to be edited."""
+    """For a temporary copy (Load Flow For Edit): the flow that it is a copy of."""
 
     def __post_init__(self) -> None:
-        known_end(self.ends_as)
+        check_end_status(self.ends_as)
         strangers = {task for edge in self.relations for task in edge[:2]}
         strangers |= {edge.target for edge in self.link_edges} | {*self.logs, *self.details, *self.places}
         if self.failing_task is not None:
@@ -113,7 +113,7 @@ class Flow:
         self.levels(set(self.tasks))
 
     def downstream(self, task_id: int) -> set[int]:
-        """The task and everything that runs after it."""
+        """Return the task and all tasks that run after it."""
         found = {task_id}
         fresh = {task_id}
         while fresh:
@@ -122,9 +122,7 @@ class Flow:
         return found
 
     def levels(self, tasks: set[int]) -> dict[int, int]:
-        """For each of these tasks, how many others run one after another before it. Raises ValueError on a
-        cycle.
-        """
+        """Return the length of the longest path to each of these tasks, in tasks. Raise ValueError for a cycle."""
         before: dict[int, set[int]] = {task: set() for task in self.tasks if task in tasks}
         for edge in self.relations:
             if edge.source in tasks and edge.target in tasks:
@@ -134,27 +132,27 @@ class Flow:
             for task in TopologicalSorter(before).static_order():
                 levels[task] = max((levels[other] + 1 for other in before[task]), default=0)
         except CycleError as error:
-            raise ValueError(f"the relations of flow {self.flow_id} go round in a circle") from error
+            raise ValueError(f"the relations of flow {self.flow_id} form a cycle") from error
         return levels
 
     def owners(self, user_id: str) -> list[str]:
-        """The names of its owners, where ``user_id`` is the simulator's user."""
+        """Return the names of its owners. ``user_id`` is the simulator's user."""
         return names_in(self.owner or user_id)
 
 
-def known_end(status: str) -> None:
-    """Raises ValueError for a status that is no end of an instance."""
+def check_end_status(status: str) -> None:
+    """Raise ValueError for a status with which no instance ends."""
     if status not in END_STATUSES:
         raise ValueError(f"an instance ends as one of {', '.join(END_STATUSES)}, not {status!r}")
 
 
 def names_in(text: str) -> list[str]:
-    """User names that are joined by ``;``."""
+    """Split user names that are joined by ``;``."""
     return [name for name in text.split(";") if name]
 
 
 class FlowDescription(TypedDict, total=False):
-    """A flow in the form that is easy to write; see ``Flow``."""
+    """The keywords of ``EnosSimulator.add_flow``; see ``Flow``."""
 
     name: str
     tasks: Mapping[int, str] | Sequence[int]
@@ -190,7 +188,7 @@ class FlowDescription(TypedDict, total=False):
     copy_of: int | None
 
 
-_AS_THEY_ARE: Mapping[str, type | tuple[type, ...]] = {
+_PLAIN_FIELDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("cycle", "freq", "desc", "start_time", "visitors", "do_as", "queue", "directory", "ends_as"), str),
     **dict.fromkeys(("type", "alert_mode", "sync_type", "entry", "created_at", "updated_at"), int),
     **dict.fromkeys(("locked", "active"), bool),
@@ -200,7 +198,10 @@ _AS_THEY_ARE: Mapping[str, type | tuple[type, ...]] = {
 
 
 def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
-    """The flow described: tasks may be a list, relations left out make a chain. Raises ValueError."""
+    """Return a flow. Raise ValueError for one that makes no sense.
+
+    ``tasks`` may be a list of ids. Without ``relations`` they run one after another.
+    """
     unknown = description.keys() - FlowDescription.__annotations__.keys()
     if unknown:
         names = ", ".join(FlowDescription.__annotations__)
@@ -223,7 +224,7 @@ def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
         link_edges=tuple(_checked_tuple(LinkEdge(*edge)) for edge in description.get("link_edges", ())),
         details={task: dict(known) for task, known in description.get("details", {}).items()},
         places={task: (number(x), number(y)) for task, (x, y) in description.get("places", {}).items()},
-        **{name: _checked(name, value) for name, value in description.items() if name in _AS_THEY_ARE},
+        **{name: _checked(name, value) for name, value in description.items() if name in _PLAIN_FIELDS},
     )
 
 
@@ -250,7 +251,7 @@ def _checked_tuple(given: N) -> N:
 
 
 def _checked(name: str, value: Any) -> Any:
-    kinds = str if name == "name" else _AS_THEY_ARE[name]
+    kinds = str if name == "name" else _PLAIN_FIELDS[name]
     absurd = isinstance(value, int) and abs(value) > LATEST_MS
     if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool) or absurd:
         raise ValueError(f"{name} of a flow cannot be {value!r}")
