@@ -22,7 +22,8 @@ shares nothing with the client: a simulator that used the signer of the client w
     catalog.py        the flows and directories
     instance_store.py the instances of all flows, and how they progress
     instances.py      what an instance is
-    timetable.py      what the nodes of an instance show, and when
+    timetable.py      when the nodes of an instance run, and what they show
+    schedules.py      the schedules of periodic flows
     flows.py          what a flow is
     directories.py    what a directory is
     built_in_flows.py the flows of a new simulator
@@ -39,9 +40,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_provider_enos.simulator.faults import FAULTS
+    from airflow_provider_enos.simulator.flows import Node
     from airflow_provider_enos.simulator.simulator import EnosSimulator
 
-__all__ = ["FAULTS", "EnosSimulator"]
+__all__ = ["FAULTS", "EnosSimulator", "Node"]
 
 
 def __getattr__(name: str) -> object:
@@ -50,6 +52,10 @@ def __getattr__(name: str) -> object:
         from airflow_provider_enos.simulator.simulator import EnosSimulator
 
         return EnosSimulator
+    if name == "Node":
+        from airflow_provider_enos.simulator.flows import Node
+
+        return Node
     if name == "FAULTS":
         from airflow_provider_enos.simulator.faults import FAULTS
 

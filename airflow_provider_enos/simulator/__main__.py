@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_enos.simulator.built_in_flows import BUILT_IN_FLOWS
 from airflow_provider_enos.simulator.config import SWITCHES, Switch
 from airflow_provider_enos.simulator.simulator import EnosSimulator
 from airflow_provider_enos.simulator.wire import Record
@@ -54,7 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m airflow_provider_enos.simulator",
         description="An EnOS API gateway on this machine, to try and test workflows against. Its control path,\n"
         "/_simulator/, takes faults, holds (requests stop until they are released), flows and ends of instances.",
-        epilog="switches, with their defaults:\n" + "\n".join(map(_describe, SWITCHES.values())),
+        epilog="\n".join(
+            [
+                "built-in flows:",
+                *(f"  {flow_id}  {about}" for flow_id, about in BUILT_IN_FLOWS.items()),
+                "",
+                "switches, with their defaults:",
+                *map(_describe, SWITCHES.values()),
+            ]
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -72,7 +81,18 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("access_key", "secret_key", "org_id", "user_id"):
         parser.add_argument(f"--{name.replace('_', '-')}", default=getattr(defaults, name))
     parser.add_argument("--token-lifetime", type=float, default=defaults.token_lifetime, metavar="SECONDS")
-    parser.add_argument("--progress", default=str(defaults.progress), help="at_once, polls:N, seconds:S, manual")
+    parser.add_argument(
+        "--progress",
+        default=str(defaults.progress),
+        help="how instances progress: at_once; polls:N; seconds:S; nodes (each node takes its own seconds); manual",
+    )
+    parser.add_argument(
+        "--poseidon",
+        choices=("refuse", "accept"),
+        default=defaults.poseidon,
+        help="calls of the vendor's SDK, which only EnOS can verify (default: refuse)",
+    )
+    parser.add_argument("--no-schedules", action="store_true", help="do not run flows by their own schedules")
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="see below")
     parser.add_argument(
         "--state",
@@ -99,6 +119,8 @@ def _simulator(options: argparse.Namespace) -> EnosSimulator:
         org_id=options.org_id,
         user_id=options.user_id,
         token_lifetime=options.token_lifetime,
+        poseidon=options.poseidon,
+        schedules=not options.no_schedules,
     )
     sim.switch({"progress": options.progress, **dict(_switch(text) for text in options.switch)})
     if options.state is not None and not options.state.absolute().parent.is_dir():

@@ -16,14 +16,18 @@ from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, overload
 T = TypeVar("T")
 
 ProgressLike = str | tuple[str, float] | list[Any]
-"""``"at_once"``, ``"manual"``, ``("polls", n)``, ``("seconds", s)``, or text such as ``"polls:3"``."""
+"""``"at_once"``, ``"nodes"``, ``"manual"``, ``("polls", n)``, ``("seconds", s)``, or text such as ``"polls:3"``."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How instances progress: at once, by polls, by time, or by hand only."""
+    """How instances progress.
 
-    kind: Literal["at_once", "polls", "seconds", "manual"]
+    ``at_once``: they end when they start. ``polls``: they end after as many polls. ``seconds``: they end after as
+    many seconds. ``nodes``: each node takes the seconds that its flow says. ``manual``: ``finish`` ends them.
+    """
+
+    kind: Literal["at_once", "polls", "seconds", "nodes", "manual"]
     amount: float = 0.0
 
     @classmethod
@@ -32,11 +36,11 @@ class Progress:
         match value.split(":") if isinstance(value, str) else value:
             case Progress() as progress:
                 return progress
-            case ["at_once" | "manual" as kind]:
+            case ["at_once" | "nodes" | "manual" as kind]:
                 return cls(kind)
             case ["polls" | "seconds" as kind, amount]:
                 return cls(kind, _amount(kind, amount))
-        raise ValueError(f"progress is at_once, polls:N, seconds:S or manual, not {value!r}")
+        raise ValueError(f"progress is at_once, polls:N, seconds:S, nodes or manual, not {value!r}")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.amount:g}" if self.kind in ("polls", "seconds") else self.kind
@@ -81,6 +85,13 @@ def not_negative(value: object) -> float:
     """Check for a number that is not negative."""
     if number(value) < 0:
         raise ValueError("a number that is not negative")
+    return number(value)
+
+
+def positive(value: object) -> float:
+    """Check for a number above zero."""
+    if number(value) <= 0:
+        raise ValueError("a number above 0")
     return number(value)
 
 
@@ -249,12 +260,36 @@ class Config:
     )
     clock_skew = Switch(0.0, "seconds the gateway's clock is ahead", number)
 
-    def __init__(self, access_key: str, secret_key: str, org_id: str, user_id: str, token_lifetime: float) -> None:
+    def __init__(
+        self,
+        access_key: str,
+        secret_key: str,
+        org_id: str,
+        user_id: str,
+        token_lifetime: float,
+        poseidon: str = "refuse",
+        *,
+        schedules: bool = False,
+    ) -> None:
         self.access_key = access_key
         self.secret_key = secret_key
         self.org_id = org_id
         self.user_id = user_id
         self.token_lifetime = token_lifetime
+        self.poseidon = poseidon
+        self.schedules = schedules
+        """Whether flows with a schedule run by it."""
+
+    @property
+    def poseidon(self) -> str:
+        """What happens to calls of the vendor's SDK, which nobody but EnOS can verify: ``refuse`` or ``accept``."""
+        return self._poseidon
+
+    @poseidon.setter
+    def poseidon(self, value: str) -> None:
+        if value not in ("refuse", "accept"):
+            raise ValueError(f"poseidon is 'refuse' or 'accept', not {value!r}")
+        self._poseidon = value
 
     def switch(self, values: Mapping[str, object]) -> None:
         """Set several switches. Raise ValueError, and set none, if one of them is refused."""

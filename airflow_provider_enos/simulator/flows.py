@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
-from airflow_provider_enos.simulator.config import Progress, ProgressLike, number
+from airflow_provider_enos.simulator.config import Progress, ProgressLike, number, positive
 from airflow_provider_enos.simulator.directories import ROOT
 
 END_STATUSES = ("SUCCESS", "FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL", "SKIP")
@@ -51,6 +51,17 @@ class LinkEdge(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Node:
+    """A node in the ``tasks`` of ``EnosSimulator.add_flow``.
+
+    :param seconds: how long it runs; None: from 5 to 30 seconds, by its id.
+    """
+
+    name: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Flow:
     """A workflow."""
 
@@ -67,6 +78,9 @@ class Flow:
     failing_task: int | None = None
     """The node that makes the instance end as ``ends_as``, if that is bad; None: the last one to run."""
     logs: Mapping[int, str] = field(default_factory=dict)
+    """What nodes print. ``{started}`` and ``{ended}`` stand for the times of the node."""
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    """How long nodes run; the others from 5 to 30 seconds, by their ids."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     cycle: str = "D"
     type: int = MANUAL
@@ -101,7 +115,12 @@ class Flow:
     def __post_init__(self) -> None:
         check_end_status(self.ends_as)
         strangers = {task for edge in self.relations for task in edge[:2]}
-        strangers |= {edge.target for edge in self.link_edges} | {*self.logs, *self.details, *self.places}
+        strangers |= {edge.target for edge in self.link_edges} | {
+            *self.logs,
+            *self.seconds,
+            *self.details,
+            *self.places,
+        }
         if self.failing_task is not None:
             strangers.add(self.failing_task)
         strangers -= set(self.tasks)
@@ -155,7 +174,7 @@ class FlowDescription(TypedDict, total=False):
     """The keywords of ``EnosSimulator.add_flow``; see ``Flow``."""
 
     name: str
-    tasks: Mapping[int, str] | Sequence[int]
+    tasks: Mapping[int, str | Node] | Sequence[int]
     relations: Iterable[Sequence[Any]]
     owner: str | None
     locked: bool
@@ -163,6 +182,7 @@ class FlowDescription(TypedDict, total=False):
     ends_as: str
     failing_task: int | None
     logs: Mapping[int, str]
+    seconds: Mapping[int, float]
     parameters: Mapping[str, str]
     cycle: str
     type: int
@@ -200,16 +220,18 @@ _PLAIN_FIELDS: Mapping[str, type | tuple[type, ...]] = {
 def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
     """Return a flow. Raise ValueError for one that makes no sense.
 
-    ``tasks`` may be a list of ids. Without ``relations`` they run one after another.
+    ``tasks`` may be a list of ids. Their values are names, or ``Node``. Without ``relations`` they run one
+    after another.
     """
     unknown = description.keys() - FlowDescription.__annotations__.keys()
     if unknown:
         names = ", ".join(FlowDescription.__annotations__)
         raise ValueError(f"a flow has no {', '.join(sorted(unknown))}; it has {names}")
     tasks = description.get("tasks", ())
-    named = dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks}
+    nodes = _nodes(dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks})
+    named = {task: node.name for task, node in nodes.items()}
+    seconds = {task: node.seconds for task, node in nodes.items() if node.seconds is not None}
     progress = description.get("progress")
-    _check_mapping("tasks", named, int, str)
     _check_mapping("logs", description.get("logs", {}), int, str)
     _check_mapping("parameters", description.get("parameters", {}), str, str)
     return Flow(
@@ -219,6 +241,7 @@ def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
         relations=tuple(_checked_tuple(Edge(*edge)) for edge in description.get("relations", pairwise(named))),
         progress=None if progress is None else Progress.parse(progress),
         logs=dict(description.get("logs", {})),
+        seconds={task: positive(lasts) for task, lasts in {**seconds, **description.get("seconds", {})}.items()},
         parameters=dict(description.get("parameters", {})),
         links=tuple(_checked_tuple(Link(*link)) for link in description.get("links", ())),
         link_edges=tuple(_checked_tuple(LinkEdge(*edge)) for edge in description.get("link_edges", ())),
@@ -226,6 +249,12 @@ def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
         places={task: (number(x), number(y)) for task, (x, y) in description.get("places", {}).items()},
         **{name: _checked(name, value) for name, value in description.items() if name in _PLAIN_FIELDS},
     )
+
+
+def _nodes(tasks: Mapping[int, str | Node]) -> dict[int, Node]:
+    nodes = {task: node if isinstance(node, Node) else Node(node) for task, node in tasks.items()}
+    _check_mapping("tasks", {task: node.name for task, node in nodes.items()}, int, str)
+    return nodes
 
 
 def _check_mapping(what: str, given: object, name: type, value: type) -> None:

@@ -16,8 +16,10 @@ replaced is code 1203; a token that was never issued is HTTP 401.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import threading
@@ -36,6 +38,8 @@ from airflow_provider_enos.simulator.wire import (
     json_reply,
     parse_object,
 )
+
+log = logging.getLogger(__name__)
 
 WINDOW_MS = 15 * 60 * 1000
 UNAUTHORIZED = "Invalid authentication credentials"
@@ -59,6 +63,8 @@ _TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
     "refresh": ("appKey", "encryption", "timestamp", "accessToken"),
 }
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_RSA_SIZES = frozenset({128, 256, 384, 512})
+"""Bytes of what a key of 1024 to 4096 bits encrypts."""
 _DIGITS = re.compile(r"[0-9]{1,16}")
 
 
@@ -156,6 +162,9 @@ class Gateway:
     def _let_through(self, request: Request, query: Mapping[str, str]) -> bool:
         """Return False for an expired token. Raise Refused for anything else that is wrong."""
         _body_as_documented(request)
+        if is_poseidon(request):
+            self._check_poseidon(request)
+            return True
         now = self._config.now_ms()
         sent, signature, timestamp = (
             request.headers.get(f"apim-{name}", "") for name in ("accesstoken", "signature", "timestamp")
@@ -172,6 +181,17 @@ class Gateway:
             if not self._signatures.add(signature, now) and self._config.replayed_call == "refused":
                 raise _unauthorized()
         return True
+
+    def _check_poseidon(self, request: Request) -> None:
+        if self._config.poseidon != "accept":
+            log.warning(
+                "Refused %s %s: it comes from the vendor's SDK (Poseidon), with an apim-accesstoken that is encrypted "
+                "for EnOS, so that nobody else can verify it. To accept such calls without verification, start the "
+                'simulator with --poseidon accept (EnosSimulator(poseidon="accept") in Python)',
+                request.method,
+                request.operation,
+            )
+            raise _unauthorized()
 
     def _token_service(self, request: Request) -> Reply:
         if request.action not in _TOKEN_FIELDS:
@@ -228,6 +248,20 @@ class Gateway:
 
     def _end_of_life(self, now: int) -> int:
         return now + int(self._config.token_lifetime * 1000)
+
+
+def is_poseidon(request: Request) -> bool:
+    """Return whether a call has the form of the vendor's SDK (Poseidon).
+
+    Its only header of authentication is ``apim-accesstoken``: keys and times, encrypted by RSA for EnOS, in base64.
+    """
+    if any(f"apim-{name}" in request.headers for name in ("signature", "timestamp")):
+        return False
+    try:
+        encrypted = base64.b64decode(request.headers.get("apim-accesstoken", ""), validate=True)
+    except ValueError:
+        return False
+    return len(encrypted) in _RSA_SIZES
 
 
 def decoded_query(text: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from datetime import datetime
 from threading import RLock
 
 from airflow_provider_enos.simulator.catalog import Catalog
-from airflow_provider_enos.simulator.config import Config
+from airflow_provider_enos.simulator.config import Config, Progress
 from airflow_provider_enos.simulator.flows import PERIODIC, Flow, check_end_status
 from airflow_provider_enos.simulator.instances import (
     STATUS_CODES,
@@ -28,7 +28,7 @@ from airflow_provider_enos.simulator.instances import (
     id_stamp,
     minute_of,
 )
-from airflow_provider_enos.simulator.timetable import failing_node, node_share, node_statuses, share_done
+from airflow_provider_enos.simulator.timetable import progress_of, share_done, timetable
 
 
 class Conflict(ValueError):
@@ -84,6 +84,7 @@ class InstanceStore:
         *,
         parameters: Mapping[str, str] | None = None,
         type: int | None = None,
+        created_at: int | None = None,
     ) -> Instance:
         """Create an instance.
 
@@ -91,12 +92,13 @@ class InstanceStore:
 
         :param from_task_id: the node to start from; None: the whole flow runs.
         :param parameters: for this instance only; None: the flow's own.
+        :param created_at: in milliseconds; None: now.
         """
         with self._lock:
             flow = self._flow(flow_id)
             if from_task_id is not None and from_task_id not in flow.tasks:
                 raise KeyError(from_task_id)
-            now = self._config.now_ms()
+            now = self._config.now_ms() if created_at is None else created_at
             instance_id = self._new_id(flow, trigger_time, now, periodic=type == PERIODIC)
             keeps_stored = parameters is None or self._config.omitted_parameters == "kept"
             instance = StoredInstance(
@@ -111,6 +113,24 @@ class InstanceStore:
             )
             self.put(instance)
             return self._snapshot(instance)
+
+    def add_past(self, flow: Flow, trigger_time: int) -> None:
+        """Add an instance that the schedule started at that time, and that has ended. Raise Conflict."""
+        with self._lock:
+            instance = StoredInstance(
+                id=self._new_id(flow, trigger_time, trigger_time, periodic=True),
+                flow=flow,
+                trigger_time=trigger_time,
+                created_at=trigger_time,
+                from_task_id=None,
+                parameters=dict(flow.parameters),
+                type=PERIODIC,
+                nodes=dict.fromkeys(flow.tasks, "INIT"),
+                started_at=trigger_time,
+            )
+            plan = instance.plan(Progress("nodes"))
+            instance.show(plan, 1.0, trigger_time + round(plan.length * 1000))
+            self.put(instance)
 
     def put(self, instance: StoredInstance) -> None:
         """Add an instance that exists already, such as one from a state file."""
@@ -146,7 +166,13 @@ class InstanceStore:
             for instance in self._instances.values():
                 self._update(instance)
             return [
-                replace(one, nodes=dict(one.nodes), set_by_hand=dict(one.set_by_hand))
+                replace(
+                    one,
+                    nodes=dict(one.nodes),
+                    set_by_hand=dict(one.set_by_hand),
+                    started=dict(one.started),
+                    ended=dict(one.ended),
+                )
                 for one in self._instances.values()
             ]
 
@@ -217,7 +243,10 @@ class InstanceStore:
     def node_share(self, task_instance_id: str) -> float:
         """Return how much of its work the node has done, from 0 to 1: 1 unless it runs."""
         with self._lock:
-            return node_share(*self._nodes[task_instance_id])
+            instance, task_id = self._nodes[task_instance_id]
+            if instance.nodes[task_id] != "RUNNING":
+                return 1.0
+            return instance.plan(self._progress(instance)).node_share(task_id, instance.share)
 
     def cancel(self, instance_id: str) -> bool:
         """Cancel an instance, at once or after a while (switch ``cancel_takes``); one that has ended stays as it is.
@@ -229,11 +258,10 @@ class InstanceStore:
             if instance is None:
                 return False
             self._update(instance)
-            now = self._config.now_ms()
             if instance.ended_at is None and not instance.cancelled:
                 instance.cancelled = True
-                instance.cancel_at = now + int(self._config.cancel_takes * 1000)
-                self._cancel_if_due(instance, now)
+                instance.cancel_at = self._config.now_ms() + int(self._config.cancel_takes * 1000)
+                self._update(instance)
             return True
 
     def finish(self, instance_id: str, status: str, failed_task: int | None = None) -> None:
@@ -246,9 +274,14 @@ class InstanceStore:
             instance = self._instances[instance_id]
             if failed_task is not None and failed_task not in instance.nodes:
                 raise KeyError(failed_task)
-            failing = failing_node(instance, status) if failed_task is None else failed_task
-            instance.nodes.update(node_statuses(instance, 1.0, status, failing) | instance.set_by_hand)
-            self._end(instance, status, self._config.now_ms())
+            self._update(instance)
+            now = self._config.now_ms()
+            plan = timetable(instance.flow, instance.from_task_id, self._progress(instance), status, failed_task)
+            if instance.started_at is None:
+                instance.started_at = now
+            instance.show(plan, 1.0, now)
+            instance.status = status
+            self._leave_queue(instance)
 
     def set_node_status(self, instance_id: str, task_id: int, status: str) -> None:
         """Fix the status of a node, whatever the progress. Raise ValueError for an unknown status, or KeyError."""
@@ -258,8 +291,10 @@ class InstanceStore:
             instance = self._instances[instance_id]
             if task_id not in instance.nodes:
                 raise KeyError(task_id)
-            instance.set_by_hand[task_id] = instance.nodes[task_id] = status
-            instance.share = None
+            self._update(instance)
+            instance.set_by_hand_at(task_id, status, self._config.now_ms())
+            if instance.started_at is not None and instance.ended_at is None:
+                instance.show_status()
 
     def _flow(self, flow_id: int) -> Flow:
         flow = self._catalog.flow(flow_id)
@@ -291,14 +326,19 @@ class InstanceStore:
         self._update(instance)
         return instance.snapshot(self._config.now_ms())
 
+    def _progress(self, instance: StoredInstance) -> Progress:
+        return progress_of(instance.flow, self._config.progress)
+
     def _update(self, instance: StoredInstance) -> None:
         """Bring an instance up to date."""
+        now = self._config.now_ms()
         if self._config.one_at_a_time:
             self._update_queue(self._queues[instance.flow.flow_id])
         elif instance.ended_at is None:
             # No instance waits for another one, so the others need no look.
-            self._update_alone(instance, self._config.now_ms())
-        self._cancel_if_due(instance, self._config.now_ms())
+            self._update_alone(instance, now)
+        if instance.started_at is None and _cancel_is_due(instance, now):
+            self._end_cancelled(instance)
 
     def _update_queue(self, queue: _Queue) -> None:
         """Bring the instances of a flow up to date: end those that are done, start those that may start."""
@@ -312,48 +352,50 @@ class InstanceStore:
 
     def _update_alone(self, instance: StoredInstance, now: int) -> None:
         if instance.started_at is None and instance.trigger_time <= now:
-            instance.started_at = max(instance.created_at, instance.trigger_time)
+            self._start(instance, max(instance.created_at, instance.trigger_time))
         if instance.started_at is not None:
             self._advance(instance, now)
 
     def _start_next(self, queue: _Queue, now: int) -> StoredInstance | None:
-        instance = next((one for one in queue.unended if one.trigger_time <= now), None)
-        if instance:
-            instance.started_at = max(instance.created_at, instance.trigger_time, queue.free_since)
-        return instance
+        for instance in [one for one in queue.unended if one.trigger_time <= now]:
+            self._start(instance, max(instance.created_at, instance.trigger_time, queue.free_since))
+            if instance.started_at is not None:
+                return instance
+        return None
+
+    def _start(self, instance: StoredInstance, at: int) -> None:
+        """Start an instance, unless it has been cancelled before."""
+        if _cancel_is_due(instance, at):
+            self._end_cancelled(instance)
+        else:
+            instance.started_at = at
 
     def _advance(self, instance: StoredInstance, now: int) -> bool:
-        """Update a started instance and its nodes. Return whether it ends with that."""
-        if self._cancel_if_due(instance, now):
-            return True
-        progress = instance.flow.progress or self._config.progress
-        share = share_done(instance, progress, now)
-        if share == instance.share:
-            return False
-        instance.share = share
-        failing = failing_node(instance, instance.flow.ends_as)
-        ends_as = instance.flow.ends_as if failing is None or failing in instance.levels else "SUCCESS"
-        instance.nodes = node_statuses(instance, share, ends_as, failing) | instance.set_by_hand
-        if share >= 1:
-            lasted = int(progress.amount * 1000) if progress.kind == "seconds" else None
-            self._end(instance, ends_as, now if lasted is None else (instance.started_at or 0) + lasted)
-            return True
-        instance.status = "FAIL" if "FAIL" in instance.nodes.values() else "RUNNING" if share else "READY"
-        return False
+        """Bring a started instance and its nodes up to date. Return whether it has ended."""
+        is_cancelled = _cancel_is_due(instance, now)
+        moment = instance.cancel_at if is_cancelled else now
+        progress = self._progress(instance)
+        plan = instance.plan(progress)
+        seconds = (moment - (instance.started_at or 0)) / 1000
+        share = share_done(progress, plan, seconds, instance.polls_running)
+        if share != instance.share or instance.seen_at is None:
+            instance.show(plan, share, moment)
+        if instance.ended_at is not None:
+            self._leave_queue(instance)
+        elif is_cancelled:
+            self._end_cancelled(instance)
+        return instance.ended_at is not None
 
-    def _cancel_if_due(self, instance: StoredInstance, now: int) -> bool:
-        """Carry out a cancel whose time has come. Return whether the instance ends with that."""
-        if instance.ended_at is not None or not instance.cancelled or now < instance.cancel_at:
-            return False
-        open_nodes = [task for task in instance.levels if instance.nodes[task] in ("INIT", "RUNNING")]
-        instance.nodes.update(dict.fromkeys(open_nodes, "CANCEL"))
-        self._end(instance, "CANCEL", instance.cancel_at)
-        return True
+    def _end_cancelled(self, instance: StoredInstance) -> None:
+        instance.end_cancelled(instance.cancel_at)
+        self._leave_queue(instance)
 
-    def _end(self, instance: StoredInstance, status: str, at: int) -> None:
+    def _leave_queue(self, instance: StoredInstance) -> None:
         queue = self._queues[instance.flow.flow_id]
-        instance.status = status
-        instance.ended_at = at
         if instance in queue.unended:
             queue.unended.remove(instance)
-        queue.free_since = max(queue.free_since, at)
+        queue.free_since = max(queue.free_since, instance.ended_at or 0)
+
+
+def _cancel_is_due(instance: StoredInstance, now: int) -> bool:
+    return instance.ended_at is None and instance.cancelled and instance.cancel_at <= now

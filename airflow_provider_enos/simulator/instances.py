@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from airflow_provider_enos.simulator.config import Progress
 from airflow_provider_enos.simulator.flows import Flow
+from airflow_provider_enos.simulator.timetable import Timetable, timetable
 
 STATUS_CODES: Mapping[str, int] = MappingProxyType(
     {
@@ -26,6 +28,10 @@ STATUS_CODES: Mapping[str, int] = MappingProxyType(
     }
 )
 MINUTE_MS = 60_000
+NOT_STARTED = frozenset({"INIT", "WAIT", "READY", "SKIP"})
+"""What a node shows that has not run."""
+RUNNING = frozenset({"RUNNING", "SUSPEND", "RERUN"})
+"""What a node shows that has started and not ended."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class NodeInstance:
     task_instance_id: str
     name: str
     status: str
+    started_at: int | None = None
+    """Epoch milliseconds; None: it has not run."""
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,18 +93,20 @@ class StoredInstance:
     status: str = "INIT"
     polls: int = 0
     polls_running: int = 0
-    share: float | None = None
-    """The share of the work that the nodes show as done; None: not computed yet."""
+    share: float = 0.0
+    """The share of its work that was done when it was last looked at: 0 at the start, 1 or more at the end."""
+    seen_at: int | None = None
+    """When it was last looked at while it ran."""
+    started: dict[int, int] = field(default_factory=dict)
+    """When nodes started."""
+    ended: dict[int, int] = field(default_factory=dict)
+    """When nodes ended."""
     cancelled: bool = False
     cancel_at: int = 0
     """When a cancel takes effect."""
     started_at: int | None = None
     ended_at: int | None = None
-
-    def __post_init__(self) -> None:
-        tasks = set(self.flow.tasks) if self.from_task_id is None else self.flow.downstream(self.from_task_id)
-        self.levels = self.flow.levels(tasks)
-        """The nodes that this instance runs, and how many levels of nodes run before each."""
+    _plans: dict[bool, Timetable] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def id_stamp(self) -> str:
@@ -106,6 +117,66 @@ class StoredInstance:
         """Return the id of the task instance of a node."""
         return f"{task_id}-{self.id_stamp}"
 
+    def plan(self, progress: Progress) -> Timetable:
+        """Return when the nodes of this instance run, and how it ends."""
+        by_polls = progress.kind == "polls"
+        if by_polls not in self._plans:
+            self._plans[by_polls] = timetable(self.flow, self.from_task_id, progress, self.flow.ends_as)
+        return self._plans[by_polls]
+
+    def show(self, plan: Timetable, share: float, now: int) -> None:
+        """Bring the nodes to where a share of the work is done, and note when they started and ended until then.
+
+        Between two looks the work is taken to have gone on evenly.
+        """
+        before = self.share
+        since = self.seen_at if self.seen_at is not None else now if self.started_at is None else self.started_at
+
+        def moment(at: float) -> int:
+            gone = (at - before) / (share - before) if share > before else 1.0
+            return round(since + min(max(gone, 0.0), 1.0) * (now - since))
+
+        self.nodes = plan.statuses(self.nodes, share) | self.set_by_hand
+        for task in self.nodes.keys() - self.set_by_hand.keys():
+            span = plan.spans.get(task)
+            at = (1.0, 1.0) if span is None or not plan.length else (span.start / plan.length, span.end / plan.length)
+            self._note_times(task, moment(at[0]), moment(at[1]))
+        self.share, self.seen_at = share, now
+        if share >= 1:
+            self.status, self.ended_at = plan.ends_as, moment(1.0)
+        else:
+            self.show_status()
+
+    def show_status(self) -> None:
+        """Set the status of an instance that runs to what its nodes show."""
+        self.status = "FAIL" if "FAIL" in self.nodes.values() else "RUNNING" if self.share else "READY"
+
+    def set_by_hand_at(self, task_id: int, status: str, now: int) -> None:
+        """Fix the status of a node."""
+        self.set_by_hand[task_id] = self.nodes[task_id] = status
+        self.ended.pop(task_id, None)
+        self._note_times(task_id, now, now)
+
+    def end_cancelled(self, at: int) -> None:
+        """End a cancelled instance, with all of its nodes."""
+        in_scope = self.nodes.keys() if self.from_task_id is None else self.flow.downstream(self.from_task_id)
+        for task in in_scope:
+            if self.nodes[task] in ("INIT", "RUNNING"):
+                self.nodes[task] = "CANCEL"
+                if task in self.started:
+                    self.ended[task] = at
+        self.status, self.ended_at = "CANCEL", at
+
+    def _note_times(self, task_id: int, started: int, ended: int) -> None:
+        status = self.nodes[task_id]
+        if status in NOT_STARTED:
+            self.started.pop(task_id, None)
+            self.ended.pop(task_id, None)
+            return
+        self.started.setdefault(task_id, started)
+        if status not in RUNNING:
+            self.ended.setdefault(task_id, ended)
+
     def status_at(self, now: int) -> str:
         """Return the status to show."""
         if self.started_at is None and self.ended_at is None:
@@ -114,6 +185,8 @@ class StoredInstance:
 
     def snapshot(self, now: int) -> Instance:
         """Return the instance as it is, unchanged by what happens later."""
+        if self.started_at is not None and self.ended_at is None:
+            self.seen_at = now
         return Instance(
             id=self.id,
             flow_id=self.flow.flow_id,
@@ -125,7 +198,14 @@ class StoredInstance:
             polls=self.polls,
             cancelled=self.cancelled,
             nodes=tuple(
-                NodeInstance(task, self.task_instance_id(task), name, self.nodes[task])
+                NodeInstance(
+                    task,
+                    self.task_instance_id(task),
+                    name,
+                    self.nodes[task],
+                    self.started.get(task),
+                    self.ended.get(task),
+                )
                 for task, name in self.flow.tasks.items()
             ),
             type=self.type,

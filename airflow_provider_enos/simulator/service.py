@@ -42,6 +42,7 @@ class Service:
             if found is None:
                 raise ServiceRefused(62102, "Invalid request parameter: action")
             with self._state.lock:
+                self._state.catch_up()
                 data = found.run(self._call(found, request, query))
         except ServiceRefused as refused:
             return envelope(self._config, refused.code, refused.message, None)

@@ -50,9 +50,11 @@ class Simulation(Config):
         user_id: str = "u15426865866571",
         token_lifetime: float = 7200,
         tls: ssl.SSLContext | None = None,
+        poseidon: str = "refuse",
+        schedules: bool = False,
         **switches: Unpack[SwitchValues],
     ) -> None:
-        super().__init__(access_key, secret_key, org_id, user_id, token_lifetime)
+        super().__init__(access_key, secret_key, org_id, user_id, token_lifetime, poseidon, schedules=schedules)
         self.host = host
         self.port = port
         self.tls = tls
@@ -109,17 +111,21 @@ class Simulation(Config):
     @property
     def instances(self) -> list[Instance]:
         """All instances, in order of creation. Reading them here does not count as a poll."""
+        self._state.catch_up()
         return self._state.instances.all()
 
     def instances_of(self, flow_id: int) -> list[Instance]:
         """Return the instances of one flow."""
+        self._state.catch_up()
         return self._state.instances.all(flow_id)
 
     def add_flow(self, flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
         """Add a flow, or replace it. Raise ValueError for a flow that makes no sense.
 
-        ``tasks`` are ``{task_id: name}`` or a list of ids. They run one after another, unless ``relations`` (pairs of
-        task ids) say otherwise.
+        ``tasks`` are ``{task_id: name}``, ``{task_id: Node(name, seconds=20)}``, or a list of ids. They run one after
+        another, unless ``relations`` (pairs of task ids) say otherwise. Where nodes have ``seconds``, and the flow has
+        no ``progress`` of its own, each takes that long, unless the simulator's ``progress`` is ``at_once`` or
+        ``manual``.
         """
         flow = flow_from(flow_id, **description)
         self._state.catalog.add_flows([flow])

@@ -28,6 +28,10 @@ class EnosSimulator(Simulation):
         are refused, so that no web page can talk to it.
     :param token_lifetime: seconds from when an access token is issued until it expires.
     :param tls: serve HTTPS with this context; None: HTTP.
+    :param poseidon: ``accept`` lets calls of the vendor's SDK (Poseidon) pass as calls of the application. Only EnOS
+        can verify them, so by default (``refuse``) they are refused.
+    :param schedules: let flows with a schedule run by it, since two days before the start. Off by default, so that a
+        test has only the instances that it starts.
     """
 
     _server: Server | None = None

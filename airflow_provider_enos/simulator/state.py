@@ -7,6 +7,7 @@ import threading
 from airflow_provider_enos.simulator.catalog import Catalog
 from airflow_provider_enos.simulator.config import Config
 from airflow_provider_enos.simulator.instance_store import InstanceStore
+from airflow_provider_enos.simulator.schedules import ScheduleRunner
 
 
 class ReliedOn(ValueError):
@@ -26,6 +27,14 @@ class State:
         self.catalog = Catalog(self.lock)
         self.instances = InstanceStore(config, self.catalog, self.lock)
         self.user_locked = False
+        self._config = config
+        self._schedules = ScheduleRunner(config, self.catalog, self.instances)
+
+    def catch_up(self) -> None:
+        """Start what the schedules of flows have started since the last call, if the setting ``schedules`` is on."""
+        if self._config.schedules:
+            with self.lock:
+                self._schedules.run_due()
 
     def delete_flow(self, flow_id: int) -> None:
         """Delete a flow, its instances and its temporary copies.

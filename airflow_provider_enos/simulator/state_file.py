@@ -16,15 +16,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_enos.simulator.config import number
 from airflow_provider_enos.simulator.directories import ROOT
 from airflow_provider_enos.simulator.flows import LATEST_MS, Flow, flow_from
 from airflow_provider_enos.simulator.instances import STATUS_CODES, StoredInstance
 from airflow_provider_enos.simulator.state import State
 from airflow_provider_enos.simulator.wire import parse_object
 
-BY_TASK = ("tasks", "logs", "details", "places")
+BY_TASK = ("tasks", "logs", "seconds", "details", "places")
 """The fields of a flow that are mappings by task id."""
-FORMAT = "airflow_provider_enos.simulator state 2"
+FORMAT = "airflow_provider_enos.simulator state 3"
 LARGEST_FILE = 64 * 2**20
 """Bytes: about a hundred thousand instances."""
 _ACCEPTED = "give a file that the simulator has written, or a path where there is none yet"
@@ -123,6 +124,10 @@ def _instance_out(instance: StoredInstance, current: Flow) -> dict[str, Any]:
         "set_by_hand": _keys_as_text(instance.set_by_hand),
         "polls": instance.polls,
         "polls_running": instance.polls_running,
+        "share": instance.share,
+        "seen_at": instance.seen_at,
+        "started": _keys_as_text(instance.started),
+        "ended": _keys_as_text(instance.ended),
     }
 
 
@@ -148,12 +153,20 @@ def _instance_in(content: dict[str, Any], flows: Mapping[int, Flow]) -> StoredIn
         set_by_hand=keys_as_ids(content["set_by_hand"]),
         polls=_number(content["polls"], "polls"),
         polls_running=_number(content["polls_running"], "polls_running"),
+        share=number(content["share"]),
+        seen_at=_number_or_none(content["seen_at"], "seen_at"),
+        started=_moments(content["started"], flow),
+        ended=_moments(content["ended"], flow),
     )
 
 
 def keys_as_ids(named: Mapping[str, Any]) -> dict[int, Any]:
     """Return a mapping by task id, from one with text keys, as JSON has it. Raise ValueError."""
     return {int(task): value for task, value in named.items()}
+
+
+def _moments(named: Mapping[str, Any], flow: Flow) -> dict[int, int]:
+    return {task: _number(moment, "time") for task, moment in keys_as_ids(named).items() if task in flow.tasks}
 
 
 def _keys_as_text(named: Mapping[int, Any]) -> dict[str, Any]:

@@ -135,6 +135,7 @@ def _graph(call: Call, asked: Flow, flow: Flow) -> dict[str, Any]:
         "links": tuple(links.values()),
         "link_edges": link_edges,
         "logs": {task: log for task, log in flow.logs.items() if task in tasks},
+        "seconds": {task: lasts for task, lasts in flow.seconds.items() if task in tasks},
         "details": {task: known for task, known in flow.details.items() if task in tasks},
         "failing_task": flow.failing_task if flow.failing_task in tasks else None,
     }

@@ -171,8 +171,6 @@ def _graph_flows(call: Call, flow: Flow) -> list[dict[str, object]]:
 def task_data(config: Config, flow: Flow, instance: Instance, node: NodeInstance) -> dict[str, object]:
     """Return a TaskInstance as Get Task Instance shows it."""
     details = task_details(config, flow, node.task_id)
-    has_run = node.status not in ("INIT", "WAIT", "READY", "SKIP")
-    over = has_run and node.status != "RUNNING"
     created = datetime.fromtimestamp(instance.created_at / 1000, UTC)
     return {
         "instanceId": node.task_instance_id,
@@ -180,7 +178,7 @@ def task_data(config: Config, flow: Flow, instance: Instance, node: NodeInstance
         "taskName": node.name,
         "cycle": flow.cycle,
         "status": STATUS_CODES[node.status],
-        "runNum": 1 if has_run else 0,
+        "runNum": 0 if node.started_at is None else 1,
         "type": 7,
         "syncType": None,
         "freq": None,
@@ -191,8 +189,8 @@ def task_data(config: Config, flow: Flow, instance: Instance, node: NodeInstance
         "timeout": details["timeout"],
         "recallLimit": details["retryLimit"],
         "recallInterval": details["retryInterval"],
-        "startTime": run_time_text(config, instance.started_at if has_run else None),
-        "endTime": run_time_text(config, instance.ended_at or instance.started_at if over else None),
+        "startTime": run_time_text(config, node.started_at),
+        "endTime": run_time_text(config, node.ended_at),
         "timeStamp": _java_date(created),
         "isTimeout": node.status == "TIMEOUT",
         "flowInstId": instance.id,
@@ -230,16 +228,19 @@ def task_details(config: Config, flow: Flow, task_id: int) -> dict[str, Any]:
     }
 
 
-def task_log(config: Config, flow: Flow, node: NodeInstance, started_at: int, share: float = 1.0) -> str:
+def task_log(config: Config, flow: Flow, node: NodeInstance, share: float = 1.0) -> str:
     """Return the log of a node that has run, with this share of its lines, from 0 to 1."""
     ruler = "=" * 60
     command = task_details(config, flow, node.task_id)["cmd"]
-    started = _java_date(datetime.fromtimestamp(started_at / 1000, UTC))
+    started = _java_date(datetime.fromtimestamp((node.started_at or 0) / 1000, UTC))
     head = (
         f"run  num:\t1\ninstance:\t{node.task_instance_id}\ncmdline:\t{command}\n"
         f"submitter:\t{flow.do_as}\ncurrent time:\t{started}"
     )
-    lines = f"{flow.logs.get(node.task_id, node.name + ' done')}\n".splitlines(keepends=True)
+    printed = flow.logs.get(node.task_id, f"{{started}} INFO  {node.name} starts\n{{ended}} INFO  {node.name} done")
+    for name, moment in (("{started}", node.started_at), ("{ended}", node.ended_at)):
+        printed = printed.replace(name, run_time_text(config, moment) or "")
+    lines = f"{printed}\n".splitlines(keepends=True)
     return f"{ruler}\n{head}\n{ruler}\n{''.join(lines[: int(share * len(lines))])}"
 
 
