@@ -44,7 +44,10 @@ def main() -> int:
     HOME.mkdir(exist_ok=True)
     log = HOME / "airflow.log"
     started = time.monotonic()
-    with EnosSimulator(progress=("seconds", 8), schedules=True) as sim, log.open("w") as log_file:
+    with (
+        EnosSimulator(progress=("seconds", 8), schedules=DAG_ID in WAITS_FOR_SCHEDULES) as sim,
+        log.open("w") as log_file,
+    ):
         environment = {
             **os.environ,
             "AIRFLOW_HOME": str(HOME),
@@ -139,7 +142,7 @@ def show_instances(sim: EnosSimulator) -> None:
         print(f"  flow instance {instance.id}  {instance.status}{note}")
         for node in instance.nodes:
             started_from = "  <- from_task_id" if node.task_id == instance.from_task_id else ""
-            print(f"    {node.status:8} {node.name:10} {node.task_instance_id}  {times(node)}{started_from}")
+            print(f"    {node.status:8} {node.name:10} {node.task_instance_id}  {times(node)}{started_from}".rstrip())
 
 
 def times(node: NodeInstance) -> str:
