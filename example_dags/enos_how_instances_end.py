@@ -1,6 +1,6 @@
 """What a failed, a cancelled and a skipped flow instance look like in Airflow.
 
-The flows are seeds of the simulator: 4001 fails at its second node, 4002 is cancelled by somebody in EnOS, 4003 is
+The flows are built into the simulator: 4001 fails at its second node, 4002 is cancelled by somebody in EnOS, 4003 is
 skipped. The first two tasks fail, and their message says what happened and where; the third is skipped. The last task
 runs whatever happened, and finds the ids of all three instances in XCom.
 """

@@ -1,5 +1,7 @@
 """Wait for flows that EnOS runs by its own schedule, and go on when they are done.
 
+In the package's simulator, flow 4010 runs each day and flow 3388 each hour.
+
 Nothing is started in EnOS: each sensor waits for the instances whose trigger times lie in the day that the DAG run
 covers. By default that is the run's data interval; the start is given here, since the data intervals of Airflow 3's
 cron schedules are empty unless it is configured otherwise.
@@ -28,7 +30,7 @@ with DAG(
     # [START howto_sensor_enos_flow]
     daily = EnosFlowSensor(
         task_id="daily",
-        flow_id=3377,
+        flow_id=4010,
         window_start="{{ data_interval_end - macros.timedelta(days=1) }}",
         poke_interval=5,
         timeout=3600,

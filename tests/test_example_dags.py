@@ -125,17 +125,15 @@ def test_look_around(run: Run, sim: EnosSimulator) -> None:
 
 
 def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
-    """Two flows that EnOS runs by its own schedule, daily and hourly."""
-    sim.add_flow(3377, tasks={108580: "clean"}, cycle="D", type=1)
-    sim.add_flow(3388, tasks={108590: "collect"}, cycle="H", type=1)
-    midnight = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
-    # Of tomorrow's midnight, too: a run that goes across it waits for that day.
-    daily = [sim.run_schedule(3377, midnight + hour * 3_600_000) for hour in (0, 24)]
-    hourly = [sim.run_schedule(3388, midnight + hour * 3_600_000) for hour in (*range(-23, 1), 24)]
+    """Two flows that EnOS runs by its own schedule, daily and hourly: the simulator does."""
+    sim.schedules = True
     result = run("enos_wait_for_schedule")
     assert result["tasks"] == {"daily": "success", "hourly": "success", "report": "success"}
-    days = zip(daily, hourly[-2:], strict=True)
-    assert result["xcom"]["report"] in [{"daily": [one and one.id], "hourly": [last and last.id]} for one, last in days]
+    reported = result["xcom"]["report"]
+    (daily,) = (one for one in sim.instances_of(4010) if [one.id] == reported["daily"])
+    (hourly,) = (one for one in sim.instances_of(3388) if [one.id] == reported["hourly"])
+    day, hour = (datetime.fromtimestamp(one.trigger_time / 1000, sim.zone) for one in (daily, hourly))
+    assert (f"{day:%H:%M:%S}", f"{hour.astimezone(UTC):%H:%M:%S}") == ("00:00:00", "00:00:00")
     assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
 
 

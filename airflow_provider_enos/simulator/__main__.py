@@ -1,5 +1,6 @@
-"""``python -m airflow_provider_enos.simulator``: prints the connection to export, then logs a line a
-request. With ``--state FILE`` a restart has the flows and instances of before.
+"""``python -m airflow_provider_enos.simulator``: print the connection to export, then log a line for each request.
+
+With ``--state FILE`` the flows and instances outlive a restart.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_enos.simulator.built_in_flows import BUILT_IN_FLOWS
 from airflow_provider_enos.simulator.config import SWITCHES, Switch
 from airflow_provider_enos.simulator.simulator import EnosSimulator
 from airflow_provider_enos.simulator.wire import Record
@@ -24,7 +26,7 @@ _STATE_LOST = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a simulator until SIGINT or SIGTERM. Returns the exit code."""
+    """Run a simulator until SIGINT or SIGTERM. Return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -44,44 +46,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"export AIRFLOW_CONN_ENOS_DEFAULT={shlex.quote(sim.connection_json)}", flush=True)
     ended.wait()
     sim.stop()
-    return _saved(sim, options.state)
+    return _save(sim, options.state)
 
 
 def _parser() -> argparse.ArgumentParser:
     defaults = EnosSimulator()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_enos.simulator",
-        description="An EnOS API gateway on this machine, to try and test workflows against. Its\n"
-        "control path, /_simulator/, takes faults, holds (requests stopped until told), flows and ends of instances.",
-        epilog="switches, with their defaults:\n" + "\n".join(map(_explained, SWITCHES.values())),
+        description="An EnOS API gateway on this machine, to try and test workflows against. Its control path,\n"
+        "/_simulator/, takes faults, holds (requests stop until they are released), flows and ends of instances.",
+        epilog="\n".join(
+            [
+                "built-in flows:",
+                *(f"  {flow_id}  {about}" for flow_id, about in BUILT_IN_FLOWS.items()),
+                "",
+                "switches, with their defaults:",
+                *map(_describe, SWITCHES.values()),
+            ]
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default=defaults.host, metavar="ADDRESS", help="listen there; 0.0.0.0: everywhere")
+    parser.add_argument(
+        "--host", default=defaults.host, metavar="ADDRESS", help="address to listen on; 0.0.0.0: all addresses"
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME[:PORT]",
-        help="let in requests to this name, such as host.docker.internal; without, only those to localhost and to\n"
+        help="allow requests to this name, such as host.docker.internal, besides those to localhost and to the\n"
         "addresses of this machine. May be given more than once",
     )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one (default)")
     for name in ("access_key", "secret_key", "org_id", "user_id"):
         parser.add_argument(f"--{name.replace('_', '-')}", default=getattr(defaults, name))
     parser.add_argument("--token-lifetime", type=float, default=defaults.token_lifetime, metavar="SECONDS")
-    parser.add_argument("--progress", default=str(defaults.progress), help="at_once, polls:N, seconds:S, manual")
+    parser.add_argument(
+        "--progress",
+        default=str(defaults.progress),
+        help="how instances progress: at_once; polls:N; seconds:S; nodes (each node takes its own seconds); manual",
+    )
+    parser.add_argument(
+        "--poseidon",
+        choices=("refuse", "accept"),
+        default=defaults.poseidon,
+        help="calls of the vendor's SDK, which only EnOS can verify (default: refuse)",
+    )
+    parser.add_argument("--no-schedules", action="store_true", help="do not run flows by their own schedules")
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="see below")
     parser.add_argument(
         "--state",
         type=Path,
         metavar="FILE",
-        help="flows and instances are read from it at the start, if it exists, and written to it at the end",
+        help="read flows and instances from it at the start, if it exists, and write them to it at the end",
     )
     parser.add_argument("--quiet", action="store_true", help="log no requests")
     return parser
 
 
-def _explained(switch: Switch[Any]) -> str:
+def _describe(switch: Switch[Any]) -> str:
     choices = f" ({', '.join(map(str, switch.choices))})" if switch.choices else ""
     return f"  {switch.name}={switch.default}\n        {switch.about}{choices}"
 
@@ -96,21 +119,23 @@ def _simulator(options: argparse.Namespace) -> EnosSimulator:
         org_id=options.org_id,
         user_id=options.user_id,
         token_lifetime=options.token_lifetime,
+        poseidon=options.poseidon,
+        schedules=not options.no_schedules,
     )
     sim.switch({"progress": options.progress, **dict(_switch(text) for text in options.switch)})
     if options.state is not None and not options.state.absolute().parent.is_dir():
-        raise ValueError(f"--state {options.state}: there is no folder to keep it in")
+        raise ValueError(f"--state {options.state}: its folder does not exist")
     if options.state is not None and options.state.exists():
         sim.load(options.state)
     return sim
 
 
-def _saved(sim: EnosSimulator, path: Path | None) -> int:
+def _save(sim: EnosSimulator, path: Path | None) -> int:
     try:
         if path is not None:
             sim.save(path)
     except OSError as error:
-        print(f"Cannot keep the state in {path}: {error}.", file=sys.stderr)
+        print(f"Cannot write the state to {path}: {error}.", file=sys.stderr)
         return _STATE_LOST
     return 0
 
@@ -118,7 +143,7 @@ def _saved(sim: EnosSimulator, path: Path | None) -> int:
 def _switch(text: str) -> tuple[str, object]:
     name, _, value = text.partition("=")
     try:
-        # True is how the help and the messages have it.
+        # The help and the messages spell them True and False, JSON does not.
         return name, json.loads(value.lower() if value in ("True", "False") else value)
     except ValueError:
         return name, value

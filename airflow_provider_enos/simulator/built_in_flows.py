@@ -1,38 +1,45 @@
-"""The flows a new simulator holds.
+"""The flows of a new simulator.
 
-| flow | its instances                                                                            |
-| ---- | ---------------------------------------------------------------------------------------- |
-| 3377 | SUCCESS. The documentation's own example: ingest, then 108580 clean, aggregate, publish   |
-| 4001 | FAIL. The second node, 40012 load, fails, with a log that says why; 40015 still runs then |
-| 4002 | CANCEL: somebody stops them in EnOS                                                      |
-| 4003 | SKIP                                                                                     |
-| 4004 | TIMEOUT                                                                                  |
-| 4005 | INTERNAL_ERROR                                                                           |
-| 4006 | none: the flow has no task, 62104                                                        |
-| 4007 | none: the flow is locked, 62103                                                          |
-| 4008 | none: the flow is another user's, 62103                                                  |
-| 4009 | SUCCESS, after a minute                                                                  |
-| 4010 | SUCCESS. Periodic, of cycle D, and its schedule is on                                     |
-| 4011 | SUCCESS. It relies on 3377, so that cannot be deleted                                     |
-
-They lie in directories: 3377 and 4011 in "meter data", 4010 in "meter data/scheduled", the others in "examples".
+Their directories: "meter data" for 3377 and 4011, "meter data/scheduled" for 3388 and 4010, "examples" for the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from types import MappingProxyType
 
-from airflow_provider_enos.simulator.flows import PERIODIC, Flow, flow_from
-from airflow_provider_enos.simulator.state import World
+from airflow_provider_enos.simulator.catalog import Catalog
+from airflow_provider_enos.simulator.flows import PERIODIC, Flow, Node, flow_from
 
-# Fixed, so that a program that was told of one finds it in the next simulator.
+BUILT_IN_FLOWS: Mapping[int, str] = MappingProxyType(
+    {
+        3377: "ends as SUCCESS. The flow of the EnOS documentation: ingest, 108580 clean, aggregate, publish",
+        3388: "ends as SUCCESS. Runs each hour, by a schedule of its own",
+        4001: "ends as FAIL. Its second node, 40012 load, fails with a log that says why, while another branch runs on",
+        4002: "ends as CANCEL, as when somebody stops it in EnOS",
+        4003: "ends as SKIP",
+        4004: "ends as TIMEOUT",
+        4005: "ends as INTERNAL_ERROR",
+        4006: "cannot be triggered (62104): it has no nodes",
+        4007: "cannot be triggered (62103): it is locked",
+        4008: "cannot be triggered (62103): it belongs to another user",
+        4009: "ends as SUCCESS, after a minute. To look at it while it runs, or to cancel it",
+        4010: "ends as SUCCESS. Runs each day at midnight, by a schedule of its own",
+        4011: "ends as SUCCESS. Relies on 3377, which therefore cannot be deleted",
+    }
+)
+"""What each built-in flow is good for: in ``--help``, and in ``docs/testing.md``."""
+
+# Fixed, so that a program finds a directory again in the next simulator.
 METER_DATA = "62e3038840514caf9af60ad36878851e"
 SCHEDULED = "5d1f0a7c3b9e4826a04c7e915f2b6d38"
 EXAMPLES = "c07b54e2196f4d3f8a6e0b7d93f1285c"
 
 _WHY_LOAD_FAILED = """\
-2020-07-06 06:27:03 INFO  load: 1812 rows read from stage.meter_readings
-2020-07-06 06:27:04 ERROR load: cannot write to dw.meter_readings
+{started} INFO  load: 1812 rows read from stage.meter_readings
+{ended} ERROR load: cannot write to dw.meter_readings
 Traceback (most recent call last):
   File "load.py", line 41, in main
     table.write(rows)
@@ -41,12 +48,17 @@ Traceback (most recent call last):
 ColumnMissing: dw.meter_readings has no column 'reactive_power'"""
 
 
-def plant(world: World) -> None:
-    """Puts the directories and the flows of the table above into an empty world."""
-    world.add_directory("meter data", id=METER_DATA)
-    world.add_directory("scheduled", METER_DATA, id=SCHEDULED)
-    world.add_directory("examples", id=EXAMPLES)
-    world.add_flows([*_flows_of_meter_data(), *(replace(flow, directory=EXAMPLES) for flow in _examples())])
+def add_built_in_flows(catalog: Catalog) -> None:
+    """Add the built-in flows and their directories to an empty catalog."""
+    catalog.add_directory("meter data", id=METER_DATA)
+    catalog.add_directory("scheduled", METER_DATA, id=SCHEDULED)
+    catalog.add_directory("examples", id=EXAMPLES)
+    catalog.add_flows(_built_in_flows())
+
+
+@cache
+def _built_in_flows() -> tuple[Flow, ...]:
+    return (*_flows_of_meter_data(), *(replace(flow, directory=EXAMPLES) for flow in _examples()))
 
 
 def _flows_of_meter_data() -> list[Flow]:
@@ -56,6 +68,15 @@ def _flows_of_meter_data() -> list[Flow]:
             name="meter_readings_daily",
             tasks={108579: "ingest", 108580: "clean", 108581: "aggregate", 108582: "publish"},
             directory=METER_DATA,
+        ),
+        flow_from(
+            3388,
+            name="meter_readings_hourly",
+            tasks={33881: "collect", 33882: "check"},
+            type=PERIODIC,
+            cycle="H",
+            freq="0 0 * * * ? *",
+            directory=SCHEDULED,
         ),
         flow_from(
             4010,
@@ -97,7 +118,11 @@ def _examples() -> list[Flow]:
         flow_from(
             4009,
             name="slow",
-            tasks={40091: "extract", 40092: "load", 40093: "report"},
+            tasks={
+                40091: Node("extract", seconds=15),
+                40092: Node("load", seconds=35),
+                40093: Node("report", seconds=10),
+            },
             progress=("seconds", 60),
         ),
     ]

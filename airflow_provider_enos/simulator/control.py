@@ -1,15 +1,15 @@
-"""``/_simulator/...``: what ``EnosSimulator`` does, from outside its process. No signature.
+"""``/_simulator/...``: the methods of ``EnosSimulator``, for other processes. Requests need no signature.
 
 GET    /_simulator/state
 POST   /_simulator/faults                   {"kind": ..., "on": ..., "times": ..., options}
 DELETE /_simulator/faults
-GET    /_simulator/holds                    what is armed, and which requests are held now
+GET    /_simulator/holds                    the armed holds, and the requests that are held now
 POST   /_simulator/holds                    {"on": ..., "at": "received", "times": ...}
-POST   /_simulator/holds/release            {"id": ..., "drop": false}; all that are held, where no id is given
-DELETE /_simulator/holds                    forgets what is armed, and lets go on what is held
+POST   /_simulator/holds/release            {"id": ..., "drop": false}; without an id: all held requests
+DELETE /_simulator/holds                    forgets the armed holds, and lets all held requests go on
 POST   /_simulator/switches                 {name: value, ...}
 POST   /_simulator/flows                    {"flow_id": ..., "tasks": {...}, ...}
-POST   /_simulator/flows/{id}/schedule      {"trigger_time": ...}; the answer has the instance it starts, or null
+POST   /_simulator/flows/{id}/schedule      {"trigger_time": ...}; replies with the id of the new instance, or null
 POST   /_simulator/directories              {"title": ..., "parent": ...}
 POST   /_simulator/user                     {"locked": true}
 POST   /_simulator/instances/{id}/finish    {"status": ..., "failed_task": ...}
@@ -24,38 +24,36 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_enos.simulator.flows import LATEST_MS, Flow
+from airflow_provider_enos.simulator.simulation import Simulation
 from airflow_provider_enos.simulator.state_file import BY_TASK, keys_as_ids
 from airflow_provider_enos.simulator.wire import Reply, Request, json_reply, parse_object
 
-if TYPE_CHECKING:
-    from airflow_provider_enos.simulator.simulator import EnosSimulator
-
 CONTROL_PATH = "/_simulator/"
-_ABOUT_ONE = re.compile(r"(instances|flows)/([^/]+)/([a-z]+)")
+_WITH_ID = re.compile(r"(instances|flows)/([^/]+)/([a-z]+)")
 
 
-def control(sim: EnosSimulator, request: Request) -> Reply:
-    """Answers a request to the control path; bad input is HTTP 400 with a sentence."""
+def control(sim: Simulation, request: Request) -> Reply:
+    """Return the reply to a request to the control path; for bad input HTTP 400 with a sentence."""
     route = request.path.removeprefix(CONTROL_PATH)
-    about = _ABOUT_ONE.fullmatch(route)
-    act = _ROUTES.get((request.method, f"{about[1]}/{{id}}/{about[3]}" if about else route))
-    if act is None:
+    with_id = _WITH_ID.fullmatch(route)
+    action = _ROUTES.get((request.method, f"{with_id[1]}/{{id}}/{with_id[3]}" if with_id else route))
+    if action is None:
         return _error(404, f"There is no {request.method} {request.path}.")
     try:
         body = parse_object(request.body) if request.body else {}
-        if about:
-            body["id"] = about[2]
-        return json_reply(act(sim, body) or {"ok": True})
+        if with_id:
+            body["id"] = with_id[2]
+        return json_reply(action(sim, body) or {"ok": True})
     except (ValueError, TypeError, AttributeError) as error:
         return _error(400, f"Bad request: {error}.")
     except KeyError as error:
         return _error(400, f"Bad request: there is no {error.args[0]!r}, or it is missing.")
 
 
-def _state(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+def _state(sim: Simulation, body: dict[str, Any]) -> Mapping[str, object]:
     return {
         "url": sim.url,
         "directories": [dataclasses.asdict(directory) for directory in sim.directories],
@@ -73,45 +71,45 @@ def _flow(flow: Flow) -> dict[str, object]:
     return {name: getattr(flow, name) for name in names}
 
 
-def _fault(sim: EnosSimulator, body: dict[str, Any]) -> None:
+def _fault(sim: Simulation, body: dict[str, Any]) -> None:
     kind, on, times = body.pop("kind"), body.pop("on", None), body.pop("times", 1)
     sim.fault(kind, on=on, times=times, **body)
 
 
-def _holds(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+def _holds(sim: Simulation, body: dict[str, Any]) -> Mapping[str, object]:
     now = time.monotonic()
     held = [{"id": one.id, "on": one.on, "at": one.at, "seconds": round(now - one.since, 3)} for one in sim.held]
     return {"armed": sim.armed_holds, "held": held}
 
 
-def _hold(sim: EnosSimulator, body: dict[str, Any]) -> None:
+def _hold(sim: Simulation, body: dict[str, Any]) -> None:
     sim.hold(**body)
 
 
-def _release(sim: EnosSimulator, body: dict[str, Any]) -> None:
+def _release(sim: Simulation, body: dict[str, Any]) -> None:
     held_id, drop = body.pop("id", None), body.pop("drop", False)
     if body or not isinstance(drop, bool):
         raise ValueError('a release has an "id", and a "drop" that is true or false')
     sim.release(held_id, drop=drop)
 
 
-def _switches(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+def _switches(sim: Simulation, body: dict[str, Any]) -> Mapping[str, object]:
     sim.switch(body)
     return sim.switch_values
 
 
-def _add_flow(sim: EnosSimulator, body: dict[str, Any]) -> None:
+def _add_flow(sim: Simulation, body: dict[str, Any]) -> None:
     flow_id = body.pop("flow_id")
     if isinstance(flow_id, bool) or not isinstance(flow_id, int):
         raise ValueError("flow_id is a whole number")
-    # JSON has no other names than text.
+    # In JSON all keys are text.
     for name in BY_TASK:
         if isinstance(body.get(name), dict):
             body[name] = keys_as_ids(body[name])
     sim.add_flow(flow_id, **body)
 
 
-def _schedule(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+def _schedule(sim: Simulation, body: dict[str, Any]) -> Mapping[str, object]:
     trigger_time = body.get("trigger_time")
     if trigger_time is not None and (type(trigger_time) is not int or not 0 <= trigger_time < LATEST_MS):
         raise ValueError("trigger_time is a whole number of milliseconds before the year 3000")
@@ -119,21 +117,21 @@ def _schedule(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
     return {"flow_instance_id": instance and instance.id}
 
 
-def _add_directory(sim: EnosSimulator, body: dict[str, Any]) -> Mapping[str, object]:
+def _add_directory(sim: Simulation, body: dict[str, Any]) -> Mapping[str, object]:
     if not all(isinstance(text, str) for text in body.values()):
         raise ValueError("title and parent are texts")
     return {"id": sim.add_directory(**body)}
 
 
-def _user(sim: EnosSimulator, body: dict[str, Any]) -> None:
+def _user(sim: Simulation, body: dict[str, Any]) -> None:
     sim.user_locked = body["locked"]
 
 
-def _finish(sim: EnosSimulator, body: dict[str, Any]) -> None:
+def _finish(sim: Simulation, body: dict[str, Any]) -> None:
     sim.finish(body["id"], body["status"], body.get("failed_task"))
 
 
-_ROUTES: Mapping[tuple[str, str], Callable[[EnosSimulator, dict[str, Any]], Mapping[str, object] | None]] = {
+_ROUTES: Mapping[tuple[str, str], Callable[[Simulation, dict[str, Any]], Mapping[str, object] | None]] = {
     ("GET", "state"): _state,
     ("POST", "faults"): _fault,
     ("DELETE", "faults"): lambda sim, _: sim.clear_faults(),

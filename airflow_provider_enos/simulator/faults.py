@@ -1,7 +1,7 @@
-"""What can go wrong, on request: the next requests to an operation suffer it.
+"""Faults: the next requests to an operation go wrong in the way that was asked for.
 
-A fault either stands in for the answer, or spoils the real one. ``processed`` says which comes true of the
-request behind it: with True EnOS did what was asked, and only the reply is bad.
+A fault either replaces the reply or changes it. The option ``processed`` says whether EnOS executes the request: if it
+is True, only the reply is bad.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from airflow_provider_enos.simulator.wire import (
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What a fault may look at."""
+class Target:
+    """The request that a fault is applied to."""
 
     request: Request
     options: Mapping[str, Any]
     config: Config
 
 
-Spoil = Callable[[Reply, Scene], Reply]
+Change = Callable[[Reply, Target], Reply]
 Option = tuple[object, Callable[[object], object]]
 
 
 @dataclass(frozen=True)
 class _Kind:
     about: str
-    spoil: Spoil
+    apply: Change
     options: Mapping[str, Option]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault asked for."""
+    """A fault that is armed."""
 
     kind: str
     on: str | None
@@ -56,21 +56,21 @@ class Fault:
 
     @property
     def processed(self) -> bool:
-        """Whether EnOS does what the request asks."""
+        """Whether EnOS executes the request."""
         return bool(self.options["processed"])
 
     @property
     def seconds_before(self) -> float:
-        """Seconds to wait before that."""
+        """Seconds to wait before it does."""
         return float(self.options["seconds"]) if self.kind == "slow_before" else 0.0
 
-    def spoil(self, reply: Reply, request: Request, config: Config) -> Reply:
-        """The reply as it goes out."""
-        return _KINDS[self.kind].spoil(reply, Scene(request, self.options, config))
+    def apply(self, reply: Reply, request: Request, config: Config) -> Reply:
+        """Return the reply to send."""
+        return _KINDS[self.kind].apply(reply, Target(request, self.options, config))
 
 
-class FaultBook:
-    """The faults asked for and not yet suffered, oldest first. Any thread may call it."""
+class FaultRegistry:
+    """The faults that are armed, oldest first. Any thread may call it."""
 
     def __init__(self, operations: frozenset[str]) -> None:
         self._operations = operations
@@ -78,13 +78,13 @@ class FaultBook:
         self._armed: list[tuple[Fault, int | None]] = []
 
     def add(self, kind: str, on: str | None, times: int | None, options: Mapping[str, object]) -> None:
-        """Arms a fault. Raises ValueError, naming what exists."""
+        """Arm a fault. Raise ValueError, with what exists, for an unknown kind, operation or option."""
         fault = Fault(kind, checked_operation(on, self._operations), _checked_options(kind, options))
         with self._lock:
             self._armed.append((fault, checked_times(times)))
 
     def take(self, operation: str) -> Fault | None:
-        """The fault that a request to this operation suffers."""
+        """Return the fault for a request to this operation, or None, and count it as used."""
         if operation not in self._operations:
             return None
         with self._lock:
@@ -95,12 +95,12 @@ class FaultBook:
         return None
 
     def clear(self) -> None:
-        """Forgets them all."""
+        """Forget all faults."""
         with self._lock:
             self._armed.clear()
 
     def listing(self) -> list[dict[str, object]]:
-        """What is armed, in plain values."""
+        """Return the armed faults, in plain values."""
         with self._lock:
             return [
                 {"kind": fault.kind, "on": fault.on, "times": times, "options": dict(fault.options)}
@@ -127,22 +127,22 @@ _FLAG = OneOf(True, False)
 _KINDS: dict[str, _Kind] = {}
 
 
-def _add(kind: str, about: str, spoil: Spoil, *, processed: bool = True, **options: Option) -> None:
-    _KINDS[kind] = _Kind(about, spoil, {"processed": (processed, _FLAG), **options})
+def _add(kind: str, about: str, apply: Change, *, processed: bool = True, **options: Option) -> None:
+    _KINDS[kind] = _Kind(about, apply, {"processed": (processed, _FLAG), **options})
 
 
 def _add_http(status: int, message: str, about: str) -> None:
-    def spoil(reply: Reply, scene: Scene) -> Reply:
-        if scene.options["body"] == "json":
+    def apply(reply: Reply, target: Target) -> Reply:
+        if target.options["body"] == "json":
             return gateway_reply(status, message)
         page = f"<html><head><title>{status} {message}</title></head><body><h1>{message}</h1></body></html>"
         return Reply(status=status, body=page.encode(), content_type=HTML_TYPE)
 
-    _add(f"http_{status}", about, spoil, processed=False, body=("json", OneOf("json", "html")))
+    _add(f"http_{status}", about, apply, processed=False, body=("json", OneOf("json", "html")))
 
 
-def _throttled(reply: Reply, scene: Scene) -> Reply:
-    after = scene.options["retry_after"]
+def _throttled(reply: Reply, target: Target) -> Reply:
+    after = target.options["retry_after"]
     headers = {} if after is None else {"Retry-After": str(after)}
     return gateway_reply(429, "API rate limit exceeded", **headers)
 
@@ -172,33 +172,33 @@ def _offset(value: object) -> int:
     return value
 
 
-def _bytes(body: bytes) -> Spoil:
-    return lambda reply, scene: replace(reply, status=200, body=body, code=None)
+def _bytes(body: bytes) -> Change:
+    return lambda reply, target: replace(reply, status=200, body=body, code=None)
 
 
-def _html_200(reply: Reply, scene: Scene) -> Reply:
+def _html_200(reply: Reply, target: Target) -> Reply:
     return Reply(body=b"<!DOCTYPE html><html><body>Please sign in</body></html>", content_type=HTML_TYPE)
 
 
-def _redirect(reply: Reply, scene: Scene) -> Reply:
-    return Reply(status=302, headers=(("Location", scene.options["location"]),))
+def _redirect(reply: Reply, target: Target) -> Reply:
+    return Reply(status=302, headers=(("Location", target.options["location"]),))
 
 
-def _secret_echo(reply: Reply, scene: Scene) -> Reply:
-    headers = "; ".join(f"{name}: {value}" for name, value in scene.request.headers.items())
-    heard = f"{headers}; body: {scene.request.body.decode('utf-8', 'replace')}"
-    return envelope(scene.config, 62109, f"Request failed: {heard}", None)
+def _secret_echo(reply: Reply, target: Target) -> Reply:
+    headers = "; ".join(f"{name}: {value}" for name, value in target.request.headers.items())
+    heard = f"{headers}; body: {target.request.body.decode('utf-8', 'replace')}"
+    return envelope(target.config, 62109, f"Request failed: {heard}", None)
 
 
-def _huge_body(reply: Reply, scene: Scene) -> Reply:
-    filler = b"x" * scene.options["bytes"]
+def _huge_body(reply: Reply, target: Target) -> Reply:
+    filler = b"x" * target.options["bytes"]
     return replace(reply, body=b'{"code":0,"msg":"OK","data":"' + filler + b'"}')
 
 
-def _envelope(change: Callable[[dict[str, Any]], object]) -> Spoil:
-    """A fault that changes the real answer's envelope."""
+def _envelope(change: Callable[[dict[str, Any]], object]) -> Change:
+    """Return a fault that changes the envelope of the real reply."""
 
-    def spoil(reply: Reply, scene: Scene) -> Reply:
+    def apply(reply: Reply, target: Target) -> Reply:
         try:
             content = json.loads(reply.body)
         except ValueError:
@@ -206,20 +206,20 @@ def _envelope(change: Callable[[dict[str, Any]], object]) -> Spoil:
         change(content)
         return replace(reply, body=json_bytes(content))
 
-    return spoil
+    return apply
 
 
-def _code(change: Callable[[dict[str, Any], str], object]) -> Spoil:
-    """A fault that changes ``code``, which the token service calls ``status``."""
+def _code(change: Callable[[dict[str, Any], str], object]) -> Change:
+    """Return a fault that changes ``code``, which the token service calls ``status``."""
     return _envelope(lambda content: change(content, "status" if "business" in content else "code"))
 
 
-def _data(value: Callable[[Any], object]) -> Spoil:
+def _data(value: Callable[[Any], object]) -> Change:
     return _envelope(lambda content: content.update(data=value(content.get("data"))))
 
 
-def _items(change: Callable[[dict[str, Any]], object]) -> Spoil:
-    """A fault that changes each instance in the real answer."""
+def _items(change: Callable[[dict[str, Any]], object]) -> Change:
+    """Return a fault that changes each instance in the real reply."""
 
     def change_all(content: dict[str, Any]) -> None:
         data = content.get("data")
@@ -231,11 +231,11 @@ def _items(change: Callable[[dict[str, Any]], object]) -> Spoil:
     return _envelope(change_all)
 
 
-def _without(*names: str) -> Spoil:
+def _without(*names: str) -> Change:
     return _items(lambda item: [item.pop(name, None) for name in names])
 
 
-def _instead(**values: object) -> Spoil:
+def _instead(**values: object) -> Change:
     return _items(lambda item: item.update({name: new for name, new in values.items() if name in item}))
 
 
@@ -249,19 +249,19 @@ def _numbers_as_text(value: Any) -> Any:
 
 def _add_line_faults() -> None:
     seconds: Option = (1.0, not_negative)
-    drop: Spoil = lambda reply, scene: replace(reply, delivery=Delivery.NOTHING)  # noqa: E731
-    slow: Spoil = lambda reply, scene: replace(reply, seconds=scene.options["seconds"])  # noqa: E731
+    drop: Change = lambda reply, target: replace(reply, delivery=Delivery.NOTHING)  # noqa: E731
+    slow: Change = lambda reply, target: replace(reply, seconds=target.options["seconds"])  # noqa: E731
     _add("lost_reply", "processed, then the connection is dropped without an answer", drop)
     _add("dropped", "the connection is dropped before anything is processed", drop, processed=False)
-    half: Spoil = lambda reply, scene: replace(reply, delivery=Delivery.HALF)  # noqa: E731
+    half: Change = lambda reply, target: replace(reply, delivery=Delivery.HALF)  # noqa: E731
     _add("dropped_mid_body", "the connection is dropped after half of the body", half)
     _add("slow", "processed, and answered late", slow, seconds=seconds)
-    _add("slow_before", "processed late", lambda reply, scene: reply, seconds=seconds)
-    drip: Spoil = lambda reply, scene: replace(  # noqa: E731
-        reply, delivery=Delivery.DRIP, seconds=scene.options["seconds"]
+    _add("slow_before", "processed late", lambda reply, target: reply, seconds=seconds)
+    drip: Change = lambda reply, target: replace(  # noqa: E731
+        reply, delivery=Delivery.DRIP, seconds=target.options["seconds"]
     )
     _add("drip", "the body comes byte by byte", drip, seconds=(0.001, not_negative))
-    off: Spoil = lambda reply, scene: replace(reply, length_off=scene.options["off_by"])  # noqa: E731
+    off: Change = lambda reply, target: replace(reply, length_off=target.options["off_by"])  # noqa: E731
     _add("wrong_content_length", "Content-Length is wrong", off, off_by=(10, _offset))
 
 
@@ -277,17 +277,17 @@ def _add_status_faults() -> None:
     _add("http_429", "too many requests", _throttled, processed=False, retry_after=(None, _retry_after))
     location: Option = ("http://elsewhere.invalid/login", _header_text)
     _add("redirect", "sent to another host", _redirect, processed=False, location=location)
-    _add("no_content", "204 without a body", lambda reply, scene: Reply(status=204))
+    _add("no_content", "204 without a body", lambda reply, target: Reply(status=204))
     _add(
         "expired_token",
         "the token has expired, it says",
-        lambda reply, scene: expired_reply(scene.config),
+        lambda reply, target: expired_reply(target.config),
         processed=False,
     )
     _add(
         "internal_error",
         "code 62109",
-        lambda reply, scene: envelope(scene.config, 62109, INTERNAL_ERROR, None),
+        lambda reply, target: envelope(target.config, 62109, INTERNAL_ERROR, None),
         processed=False,
     )
     _add("secret_echo", "an error that repeats the request's headers and body", _secret_echo, processed=False)
@@ -296,11 +296,11 @@ def _add_status_faults() -> None:
 def _add_body_faults() -> None:
     _add("html_200", "a page of HTML", _html_200)
     _add("empty_body", "no body", _bytes(b""))
-    cut: Spoil = lambda reply, scene: replace(reply, body=reply.body[: len(reply.body) // 2])  # noqa: E731
+    cut: Change = lambda reply, target: replace(reply, body=reply.body[: len(reply.body) // 2])  # noqa: E731
     _add("truncated_json", "the first half of the JSON", cut)
     _add("not_json", "text", _bytes(b"upstream says no"))
     _add("invalid_utf8", "bytes that are not UTF-8", _bytes(b'{"code":0,"msg":"\xff\xfe","data":""}'))
-    bom: Spoil = lambda reply, scene: replace(reply, body=b"\xef\xbb\xbf" + reply.body)  # noqa: E731
+    bom: Change = lambda reply, target: replace(reply, body=b"\xef\xbb\xbf" + reply.body)  # noqa: E731
     _add("json_bom", "the answer after a byte order mark", bom)
     _add("json_null", "the JSON null", _bytes(b"null"))
     _add("json_list", "a JSON list", _bytes(b"[]"))
@@ -310,7 +310,7 @@ def _add_body_faults() -> None:
     deep = b'{"code":0,"msg":"OK","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     _add("deep_json", "100,000 nested lists", _bytes(deep))
     _add("huge_body", "more than 32 MiB", _huge_body, bytes=(33 * 2**20, _size))
-    gzip: Spoil = lambda reply, scene: replace(reply, headers=(("Content-Encoding", "gzip"),))  # noqa: E731
+    gzip: Change = lambda reply, target: replace(reply, headers=(("Content-Encoding", "gzip"),))  # noqa: E731
     _add("bad_gzip", "says it is gzip, and is not", gzip)
 
 
@@ -350,4 +350,4 @@ _add_body_faults()
 _add_answer_faults()
 
 FAULTS: Mapping[str, str] = MappingProxyType({name: kind.about for name, kind in _KINDS.items()})
-"""Every kind of fault, and what it is."""
+"""Every kind of fault, with a description."""

@@ -1,4 +1,4 @@
-"""What a flow is: its nodes, how they hang together, what it relies on, and what becomes of its instances."""
+"""What a flow is: its nodes and their relations, what it relies on, and how its instances end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
-from airflow_provider_enos.simulator.config import Progress, ProgressLike, number
+from airflow_provider_enos.simulator.config import Progress, ProgressLike, number, positive
 from airflow_provider_enos.simulator.directories import ROOT
 
 END_STATUSES = ("SUCCESS", "FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL", "SKIP")
@@ -17,24 +17,24 @@ MANUAL, PERIODIC, TEMPORARY = 0, 1, 2
 
 _FIRST_OF_JULY_2020_MS = 1_593_561_600_000
 LATEST_MS = 32_503_680_000_000
-"""The year 3000: times from here on are surely not milliseconds."""
+"""The year 3000: later times are surely not milliseconds."""
 
 
 N = TypeVar("N", bound=NamedTuple)
 
 
 class Edge(NamedTuple):
-    """One node runs after another."""
+    """A relation: the target runs after the source."""
 
     source: int
     target: int
     rerun: bool = False
     gap: str = ""
-    """``cycleGap``; empty for the same cycle, which is shown as ``D0`` and the like."""
+    """``cycleGap``; empty: the same cycle, which is shown as ``D0`` and the like."""
 
 
 class Link(NamedTuple):
-    """What a flow relies on: another flow, or one task of it."""
+    """A reference to another flow, or to a task of it, on which a flow relies."""
 
     link_id: str
     flow_id: int
@@ -42,7 +42,7 @@ class Link(NamedTuple):
 
 
 class LinkEdge(NamedTuple):
-    """A node runs after what a link stands for."""
+    """A relation: the target runs after the flow or task that a link refers to."""
 
     link_id: str
     target: int
@@ -51,22 +51,36 @@ class LinkEdge(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Node:
+    """A node in the ``tasks`` of ``EnosSimulator.add_flow``.
+
+    :param seconds: how long it runs; None: from 5 to 30 seconds, by its id.
+    """
+
+    name: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Flow:
-    """A workflow. Its names are those of ``FlowDescription``."""
+    """A workflow."""
 
     flow_id: int
     name: str
     tasks: Mapping[int, str]
     relations: tuple[Edge, ...] = ()
     owner: str | None = None
-    """One name, or several joined by ``;``. None: whoever the simulator's user is."""
+    """One user name, or several joined by ``;``. None: the simulator's user."""
     locked: bool = False
     progress: Progress | None = None
     """None: the simulator's."""
     ends_as: str = "SUCCESS"
     failing_task: int | None = None
-    """The node that ends badly where ``ends_as`` is bad; None: the last one to run."""
+    """The node that makes the instance end as ``ends_as``, if that is bad; None: the last one to run."""
     logs: Mapping[int, str] = field(default_factory=dict)
+    """What nodes print. ``{started}`` and ``{ended}`` stand for the times of the node."""
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    """How long nodes run; the others from 5 to 30 seconds, by their ids."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     cycle: str = "D"
     type: int = MANUAL
@@ -75,7 +89,7 @@ class Flow:
     freq: str = "0 0 0 * * ? *"
     desc: str = ""
     start_time: str = "2020-07-01"
-    """The day from which its schedule holds."""
+    """The first day of its schedule."""
     visitors: str = ""
     do_as: str = "data_simulator"
     alert_mode: int = 0
@@ -92,16 +106,21 @@ class Flow:
     links: tuple[Link, ...] = ()
     link_edges: tuple[LinkEdge, ...] = ()
     details: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
-    """What was imported of a node, in the names of Export Flow."""
+    """The imported details of a node, by their names in Export Flow."""
     places: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    """Where a node was drawn."""
+    """The position of a node in the drawing."""
     copy_of: int | None = None
-    """The flow that this temporary copy was made of, to be edited."""
+    """For a temporary copy (Load Flow For Edit): the flow that it is a copy of."""
 
     def __post_init__(self) -> None:
-        known_end(self.ends_as)
+        check_end_status(self.ends_as)
         strangers = {task for edge in self.relations for task in edge[:2]}
-        strangers |= {edge.target for edge in self.link_edges} | {*self.logs, *self.details, *self.places}
+        strangers |= {edge.target for edge in self.link_edges} | {
+            *self.logs,
+            *self.seconds,
+            *self.details,
+            *self.places,
+        }
         if self.failing_task is not None:
             strangers.add(self.failing_task)
         strangers -= set(self.tasks)
@@ -113,7 +132,7 @@ class Flow:
         self.levels(set(self.tasks))
 
     def downstream(self, task_id: int) -> set[int]:
-        """The task and everything that runs after it."""
+        """Return the task and all tasks that run after it."""
         found = {task_id}
         fresh = {task_id}
         while fresh:
@@ -122,9 +141,7 @@ class Flow:
         return found
 
     def levels(self, tasks: set[int]) -> dict[int, int]:
-        """For each of these tasks, how many others run one after another before it. Raises ValueError on a
-        cycle.
-        """
+        """Return the length of the longest path to each of these tasks, in tasks. Raise ValueError for a cycle."""
         before: dict[int, set[int]] = {task: set() for task in self.tasks if task in tasks}
         for edge in self.relations:
             if edge.source in tasks and edge.target in tasks:
@@ -134,30 +151,30 @@ class Flow:
             for task in TopologicalSorter(before).static_order():
                 levels[task] = max((levels[other] + 1 for other in before[task]), default=0)
         except CycleError as error:
-            raise ValueError(f"the relations of flow {self.flow_id} go round in a circle") from error
+            raise ValueError(f"the relations of flow {self.flow_id} form a cycle") from error
         return levels
 
     def owners(self, user_id: str) -> list[str]:
-        """The names of its owners, where ``user_id`` is the simulator's user."""
+        """Return the names of its owners. ``user_id`` is the simulator's user."""
         return names_in(self.owner or user_id)
 
 
-def known_end(status: str) -> None:
-    """Raises ValueError for a status that is no end of an instance."""
+def check_end_status(status: str) -> None:
+    """Raise ValueError for a status with which no instance ends."""
     if status not in END_STATUSES:
         raise ValueError(f"an instance ends as one of {', '.join(END_STATUSES)}, not {status!r}")
 
 
 def names_in(text: str) -> list[str]:
-    """User names that are joined by ``;``."""
+    """Split user names that are joined by ``;``."""
     return [name for name in text.split(";") if name]
 
 
 class FlowDescription(TypedDict, total=False):
-    """A flow in the form that is easy to write; see ``Flow``."""
+    """The keywords of ``EnosSimulator.add_flow``; see ``Flow``."""
 
     name: str
-    tasks: Mapping[int, str] | Sequence[int]
+    tasks: Mapping[int, str | Node] | Sequence[int]
     relations: Iterable[Sequence[Any]]
     owner: str | None
     locked: bool
@@ -165,6 +182,7 @@ class FlowDescription(TypedDict, total=False):
     ends_as: str
     failing_task: int | None
     logs: Mapping[int, str]
+    seconds: Mapping[int, float]
     parameters: Mapping[str, str]
     cycle: str
     type: int
@@ -190,7 +208,7 @@ class FlowDescription(TypedDict, total=False):
     copy_of: int | None
 
 
-_AS_THEY_ARE: Mapping[str, type | tuple[type, ...]] = {
+_PLAIN_FIELDS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("cycle", "freq", "desc", "start_time", "visitors", "do_as", "queue", "directory", "ends_as"), str),
     **dict.fromkeys(("type", "alert_mode", "sync_type", "entry", "created_at", "updated_at"), int),
     **dict.fromkeys(("locked", "active"), bool),
@@ -200,15 +218,20 @@ _AS_THEY_ARE: Mapping[str, type | tuple[type, ...]] = {
 
 
 def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
-    """The flow described: tasks may be a list, relations left out make a chain. Raises ValueError."""
+    """Return a flow. Raise ValueError for one that makes no sense.
+
+    ``tasks`` may be a list of ids. Their values are names, or ``Node``. Without ``relations`` they run one
+    after another.
+    """
     unknown = description.keys() - FlowDescription.__annotations__.keys()
     if unknown:
         names = ", ".join(FlowDescription.__annotations__)
         raise ValueError(f"a flow has no {', '.join(sorted(unknown))}; it has {names}")
     tasks = description.get("tasks", ())
-    named = dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks}
+    nodes = _nodes(dict(tasks) if isinstance(tasks, Mapping) else {task: f"task-{task}" for task in tasks})
+    named = {task: node.name for task, node in nodes.items()}
+    seconds = {task: node.seconds for task, node in nodes.items() if node.seconds is not None}
     progress = description.get("progress")
-    _check_mapping("tasks", named, int, str)
     _check_mapping("logs", description.get("logs", {}), int, str)
     _check_mapping("parameters", description.get("parameters", {}), str, str)
     return Flow(
@@ -218,13 +241,20 @@ def flow_from(flow_id: int, **description: Unpack[FlowDescription]) -> Flow:
         relations=tuple(_checked_tuple(Edge(*edge)) for edge in description.get("relations", pairwise(named))),
         progress=None if progress is None else Progress.parse(progress),
         logs=dict(description.get("logs", {})),
+        seconds={task: positive(lasts) for task, lasts in {**seconds, **description.get("seconds", {})}.items()},
         parameters=dict(description.get("parameters", {})),
         links=tuple(_checked_tuple(Link(*link)) for link in description.get("links", ())),
         link_edges=tuple(_checked_tuple(LinkEdge(*edge)) for edge in description.get("link_edges", ())),
         details={task: dict(known) for task, known in description.get("details", {}).items()},
         places={task: (number(x), number(y)) for task, (x, y) in description.get("places", {}).items()},
-        **{name: _checked(name, value) for name, value in description.items() if name in _AS_THEY_ARE},
+        **{name: _checked(name, value) for name, value in description.items() if name in _PLAIN_FIELDS},
     )
+
+
+def _nodes(tasks: Mapping[int, str | Node]) -> dict[int, Node]:
+    nodes = {task: node if isinstance(node, Node) else Node(node) for task, node in tasks.items()}
+    _check_mapping("tasks", {task: node.name for task, node in nodes.items()}, int, str)
+    return nodes
 
 
 def _check_mapping(what: str, given: object, name: type, value: type) -> None:
@@ -250,7 +280,7 @@ def _checked_tuple(given: N) -> N:
 
 
 def _checked(name: str, value: Any) -> Any:
-    kinds = str if name == "name" else _AS_THEY_ARE[name]
+    kinds = str if name == "name" else _PLAIN_FIELDS[name]
     absurd = isinstance(value, int) and abs(value) > LATEST_MS
     if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool) or absurd:
         raise ValueError(f"{name} of a flow cannot be {value!r}")

@@ -1,23 +1,25 @@
-"""The API gateway: what it refuses before a service behind it is asked.
+"""The API gateway: tokens, signatures, timestamps and replays.
 
 Written from "Get Access Token", "Refresh Access Token" and "Invoke API with the Access Token" of the EnOS
-documentation (support.enos-iot.com), and on purpose from nothing else of this package:
+documentation (support.enos-iot.com). On purpose it uses nothing else of this package:
 
 - ``encryption`` of the token service: lower-case hex SHA-256 of ``appKey + timestamp + appSecret``
 - ``apim-signature`` of a call: lower-case hex SHA-256 of ``accessToken + paramsData + timestamp +
   appSecret``, where paramsData is the decoded query parameters, sorted by name, as ``name + value``, then
   the exact body
 
-What the documentation leaves open is decided here as follows. An unknown path is HTTP 404, as in Kong,
-whose messages the documented ones are; a wrong method 405; a body that is not ``application/json`` 415; an
-unsized body 411. Timestamps may be 15 minutes off. A token that expired, was revoked or was replaced is
-1203; one never issued is HTTP 401.
+The documentation leaves some replies open. They are chosen here as follows. An unknown path is HTTP 404, with the
+message of Kong, since the documented messages are Kong's; a wrong method 405; a body that is not ``application/json``
+415; a body of unknown length 411. Timestamps may be off by 15 minutes. A token that has expired, was revoked or was
+replaced is code 1203; a token that was never issued is HTTP 401.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import threading
@@ -36,6 +38,8 @@ from airflow_provider_enos.simulator.wire import (
     json_reply,
     parse_object,
 )
+
+log = logging.getLogger(__name__)
 
 WINDOW_MS = 15 * 60 * 1000
 UNAUTHORIZED = "Invalid authentication credentials"
@@ -59,31 +63,33 @@ _TOKEN_FIELDS: Mapping[str, tuple[str, ...]] = {
     "refresh": ("appKey", "encryption", "timestamp", "accessToken"),
 }
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_RSA_SIZES = frozenset({128, 256, 384, 512})
+"""Bytes of what a key of 1024 to 4096 bits encrypts."""
 _DIGITS = re.compile(r"[0-9]{1,16}")
 
 
 def sha256_hex(text: bytes) -> str:
-    """Lower-case hex SHA-256."""
+    """Return the SHA-256 in lower-case hex."""
     return hashlib.sha256(text).hexdigest()
 
 
 def token_digest(access_key: str, timestamp: str, secret_key: str) -> str:
-    """``encryption`` as the token service expects it."""
+    """Return the ``encryption`` that the token service expects."""
     return sha256_hex((access_key + timestamp + secret_key).encode())
 
 
 def params_data(query: Mapping[str, str], body: bytes) -> bytes:
-    """The part of the signed text that comes from the request."""
+    """Return the part of the signed text that comes from the request."""
     return "".join(name + query[name] for name in sorted(query)).encode() + body
 
 
 def call_digest(token: str, query: Mapping[str, str], body: bytes, timestamp: str, secret_key: str) -> str:
-    """``apim-signature`` as the gateway expects it."""
+    """Return the ``apim-signature`` that the gateway expects."""
     return sha256_hex(token.encode() + params_data(query, body) + (timestamp + secret_key).encode())
 
 
 class Refused(Exception):
-    """The gateway answers this itself."""
+    """The gateway replies itself, without a service."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__()
@@ -102,26 +108,26 @@ class _Token:
     expires_at: int
 
 
-class _Seen:
-    """Digests seen within the time window, so that none is taken twice."""
+class _Replays:
+    """The digests of the last half hour, so that none is accepted twice."""
 
     def __init__(self) -> None:
         self._until: dict[str, int] = {}
         self._next_sweep = 0
 
     def add(self, digest: str, now: int) -> bool:
-        """False where it was there."""
+        """Add a digest. Return whether it is new."""
         if now >= self._next_sweep:
             self._until = {kept: until for kept, until in self._until.items() if until > now}
             self._next_sweep = now + WINDOW_MS
         fresh = digest not in self._until
-        # A timestamp may lie a window ahead and stays good for a window after that.
+        # A timestamp may be ahead by a window, and is valid for a window after that.
         self._until[digest] = now + 2 * WINDOW_MS
         return fresh
 
 
 class Gateway:
-    """Checks requests, and lets those through that are as documented. Any thread may call it."""
+    """Checks requests, and passes those that are as documented on to a service. Any thread may call it."""
 
     def __init__(self, config: Config, service: Callable[[Request, Mapping[str, str]], Reply]) -> None:
         self._config = config
@@ -129,11 +135,11 @@ class Gateway:
         self._lock = threading.Lock()
         self._tokens: dict[str, _Token] = {}
         self._current: _Token | None = None
-        self._encryptions = _Seen()
-        self._signatures = _Seen()
+        self._encryptions = _Replays()
+        self._signatures = _Replays()
 
     def answer(self, request: Request) -> Reply:
-        """What the gateway, or the service behind it, says to a request."""
+        """Return the reply of the gateway, or of the service behind it."""
         try:
             _readable(request)
             if request.path.startswith(TOKEN_PATH):
@@ -148,14 +154,17 @@ class Gateway:
         return gateway_reply(404, "no Route matched with those values")
 
     def expire_tokens(self) -> None:
-        """Makes every token an expired one."""
+        """Make all tokens expired."""
         with self._lock:
             for token in self._tokens.values():
                 token.expires_at = 0
 
     def _let_through(self, request: Request, query: Mapping[str, str]) -> bool:
-        """False for an expired token; raises Refused for all else that is wrong."""
+        """Return False for an expired token. Raise Refused for anything else that is wrong."""
         _body_as_documented(request)
+        if is_poseidon(request):
+            self._check_poseidon(request)
+            return True
         now = self._config.now_ms()
         sent, signature, timestamp = (
             request.headers.get(f"apim-{name}", "") for name in ("accesstoken", "signature", "timestamp")
@@ -172,6 +181,17 @@ class Gateway:
             if not self._signatures.add(signature, now) and self._config.replayed_call == "refused":
                 raise _unauthorized()
         return True
+
+    def _check_poseidon(self, request: Request) -> None:
+        if self._config.poseidon != "accept":
+            log.warning(
+                "Refused %s %s: it comes from the vendor's SDK (Poseidon), with an apim-accesstoken that is encrypted "
+                "for EnOS, so that nobody else can verify it. To accept such calls without verification, start the "
+                'simulator with --poseidon accept (EnosSimulator(poseidon="accept") in Python)',
+                request.method,
+                request.operation,
+            )
+            raise _unauthorized()
 
     def _token_service(self, request: Request) -> Reply:
         if request.action not in _TOKEN_FIELDS:
@@ -196,7 +216,7 @@ class Gateway:
             token = self._issue(now)
         else:
             token = self._current
-        # The documentation calls 7200 the initial value: a token that is handed out again has less left.
+        # The documented 7200 is the initial value: a token that is returned again has less time left.
         return {"accessToken": token.value, "expire": (token.expires_at - now) // 1000}
 
     def _check_encryption(self, fields: Mapping[str, str], now: int) -> None:
@@ -230,8 +250,22 @@ class Gateway:
         return now + int(self._config.token_lifetime * 1000)
 
 
+def is_poseidon(request: Request) -> bool:
+    """Return whether a call has the form of the vendor's SDK (Poseidon).
+
+    Its only header of authentication is ``apim-accesstoken``: keys and times, encrypted by RSA for EnOS, in base64.
+    """
+    if any(f"apim-{name}" in request.headers for name in ("signature", "timestamp")):
+        return False
+    try:
+        encrypted = base64.b64decode(request.headers.get("apim-accesstoken", ""), validate=True)
+    except ValueError:
+        return False
+    return len(encrypted) in _RSA_SIZES
+
+
 def decoded_query(text: str) -> dict[str, str]:
-    """The query parameters, decoded. Raises Refused for what a client cannot sign without doubt."""
+    """Return the decoded query parameters. Raise Refused for a query whose signature is ambiguous."""
     query: dict[str, str] = {}
     for pair in text.split("&") if text else ():
         encoded_name, equals, encoded_value = pair.partition("=")
@@ -245,7 +279,7 @@ def decoded_query(text: str) -> dict[str, str]:
 
 
 def expired_reply(config: Config) -> Reply:
-    """What a call with an expired token is told."""
+    """Return the reply to a call with an expired token."""
     if config.refused_token == "http":
         return gateway_reply(401, UNAUTHORIZED)
     return json_reply({"code": 1203, "msg": TOKEN_MESSAGES[1203], "data": None}, code=1203)
@@ -284,7 +318,7 @@ def _same(expected: str, given: str) -> bool:
 
 
 def _token_fields(request: Request) -> dict[str, str]:
-    """The documented fields as text; the timestamp as its digits. Raises _TokenRefused."""
+    """Return the documented fields as text, the timestamp as digits. Raise _TokenRefused."""
     try:
         body = parse_object(request.body)
     except ValueError as error:

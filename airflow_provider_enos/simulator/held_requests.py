@@ -1,12 +1,12 @@
-"""Requests that are stopped at a moment until told: to look at what is under way, or to break it.
+"""Holds: requests stop at a moment until they are released. To look at the state then, or to drop the request.
 
-| moment     | what is true then                                                                    |
+| moment     | what has happened                                                                    |
 | ---------- | ------------------------------------------------------------------------------------ |
-| `received` | it has come in, and nothing was done. Dropped: EnOS never does it                    |
-| `accepted` | EnOS has done it, and has not answered. Dropped: there is no answer                  |
-| `replied`  | the answer is on its way. Dropped: the connection is closed after it                 |
+| `received` | the request was read, and not executed. If it is dropped, EnOS never executes it     |
+| `accepted` | EnOS has executed it, and not replied. If it is dropped, there is no reply           |
+| `replied`  | the reply is sent. If it is dropped, the connection is closed after the reply        |
 
-Only operations that change something are ever `accepted`. A request whose client is gone is held like any other.
+Only operations that change something are ever `accepted`. A request whose client has gone is held like any other.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MOMENTS = ("received", "accepted", "replied")
 
 
 @dataclass(frozen=True)
-class Held:
-    """A request that is held now."""
+class HeldRequest:
+    """A request that is held."""
 
     id: int
     on: str
@@ -33,18 +33,18 @@ class Held:
 
 
 @dataclass
-class _Stopped:
-    held: Held
-    told: threading.Event = field(default_factory=threading.Event)
+class _Waiting:
+    held: HeldRequest
+    released: threading.Event = field(default_factory=threading.Event)
     dropped: bool = False
 
-    def tell(self, *, drop: bool) -> None:
+    def release(self, *, drop: bool) -> None:
         self.dropped = drop
-        self.told.set()
+        self.released.set()
 
 
-class HoldBook:
-    """The holds asked for, and the requests that they have stopped. Any thread may call it."""
+class HoldRegistry:
+    """The holds that are armed, and the requests that are held. Any thread may call it."""
 
     def __init__(self, operations: frozenset[str], writing: frozenset[str]) -> None:
         self._operations = operations
@@ -52,10 +52,10 @@ class HoldBook:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._armed: list[tuple[str | None, str, int | None]] = []
-        self._stopped: dict[int, _Stopped] = {}
+        self._waiting: dict[int, _Waiting] = {}
 
     def add(self, on: str | None, at: str, times: int | None) -> None:
-        """Arms a hold. Raises ValueError, naming what exists."""
+        """Arm a hold. Raise ValueError, with what exists, for an unknown operation or moment."""
         checked_operation(on, self._operations)
         try:
             OneOf(*MOMENTS)(at)
@@ -66,37 +66,37 @@ class HoldBook:
         with self._lock:
             self._armed.append((on, at, checked_times(times)))
 
-    def pass_by(self, operation: str, at: str) -> bool:
-        """Stops the request of this thread if a hold says so. False where it was told to be dropped."""
+    def wait(self, operation: str, at: str) -> bool:
+        """Wait, if a hold stops this request, until it is released. Return False where it is to be dropped."""
         with self._lock:
             if not self._take(operation, at):
                 return True
-            stopped = _Stopped(Held(next(self._numbers), operation, at, time.monotonic()))
-            self._stopped[stopped.held.id] = stopped
-        stopped.told.wait()
-        return not stopped.dropped
+            waiting = _Waiting(HeldRequest(next(self._numbers), operation, at, time.monotonic()))
+            self._waiting[waiting.held.id] = waiting
+        waiting.released.wait()
+        return not waiting.dropped
 
     def release(self, held_id: int | None, *, drop: bool) -> None:
-        """Tells a held request, or all, to go on or to be dropped. Raises ValueError where none has that id."""
+        """Let a held request, or all, go on, or drop them. Raise ValueError for an unknown id."""
         with self._lock:
-            if held_id is not None and held_id not in self._stopped:
-                raise ValueError(f"no request is held as {held_id!r}; there are {', '.join(map(str, self._stopped))}")
-            for chosen in list(self._stopped) if held_id is None else [held_id]:
-                self._stopped.pop(chosen).tell(drop=drop)
+            if held_id is not None and held_id not in self._waiting:
+                raise ValueError(f"no request is held as {held_id!r}; there are {', '.join(map(str, self._waiting))}")
+            for chosen in list(self._waiting) if held_id is None else [held_id]:
+                self._waiting.pop(chosen).release(drop=drop)
 
     def clear(self, *, drop: bool) -> None:
-        """Forgets the holds, and releases all that they have stopped."""
+        """Forget the holds, and release all held requests."""
         with self._lock:
             self._armed.clear()
         self.release(None, drop=drop)
 
-    def held(self) -> list[Held]:
-        """The requests that are held, in the order in which they were stopped."""
+    def held(self) -> list[HeldRequest]:
+        """Return the held requests, in the order in which they stopped."""
         with self._lock:
-            return [stopped.held for stopped in self._stopped.values()]
+            return [waiting.held for waiting in self._waiting.values()]
 
     def listing(self) -> list[dict[str, object]]:
-        """What is armed, in plain values."""
+        """Return the armed holds, in plain values."""
         with self._lock:
             return [{"on": on, "at": at, "times": times} for on, at, times in self._armed]
 

@@ -1,10 +1,11 @@
-"""Sockets: reads requests, hands them to an application, writes its replies. HTTP/1.1 with keep-alive."""
+"""Sockets: read requests, pass them to an application, write its replies. HTTP/1.1 with keep-alive."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import os
+import selectors
 import socket
 import socketserver
 import ssl
@@ -14,7 +15,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import Protocol
 
-from airflow_provider_enos.simulator.doors import without_authority
+from airflow_provider_enos.simulator.host_check import without_authority
 from airflow_provider_enos.simulator.wire import Delivery, Reply, Request
 
 HOST = "127.0.0.1"
@@ -25,26 +26,27 @@ _STOP_SECONDS = 5.0
 
 
 def own_address(host: str) -> str:
-    """Return how this machine reaches a server that listens on ``host``, as it stands in an address."""
+    """Return the host of the URL by which this machine reaches a server that listens on ``host``."""
     everywhere = {"0.0.0.0": HOST, "::": "::1"}  # noqa: S104 - where it listens is the user's choice
     found = everywhere.get(host, host)
     return f"[{found}]" if ":" in found else found
 
 
 class Application(Protocol):
-    """What a server serves."""
+    """What answers the requests to a server."""
 
     def respond(self, request: Request, send: Callable[[Reply], None]) -> None:
-        """Answers a request by calling ``send``. A reply with ``Delivery.NOTHING`` closes the connection, and may come
-        after another one.
+        """Answer a request by calling ``send``.
+
+        A reply with ``Delivery.NOTHING`` closes the connection. It may follow another reply.
         """
 
     def now_ms(self) -> int:
-        """The clock that replies are dated by."""
+        """Return the time in milliseconds, for the header ``Date``."""
 
 
 class Server(socketserver.TCPServer):
-    """A server with a thread for each connection. It listens once made, on the loopback interface by default."""
+    """A server with a thread for each connection. It listens as soon as it is constructed."""
 
     # Elsewhere the option lets two servers share a port.
     allow_reuse_address = os.name == "posix"
@@ -59,23 +61,27 @@ class Server(socketserver.TCPServer):
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), _Handler)
+        self.socket.setblocking(False)
         self._name = f"enos-simulator-{self.port}"
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True, name=self._name)
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self.serve_forever, daemon=True, name=self._name)
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port that it listens on."""
         return int(self.socket.getsockname()[1])
 
     def start(self) -> None:
-        """Serves, in threads of its own."""
+        """Serve, in threads of its own."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Cuts every connection, and returns when no thread is left."""
+        """Close every connection, and return when no thread is left."""
         self.stopping.set()
-        self.shutdown()
+        self._wake.close()
+        self._thread.join(_STOP_SECONDS)
         self.server_close()
+        self._woken.close()
         with self._lock:
             open_connections = dict(self._connections)
         for connection, thread in open_connections.items():
@@ -84,17 +90,34 @@ class Server(socketserver.TCPServer):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
             if thread is not threading.current_thread():
                 thread.join(_STOP_SECONDS)
-        self._thread.join(_STOP_SECONDS)
+
+    def serve_forever(self, poll_interval: float = 0.0) -> None:
+        """Accept connections until ``stop``. Unlike the base class, this wakes up at once, and needs no interval."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self.stopping.is_set():
+                selector.select()
+                if not self.stopping.is_set():
+                    self._accept()
+
+    def _accept(self) -> None:
+        try:
+            connection, address = self.get_request()
+        except OSError:
+            return  # the client went away before it was accepted
+        self.process_request(connection, address)
 
     def get_request(self) -> tuple[socket.socket, object]:
-        """Accepts a connection; the TLS handshake is left to the connection's own thread."""
+        """Accept a connection; the thread of the connection does the TLS handshake."""
         connection, address = super().get_request()
+        connection.setblocking(True)
         if self._tls is not None:
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, address
 
     def process_request(self, request: object, client_address: object) -> None:
-        """Gives a connection its thread."""
+        """Start the thread of a connection."""
         assert isinstance(request, socket.socket)
         thread = threading.Thread(
             target=self._serve, args=(request, client_address), daemon=True, name=f"{self._name}-connection"
@@ -118,7 +141,7 @@ class Server(socketserver.TCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Without it a kept-alive client waits 40 ms for replies that take two writes.
+    # Without it, a client that keeps its connection waits 40 ms for replies that take two writes.
     disable_nagle_algorithm = True
     server: Server
 
@@ -144,11 +167,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _body(self) -> tuple[int | None, bytes]:
-        """The HTTP status to refuse the body with, or None; and the body."""
+        """Return the HTTP status to refuse the body with, or None; and the body."""
         if "transfer-encoding" in self.headers:
             return 411, b""
         text = self.headers.get("content-length", "0").strip()
-        # So many digits and no more: Python refuses to read thousands of them.
+        # Python refuses to read numbers of thousands of digits.
         if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_LENGTH):
             return 400, b""
         length = int(text)
@@ -159,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         return (None, body) if len(body) == length else (400, b"")
 
     def _discard(self, length: int) -> None:
-        # A connection closed with unread data is reset, and the reply with it.
+        # Closing a connection with unread data resets it, and the client loses the reply.
         while length > 0 and (piece := self.rfile.read(min(length, 2**16))):
             length -= len(piece)
 
@@ -203,11 +226,11 @@ class _Handler(BaseHTTPRequestHandler):
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """The application's clock, so that a wrong one can be played."""
+        """Return the time of the application, whose clock may be wrong on purpose."""
         return formatdate(self.server.application.now_ms() / 1000, usegmt=True)
 
     def version_string(self) -> str:
         return "EnosSimulator"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the application keeps the record."""
+        """Log nothing: the application keeps a record."""

@@ -1,8 +1,7 @@
-"""Directories, flows and instances in a file, so that they outlive the process. Tokens do not: clients have to
-get new ones.
+"""Directories, flows and instances in a file, so that they outlive the process. Tokens do not: clients get new ones.
 
-The file is JSON for people to read. Flows are written in the form of ``FlowDescription``; an instance names its flow by
-id, unless that has been replaced since: then it brings the flow it was made of.
+The file is JSON, for people to read. Flows have the form of ``FlowDescription``. An instance names its flow by id. If
+that flow has been replaced since, the instance contains the flow that it was made of.
 """
 
 from __future__ import annotations
@@ -17,33 +16,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_enos.simulator.config import number
 from airflow_provider_enos.simulator.directories import ROOT
 from airflow_provider_enos.simulator.flows import LATEST_MS, Flow, flow_from
-from airflow_provider_enos.simulator.state import STATUS_CODES, Run, World
+from airflow_provider_enos.simulator.instances import STATUS_CODES, StoredInstance
+from airflow_provider_enos.simulator.state import State
 from airflow_provider_enos.simulator.wire import parse_object
 
-BY_TASK = ("tasks", "logs", "details", "places")
-"""What a flow has by task id."""
-FORMAT = "airflow_provider_enos.simulator state 2"
+BY_TASK = ("tasks", "logs", "seconds", "details", "places")
+"""The fields of a flow that are mappings by task id."""
+FORMAT = "airflow_provider_enos.simulator state 3"
 LARGEST_FILE = 64 * 2**20
-"""Bytes, of about a hundred thousand instances."""
+"""Bytes: about a hundred thousand instances."""
 _ACCEPTED = "give a file that the simulator has written, or a path where there is none yet"
 
 
-def save(world: World, path: Path) -> None:
-    """Writes the file, whole or not at all, and in place of no other thing than a file. Raises OSError."""
+def save(state: State, path: Path) -> None:
+    """Write the file, whole or not at all. Raise OSError, also where the path is something other than a file."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, f"it is no regular file: {_ACCEPTED}")
-    with world.lock:
-        flows = {flow.flow_id: flow for flow in world.flows()}
+    with state.lock:
+        flows = {flow.flow_id: flow for flow in state.catalog.flows()}
         content = {
             "format": FORMAT,
-            "user_locked": world.user_locked,
-            "directories": [dataclasses.asdict(one) for one in world.directories() if one.id != ROOT],
+            "user_locked": state.user_locked,
+            "directories": [dataclasses.asdict(one) for one in state.catalog.directories() if one.id != ROOT],
             "flows": [_flow_out(flow) for flow in flows.values()],
-            "instances": [_run_out(run, flows[run.flow.flow_id]) for run in world.runs()],
+            "instances": [_instance_out(one, flows[one.flow.flow_id]) for one in state.instances.stored()],
         }
-    # Under a name that nobody knows beforehand, and for its owner only: the folder may be everybody's.
+    # In a folder that others may write to: under a name that nobody can guess, readable for the owner only.
     handle, written = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
         with open(handle, "w", encoding="utf-8") as file:
@@ -54,35 +55,35 @@ def save(world: World, path: Path) -> None:
         raise
 
 
-def load(world: World, path: Path) -> None:
-    """Fills an empty world from the file. Raises OSError, and ValueError where the file is not one of ``save``'s."""
+def load(state: State, path: Path) -> None:
+    """Fill an empty state from the file. Raise OSError, and ValueError where ``save`` did not write the file."""
     try:
         content = parse_object(_bytes_of(path))
         if content.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT!r}")
         flows = {flow.flow_id: flow for flow in map(_flow_in, content["flows"])}
-        runs = [_run_in(text, flows) for text in content["instances"]]
-        if len({run.id for run in runs}) != len(runs):
+        instances = [_instance_in(one, flows) for one in content["instances"]]
+        if len({one.id for one in instances}) != len(instances):
             raise ValueError("an instance occurs twice")
         for one in content["directories"]:
-            world.add_directory(*(_text(one[name], name) for name in ("title", "parent", "id")))
-        world.add_flows(flows.values())
-        world.user_locked = content["user_locked"] is True
+            state.catalog.add_directory(*(_text(one[name], name) for name in ("title", "parent", "id")))
+        state.catalog.add_flows(flows.values())
+        state.user_locked = content["user_locked"] is True
     except KeyError as error:
         raise ValueError(f"{path} holds no state of this simulator: {error.args[0]!r} is missing") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no state of this simulator: {error}") from error
-    for run in runs:
-        world.put(run)
+    for instance in instances:
+        state.instances.put(instance)
 
 
 def _bytes_of(path: Path) -> bytes:
-    """Return what is in the file. Raises OSError, and ValueError for what is no regular file, or too large."""
-    # Opening some of them waits, or does something. That it is still the same thing is looked at below.
+    """Return the content. Raise OSError, and ValueError for something that is no regular file, or too large."""
+    # Opening a pipe or a device may block or have effects. Another thing may take its place, so there is a check below.
     _check_regular(os.stat(path))
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
         _check_regular(os.fstat(file.fileno()))
-        # Not by its size alone: there are files that say 0, and never end.
+        # The size says nothing of some files, which are endless and have the size 0.
         content = file.read(LARGEST_FILE + 1) or b""
     if len(content) > LARGEST_FILE:
         raise ValueError(f"it is larger than {LARGEST_FILE // 2**20} MiB; {_ACCEPTED}")
@@ -105,33 +106,37 @@ def _flow_in(content: dict[str, Any]) -> Flow:
     return flow_from(_number(description.pop("flow_id"), "flow_id"), **description)
 
 
-def _run_out(run: Run, current: Flow) -> dict[str, Any]:
+def _instance_out(instance: StoredInstance, current: Flow) -> dict[str, Any]:
     return {
-        "id": run.id,
-        "flow": run.flow.flow_id if run.flow == current else _flow_out(run.flow),
-        "trigger_time": run.trigger_time,
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-        "from_task_id": run.from_task_id,
-        "parameters": run.parameters,
-        "type": run.type,
-        "status": run.status,
-        "cancelled": run.cancelled,
-        "cancel_at": run.cancel_at,
-        "nodes": _keys_as_text(run.nodes),
-        "set_by_hand": _keys_as_text(run.set_by_hand),
-        "polls": run.polls,
-        "polls_running": run.polls_running,
+        "id": instance.id,
+        "flow": instance.flow.flow_id if instance.flow == current else _flow_out(instance.flow),
+        "trigger_time": instance.trigger_time,
+        "created_at": instance.created_at,
+        "started_at": instance.started_at,
+        "ended_at": instance.ended_at,
+        "from_task_id": instance.from_task_id,
+        "parameters": instance.parameters,
+        "type": instance.type,
+        "status": instance.status,
+        "cancelled": instance.cancelled,
+        "cancel_at": instance.cancel_at,
+        "nodes": _keys_as_text(instance.nodes),
+        "set_by_hand": _keys_as_text(instance.set_by_hand),
+        "polls": instance.polls,
+        "polls_running": instance.polls_running,
+        "share": instance.share,
+        "seen_at": instance.seen_at,
+        "started": _keys_as_text(instance.started),
+        "ended": _keys_as_text(instance.ended),
     }
 
 
-def _run_in(content: dict[str, Any], flows: Mapping[int, Flow]) -> Run:
+def _instance_in(content: dict[str, Any], flows: Mapping[int, Flow]) -> StoredInstance:
     flow = _flow_in(content["flow"]) if isinstance(content["flow"], dict) else flows[content["flow"]]
     nodes = keys_as_ids(content["nodes"])
     if nodes.keys() != flow.tasks.keys() or {content["status"], *nodes.values()} - STATUS_CODES.keys():
         raise ValueError(f"instance {content['id']!r} does not match its flow, or has a status that there is not")
-    return Run(
+    return StoredInstance(
         id=_text(content["id"], "id"),
         flow=flow,
         trigger_time=_number(content["trigger_time"], "trigger_time"),
@@ -148,12 +153,20 @@ def _run_in(content: dict[str, Any], flows: Mapping[int, Flow]) -> Run:
         set_by_hand=keys_as_ids(content["set_by_hand"]),
         polls=_number(content["polls"], "polls"),
         polls_running=_number(content["polls_running"], "polls_running"),
+        share=number(content["share"]),
+        seen_at=_number_or_none(content["seen_at"], "seen_at"),
+        started=_moments(content["started"], flow),
+        ended=_moments(content["ended"], flow),
     )
 
 
 def keys_as_ids(named: Mapping[str, Any]) -> dict[int, Any]:
-    """A mapping by task id, as JSON cannot hold it. Raises ValueError."""
+    """Return a mapping by task id, from one with text keys, as JSON has it. Raise ValueError."""
     return {int(task): value for task, value in named.items()}
+
+
+def _moments(named: Mapping[str, Any], flow: Flow) -> dict[int, int]:
+    return {task: _number(moment, "time") for task, moment in keys_as_ids(named).items() if task in flow.tasks}
 
 
 def _keys_as_text(named: Mapping[int, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What travels between the simulator's modules: a request read, a reply to send, a record of both."""
+"""What the modules pass to each other: a request, the reply to send, and a record of both."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ SECRET_HEADERS = frozenset({"apim-accesstoken", "apim-signature", "authorization
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request as it came in. ``headers`` has lower-case names; ``query`` is the raw text after
-    ``?``.
-    """
+    """One HTTP request. ``headers`` has lower-case names; ``query`` is the raw text after ``?``."""
 
     method: str
     path: str
@@ -32,13 +30,13 @@ class Request:
     unreadable: int | None = None
     """The HTTP status to refuse it with, where the body could not be read."""
     authority: str | None = None
-    """Host and port of the target, where it is in absolute form."""
+    """Host and port of the request target, where that is in absolute form."""
     reached_at: str = ""
-    """The address of this machine that the client has connected to."""
+    """The address of this machine that the client is connected to."""
 
     @property
     def resource(self) -> str:
-        """``flows``, ``flowInstances``, ..., ``token``; empty where the path is none of the gateway's."""
+        """``flows``, ``flowInstances``, ..., ``token``; empty for any other path."""
         if self.path.startswith(TOKEN_PATH):
             return "token"
         return self.path.removeprefix(API_PATH) if self.path.startswith(API_PATH) else ""
@@ -52,12 +50,12 @@ class Request:
 
     @property
     def operation(self) -> str:
-        """``resource/action``: the name faults and counts go by."""
+        """``resource/action``: the name of the operation in faults, holds and counts."""
         return f"{self.resource}/{self.action}"
 
 
 class Delivery(enum.Enum):
-    """How a reply is put on the line."""
+    """How a reply is sent."""
 
     WHOLE = "whole"
     NOTHING = "nothing"
@@ -67,27 +65,26 @@ class Delivery(enum.Enum):
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP reply, and how it is to be sent."""
+    """One HTTP reply, and how to send it."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = JSON_TYPE
     headers: tuple[tuple[str, str], ...] = ()
     code: int | None = None
-    """The ``code`` (or the token service's ``status``) in the envelope, where there is one."""
+    """The ``code`` in the envelope (the ``status`` of the token service), if there is one."""
     delivery: Delivery = Delivery.WHOLE
     seconds: float = 0.0
-    """Seconds to hold the reply back; with ``DRIP``, seconds between bytes."""
+    """Seconds to delay the reply; with ``DRIP``, seconds between bytes."""
     length_off: int = 0
-    """How far Content-Length lies beside the truth."""
+    """The error of Content-Length, in bytes."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One request to the gateway, without its secrets, and what became of it.
+    """One request to the gateway, without its secrets, and its reply.
 
-    ``status`` and ``code`` are None until it is answered, and stay so where the connection was dropped
-    instead.
+    ``status`` and ``code`` are None until it is answered, and remain None where the connection was dropped.
     """
 
     method: str
@@ -98,7 +95,7 @@ class Record:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     at: float
-    """When it came in, by the monotonic clock."""
+    """When it was received, by the monotonic clock."""
     status: int | None = None
     code: int | None = None
     fault: str | None = None
@@ -111,12 +108,12 @@ class Record:
 
     @property
     def json(self) -> Any:
-        """The body, parsed. Raises ValueError where it is not JSON."""
+        """The parsed body. Raise ValueError where it is not JSON."""
         return json.loads(self.body)
 
 
 def record_of(request: Request, at: float) -> Record:
-    """The record of a request that has just come in."""
+    """Return the record of a request that has just been received."""
     return Record(
         method=request.method,
         path=request.path,
@@ -130,25 +127,25 @@ def record_of(request: Request, at: float) -> Record:
 
 
 def json_bytes(value: object) -> bytes:
-    """Compact UTF-8 JSON."""
+    """Return compact UTF-8 JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def json_reply(value: object, status: int = 200, code: int | None = None) -> Reply:
-    """A reply whose body is ``value`` as JSON."""
+    """Return a reply whose body is ``value`` as JSON."""
     return Reply(status=status, body=json_bytes(value), code=code)
 
 
 def gateway_reply(status: int, message: str, **extra: str) -> Reply:
-    """What the gateway itself says, as opposed to a service behind it: ``{"message": ...}``."""
+    """Return a reply of the gateway itself, not of a service behind it: ``{"message": ...}``."""
     return Reply(status=status, body=json_bytes({"message": message}), headers=tuple(extra.items()))
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """A strict reading of a JSON object: no NaN, no name twice, no half of a character. Raises ValueError."""
+    """Return a JSON object. Raise ValueError for anything else, a name that occurs twice, NaN, or half a character."""
     try:
         value = json.loads(body.decode(), object_pairs_hook=_pairs, parse_constant=_no_constant)
-        # Such a half can be escaped in JSON, and written nowhere.
+        # Half of a surrogate pair can be escaped in JSON, but not encoded.
         json_bytes(value)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

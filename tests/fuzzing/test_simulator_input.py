@@ -90,7 +90,7 @@ def test_whatever_is_on_its_line(sim: EnosSimulator, unexpected: list[str]) -> N
 
 def test_whatever_an_operation_is_asked(sim: EnosSimulator) -> None:
     """As somebody with a good signature: the service behind the gateway answers in its envelope."""
-    service = Service(sim, sim._world)
+    service = Service(sim, sim._state)
     tenant = {"userId": sim.user_id, "orgId": sim.org_id}
     fields = sorted({name for one in OPERATIONS.values() for name in (*one.required, *one.optional)})
 
@@ -141,7 +141,7 @@ def test_whatever_its_control_path_is_told(sim: EnosSimulator, tmp_path: Path) -
         ):
             tenant = {"userId": sim.user_id, "orgId": sim.org_id}
             asked = Request("GET", f"/batch-processing-service/v2.1/{resource}")
-            json.loads(Service(sim, sim._world).answer(asked, {**query, **tenant}).body)
+            json.loads(Service(sim, sim._state).answer(asked, {**query, **tenant}).body)
         assert_works(sim)
         sim.save(tmp_path / "state")
         EnosSimulator().load(tmp_path / "state")

@@ -105,7 +105,7 @@ def test_future_trigger_time(sim: EnosSimulator, client: Any) -> None:
     ("flow", "status"),
     [(3377, 1), (4001, -1), (4002, 8), (4003, 10), (4004, 7), (4005, 4)],
 )
-def test_ends_of_the_seeds(sim: EnosSimulator, client: Any, flow: Any, status: Any) -> None:
+def test_ends_of_the_built_in_flows(sim: EnosSimulator, client: Any, flow: Any, status: Any) -> None:
     made = sim.trigger(flow).id
     statuses = [client.get(made)["status"] for _ in range(5)]
     assert statuses[-1] == status
@@ -157,7 +157,7 @@ def test_a_cancel_may_take_its_time(one_at_a_time: bool) -> None:
     sim = EnosSimulator(cancel_takes=60, progress="manual", one_at_a_time=one_at_a_time)
     running, late, waiting = (sim.trigger(3377, 108580, 60_000 * minute).id for minute in range(1, 4))
     for one in (running, late, waiting):
-        sim._world.cancel(one)
+        sim._state.instances.cancel(one)
     assert {instance.cancelled for instance in sim.instances} == {True}
     assert all(instance.status in ("RUNNING", "WAIT") for instance in sim.instances)
     sim.finish(late, "SUCCESS")

@@ -72,11 +72,11 @@ def test_polls_count_on(tmp_path: Path) -> None:
     """An instance that a restart has interrupted ends after as many polls as any other."""
     old, new = EnosSimulator(progress=("polls", 3)), EnosSimulator(progress=("polls", 3))
     made = old.trigger(3377)
-    old._world.poll(made.id)
-    old._world.poll(made.id)
+    old._state.instances.poll(made.id)
+    old._state.instances.poll(made.id)
     old.save(tmp_path / "state.json")
     new.load(tmp_path / "state.json")
-    seen = [new._world.poll(made.id) for _ in range(2)]
+    seen = [new._state.instances.poll(made.id) for _ in range(2)]
     assert [one.status for one in seen if one] == ["RUNNING", "SUCCESS"]
 
 

@@ -1,4 +1,4 @@
-"""What is refused, whatever the operation."""
+"""Checks of parameters and rights, for several operations. Each raises ServiceRefused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_enos.simulator.flows import Flow
-from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, INVALID_QUERY, Ask, ServiceRefused
+from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, INVALID_QUERY, Call, ServiceRefused
 
 NOT_FOUND = "Workflow not found"
 
@@ -16,13 +16,13 @@ NOT_FOUND = "Workflow not found"
 def check_names(
     given: Mapping[str, object], required: frozenset[str], optional: frozenset[str], message: str = INVALID_BODY
 ) -> None:
-    """Refuses a body, or a query, that lacks a name or has one more."""
+    """Refuse a body or query that lacks a required name, or has an unknown one."""
     if not required <= given.keys() or given.keys() - required - optional:
         raise ServiceRefused(62102, message)
 
 
 def whole(body: Mapping[str, Any], name: str, message: str = INVALID_BODY) -> int:
-    """A field that is a whole number."""
+    """Return a field that is a whole number."""
     value = body[name]
     if isinstance(value, bool) or not isinstance(value, int):
         raise ServiceRefused(62102, message)
@@ -30,7 +30,7 @@ def whole(body: Mapping[str, Any], name: str, message: str = INVALID_BODY) -> in
 
 
 def text(body: Mapping[str, Any], name: str, message: str = INVALID_BODY) -> str:
-    """A field that is text."""
+    """Return a field that is text."""
     value = body[name]
     if not isinstance(value, str):
         raise ServiceRefused(62102, message)
@@ -38,7 +38,7 @@ def text(body: Mapping[str, Any], name: str, message: str = INVALID_BODY) -> str
 
 
 def one_of_these(body: Mapping[str, Any], name: str, known: tuple[int | str, ...], message: str) -> Any:
-    """A field that is one of a few values."""
+    """Return a field that has one of these values."""
     value = body[name]
     if isinstance(value, bool) or value not in known:
         raise ServiceRefused(62102, message)
@@ -46,7 +46,7 @@ def one_of_these(body: Mapping[str, Any], name: str, known: tuple[int | str, ...
 
 
 def parameters(value: object, message: str = INVALID_BODY) -> dict[str, str]:
-    """A list of ``{"key", "value"}``."""
+    """Return the parameters of a list of ``{"key", "value"}``."""
     if not isinstance(value, list):
         raise ServiceRefused(62102, message)
     found: dict[str, str] = {}
@@ -59,40 +59,40 @@ def parameters(value: object, message: str = INVALID_BODY) -> dict[str, str]:
     return found
 
 
-def flow_in_query(ask: Ask, malformed: str = INVALID_QUERY) -> Flow:
-    """The flow that a GET is about."""
-    number = ask.query["flowId"]
+def flow_in_query(call: Call, malformed: str = INVALID_QUERY) -> Flow:
+    """Return the flow that the query names."""
+    number = call.query["flowId"]
     if not re.fullmatch(r"[0-9]{1,18}", number):
         raise ServiceRefused(62102, malformed)
-    return existing(ask, int(number))
+    return existing(call, int(number))
 
 
-def existing(ask: Ask, flow_id: int, message: str = NOT_FOUND) -> Flow:
-    """The flow of that id."""
-    flow = ask.world.flow(flow_id)
+def existing(call: Call, flow_id: int, message: str = NOT_FOUND) -> Flow:
+    """Return the flow with that id."""
+    flow = call.catalog.flow(flow_id)
     if flow is None:
         raise ServiceRefused(62102, message)
     return flow
 
 
-def check_privilege(ask: Ask, flow: Flow) -> None:
-    """Refuses what the user does to a flow that is locked or another user's."""
-    if flow.locked or ask.config.user_id not in flow.owners(ask.config.user_id):
+def check_privilege(call: Call, flow: Flow) -> None:
+    """Refuse a flow that is locked, or belongs to another user."""
+    if flow.locked or call.config.user_id not in flow.owners(call.config.user_id):
         raise ServiceRefused(62103, "User has no privilege.")
 
 
 @dataclass(frozen=True)
 class Page:
-    """Which part of what is found is asked for, and in which order."""
+    """Which part of a result is asked for, and its order."""
 
     start: int
     size: int
     sorters: tuple[tuple[str, bool], ...]
-    """A field in lower case and without ``_``, and whether it descends."""
+    """Fields in lower case and without ``_``, each with whether it sorts in descending order."""
 
 
 def page(pagination: object, first_page: int, fields: re.Pattern[str], wrong_sorters: str) -> Page:
-    """The field ``pagination``; ``fields`` are the names to sort by, ``wrong_sorters`` what is said of others."""
+    """Parse the field ``pagination``. ``fields`` matches the names to sort by, ``wrong_sorters`` is for others."""
     if not isinstance(pagination, dict):
         raise ServiceRefused(62102, INVALID_BODY)
     check_names(pagination, frozenset({"pageNo", "pageSize"}), frozenset({"sorters"}))

@@ -21,8 +21,8 @@ from airflow_provider_enos.simulator.operations.checks import (
     text,
     whole,
 )
-from airflow_provider_enos.simulator.operations.registry import Ask, ServiceRefused, operation
-from airflow_provider_enos.simulator.operations.shapes import flow_data, id_as_set, owner_name
+from airflow_provider_enos.simulator.operations.registry import Call, ServiceRefused, operation
+from airflow_provider_enos.simulator.operations.shapes import flow_data, formatted_id, owner_name
 
 INCORRECT = "Incorrect parameter"
 CYCLES = ("M", "W", "D", "H", "mi")
@@ -33,61 +33,61 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @operation("GET", "flows/loadForEdit", "flowId", writes=True)
-def _load_flow_for_edit(ask: Ask) -> object:
-    flow = flow_in_query(ask)
+def _load_flow_for_edit(call: Call) -> object:
+    flow = flow_in_query(call)
     original = flow.flow_id if flow.copy_of is None else flow.copy_of
-    copy = ask.world.new_flow(lambda flow_id, _: replace(flow, flow_id=flow_id, type=TEMPORARY, copy_of=original))
-    data = flow_data(ask, copy) | {"queue": copy.queue}
-    if ask.config.edit_copy == "same":
-        data["flowId"] = id_as_set(ask.config, flow.flow_id)
+    copy = call.catalog.new_flow(lambda flow_id, _: replace(flow, flow_id=flow_id, type=TEMPORARY, copy_of=original))
+    data = flow_data(call, copy) | {"queue": copy.queue}
+    if call.config.edit_copy == "same":
+        data["flowId"] = formatted_id(call.config, flow.flow_id)
     return data
 
 
 @operation(
     "POST",
     "flows/save",
-    # The editions differ in which of these are optional: who sends them all is right by each.
+    # The editions of the documentation differ in which of these are optional; all of them take all.
     *(*_MUST, "tasks", "flows", "relations"),
     optional=("parameters", "desc", "queue"),
     writes=True,
     malformed=INCORRECT,
     user_locked=(62105, "Your account has been locked"),
 )
-def _save_flow(ask: Ask) -> object:
-    asked = existing(ask, _id(ask.body["id"]), INCORRECT)
-    flow = asked if asked.copy_of is None else existing(ask, asked.copy_of, INCORRECT)
-    check_privilege(ask, flow)
-    changes = _head(ask, flow) | _graph(ask, asked, flow)
+def _save_flow(call: Call) -> object:
+    asked = existing(call, _id(call.body["id"]), INCORRECT)
+    flow = asked if asked.copy_of is None else existing(call, asked.copy_of, INCORRECT)
+    check_privilege(call, flow)
+    changes = _head(call, flow) | _graph(call, asked, flow)
     try:
-        ask.world.change_flow(flow.flow_id, **changes)
+        call.catalog.change_flow(flow.flow_id, **changes)
     except ValueError as error:
         raise ServiceRefused(62102, INCORRECT) from error
     if asked is not flow:
-        ask.world.delete_flow(asked.flow_id)
-    return {"flowId": id_as_set(ask.config, flow.flow_id)}
+        call.state.delete_flow(asked.flow_id)
+    return {"flowId": formatted_id(call.config, flow.flow_id)}
 
 
 def is_cron(value: str) -> bool:
-    """Whether text is a Quartz expression of seven fields."""
+    """Return whether a text is a Quartz expression of seven fields."""
     return bool(_CRON.fullmatch(value))
 
 
 def is_day(value: str) -> bool:
-    """Whether text is a day, as in 2020-07-06."""
+    """Return whether a text is a day such as 2020-07-06."""
     try:
         return f"{datetime.strptime(value, '%Y-%m-%d'):%Y-%m-%d}" == value
     except ValueError:
         return False
 
 
-def _head(ask: Ask, flow: Flow) -> dict[str, Any]:
-    """What of a flow changes, apart from its graph."""
-    body = ask.body
+def _head(call: Call, flow: Flow) -> dict[str, Any]:
+    """Return the changes of a flow, apart from its graph."""
+    body = call.body
     texts = {name: text(body, name, INCORRECT) for name in ("name", "freq", "doAs", "owners", "visitors", "startTime")}
     kind = one_of_these(body, "type", (0, 1, 2), INCORRECT)
     if not is_cron(texts["freq"]) or not is_day(texts["startTime"]) or not names_in(texts["owners"]):
         raise ServiceRefused(62102, INCORRECT)
-    if not texts["name"].strip() or ask.world.name_is_taken(texts["name"], but_by=flow.flow_id):
+    if not texts["name"].strip() or call.catalog.name_is_taken(texts["name"], except_by=flow.flow_id):
         raise ServiceRefused(62102, INCORRECT)
     changes = {
         "type": flow.type if kind == TEMPORARY else kind,
@@ -100,59 +100,62 @@ def _head(ask: Ask, flow: Flow) -> dict[str, Any]:
         "visitors": texts["visitors"],
         "start_time": texts["startTime"],
         "active": bool(one_of_these(body, "active", (0, 1), INCORRECT)),
-        "creator": flow.creator or owner_name(ask.config, flow),
-        "updated_by": ask.config.user_id,
-        "updated_at": ask.config.now_ms(),
+        "creator": flow.creator or owner_name(call.config, flow),
+        "updated_by": call.config.user_id,
+        "updated_at": call.config.now_ms(),
     }
     changes |= {name: text(body, name, INCORRECT) for name in ("desc", "queue") if name in body}
     return changes | ({"parameters": _parameters(body["parameters"])} if "parameters" in body else {})
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """A node of a graph that is saved."""
+class _GraphNode:
+    """A node of the graph to save."""
 
     id: int
     name: str
     place: tuple[float, float]
 
 
-def _graph(ask: Ask, asked: Flow, flow: Flow) -> dict[str, Any]:
-    """What of a flow's graph changes."""
-    tasks = _drawn(ask.body["tasks"], "t_", ("taskId", "taskName"))
-    flows = _drawn(ask.body["flows"], "f_", ("flowId", "flowName", "isVirtual"))
+def _graph(call: Call, asked: Flow, flow: Flow) -> dict[str, Any]:
+    """Return the changes of a flow's graph."""
+    tasks = _nodes(call.body["tasks"], "t_", ("taskId", "taskName"))
+    flows = _nodes(call.body["flows"], "f_", ("flowId", "flowName", "isVirtual"))
     strangers = tasks.keys() - flow.tasks.keys() - asked.tasks.keys()
     dropped = flow.tasks.keys() - tasks.keys()
-    if strangers & ask.world.task_ids() or dropped & ask.world.linked_tasks(flow.flow_id) or flow.flow_id in flows:
+    is_taken = strangers & call.catalog.task_ids() or dropped & call.catalog.linked_tasks(flow.flow_id)
+    if is_taken or flow.flow_id in flows:
         raise ServiceRefused(62102, INCORRECT)
     links = {other: _link_to(other, asked) for other in flows}
-    edges, link_edges = _edges(ask.body["relations"], tasks, links)
+    edges, link_edges = _edges(call.body["relations"], tasks, links)
     return {
-        "tasks": {task: drawn.name for task, drawn in tasks.items()},
-        "places": {task: drawn.place for task, drawn in tasks.items()},
+        "tasks": {task: node.name for task, node in tasks.items()},
+        "places": {task: node.place for task, node in tasks.items()},
         "relations": edges,
         "links": tuple(links.values()),
         "link_edges": link_edges,
         "logs": {task: log for task, log in flow.logs.items() if task in tasks},
+        "seconds": {task: lasts for task, lasts in flow.seconds.items() if task in tasks},
         "details": {task: known for task, known in flow.details.items() if task in tasks},
         "failing_task": flow.failing_task if flow.failing_task in tasks else None,
     }
 
 
-def _drawn(value: object, prefix: str, names: tuple[str, ...]) -> dict[int, _Drawn]:
-    found: dict[int, _Drawn] = {}
-    for node in _objects(value, (*names, "nodeId", "x", "y")):
-        drawn = _Drawn(_id(node[names[0]]), text(node, names[1], INCORRECT), (_place(node["x"]), _place(node["y"])))
-        if not drawn.name or drawn.id in found or node["nodeId"] != f"{prefix}{drawn.id}":
+def _nodes(value: object, prefix: str, names: tuple[str, ...]) -> dict[int, _GraphNode]:
+    found: dict[int, _GraphNode] = {}
+    for given in _objects(value, (*names, "nodeId", "x", "y")):
+        place = (_place(given["x"]), _place(given["y"]))
+        node = _GraphNode(_id(given[names[0]]), text(given, names[1], INCORRECT), place)
+        if not node.name or node.id in found or given["nodeId"] != f"{prefix}{node.id}":
             raise ServiceRefused(62102, INCORRECT)
-        if not isinstance(node.get("isVirtual", False), bool):
+        if not isinstance(given.get("isVirtual", False), bool):
             raise ServiceRefused(62102, INCORRECT)
-        found[drawn.id] = drawn
+        found[node.id] = node
     return found
 
 
 def _edges(
-    value: object, tasks: Mapping[int, _Drawn], links: Mapping[int, Link]
+    value: object, tasks: Mapping[int, _GraphNode], links: Mapping[int, Link]
 ) -> tuple[tuple[Edge, ...], tuple[LinkEdge, ...]]:
     edges: list[Edge] = []
     link_edges: list[LinkEdge] = []
@@ -185,7 +188,7 @@ def _link_to(flow_id: int, asked: Flow) -> Link:
 
 
 def _objects(value: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """A list of objects that have just these names."""
+    """Return a list of objects with exactly these names."""
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise ServiceRefused(62102, INCORRECT)
     for one in value:
@@ -194,7 +197,7 @@ def _objects(value: object, names: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def _parameters(value: object) -> dict[str, str]:
-    """The documentation calls them a list, and its samples send the text of one."""
+    """Parse parameters: the documentation calls them a list, and its samples send the JSON text of one."""
     try:
         return parameters(json.loads(value) if isinstance(value, str) else value, INCORRECT)
     except ValueError as error:
@@ -202,7 +205,7 @@ def _parameters(value: object) -> dict[str, str]:
 
 
 def _id(value: object) -> int:
-    """An id: a number, or its digits."""
+    """Return an id, which is a number or its digits."""
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return int(value)
     return whole({"id": value}, "id", INCORRECT)

@@ -1,4 +1,4 @@
-"""Flows: looking at them, switching their schedule, deleting them."""
+"""Flows: read and find them, switch their schedule on and off, delete them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from airflow_provider_enos.simulator.flows import Flow, names_in
 from airflow_provider_enos.simulator.operations.checks import check_privilege, existing, flow_in_query, page, whole
-from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Ask, ServiceRefused, operation
-from airflow_provider_enos.simulator.operations.shapes import flow_data, id_as_set, is_owner
+from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Call, ServiceRefused, operation
+from airflow_provider_enos.simulator.operations.shapes import flow_data, formatted_id, is_owner
 from airflow_provider_enos.simulator.state import ReliedOn, StillRunning
 
 RELIED_ON = "This workflow is relied on by other workflows and cannot be deleted."
@@ -26,57 +26,57 @@ _SORT_FIELDS: Mapping[str, Callable[[Flow], int | str]] = {
 
 
 @operation("GET", "flows/get", "flowId")
-def _get_flow(ask: Ask) -> object:
-    return flow_data(ask, flow_in_query(ask))
+def _get_flow(call: Call) -> object:
+    return flow_data(call, flow_in_query(call))
 
 
 @operation("GET", "flows/getMyFlow", optional=("expression",))
-def _get_my_flow(ask: Ask) -> object:
-    user = ask.config.user_id
+def _get_my_flow(call: Call) -> object:
+    user = call.config.user_id
     return [
         {
             "flowId": str(flow.flow_id),
-            "editable": is_owner(ask.config, flow),
+            "editable": is_owner(call.config, flow),
             "flowName": flow.name,
             "cycle": flow.cycle,
         }
-        for flow in _found(ask, ask.query.get("expression", ""))
+        for flow in _found(call, call.query.get("expression", ""))
         if user in {*flow.owners(user), *names_in(flow.visitors)}
     ]
 
 
 @operation("POST", "flows/search", "pagination", optional=("expression",))
-def _search_flow(ask: Ask) -> object:
-    expression = ask.body.get("expression", "")
+def _search_flow(call: Call) -> object:
+    expression = call.body.get("expression", "")
     if not isinstance(expression, str):
         raise ServiceRefused(62102, INVALID_BODY)
-    names = ask.config.search_sorters
+    names = call.config.search_sorters
     listed = "createTime, updateTime, startTime" if names == "camel" else "create_time, update_time, start_time"
     wrong = f"Illegal field, should be one of [{listed}]."
-    asked = page(ask.body["pagination"], ask.config.search_first_page, re.compile(_SORT_NAMES[names]), wrong)
-    found = _found(ask, expression)
+    asked = page(call.body["pagination"], call.config.search_first_page, re.compile(_SORT_NAMES[names]), wrong)
+    found = _found(call, expression)
     for name, descending in reversed(asked.sorters):
         found.sort(key=_SORT_FIELDS[name], reverse=descending)
     shown = found[asked.start : asked.start + asked.size]
-    return [{"flowId": id_as_set(ask.config, flow.flow_id), "flowName": flow.name} for flow in shown]
+    return [{"flowId": formatted_id(call.config, flow.flow_id), "flowName": flow.name} for flow in shown]
 
 
 @operation("POST", "flows/enable", "flowId", writes=True)
-def _enable_flow(ask: Ask) -> object:
-    return _switched(ask, active=True)
+def _enable_flow(call: Call) -> object:
+    return _switched(call, active=True)
 
 
 @operation("POST", "flows/disable", "flowId", writes=True)
-def _disable_flow(ask: Ask) -> object:
-    return _switched(ask, active=False)
+def _disable_flow(call: Call) -> object:
+    return _switched(call, active=False)
 
 
 @operation("GET", "flows/delete", "flowId", writes=True)
-def _delete_flow(ask: Ask) -> object:
-    flow = flow_in_query(ask)
-    check_privilege(ask, flow)
+def _delete_flow(call: Call) -> object:
+    flow = flow_in_query(call)
+    check_privilege(call, flow)
     try:
-        ask.world.delete_flow(flow.flow_id)
+        call.state.delete_flow(flow.flow_id)
     except ReliedOn as error:
         raise ServiceRefused(62104, RELIED_ON) from error
     except StillRunning as error:
@@ -84,16 +84,16 @@ def _delete_flow(ask: Ask) -> object:
     return ""
 
 
-def _found(ask: Ask, expression: str) -> list[Flow]:
+def _found(call: Call, expression: str) -> list[Flow]:
     return [
         flow
-        for flow in ask.world.flows()
+        for flow in call.catalog.flows()
         if flow.copy_of is None and (expression in str(flow.flow_id) or expression in flow.name)
     ]
 
 
-def _switched(ask: Ask, *, active: bool) -> object:
-    flow = existing(ask, whole(ask.body, "flowId"))
-    check_privilege(ask, flow)
-    ask.world.change_flow(flow.flow_id, active=active)
+def _switched(call: Call, *, active: bool) -> object:
+    flow = existing(call, whole(call.body, "flowId"))
+    check_privilege(call, flow)
+    call.catalog.change_flow(flow.flow_id, active=active)
     return ""

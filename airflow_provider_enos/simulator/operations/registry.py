@@ -1,4 +1,4 @@
-"""What an operation is, and the list of all."""
+"""What an operation is, and the table of all of them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_enos.simulator.catalog import Catalog
 from airflow_provider_enos.simulator.config import Config
-from airflow_provider_enos.simulator.state import World
+from airflow_provider_enos.simulator.instance_store import InstanceStore
+from airflow_provider_enos.simulator.state import State
 
 INVALID_BODY = "Invalid request body."
 INVALID_QUERY = "Invalid request parameter."
@@ -23,27 +25,38 @@ class ServiceRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What an operation is asked, checked for its names but not for its values."""
+class Call:
+    """A call of an operation: the names of its parameters are checked, their values are not."""
 
     config: Config
-    world: World
+    state: State
     query: Mapping[str, str]
     body: Mapping[str, Any]
+
+    @property
+    def catalog(self) -> Catalog:
+        """The flows and directories."""
+        return self.state.catalog
+
+    @property
+    def instances(self) -> InstanceStore:
+        """The instances of all flows."""
+        return self.state.instances
 
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation of the service: how it is called, and the function that does it."""
+    """An operation of the service: how it is called, and the function that carries it out."""
 
     method: str
     required: frozenset[str]
     optional: frozenset[str]
-    run: Callable[[Ask], object]
+    run: Callable[[Call], object]
     for_tenant: bool
+    """Whether ``userId`` and ``orgId`` are checked."""
     writes: bool
     malformed: str
-    """What is said of a request that has not the fields it ought to have."""
+    """The message for a request with missing or unknown parameters."""
     user_locked: tuple[int, str]
     """Code and message for a locked user, where the operation writes."""
 
@@ -61,10 +74,10 @@ def operation(
     writes: bool = False,
     malformed: str | None = None,
     user_locked: tuple[int, str] = (62103, "User has no privilege."),
-) -> Callable[[Callable[[Ask], object]], Callable[[Ask], object]]:
-    """Registers an operation. Names are query parameters for a GET, body fields for a POST."""
+) -> Callable[[Callable[[Call], object]], Callable[[Call], object]]:
+    """Register an operation. Its parameters are in the query of a GET, in the body of a POST."""
 
-    def register(run: Callable[[Ask], object]) -> Callable[[Ask], object]:
+    def register(run: Callable[[Call], object]) -> Callable[[Call], object]:
         OPERATIONS[name] = Operation(
             method=method,
             required=frozenset(required),

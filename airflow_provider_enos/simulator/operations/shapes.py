@@ -11,34 +11,34 @@ from typing import Any
 
 from airflow_provider_enos.simulator.config import Config
 from airflow_provider_enos.simulator.flows import Edge, Flow, LinkEdge
-from airflow_provider_enos.simulator.operations.registry import Ask, ServiceRefused
-from airflow_provider_enos.simulator.state import STATUS_CODES, Instance, Node
+from airflow_provider_enos.simulator.instances import STATUS_CODES, Instance, NodeInstance
+from airflow_provider_enos.simulator.operations.registry import Call, ServiceRefused
 
 _SHELL = 3
 _CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 _RUN_MODE = json.dumps({"taskMode": 1, "cpu": 0.6, "memory": 1.1, "maxParallel": 0, "keyType": 0})
 
 
-def listed_data(ask: Ask, instance: Instance) -> dict[str, object]:
-    """FlowInstance, as List Flow Instances shows it."""
-    data = instance_data(ask, instance, listed=True)
+def listed_data(call: Call, instance: Instance) -> dict[str, object]:
+    """Return a FlowInstance as List Flow Instances shows it."""
+    data = instance_data(call, instance, listed=True)
     left_out = ("alertMode", "calDt")
     return {name: value for name, value in data.items() if name not in left_out} | {"isCancelled": instance.cancelled}
 
 
-def instance_data(ask: Ask, instance: Instance, *, listed: bool = False) -> dict[str, object]:
-    """FlowInstance, as Get Flow Instance shows it."""
-    config, flow = ask.config, ask.world.flow_of(instance)
+def instance_data(call: Call, instance: Instance, *, listed: bool = False) -> dict[str, object]:
+    """Return a FlowInstance as Get Flow Instance shows it."""
+    config, flow = call.config, call.instances.flow_of(instance)
     business_day = datetime.fromtimestamp(instance.trigger_time / 1000, config.zone) - timedelta(days=1)
     return {
         "instanceId": instance.id,
-        "flowId": id_as_set(config, flow.flow_id),
+        "flowId": formatted_id(config, flow.flow_id),
         "flowName": flow.name,
         "freq": flow.freq,
         "cycle": flow.cycle,
         "parameters": parameters_text(instance.parameters),
         "doAs": flow.do_as,
-        "graph": _graph_as_set(config, _instance_graph(ask, flow, instance, with_status=not listed)),
+        "graph": _formatted_graph(config, _instance_graph(call, flow, instance, with_status=not listed)),
         "status": STATUS_CODES[instance.status],
         "statusDesc": instance.status,
         "triggerTime": time_text(config, instance.trigger_time),
@@ -54,11 +54,11 @@ def instance_data(ask: Ask, instance: Instance, *, listed: bool = False) -> dict
     }
 
 
-def flow_data(ask: Ask, flow: Flow) -> dict[str, object]:
-    """Flow, as Get Flow shows it."""
-    config = ask.config
+def flow_data(call: Call, flow: Flow) -> dict[str, object]:
+    """Return a Flow as Get Flow shows it."""
+    config = call.config
     return {
-        "flowId": id_as_set(config, flow.flow_id),
+        "flowId": formatted_id(config, flow.flow_id),
         "flowName": flow.name,
         "active": int(flow.active),
         "creator": flow.creator or owner_name(config, flow),
@@ -75,34 +75,34 @@ def flow_data(ask: Ask, flow: Flow) -> dict[str, object]:
         "entry": flow.entry,
         "type": flow.type,
         "syncType": flow.sync_type,
-        "graph": _graph_as_set(config, _flow_graph(ask, flow)),
+        "graph": _formatted_graph(config, _flow_graph(call, flow)),
         "desc": flow.desc,
         "startTime": flow.start_time,
         "virtual": False,
         "locked": flow.locked,
         "hasEditPri": is_owner(config, flow),
         "hasReadPri": True,
-        "isUserLocked": ask.world.user_locked,
+        "isUserLocked": call.state.user_locked,
     }
 
 
-def _instance_graph(ask: Ask, flow: Flow, instance: Instance, *, with_status: bool) -> dict[str, object]:
+def _instance_graph(call: Call, flow: Flow, instance: Instance, *, with_status: bool) -> dict[str, object]:
     tasks = []
     for place, node in enumerate(instance.nodes):
-        task = _graph_task(ask.config, flow, node.task_id, place) | {"taskInstId": node.task_instance_id}
+        task = _graph_task(call.config, flow, node.task_id, place) | {"taskInstId": node.task_instance_id}
         # The documentation's lists show nodes without a status.
         tasks.append(task | {"status": node.status} if with_status else task)
-    return _graph_head(ask.config, flow) | {
-        "id": id_as_set(ask.config, flow.flow_id),
+    return _graph_head(call.config, flow) | {
+        "id": formatted_id(call.config, flow.flow_id),
         "instId": instance.id,
         "parameters": parameters_text(instance.parameters),
         "tasks": tasks,
-        "flows": [shown | {"flowInstId": "", "status": "NONE"} for shown in _graph_flows(ask, flow)],
+        "flows": [shown | {"flowInstId": "", "status": "NONE"} for shown in _graph_flows(call, flow)],
     }
 
 
-def _flow_graph(ask: Ask, flow: Flow) -> dict[str, object]:
-    return _graph_head(ask.config, flow) | {
+def _flow_graph(call: Call, flow: Flow) -> dict[str, object]:
+    return _graph_head(call.config, flow) | {
         "parameters": parameters_text(flow.parameters),
         "type": flow.type,
         "visitors": flow.visitors,
@@ -111,8 +111,8 @@ def _flow_graph(ask: Ask, flow: Flow) -> dict[str, object]:
         "queue": flow.queue,
         "desc": flow.desc,
         "active": int(flow.active),
-        "tasks": [_graph_task(ask.config, flow, task, place) for place, task in enumerate(flow.tasks)],
-        "flows": _graph_flows(ask, flow),
+        "tasks": [_graph_task(call.config, flow, task, place) for place, task in enumerate(flow.tasks)],
+        "flows": _graph_flows(call, flow),
     }
 
 
@@ -144,20 +144,20 @@ def _graph_task(config: Config, flow: Flow, task_id: int, place: int) -> dict[st
     x, y = flow.places.get(task_id, (120.0 + 160.0 * place, 80.0))
     return {
         "taskName": flow.tasks[task_id],
-        "taskId": id_as_set(config, task_id),
+        "taskId": formatted_id(config, task_id),
         "nodeId": f"t_{task_id}",
         "x": x,
         "y": y,
     }
 
 
-def _graph_flows(ask: Ask, flow: Flow) -> list[dict[str, object]]:
+def _graph_flows(call: Call, flow: Flow) -> list[dict[str, object]]:
     shown: list[dict[str, object]] = []
     for place, flow_id in enumerate(dict.fromkeys(link.flow_id for link in flow.links)):
-        other = ask.world.flow(flow_id)
+        other = call.catalog.flow(flow_id)
         shown.append(
             {
-                "flowId": id_as_set(ask.config, flow_id),
+                "flowId": formatted_id(call.config, flow_id),
                 "flowName": other.name if other else "",
                 "nodeId": f"f_{flow_id}",
                 "isVirtual": False,
@@ -168,19 +168,17 @@ def _graph_flows(ask: Ask, flow: Flow) -> list[dict[str, object]]:
     return shown
 
 
-def task_data(config: Config, flow: Flow, instance: Instance, node: Node) -> dict[str, object]:
-    """TaskInstance, as Get Task Instance shows it."""
+def task_data(config: Config, flow: Flow, instance: Instance, node: NodeInstance) -> dict[str, object]:
+    """Return a TaskInstance as Get Task Instance shows it."""
     details = task_details(config, flow, node.task_id)
-    has_run = node.status not in ("INIT", "WAIT", "READY", "SKIP")
-    over = has_run and node.status != "RUNNING"
     created = datetime.fromtimestamp(instance.created_at / 1000, UTC)
     return {
         "instanceId": node.task_instance_id,
-        "taskId": id_as_set(config, node.task_id),
+        "taskId": formatted_id(config, node.task_id),
         "taskName": node.name,
         "cycle": flow.cycle,
         "status": STATUS_CODES[node.status],
-        "runNum": 1 if has_run else 0,
+        "runNum": 0 if node.started_at is None else 1,
         "type": 7,
         "syncType": None,
         "freq": None,
@@ -191,8 +189,8 @@ def task_data(config: Config, flow: Flow, instance: Instance, node: Node) -> dic
         "timeout": details["timeout"],
         "recallLimit": details["retryLimit"],
         "recallInterval": details["retryInterval"],
-        "startTime": run_time_text(config, instance.started_at if has_run else None),
-        "endTime": run_time_text(config, instance.ended_at or instance.started_at if over else None),
+        "startTime": run_time_text(config, node.started_at),
+        "endTime": run_time_text(config, node.ended_at),
         "timeStamp": _java_date(created),
         "isTimeout": node.status == "TIMEOUT",
         "flowInstId": instance.id,
@@ -208,7 +206,7 @@ def task_data(config: Config, flow: Flow, instance: Instance, node: Node) -> dic
 
 
 def task_details(config: Config, flow: Flow, task_id: int) -> dict[str, Any]:
-    """Task, as Export Flow shows it."""
+    """Return a Task as Export Flow shows it."""
     name = flow.tasks[task_id]
     return {
         "name": name,
@@ -230,16 +228,19 @@ def task_details(config: Config, flow: Flow, task_id: int) -> dict[str, Any]:
     }
 
 
-def task_log(config: Config, flow: Flow, node: Node, started_at: int, share: float = 1.0) -> str:
-    """What Get Task Instance Log shows of a node that has run: so much of its lines, from 0 to 1."""
+def task_log(config: Config, flow: Flow, node: NodeInstance, share: float = 1.0) -> str:
+    """Return the log of a node that has run, with this share of its lines, from 0 to 1."""
     ruler = "=" * 60
     command = task_details(config, flow, node.task_id)["cmd"]
-    started = _java_date(datetime.fromtimestamp(started_at / 1000, UTC))
+    started = _java_date(datetime.fromtimestamp((node.started_at or 0) / 1000, UTC))
     head = (
         f"run  num:\t1\ninstance:\t{node.task_instance_id}\ncmdline:\t{command}\n"
         f"submitter:\t{flow.do_as}\ncurrent time:\t{started}"
     )
-    lines = f"{flow.logs.get(node.task_id, node.name + ' done')}\n".splitlines(keepends=True)
+    printed = flow.logs.get(node.task_id, f"{{started}} INFO  {node.name} starts\n{{ended}} INFO  {node.name} done")
+    for name, moment in (("{started}", node.started_at), ("{ended}", node.ended_at)):
+        printed = printed.replace(name, run_time_text(config, moment) or "")
+    lines = f"{printed}\n".splitlines(keepends=True)
     return f"{ruler}\n{head}\n{ruler}\n{''.join(lines[: int(share * len(lines))])}"
 
 
@@ -250,57 +251,57 @@ def _java_date(moment: datetime) -> str:
 
 
 def time_text(config: Config, moment: int | None) -> str | None:
-    """A moment in the zone of the replies."""
+    """Return a time in the zone of the replies."""
     if moment is None:
         return None
     return f"{datetime.fromtimestamp(moment / 1000, config.zone):%Y-%m-%d %H:%M:%S}"
 
 
 def run_time_text(config: Config, moment: int | None) -> str | None:
-    """When an instance or node was made, started or ended: the samples disagree on the zone."""
+    """Return when an instance or node was created, started or ended. The documented samples differ in the zone."""
     if moment is None or config.run_times_in == "time_zone":
         return time_text(config, moment)
     return f"{datetime.fromtimestamp(moment / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def parameters_text(parameters: Mapping[str, str]) -> str:
-    """Parameters as the JSON text of a list."""
+    """Return parameters as the JSON text of a list."""
     return json.dumps([{"key": key, "value": value} for key, value in parameters.items()])
 
 
 def owners_text(config: Config, flow: Flow) -> str:
-    """The owners of a flow, joined by ``;``."""
+    """Return the owners of a flow, joined by ``;``."""
     return flow.owner if flow.owner and ";" in flow.owner else f";{flow.owner or config.user_id};"
 
 
 def is_owner(config: Config, flow: Flow) -> bool:
-    """Whether the user may edit a flow."""
+    """Return whether the user may edit a flow."""
     return config.user_id in flow.owners(config.user_id)
 
 
 def no_instance(config: Config) -> object:
-    """What is said of an instance that there is not."""
+    """Return the data for an unknown instance, or raise ServiceRefused."""
     if config.unknown_instance == "error":
         raise ServiceRefused(62102, "Instance not found")
     return None if config.unknown_instance == "null" else []
 
 
 def owner_name(config: Config, flow: Flow) -> str:
-    """The first owner of a flow."""
+    """Return the first owner of a flow."""
     return next(iter(flow.owners(config.user_id)), "")
 
 
-def id_as_set(config: Config, number: int) -> int | str:
-    """An id as ``ids_as`` has it."""
+def formatted_id(config: Config, number: int) -> int | str:
+    """Return an id in the form of the switch ``ids_as``."""
     return number if config.ids_as == "int" else str(number)
 
 
-def one_as_set(config: Config, data: dict[str, object]) -> object:
-    """An instance as ``data_as`` has it."""
+def formatted_data(config: Config, data: dict[str, object]) -> object:
+    """Return an instance in the form of the switch ``data_as``."""
     return data if config.data_as == "object" else [data]
 
 
-def _graph_as_set(config: Config, graph: dict[str, object]) -> object:
+def _formatted_graph(config: Config, graph: dict[str, object]) -> object:
     styled = _snake_case(graph) if config.graph_keys == "snake" else graph
     return json.dumps(styled) if config.graph_as == "text" else styled
 

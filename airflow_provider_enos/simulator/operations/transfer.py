@@ -9,9 +9,9 @@ from typing import Any
 from airflow_provider_enos.simulator.flows import Edge, Flow, Link, LinkEdge, names_in
 from airflow_provider_enos.simulator.operations.checks import flow_in_query, parameters
 from airflow_provider_enos.simulator.operations.editing import CYCLES, INCORRECT, is_cron, is_day
-from airflow_provider_enos.simulator.operations.registry import Ask, ServiceRefused, operation
+from airflow_provider_enos.simulator.operations.registry import Call, ServiceRefused, operation
 from airflow_provider_enos.simulator.operations.shapes import (
-    id_as_set,
+    formatted_id,
     owners_text,
     parameters_text,
     task_details,
@@ -39,8 +39,8 @@ _LINK_RELATION: Shape = {"linkId": str, "targetTaskName": str, "rerun": bool}
 
 
 @operation("GET", "flows/export", "flowId", malformed="Flow validation exception")
-def _export_flow(ask: Ask) -> object:
-    flow = flow_in_query(ask, "Flow validation exception")
+def _export_flow(call: Call) -> object:
+    flow = flow_in_query(call, "Flow validation exception")
     return {
         "name": flow.name,
         "cycle": flow.cycle,
@@ -50,13 +50,13 @@ def _export_flow(ask: Ask) -> object:
         "type": flow.type,
         "syncType": flow.sync_type,
         "submitter": flow.do_as,
-        "owners": owners_text(ask.config, flow),
+        "owners": owners_text(call.config, flow),
         "visitors": flow.visitors,
         "desc": flow.desc,
         "startTime": flow.start_time,
-        "tasks": [task_details(ask.config, flow, task) | {"name": name} for task, name in flow.tasks.items()],
-        "flowLinks": [_link(ask, link) for link in flow.links if link.task_id is None],
-        "taskLinks": [_link(ask, link) for link in flow.links if link.task_id is not None],
+        "tasks": [task_details(call.config, flow, task) | {"name": name} for task, name in flow.tasks.items()],
+        "flowLinks": [_link(call, link) for link in flow.links if link.task_id is None],
+        "taskLinks": [_link(call, link) for link in flow.links if link.task_id is not None],
         "relations": [
             {
                 "sourceTaskName": flow.tasks[edge.source],
@@ -72,8 +72,8 @@ def _export_flow(ask: Ask) -> object:
     }
 
 
-def _link(ask: Ask, link: Link) -> dict[str, str]:
-    source = ask.world.flow(link.flow_id)
+def _link(call: Call, link: Link) -> dict[str, str]:
+    source = call.catalog.flow(link.flow_id)
     shown = {"linkId": link.link_id, "sourceFlowName": source.name if source else ""}
     if link.task_id is not None:
         shown["sourceTaskName"] = source.tasks.get(link.task_id, "") if source else ""
@@ -88,32 +88,34 @@ def _link(ask: Ask, link: Link) -> dict[str, str]:
     writes=True,
     malformed=INCORRECT,
 )
-def _import_flow(ask: Ask) -> object:
-    name, desc, wanted = _flow_name(ask), _desc(ask), ask.body.get("flowId")
-    directory, content = ask.body["dirId"], ask.body["flowJson"]
+def _import_flow(call: Call) -> object:
+    name, desc, wanted = _flow_name(call), _desc(call), call.body.get("flowId")
+    directory, content = call.body["dirId"], call.body["flowJson"]
     if not isinstance(directory, str) or isinstance(wanted, bool) or not isinstance(wanted, int | None):
         raise ServiceRefused(62102, INCORRECT)
     if wanted is not None and wanted < 1:
         raise ServiceRefused(62102, INCORRECT)
-    if directory not in {one.id for one in ask.world.directories()}:
+    if directory not in {one.id for one in call.catalog.directories()}:
         raise ServiceRefused(62102, "Directory does not exist")
     _check_shapes(content)
-    _check_values(ask, name, content)
-    flow = _made(ask, content, wanted, name=name, directory=directory, desc=content["desc"] if desc is None else desc)
-    return {"flowId": id_as_set(ask.config, flow.flow_id)}
+    _check_values(call, name, content)
+    flow = _import(
+        call, content, wanted, name=name, directory=directory, desc=content["desc"] if desc is None else desc
+    )
+    return {"flowId": formatted_id(call.config, flow.flow_id)}
 
 
-def _flow_name(ask: Ask) -> str:
-    name = ask.body.get("flowName")
+def _flow_name(call: Call) -> str:
+    name = call.body.get("flowName")
     if not isinstance(name, str) or not name.strip():
         raise ServiceRefused(62102, "Invalid parameter: flowName")
     return name
 
 
-def _desc(ask: Ask) -> str | None:
-    """The description that replaces the one in the struct."""
-    desc = ask.body.get("desc")
-    demanded = ask.config.import_needs_desc or "desc" in ask.body
+def _desc(call: Call) -> str | None:
+    """Return the description that replaces the one in the struct, or None."""
+    desc = call.body.get("desc")
+    demanded = call.config.import_needs_desc or "desc" in call.body
     if demanded and not isinstance(desc, str):
         raise ServiceRefused(62102, INCORRECT)
     return desc
@@ -143,9 +145,9 @@ def _check_shape(value: object, required: Shape, optional: Shape) -> None:
             raise ServiceRefused(62102, INCORRECT)
 
 
-def _check_values(ask: Ask, name: str, content: Mapping[str, Any]) -> None:
+def _check_values(call: Call, name: str, content: Mapping[str, Any]) -> None:
     owners = names_in(content["owners"])
-    if owners and ask.config.user_id not in owners:
+    if owners and call.config.user_id not in owners:
         raise ServiceRefused(62103, "User has no privilege.")
     names = [task["name"] for task in content["tasks"]]
     links = [link["linkId"] for link in (*content["flowLinks"], *content["taskLinks"])]
@@ -159,14 +161,16 @@ def _check_values(ask: Ask, name: str, content: Mapping[str, Any]) -> None:
         and all(names)
         and len(set(names)) == len(names)
         and len(set(links)) == len(links)
-        and not ask.world.name_is_taken(name)
+        and not call.catalog.name_is_taken(name)
     )
     if not fits:
         raise ServiceRefused(62102, UNFIT)
 
 
-def _made(ask: Ask, content: Mapping[str, Any], wanted: int | None, *, name: str, directory: str, desc: str) -> Flow:
-    """The flow of a struct, added to the others."""
+def _import(
+    call: Call, content: Mapping[str, Any], wanted: int | None, *, name: str, directory: str, desc: str
+) -> Flow:
+    """Add the flow of a struct, and return it."""
 
     def make(flow_id: int, first_task: int) -> Flow:
         ids = {task["name"]: first_task + place for place, task in enumerate(content["tasks"])}
@@ -191,12 +195,12 @@ def _made(ask: Ask, content: Mapping[str, Any], wanted: int | None, *, name: str
             alert_mode=content["alertMode"],
             sync_type=content["syncType"],
             entry=_FROM_API,
-            creator=ask.config.user_id,
-            updated_by=ask.config.user_id,
-            created_at=ask.config.now_ms(),
-            updated_at=ask.config.now_ms(),
+            creator=call.config.user_id,
+            updated_by=call.config.user_id,
+            created_at=call.config.now_ms(),
+            updated_at=call.config.now_ms(),
             directory=directory,
-            links=tuple(_links(ask, content)),
+            links=tuple(_links(call, content)),
             link_edges=tuple(
                 LinkEdge(one["linkId"], ids[one["targetTaskName"]], one["rerun"]) for one in content["linkRelations"]
             ),
@@ -204,7 +208,7 @@ def _made(ask: Ask, content: Mapping[str, Any], wanted: int | None, *, name: str
         )
 
     try:
-        return ask.world.new_flow(make, wanted)
+        return call.catalog.new_flow(make, wanted)
     except (KeyError, ValueError, ServiceRefused) as error:
         raise ServiceRefused(62102, UNFIT) from error
 
@@ -213,9 +217,9 @@ def _details(task: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in task.items() if name != "name"}
 
 
-def _links(ask: Ask, content: Mapping[str, Any]) -> list[Link]:
-    """The links of a struct, by id instead of by name. Raises KeyError for what there is not."""
-    flows = {flow.name: flow for flow in ask.world.flows() if flow.copy_of is None}
+def _links(call: Call, content: Mapping[str, Any]) -> list[Link]:
+    """Return the links of a struct, by id instead of by name. Raise KeyError for an unknown flow or task."""
+    flows = {flow.name: flow for flow in call.catalog.flows() if flow.copy_of is None}
     links = [Link(one["linkId"], flows[one["sourceFlowName"]].flow_id) for one in content["flowLinks"]]
     for one in content["taskLinks"]:
         source = flows[one["sourceFlowName"]]

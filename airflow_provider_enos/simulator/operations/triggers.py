@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_enos.simulator.flows import LATEST_MS, PERIODIC, Flow
+from airflow_provider_enos.simulator.instance_store import Conflict
 from airflow_provider_enos.simulator.operations.checks import check_privilege, parameters, whole
-from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Ask, ServiceRefused, operation
-from airflow_provider_enos.simulator.state import Conflict
+from airflow_provider_enos.simulator.operations.registry import INVALID_BODY, Call, ServiceRefused, operation
 
 CANNOT_CREATE = (
     "Cannot create workflow instance. Please check if the workflow or task exist, "
@@ -18,49 +18,49 @@ NO_TASK = "This workflow has no task. You cannot trigger it."
 
 
 @operation("POST", "flows/trigger", "flowId", "triggerTime", writes=True)
-def _trigger(ask: Ask) -> object:
-    return _trigger_whole(ask, None)
+def _trigger(call: Call) -> object:
+    return _trigger_whole(call, None)
 
 
 @operation("POST", "flows/updateAndTrigger", "flowId", "triggerTime", "parameters", writes=True)
-def _update_and_trigger(ask: Ask) -> object:
-    return _trigger_whole(ask, parameters(ask.body["parameters"]))
+def _update_and_trigger(call: Call) -> object:
+    return _trigger_whole(call, parameters(call.body["parameters"]))
 
 
 @operation("POST", "flows/triggerFromTask", "flowId", "taskId", "triggerTime", writes=True)
-def _trigger_from_task(ask: Ask) -> object:
-    task_id = whole(ask.body, "taskId")
-    trigger_time = _trigger_time(ask.body, "triggerTime")
-    flow = _own_flow(ask)
+def _trigger_from_task(call: Call) -> object:
+    task_id = whole(call.body, "taskId")
+    trigger_time = _trigger_time(call.body, "triggerTime")
+    flow = _own_flow(call)
     if task_id not in flow.tasks:
         raise ServiceRefused(62102, CANNOT_CREATE)
-    return _triggered(ask, flow, task_id, trigger_time, None)
+    return _triggered(call, flow, task_id, trigger_time, None)
 
 
-def _trigger_whole(ask: Ask, parameters: Mapping[str, str] | None) -> object:
-    trigger_time = _trigger_time(ask.body, "triggerTime")
-    flow = _own_flow(ask)
+def _trigger_whole(call: Call, parameters: Mapping[str, str] | None) -> object:
+    trigger_time = _trigger_time(call.body, "triggerTime")
+    flow = _own_flow(call)
     if not flow.tasks:
         raise ServiceRefused(62104, NO_TASK)
-    return _triggered(ask, flow, None, trigger_time, parameters)
+    return _triggered(call, flow, None, trigger_time, parameters)
 
 
 def _triggered(
-    ask: Ask, flow: Flow, task_id: int | None, trigger_time: int, parameters: Mapping[str, str] | None
+    call: Call, flow: Flow, task_id: int | None, trigger_time: int, parameters: Mapping[str, str] | None
 ) -> object:
     try:
-        instance = ask.world.trigger(flow.flow_id, task_id, trigger_time, parameters=parameters)
+        instance = call.instances.trigger(flow.flow_id, task_id, trigger_time, parameters=parameters)
     except Conflict as error:
         raise ServiceRefused(62102, CANNOT_CREATE) from error
     return {"flowInstanceId": instance.id}
 
 
-def _own_flow(ask: Ask) -> Flow:
-    flow = ask.world.flow(whole(ask.body, "flowId"))
+def _own_flow(call: Call) -> Flow:
+    flow = call.catalog.flow(whole(call.body, "flowId"))
     if flow is None or flow.copy_of is not None:
         raise ServiceRefused(62102, CANNOT_CREATE)
-    check_privilege(ask, flow)
-    if ask.config.paused_trigger == "refused" and flow.type == PERIODIC and not flow.active:
+    check_privilege(call, flow)
+    if call.config.paused_trigger == "refused" and flow.type == PERIODIC and not flow.active:
         raise ServiceRefused(62102, CANNOT_CREATE)
     return flow
 

@@ -257,7 +257,7 @@ def test_a_flow_that_can_never_be_listed_holds_up_no_other(
     """Also as a new flow, which is looked at before the others."""
     recent, old = past(51, 1), past(51, 100)
     flow = sim.add_flow(52, tasks={520: "extract"})
-    sim._world.add_flows([replace(flow, name=["what is no text"])])  # type: ignore[arg-type]
+    sim._state.catalog.add_flows([replace(flow, name=["what is no text"])])  # type: ignore[arg-type]
     sim.trigger(52, trigger_time=sim.now_ms() - HOUR, type=1)
 
     async def work(watched: Watched, looks: Any) -> None:

@@ -16,7 +16,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from airflow_provider_enos.simulator import EnosSimulator
-from airflow_provider_enos.simulator.doors import Doors
+from airflow_provider_enos.simulator.host_check import HostCheck
 
 # Whatever proxy the environment names.
 urlopen = build_opener(ProxyHandler({})).open
@@ -265,12 +265,12 @@ def test_on_ipv6() -> None:
 
 
 def test_the_name_that_it_listens_on() -> None:
-    doors = Doors("simulator.internal", [], "http")
+    check = HostCheck("simulator.internal", [], "http")
 
     def refused(host: str) -> bool:
         from airflow_provider_enos.simulator.wire import Request as Asked
 
-        return doors.refusal(Asked("GET", "/", headers={"host": host})) is not None
+        return check.refusal(Asked("GET", "/", headers={"host": host})) is not None
 
     assert [refused(host) for host in ("Simulator.Internal:1", "localhost", "simulator")] == [False, False, True]
 
@@ -352,4 +352,4 @@ def test_a_state_in_a_folder_that_is_not_there_is_refused_before_it_is_needed(tm
     path = tmp_path / "nowhere" / "state"
     done = subprocess.run([*COMMAND, "--state", str(path)], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 2
-    assert f"--state {path}: there is no folder to keep it in" in done.stderr
+    assert f"--state {path}: its folder does not exist" in done.stderr

@@ -1,12 +1,13 @@
-"""Who may talk to the simulator: by the ``Host`` and the ``Origin`` of a request, on every path.
+"""Refuse requests of web pages, by their ``Host`` and ``Origin``, on every path.
 
 The simulator's keys are public. A web page whose name is made to resolve to this machine (DNS rebinding) could sign
-calls with them, through the browser of whoever looks at it. Such a request has the page's own name in ``Host``; one
-that the page sends straight to this machine has it in ``Origin``, or, if it is an image or the like, says in
-``Sec-Fetch-Site`` that it comes from elsewhere. A program sends the name that it was given, and neither of these.
+calls with them, through the browser of anyone who opens it. Such a request has the name of the page in ``Host``. A
+request that the page sends to the address of this machine has that name in ``Origin``; images and the like have no
+``Origin``, but a ``Sec-Fetch-Site`` of another site. Programs send the ``Host`` of their settings, and none of the
+others.
 
-Let in are the loopback addresses and ``localhost``, the address that the simulator listens on, the address of this
-machine that the client has connected to, and the names that the user allows.
+Allowed are the loopback addresses and ``localhost``, the address that the simulator listens on, the address of this
+machine that the client is connected to, and the names that the user allows.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A host with its port, as ``Host`` and addresses have them. ``port`` is None where none is named."""
+    """A host and a port, as in ``Host`` and in URLs. ``port`` is None where none is given."""
 
     host: str | Address
     port: int | None
 
     @classmethod
     def of(cls, text: str) -> Authority | None:
-        """Return what ``text`` names: upper case, a dot at the end and the spelling of an address do not count.
+        """Parse ``host`` or ``host:port``. Upper case, a dot at the end and the spelling of an address do not matter.
 
-        None for anything that is no host, such as two of them, or one with a user in front.
+        Return None for anything else, such as two hosts, or one with a user name.
         """
         found = _AUTHORITY.fullmatch(text.lower()) if text.isascii() else None
         if found is None:
@@ -51,23 +52,22 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is refused, in a sentence that names what would let it in."""
+    """Why a request is refused, and how to allow it."""
 
     reason: str
-    way_in: str
+    remedy: str
 
     def __str__(self) -> str:
-        return f"{self.reason}. {self.way_in}"
+        return f"{self.reason}. {self.remedy}"
 
 
-class Doors:
-    """Decides which requests may come in.
+class HostCheck:
+    """Decides which requests are allowed.
 
     :param host: the name or address that the simulator listens on.
-    :param allowed: what else may stand in ``Host`` and ``Origin``: names or addresses, each with any port, or with the
-        port that it names.
+    :param allowed: more names or addresses that ``Host`` and ``Origin`` may have; with any port, unless they name one.
     :param scheme: ``http`` or ``https``.
-    :raises ValueError: one of them is no host.
+    :raises ValueError: one of ``allowed`` is no host.
     """
 
     def __init__(self, host: str, allowed: Collection[str], scheme: str) -> None:
@@ -76,8 +76,8 @@ class Doors:
         self._default_port = _PORTS[scheme]
 
     def refusal(self, request: Request) -> Refusal | None:
-        """Return why the request may not come in; None if it may."""
-        # The one in the target counts where there is one; who sends two different ones is up to something.
+        """Return why the request is refused; None if it is allowed."""
+        # An absolute target takes precedence over Host. Both are checked, as an attack may send two different ones.
         named = [("Host", request.headers.get("host"))]
         named += [] if request.authority is None else [("target", request.authority)]
         port = self._default_port
@@ -99,7 +99,7 @@ class Doors:
         authority = Authority.of(found[2]) if found else None
         if found is None or authority is None:
             return _refusal("Origin", text, None)
-        # Another port of this machine is another server, whose pages are none of ours.
+        # Another port of this machine is another server, with pages of its own.
         authority = Authority(authority.host, authority.port or _PORTS[found[1].lower()])
         is_own = authority.port == port and self._is_own(authority, request)
         return None if is_own or self._is_allowed(authority) else _refusal("Origin", text, authority)
@@ -115,7 +115,7 @@ class Doors:
 
 
 def allowed_hosts(texts: Iterable[str]) -> list[Authority]:
-    """Return what these name. Raises ValueError, saying what would do, for what is no host."""
+    """Parse names of hosts. Raise ValueError, with an example, for something else."""
     found = []
     for text in texts:
         authority = Authority.of(text) if isinstance(text, str) else None
@@ -126,7 +126,7 @@ def allowed_hosts(texts: Iterable[str]) -> list[Authority]:
 
 
 def refused(refusal: Refusal, request: Request, *, is_control: bool) -> Reply:
-    """Return the reply to a request that is refused, and log it."""
+    """Return the reply to a refused request, and log the refusal."""
     log.warning("Refused %s %a: %s", request.method[:20], request.path[:_LONGEST_SHOWN], refusal)
     if is_control:
         return json_reply({"error": str(refusal)}, status=403)
@@ -134,7 +134,7 @@ def refused(refusal: Refusal, request: Request, *, is_control: bool) -> Reply:
 
 
 def without_authority(target: str) -> tuple[str | None, str]:
-    """Return the authority of a target in absolute form, as it is sent to a proxy, or None; and the path and query."""
+    """Return the authority of a request target, if it is in absolute form (as for a proxy); and its path and query."""
     found = re.fullmatch(r"https?://([^/?#]*)(.*)", target, re.IGNORECASE | re.DOTALL)
     if found is None:
         return None, target
@@ -142,7 +142,7 @@ def without_authority(target: str) -> tuple[str | None, str]:
 
 
 def _host(text: str) -> str | Address | None:
-    """Return the name without a dot at its end, or the address; None where it is neither."""
+    """Return the name without a dot at its end, or the address; None for anything else."""
     name = text.removesuffix(".")
     try:
         address = ip_address(name.removeprefix("[").removesuffix("]"))
