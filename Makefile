@@ -6,7 +6,7 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
-# Processes that run tests.
+# Processes that run tests: more than there are processors, since many tests wait.
 WORKERS ?= 4
 IN_PARALLEL := -n $(WORKERS)
 ROUNDS ?= 20

@@ -110,19 +110,55 @@ FOR_A_RUN = {
 """Of this package, what only a task that runs needs, beside drivers and triggers: much of it takes long to import."""
 
 
-@pytest.mark.parametrize("module", ["operators.enos", "sensors.enos", "hooks.enos", "simulator"])
-def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str) -> None:
+IMPORTED_BY_DAGS = ["operators.enos", "sensors.enos", "hooks.enos", "simulator"]
+IMPORTED = """
+import os, sys
+from importlib import import_module, util
+
+import_module("airflow.sdk" if util.find_spec("airflow.sdk") else "airflow.models")
+for needed, module, functions in {asked}:
+    if not os.fork():
+        import_module(needed)
+        before = set(sys.modules)
+        made = import_module("airflow_provider_enos." + module)
+        for function in functions:
+            getattr(made, function)()
+        print(">", module, *sorted(set(sys.modules) - before), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+"""Prints what each module imports that Airflow, and what is needed besides, has not imported. Airflow takes seconds."""
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, set[str]]:
+    """What a process imports with a module, of this package without its name in front."""
+    asked = [
+        *(("airflow", module, ()) for module in IMPORTED_BY_DAGS),
+        ("airflow.cli.cli_config", "cli.definition", ("get_enos_cli_commands", "parser")),
+    ]
+    command = [sys.executable, "-c", IMPORTED.format(asked=asked)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line.split()[1:] for line in printed.splitlines() if line.startswith("> ")]
+    return {module: {name.removeprefix("airflow_provider_enos.") for name in names} for module, *names in lines}
+
+
+@pytest.mark.parametrize("module", IMPORTED_BY_DAGS)
+def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str, imported: dict[str, set[str]]) -> None:
     """DAG files are parsed all day: requests, aiohttp and what reads replies are imported when they are used."""
-    code = (
-        "import sys, airflow.sdk\n" if importlib.util.find_spec("airflow.sdk") else "import sys, airflow.models\n"
-    ) + (f"before = set(sys.modules)\nimport airflow_provider_enos.{module}\nprint(*sorted(set(sys.modules) - before))")
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    loaded = set(printed.strip().splitlines()[-1].split())
-    assert f"airflow_provider_enos.{module}" in loaded
+    loaded = imported[module]
+    assert module in loaded
     assert not {name.split(".")[0] for name in loaded} & {"requests", "aiohttp", "urllib3"}
-    ours = {name.removeprefix("airflow_provider_enos.") for name in loaded if name.startswith("airflow_provider_enos.")}
-    assert not ours & FOR_A_RUN
-    assert not {name.split(".")[0] for name in ours} & {"client", "triggers"}
+    assert not loaded & FOR_A_RUN
+    assert not {name.split(".")[0] for name in loaded} & {"client", "triggers"}
+
+
+def test_the_help_of_every_airflow_command_imports_next_to_nothing(imported: dict[str, set[str]]) -> None:
+    """Each command of Airflow's loads this, also ``airflow version``."""
+    loaded = imported["cli.definition"]
+    foreign = {name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names}
+    assert "cli.definition" in loaded
+    assert foreign <= {"airflow_provider_enos", "cli", "cli.definition"}
 
 
 @pytest.mark.parametrize(

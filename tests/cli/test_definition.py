@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import shlex
-import subprocess
-import sys
 
 import pytest
 
@@ -72,20 +69,3 @@ def test_a_metavar_says_what_an_option_takes() -> None:
     for option in taking:
         metavar = option.settings.get("metavar", "")
         assert "choices" in option.settings or metavar.isupper(), option.flags
-
-
-def test_airflow_imports_next_to_nothing_for_its_help() -> None:
-    """Every command of Airflow's loads this, also ``airflow version``."""
-    code = (
-        "import sys, airflow.cli.cli_config\n"
-        "before = set(sys.modules)\n"
-        "from airflow_provider_enos.cli import definition\n"
-        "definition.get_enos_cli_commands(); definition.parser()\n"
-        "fresh = set(sys.modules) - before\n"
-        "print(sorted(name for name in fresh if name.split('.')[0] not in sys.stdlib_module_names))"
-    )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    own = {"airflow_provider_enos", "airflow_provider_enos.cli", "airflow_provider_enos.cli.definition"}
-    loaded = set(ast.literal_eval(printed.strip().splitlines()[-1]))
-    assert "airflow_provider_enos.cli.definition" in loaded
-    assert loaded <= own
