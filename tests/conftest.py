@@ -40,6 +40,14 @@ _WHOLE_AIRFLOWS = {
 }
 """The tests that start an Airflow of many processes: their marker, and the group of those that share one."""
 
+_SHARED_FIXTURES = {
+    "tests/fuzzing/test_hostile_replies.py": "a parameter",
+    "tests/test_package.py": "a file",
+    "tests/test_serialization.py": "a file",
+    "tests/test_structure.py": "a file",
+}
+"""Files with a fixture that takes many seconds, and what has one of its own: the file, or a parameter of its tests."""
+
 _DATABASE = "migrated_home"
 """A fixture whose tests run Airflow on a database of their own, so they are marked ``stack``, too."""
 
@@ -67,18 +75,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _whole_airflow(item.nodeid) is None)
 
 
+def _group(nodeid: str) -> str:
+    """Return which tests run one after the other, in one process: those of a group."""
+    if whole := _whole_airflow(nodeid):
+        return whole[1]
+    file, _, name = nodeid.partition("::")
+    if file not in _SHARED_FIXTURES:
+        return nodeid
+    return file if _SHARED_FIXTURES[file] == "a file" else f"{file}[{name.partition('[')[2]}"
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """In parallel, run the tests of a group one after the other, in the process that has their Airflow."""
+    """Run the tests in parallel, by groups."""
     # Not by xdist's own groups, which pytest 9.2 leads past.
     from xdist.scheduler import LoadScopeScheduling
 
-    class WholeAirflowsInTurn(LoadScopeScheduling):
+    class ByGroups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            whole = _whole_airflow(nodeid)
-            return whole[1] if whole else nodeid
+            return _group(nodeid)
 
-    return WholeAirflowsInTurn(config, log)
+    return ByGroups(config, log)
 
 
 @pytest.fixture(autouse=True)
