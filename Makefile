@@ -6,7 +6,7 @@ EDITABLE ?= -e
 
 BIN := .venv/bin
 PYTEST_OPTIONS ?=
-# Processes that run tests. Many tests wait, so a few more than there are processors.
+# Processes that run tests: more than there are processors, since many tests wait.
 WORKERS ?= 4
 IN_PARALLEL := -n $(WORKERS)
 ROUNDS ?= 20
@@ -25,11 +25,15 @@ MATRIX_PYTHON ?=
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
 export SOURCE_DATE_EPOCH
 
-.PHONY: help demo test nightly chaos screenshots cluster-test matrix resolve pins check docs format bench build clean
+
+.PHONY: help demo test test-stack test-browser nightly chaos screenshots cluster-test matrix resolve pins check docs \
+	format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
-	@echo "make test    all tests"
+	@echo "make test    all tests but those of the next two"
+	@echo "make test-stack    the tests that run a whole Airflow"
+	@echo "make test-browser  the tests that look at its pages, which need a Chromium"
 	@echo "make nightly the model-based tests and the fuzzing, long and at random (EXAMPLES=5000 FUZZ=60)"
 	@echo "make chaos   kills what runs, at random, and counts the instances (ROUNDS=20 SEED=1)"
 	@echo "make screenshots  the pictures in docs/images/, which need a Chromium"
@@ -56,8 +60,15 @@ help:
 demo: .venv/installed
 	@$(BIN)/python scripts/demo.py
 
+# tests/conftest.py says which tests are which.
 test: .venv/installed
-	@$(BIN)/pytest $(IN_PARALLEL) $(PYTEST_OPTIONS)
+	@$(BIN)/pytest $(IN_PARALLEL) -m "not stack and not browser" $(PYTEST_OPTIONS)
+
+test-stack: .venv/installed
+	@$(BIN)/pytest $(IN_PARALLEL) -m stack $(PYTEST_OPTIONS)
+
+test-browser: .venv/installed
+	@$(BIN)/pytest -m browser $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
 	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/start/test_starting_model.py $(PYTEST_OPTIONS)

@@ -7,30 +7,32 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from types import ModuleType
 
 from airflow_provider_enos.cli.definition import parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command; ends with ``SystemExit``."""
+    """Run one command; end with ``SystemExit``."""
     options = parser().parse_args(arguments)
     try:
-        _load_airflow(quietly=not options.verbose)
-        options.func(options)
+        commands = _load_commands(quietly=not options.verbose)
+        getattr(commands, options.subcommand)(options)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _load_airflow(*, quietly: bool) -> None:
-    """Airflow says this and that while it is imported, some versions on stdout."""
+def _load_commands(*, quietly: bool) -> ModuleType:
+    """Import the commands, and Airflow with them, which prints warnings then, some versions on stdout."""
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         if quietly:
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
         try:
-            import airflow_provider_enos.cli.commands  # noqa: F401
+            from airflow_provider_enos.cli import commands
         finally:
             logging.disable(logging.NOTSET)
+    return commands
 
 
 if __name__ == "__main__":

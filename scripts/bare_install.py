@@ -1,9 +1,9 @@
-"""Says what installing a wheel of this package adds to a bare Airflow, and fails if that is more than it names.
+"""Print what installing a wheel of this package adds to a bare Airflow; fail if that is more than it names.
 
 python scripts/bare_install.py dist/airflow_provider_enos-*.whl        on each Airflow that requirements/ has pins of
 python scripts/bare_install.py dist/airflow_provider_enos-*.whl 3.3.2  on these
 
-Named are the dependencies in pyproject.toml, and what they need themselves. Nothing is installed: uv resolves it.
+It names the dependencies in pyproject.toml, and what these need themselves. Nothing is installed: uv resolves it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DISTRIBUTION = "airflow-provider-enos"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints a line for each Airflow; gives the exit code."""
+    """Print a line for each Airflow; return the exit code."""
     options = parser().parse_args(arguments)
     named = tomllib.loads((matrix.PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
     surprises = 0
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def resolved(airflow: str, python: str, *more: str) -> set[str]:
-    """The names of all that comes with this Airflow and ``more``, in the versions that are pinned."""
+    """Return the names of all that comes with this Airflow and ``more``, in the pinned versions."""
     options = ["--no-header", "--no-annotate", "--constraint", str(matrix.pins_of(airflow)), "--python", python]
     process = subprocess.run(
         [*matrix.UV, "--quiet", "pip", "compile", *options, "-"],

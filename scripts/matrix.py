@@ -1,6 +1,7 @@
-"""Runs the tests against the built wheel on each Airflow that requirements/ has the pins of, on the oldest of them with
-the oldest dependencies that pyproject.toml allows (``lowest``), and on the newest Airflow with the newest of all else
-(``newest``); each with every Python that it supports. Says how they went.
+"""Run the tests against the built wheel on each supported Airflow, with every Python that it supports.
+
+These are the Airflows that requirements/ has pins of; ``lowest``: the oldest of them with the oldest dependencies that
+pyproject.toml allows; and ``newest``: the newest Airflow with the newest of all else. Print how each of them went.
 
 python scripts/matrix.py                                 all of them
 python scripts/matrix.py 2.11.2 newest -- -k stack       these, with options for pytest
@@ -27,13 +28,13 @@ PINS = PROJECT / "requirements"
 ENVIRONMENTS = PROJECT / ".matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
 LAST_PYTHON = {"2.11": "3.12", "3.0": "3.12"}
-"""Of the Airflows that do not support all of them."""
+"""The last Python of an Airflow that does not support all of ``PYTHONS``."""
 LOWEST, NEWEST = "lowest", "newest"
 UV = [sys.executable, "-m", "uv", "--no-progress"]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Renews the pins, or runs the tests; gives the exit code."""
+    """Renew the pins, or run the tests; return the exit code."""
     own = list(arguments)
     split = own.index("--") if "--" in own else len(own)
     options = parser().parse_args(own[:split])
@@ -69,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def known() -> list[str]:
-    """The versions of Airflow that there are pins of, oldest first."""
+    """Return the versions of Airflow that requirements/ has pins of, oldest first."""
     found = (re.search(r"^apache-airflow==(.+)$", file.read_text(), re.M) for file in PINS.glob("airflow-*.txt"))
     versions = [match[1] for match in found if match]
     return sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
@@ -80,12 +81,12 @@ def minor(airflow: str) -> str:
 
 
 def supports(airflow: str, python: str) -> bool:
-    """Whether this Airflow runs with this Python."""
+    """Return whether this Airflow runs with this Python."""
     return PYTHONS.index(python) <= PYTHONS.index(LAST_PYTHON.get(minor(pinned(airflow)), PYTHONS[-1]))
 
 
 def pinned(airflow: str) -> str:
-    """Whose pins it takes."""
+    """Return the Airflow whose pins it takes."""
     return known()[0] if airflow == LOWEST else airflow
 
 
@@ -94,7 +95,7 @@ def pins_of(airflow: str) -> Path:
 
 
 def renew(airflow: str) -> None:
-    """Writes the newest of what this package and its tests need that goes with this Airflow, within its bounds."""
+    """Pin the newest versions that go with this Airflow, within the bounds of its .in file."""
     pins = pins_of(airflow)
     wanted = pins.with_suffix(".in")
     bounds = wanted.read_text().splitlines()[1:] if wanted.exists() else []
@@ -108,7 +109,7 @@ def renew(airflow: str) -> None:
 
 
 def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str, bool]:
-    """Runs the tests on this Airflow; gives a line on how they went, and whether they passed."""
+    """Run the tests on this Airflow; return a line on how they went, and whether they passed."""
     name = f"Airflow {airflow}, Python {python}"
     print(f"\n{name}", flush=True)
     folder = ENVIRONMENTS / f"{airflow}-py{python}"
@@ -122,7 +123,7 @@ def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str,
     process = subprocess.run(
         [folder / "bin" / "pytest", "-q", f"--junit-xml={report}", *pytest_options],
         cwd=PROJECT,
-        # Without the last, `python -m` in a test would import what is in this folder rather than the wheel.
+        # With PYTHONSAFEPATH, `python -m` in a test imports the wheel rather than this folder.
         env={**os.environ, "ENOS_TESTS_EXPECT_WHEEL": "1", "PYTHONSAFEPATH": "1"},
         check=False,
     )
@@ -130,7 +131,7 @@ def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str,
 
 
 def install(folder: Path, airflow: str, python: str) -> None:
-    """Makes or updates the environment: the pins and the wheel, and nothing else."""
+    """Make or update the environment: the pins and the wheel, and nothing else."""
     uv = [*UV, "--quiet"]
     interpreter = folder / "bin" / "python"
     if not interpreter.exists():
@@ -154,7 +155,7 @@ def build_wheel(folder: Path, python: str) -> Path:
 
 
 def found(python: str) -> str:
-    """This Python as pyenv has it, whose versions need not be on the path; else as uv finds it."""
+    """Return the Python of this version: pyenv's, which need not be on the path, or else the one that uv finds."""
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     patches = {path.parts[-3].removeprefix(f"{python}."): path for path in versions.glob(f"{python}.*/bin/python")}
     newest = max(filter(str.isdigit, patches), key=int, default="")
@@ -162,13 +163,13 @@ def found(python: str) -> str:
 
 
 def floors() -> list[str]:
-    """The oldest that pyproject.toml allows of each dependency but Airflow."""
+    """Return each dependency but Airflow in the oldest version that pyproject.toml allows."""
     named = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
     return [one.replace(">=", "==") for one in named if not one.startswith("apache-airflow>=")]
 
 
 def counts(report: Path) -> str:
-    """How many tests passed, failed and were skipped, as pytest says it."""
+    """Return how many tests passed, failed and were skipped."""
     if not report.exists():
         return "0 passed, pytest did not come to an end"
     suite = next(iter(ElementTree.parse(report).getroot()))

@@ -34,32 +34,69 @@ from airflow_provider_enos.client.gateways import fresh_gateways  # noqa: E402
 from airflow_provider_enos.simulator import EnosSimulator  # noqa: E402
 
 _WHOLE_AIRFLOWS = {
-    "of tasks": ("tests/stack/",),
-    "of pages": ("tests/browser/", "tests/plugins/view/test_app.py", "tests/plugins/view/test_record.py"),
+    "tests/stack/": ("stack", "tasks"),
+    "tests/plugins/view/test_app.py": ("stack", "pages"),
+    "tests/plugins/view/test_record.py": ("stack", "pages"),
+    "tests/browser/": ("browser", "pages"),
 }
-"""The tests that start an Airflow of many processes."""
+"""The tests that start an Airflow of many processes: their marker, and the group of those that share one."""
+
+_SHARED_FIXTURES = {
+    "tests/fuzzing/test_hostile_replies.py": "a parameter",
+    "tests/test_package.py": "a file",
+    "tests/test_serialization.py": "a file",
+    "tests/test_structure.py": "a file",
+}
+"""Files with a fixture that takes many seconds, and what has one of its own: the file, or a parameter of its tests."""
+
+_DATABASE = "migrated_home"
+"""A fixture whose tests run Airflow on a database of their own, so they are marked ``stack``, too."""
 
 
-def _whole_airflow(nodeid: str) -> str | None:
-    return next((name for name, paths in _WHOLE_AIRFLOWS.items() if nodeid.startswith(paths)), None)
+def _whole_airflow(nodeid: str) -> tuple[str, str] | None:
+    return next((kind for path, kind in _WHOLE_AIRFLOWS.items() if nodeid.startswith(path)), None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers: ``make test`` runs the tests that have neither."""
+    config.addinivalue_line("markers", "stack: runs a whole Airflow (make test-stack)")
+    config.addinivalue_line("markers", "browser: runs a whole Airflow and looks at its pages (make test-browser)")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that start a whole Airflow, before ``-m`` selects."""
+    if whole := _whole_airflow(item.nodeid):
+        item.add_marker(whole[0])
+    elif _DATABASE in getattr(item, "fixturenames", ()):
+        item.add_marker("stack")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These come first, for they take the longest."""
+    """Run whole Airflows first, since they take the longest."""
     items.sort(key=lambda item: _whole_airflow(item.nodeid) is None)
+
+
+def _group(nodeid: str) -> str:
+    """Return which tests run one after the other, in one process: those of a group."""
+    if whole := _whole_airflow(nodeid):
+        return whole[1]
+    file, _, name = nodeid.partition("::")
+    if file not in _SHARED_FIXTURES:
+        return nodeid
+    return file if _SHARED_FIXTURES[file] == "a file" else f"{file}[{name.partition('[')[2]}"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
-    """In parallel, those of a kind are one after the other, for they fill the machine."""
+    """Run the tests in parallel, by groups."""
     # Not by xdist's own groups, which pytest 9.2 leads past.
     from xdist.scheduler import LoadScopeScheduling
 
-    class WholeAirflowsInTurn(LoadScopeScheduling):
+    class ByGroups(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _whole_airflow(nodeid) or nodeid
+            return _group(nodeid)
 
-    return WholeAirflowsInTurn(config, log)
+    return ByGroups(config, log)
 
 
 @pytest.fixture(autouse=True)

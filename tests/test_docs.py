@@ -16,7 +16,7 @@ import pytest
 
 import airflow_provider_enos
 from airflow_provider_enos import errors
-from airflow_provider_enos.cli import definition, running
+from airflow_provider_enos.cli import definition, runner
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.polling import poller
 from airflow_provider_enos.operators.base import StartingOperator, WaitingOperator
@@ -213,7 +213,7 @@ def test_the_command_lines_that_are_shown_can_be_given(line: str) -> None:
 
 def test_the_exit_codes() -> None:
     rows = {int(row[0]) for row in table("command_line", "code")}
-    assert rows == {0, running.FAILED, running.MISUSED, running.SKIPPED, running.INTERRUPTED, running.UNREAD}
+    assert rows == {0, runner.FAILED, runner.MISUSED, runner.SKIPPED, runner.INTERRUPTED, runner.UNREAD}
 
 
 def test_the_testing_page() -> None:

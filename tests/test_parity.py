@@ -19,6 +19,7 @@ from ends import End, executed, rescheduled, started_from_trigger, waited
 from worker import Log, TaskInstance
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.client.polling import circuit_breaker
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
 from airflow_provider_enos.simulator import EnosSimulator
@@ -308,9 +309,10 @@ SENSOR_MODES: dict[str, Any] = {
 @pytest.mark.parametrize("mode", SENSOR_MODES)
 @pytest.mark.parametrize("status", ["FAIL", "CANCEL", "SKIP", "SUCCESS"])
 def test_silent_fail_is_for_looks_and_not_for_what_the_instance_came_to(
-    mode: str, status: str, connection: EnosSimulator, short_pauses: None
+    mode: str, status: str, connection: EnosSimulator, short_pauses: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever goes wrong with the looks, it waits on; the outcome is told at once."""
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 0.01)
     prepare(connection, status, "answer at once")
     connection.trigger(FLOW, NODE, TIME)
     for fault in ("http_404", "http_503", "http_401", "data_null"):

@@ -121,37 +121,61 @@ def is_for_a_run(module: str) -> bool:
     return any(module == one or module.startswith(f"{one}.") for one in FOR_A_RUN)
 
 
-def loaded_by(module: str) -> set[str]:
-    """What importing this module of ours loads, beside what Airflow has loaded already."""
-    code = (
-        "import sys, airflow.sdk\n" if importlib.util.find_spec("airflow.sdk") else "import sys, airflow.models\n"
-    ) + (f"before = set(sys.modules)\nimport airflow_provider_enos.{module}\nprint(*sorted(set(sys.modules) - before))")
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    loaded = set(printed.strip().splitlines()[-1].split())
-    assert f"airflow_provider_enos.{module}" in loaded
-    return loaded
+IMPORTED_BY_DAGS = ["operators.enos", "sensors.enos", "hooks.enos", "simulator"]
+IMPORTED = """
+import os, sys
+from importlib import import_module, util
+
+import_module("airflow.sdk" if util.find_spec("airflow.sdk") else "airflow.models")
+for needed, module, functions in {asked}:
+    if not os.fork():
+        import_module(needed)
+        before = set(sys.modules)
+        made = import_module("airflow_provider_enos." + module)
+        for function in functions:
+            getattr(made, function)()
+        print(">", module, *sorted(set(sys.modules) - before), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+"""Prints what each module imports that Airflow, and what is needed besides, has not imported. Airflow takes seconds."""
 
 
-def ours(loaded: set[str]) -> set[str]:
-    return {name.removeprefix("airflow_provider_enos.") for name in loaded if name.startswith("airflow_provider_enos.")}
+@pytest.fixture(scope="module")
+def imported() -> dict[str, set[str]]:
+    """What a process imports with a module, of this package without its name in front."""
+    asked = [
+        *(("airflow", module, ()) for module in IMPORTED_BY_DAGS),
+        ("airflow.cli.cli_config", "cli.definition", ("get_enos_cli_commands", "parser")),
+    ]
+    command = [sys.executable, "-c", IMPORTED.format(asked=asked)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line.split()[1:] for line in printed.splitlines() if line.startswith("> ")]
+    return {module: {name.removeprefix("airflow_provider_enos.") for name in names} for module, *names in lines}
 
 
-@pytest.mark.parametrize("module", ["operators.enos", "sensors.enos", "hooks.enos", "simulator"])
-def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str) -> None:
+@pytest.mark.parametrize("module", IMPORTED_BY_DAGS)
+def test_parsing_a_dag_imports_nothing_that_only_a_run_needs(module: str, imported: dict[str, set[str]]) -> None:
     """DAG files are parsed all day: requests, aiohttp and what reads replies are imported when they are used."""
-    loaded = loaded_by(module)
+    loaded = imported[module]
+    assert module in loaded
     assert not {name.split(".")[0] for name in loaded} & {"requests", "aiohttp", "urllib3"}
-    assert not [name for name in sorted(ours(loaded)) if is_for_a_run(name)]
+    assert not [name for name in sorted(loaded) if is_for_a_run(name)]
 
 
-def test_a_hook_imports_its_calls_when_it_is_first_asked_for_something() -> None:
-    loaded = ours(loaded_by("hooks.enos"))
-    assert {name for name in loaded if name.split(".")[0] == "protocol"} <= {
-        "protocol",
-        "protocol.arguments",
-        "protocol.text",
-    }
+def test_a_hook_imports_its_calls_when_it_is_first_asked_for_something(imported: dict[str, set[str]]) -> None:
+    loaded = imported["hooks.enos"]
+    of_protocol = {name for name in loaded if name.split(".")[0] == "protocol"}
+    assert of_protocol <= {"protocol", "protocol.arguments", "protocol.text"}
     assert {name for name in loaded if name.startswith("utils.")} == {"utils.lazy"}
+
+
+def test_the_help_of_every_airflow_command_imports_next_to_nothing(imported: dict[str, set[str]]) -> None:
+    """Each command of Airflow's loads this, also ``airflow version``."""
+    loaded = imported["cli.definition"]
+    foreign = {name for name in loaded if name.split(".")[0] not in sys.stdlib_module_names}
+    assert "cli.definition" in loaded
+    assert foreign <= {"airflow_provider_enos", "cli", "cli.definition"}
 
 
 @pytest.mark.parametrize(

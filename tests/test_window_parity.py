@@ -18,6 +18,7 @@ from ends import End, executed, rescheduled, started_from_trigger, waited
 from worker import Log, TaskInstance
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.client.polling import circuit_breaker
 from airflow_provider_enos.sensors.enos import EnosFlowSensor
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.utils import connections
@@ -261,8 +262,9 @@ def test_a_refusal_that_stays_can_be_retried(
 
 @pytest.mark.parametrize("status", ["FAIL", "CANCEL", "SKIP"])
 def test_silent_fail_is_for_looks_and_not_for_what_the_instances_came_to(
-    start: Callable[[str], str], connection: EnosSimulator, status: str
+    start: Callable[[str], str], connection: EnosSimulator, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 0.01)
     one = start(status)
     error, said = SAID[status]
     for mode in ({}, {"mode": "reschedule"}, {"deferrable": True}):

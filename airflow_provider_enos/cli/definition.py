@@ -6,9 +6,9 @@ One table makes both: the commands that Airflow adds to its own (3.2 and later),
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -36,17 +36,34 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. ``name`` is also that of its function in ``commands``."""
+    """One command.
+
+    :param name: also the name of its function in ``commands``.
+    :param help: one line, without a full stop.
+    :param examples: what may follow the name; shown at the end of ``--help``.
+    :param description: the first paragraph of ``--help``; ``help`` if it is empty.
+    """
 
     name: str
     help: str
-    options: tuple[Option, ...] = ()
-    description: str = field(default="")
+    options: tuple[Option, ...]
+    examples: tuple[str, ...]
+    description: str = ""
+
+    @property
+    def texts(self) -> dict[str, Any]:
+        """The texts of ``--help``, as argparse and Airflow take them. Both put the program where ``%(prog)s`` is."""
+        lines = [f"  %(prog)s {example}".rstrip() for example in self.examples]
+        return {
+            "help": self.help,
+            "description": self.description or self.help,
+            "epilog": "\n".join(["Examples:", *lines]),
+        }
 
 
 def get_enos_cli_commands() -> list[CLICommand]:
-    """The commands, for Airflow: the entry ``cli`` of the provider's description names this function."""
-    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
+    """Return the commands, for Airflow: the entry ``cli`` of the provider's description names this function."""
+    from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
 
     make: Any = Arg
 
@@ -57,10 +74,9 @@ def get_enos_cli_commands() -> list[CLICommand]:
             subcommands=[
                 ActionCommand(
                     name=command.name,
-                    help=command.help,
-                    description=command.description or command.help,
-                    func=_lazy(command.name),
+                    func=lazy_load_command(f"airflow_provider_enos.cli.commands.{command.name}"),
                     args=[make(option.flags, **option.settings) for option in (*command.options, *COMMON)],
+                    **command.texts,
                 )
                 for command in COMMANDS
             ],
@@ -69,29 +85,19 @@ def get_enos_cli_commands() -> list[CLICommand]:
 
 
 def parser() -> ArgumentParser:
-    """The same commands, for ``python -m airflow_provider_enos``."""
+    """Return the parser of ``python -m airflow_provider_enos``, which has the same commands."""
     whole = ArgumentParser(prog=OWN_PROGRAM, description=f"{_HELP}.")
     commands = whole.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        one = commands.add_parser(command.name, help=command.help, description=command.description or command.help)
+        one = commands.add_parser(command.name, formatter_class=RawDescriptionHelpFormatter, **command.texts)
         for option in (*command.options, *COMMON):
             one.add_argument(*option.flags, **option.settings)
-        one.set_defaults(func=_lazy(command.name), program=OWN_PROGRAM)
+        one.set_defaults(program=OWN_PROGRAM)
     return whole
 
 
-def _lazy(name: str) -> Callable[[Namespace], None]:
-    def function(arguments: Namespace) -> None:
-        from airflow_provider_enos.cli import commands
-
-        getattr(commands, name)(arguments)
-
-    function.__name__ = name
-    return function
-
-
 def _checked(read: Callable[[], T]) -> T:
-    """What ``read`` gives; argparse shows the rest of the message after the name of the option."""
+    """Return what ``read`` returns; make its error one of argparse, which names the option itself."""
     from airflow_provider_enos.errors import EnosConfigError
 
     try:
@@ -118,8 +124,8 @@ def _text(text: str) -> str:
     return _checked(lambda: arguments.text(text, "text"))
 
 
-def _moment(text: str) -> str:
-    """The text itself, if it can be read: what "now" is, is decided when it is used."""
+def _time(text: str) -> str:
+    """Return the text itself if it is a time: the command resolves "now" when it uses it."""
     from airflow_provider_enos.protocol import trigger_time
 
     _checked(lambda: trigger_time.parse(text, now=0, field="time"))
@@ -158,11 +164,12 @@ def _option(*flags: str, **settings: Any) -> Option:
 COMMON = (
     _option(
         "--conn-id",
+        metavar="CONN_ID",
         default=DEFAULT_CONN_ID,
         help=f"The Airflow connection, of type enos (default: {DEFAULT_CONN_ID})",
     ),
-    _option("--org-id", help="The EnOS organisation, in place of the connection's"),
-    _option("--user-id", help="The EnOS user, in place of the connection's"),
+    _option("--org-id", metavar="ORG_ID", help="The EnOS organisation, in place of the connection's"),
+    _option("--user-id", metavar="USER_ID", help="The EnOS user, in place of the connection's"),
     _option(
         "-o",
         "--output",
@@ -172,18 +179,24 @@ COMMON = (
     ),
     _option("-v", "--verbose", action="store_true", help="Show what Airflow logs, and where an error comes from"),
 )
-"""What all commands take."""
+"""The options of every command."""
 
-_FLOW_ID = _option("flow_id", type=_number, help="The flow, such as 3377")
-_FLOW_INSTANCE_ID = _option("flow_instance_id", type=_instance, help="The instance, such as 3377-20200706062600")
-_TASK_INSTANCE_ID = _option("task_instance_id", type=_instance, help="The node's run, such as 108580-20200706062600")
-_TIME = "ISO 8601 with an offset such as 2024-03-03T00:00:00+00:00, epoch milliseconds, or now"
+_FLOW_ID = _option("flow_id", type=_number, metavar="FLOW_ID", help="The flow, such as 3377")
+_FLOW_INSTANCE_ID = _option(
+    "flow_instance_id", type=_instance, metavar="FLOW_INSTANCE_ID", help="The instance, such as 3377-20200706062600"
+)
+_TASK_INSTANCE_ID = _option(
+    "task_instance_id", type=_instance, metavar="TASK_INSTANCE_ID", help="The node's run, such as 108580-20200706062600"
+)
+_TIME_FORMATS = "ISO 8601 with an offset such as 2024-03-03T00:00:00+00:00, epoch milliseconds, or now"
+_POLL_INTERVAL = {"type": _seconds, "metavar": "SECONDS", "default": 5.0}
 _WAITING = (
     _option("-w", "--wait", action="store_true", help="Follow the instance to its end, and exit as it ends"),
-    _option("--poll-interval", type=_seconds, default=5.0, help="With --wait: seconds between two looks (default: 5)"),
+    _option("--poll-interval", **_POLL_INTERVAL, help="With --wait: seconds between two looks (default: 5)"),
     _option(
         "--timeout",
         type=_seconds,
+        metavar="SECONDS",
         default=604800.0,
         help="With --wait: seconds after which to give up; the instance runs on (default: 604800, 7 days)",
     ),
@@ -193,42 +206,66 @@ COMMANDS = (
     Command(
         "check",
         "Test the connection, step by step",
+        (),
+        ("", "--conn-id enos_emea", "--output json"),
         description="Test the connection: address, TLS, clock, token, user, rights. Exits with 1 at a failure.",
     ),
     Command(
         "flows",
         "List flows and their ids",
         (
-            _option("text", type=_text, nargs="?", default="", help="Only those whose id or name is like it"),
-            _option("-m", "--mine", action="store_true", help="Only the user's own, and whether it may edit them"),
+            _option(
+                "text", type=_text, nargs="?", default="", metavar="TEXT", help="Only those whose id or name is like it"
+            ),
+            _option("-m", "--mine", action="store_true", help="Only those that the user owns or may view"),
         ),
+        ("", "meter", "--mine"),
     ),
     Command(
         "flow",
         "Show a flow and its task nodes, whose ids are what from_task_id takes",
         (_FLOW_ID,),
+        ("3377", "3377 --output json"),
     ),
     Command(
         "instances",
         "List the instances of a flow, or all",
         (
-            _option("flow_id", type=_number, nargs="?", help="Only those of this flow"),
+            _option("flow_id", type=_number, nargs="?", metavar="FLOW_ID", help="Only those of this flow"),
             _option(
                 "--from",
                 dest="from_time",
-                type=_moment,
-                help=f"From this trigger time on: {_TIME} (default: a week ago)",
+                type=_time,
+                metavar="TIME",
+                help=f"From this trigger time on: {_TIME_FORMATS} (default: a week ago)",
             ),
             _option(
-                "--to", dest="to_time", type=_moment, help="Up to, but not including, this one (default: a day ahead)"
+                "--to",
+                dest="to_time",
+                type=_time,
+                metavar="TIME",
+                help="Up to, but not including, this trigger time (default: a day ahead)",
             ),
-            _option("--status", type=_status, action="append", help="Only those with this status; may be repeated"),
+            _option(
+                "--status",
+                type=_status,
+                action="append",
+                metavar="STATUS",
+                help="Only those with this status, such as FAIL; may be repeated",
+            ),
+        ),
+        (
+            "",
+            "3377",
+            "--status FAIL --status TIMEOUT",
+            "3377 --from 2024-03-01T00:00:00+00:00 --to 2024-03-04T00:00:00+00:00",
         ),
     ),
     Command(
         "instance",
         "Show an instance and its nodes, or follow it",
         (_FLOW_INSTANCE_ID, *_WAITING),
+        ("3377-20200706062600", "3377-20200706062600 --wait"),
         description="Show an instance and its nodes. With --wait, the exit code is 0 if it succeeds, 99 if it is "
         "skipped, else 1.",
     ),
@@ -238,23 +275,34 @@ COMMANDS = (
         (
             _TASK_INSTANCE_ID,
             _option("-f", "--follow", action="store_true", help="Go on printing until the run has ended"),
-            _option("-n", "--lines", type=_number, help="Only so many lines, the last ones"),
-            _option("--poll-interval", type=_seconds, default=5.0, help="Seconds between two looks (default: 5)"),
+            _option("-n", "--lines", type=_number, metavar="NUMBER", help="Only this many lines, the last ones"),
+            _option("--poll-interval", **_POLL_INTERVAL, help="With --follow: seconds between two looks (default: 5)"),
         ),
+        ("108580-20200706062600", "108580-20200706062600 --follow", "108580-20200706062600 --lines 20"),
+        description="Print the log of a node's run. The command instance shows the ids of an instance's runs.",
     ),
     Command(
         "trigger",
         "Start a flow, whole or from a task node, and print the instance's id",
         (
             _FLOW_ID,
-            _option("-t", "--from-task", type=_number, help="Start from this node: its id, see the command flow"),
-            _option("--trigger-time", type=_moment, default="now", help=f"{_TIME} (default: now)"),
+            _option(
+                "-t",
+                "--from-task",
+                type=_number,
+                metavar="TASK_ID",
+                help="Start from this node: its id, see the command flow",
+            ),
+            _option(
+                "--trigger-time", type=_time, metavar="TIME", default="now", help=f"{_TIME_FORMATS} (default: now)"
+            ),
             _option(
                 "-p",
                 "--parameter",
                 type=_parameter,
                 action="append",
-                help="NAME=VALUE for this one run; may be repeated; not with --from-task",
+                metavar="NAME=VALUE",
+                help="A parameter of this one run; may be repeated; not with --from-task",
             ),
             _option(
                 "--on-conflict",
@@ -265,6 +313,11 @@ COMMANDS = (
             ),
             *_WAITING,
         ),
+        (
+            "3377",
+            "3377 --from-task 108580 --wait",
+            "3377 --trigger-time 2024-03-03T00:00:00+00:00 --parameter day=2024-03-02",
+        ),
         description="Start a flow and print the id of its instance. A reply that is lost is looked up, never sent "
         "again. With --wait, the exit code is 0 if the instance succeeds, 99 if it is skipped, else 1.",
     ),
@@ -272,8 +325,9 @@ COMMANDS = (
         "cancel",
         "Cancel an instance",
         (_FLOW_INSTANCE_ID, *_WAITING),
-        description="Ask EnOS to cancel an instance. With --wait, the exit code is 0 once it is cancelled, and 1 if it "
-        "had ended by itself.",
+        ("3377-20200706062600", "3377-20200706062600 --wait --timeout 600"),
+        description="Ask EnOS to cancel an instance, unless it has ended. With --wait, the exit code is 0 once it is "
+        "cancelled. In either way it is 1 if the instance had ended by itself.",
     ),
 )
 """All commands."""

@@ -147,6 +147,7 @@ def _rights(flows: tuple[MyFlow, ...] | EnosError) -> Step:
         return Step("rights", "note", f"Which flows the user may edit cannot be told. {flows}")
     editable = sum(flow.editable for flow in flows)
     if not editable:
-        said = f"Of {len(flows)} flows that the user can see it may edit none; EnOS triggers a flow only for its owner."
+        said = f"Of {len(flows)} flows that it owns or may view it may edit none; EnOS triggers only for an owner."
         return Step("rights", "note", said)
-    return Step("rights", "ok", f"may edit {editable} of {len(flows)} flows; EnOS triggers a flow only for its owner")
+    said = f"may edit {editable} of the {len(flows)} flows that it owns or may view; EnOS triggers only for an owner"
+    return Step("rights", "ok", said)

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
 
 import pytest
+from command_line import INSTANCE, PROGRAM, TIME, WAIT, Run, error_line, triggered
 
 from airflow_provider_enos.simulator import EnosSimulator
 
-Run = Callable[..., Any]
-
-TIME = "2020-07-06T06:26:59.108+00:00"
-INSTANCE = "3377-20200706062600"
-TASK_INSTANCE = "108580-20200706062600"
 EVIL = "\x1b[31m[bold]red[/nope] \u202e\x9b2J\r\nsecond"
-WAIT = ("--wait", "--poll-interval", "0.01")
-
-
-def triggered(sim: EnosSimulator, flow_id: int, task_id: int) -> str:
-    return sim.trigger(flow_id, task_id, 1594016819108).id
-
-
-def error_line(ran: Any) -> str:
-    """The one line that says what was wrong."""
-    assert ran.code == 1
-    # A node's own log may have one, after the time.
-    assert "\nTraceback" not in f"\n{ran.err}"
-    (line,) = (line for line in ran.err.splitlines() if line.startswith("python -m airflow_provider_enos"))
-    return str(line)
 
 
 # ---- check ----------------------------------------------------------------------------------------------------------
@@ -50,6 +30,13 @@ def test_check_shows_each_step(enos: Run, sim: EnosSimulator) -> None:
     ]
     assert sim.instances == []
     assert (ran.err, sim.secret_key in ran.out) == ("", False)
+
+
+def test_check_counts_the_flows_that_the_command_flows_lists(enos: Run) -> None:
+    rights = {row[0]: row[2] for row in enos("check").rows}["rights"]
+    mine = enos("flows", "--mine", "-o", "json").json
+    editable = sum(flow["editable"] for flow in mine)
+    assert rights.startswith(f"may edit {editable} of the {len(mine)} flows that it owns or may view")
 
 
 def test_check_stops_at_the_step_that_fails(enos: Run, sim: EnosSimulator) -> None:
@@ -97,29 +84,67 @@ def test_my_flows(enos: Run) -> None:
     assert enos("flows", "3377", "--mine").rows == [["3377", "meter_readings_daily", "True", "D"]]
 
 
-def test_flow_shows_its_nodes_with_their_ids(enos: Run) -> None:
-    ran = enos("flow", 3377)
-    assert ran.code == 0
-    assert ran.out.startswith("flow      3377 meter_readings_daily\n")
-    assert ran.rows[:2] == [["108579", "ingest", ""], ["108580", "clean", "108579 (ingest)"]]
-    assert [node["task_id"] for node in enos("flow", 3377, "-o", "json").json["nodes"]] == [
-        108579,
-        108580,
-        108581,
-        108582,
-    ]
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("flow", 999), rf"Flow 999 does not exist, .* To find an id: {PROGRAM} flows\. EnOS said: Get Flow: 62102 "),
+        (
+            ("instance", "999-1"),
+            rf"Flow instance 999-1 does not .*: {PROGRAM} instances 999\. ",
+        ),
+        (
+            ("cancel", "999-1"),
+            rf"Flow instance 999-1 does not .*: {PROGRAM} instances 999\. ",
+        ),
+        (
+            ("log", "999-1"),
+            rf"Task instance 999-1 does not .*: {PROGRAM} instance FLOW_INSTANCE_ID\. ",
+        ),
+        (("log", "999-1", "--follow"), r"Task instance 999-1 does not "),
+        (("trigger", 999), rf"flow_id: EnOS has no flow 999 .* To find an id: {PROGRAM} flows$"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_an_id_that_does_not_exist_is_named_with_the_command_that_lists_ids(
+    enos: Run, arguments: tuple[object, ...], said: str, output: str
+) -> None:
+    ran = enos(*arguments, "--output", output)
+    line = error_line(ran)
+    assert re.match(rf"{PROGRAM} {arguments[0]}: {said}", line), line
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("arguments", [("flows",), ("instance", INSTANCE), ("trigger", "3377")], ids=" ".join)
+def test_where_the_connection_is_wrong_the_error_leads_to_check(run: Run, arguments: tuple[object, ...]) -> None:
+    assert error_line(run(*arguments)).endswith(f". To test the connection: {PROGRAM} check")
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [("flow", 999), ("instance", "999-20200706062600"), ("log", "999-20200706062600"), ("trigger", 999)],
-    ids=lambda arguments: arguments[0],
+    ("arguments", "said"),
+    [
+        (
+            ("flows", "no such"),
+            r"Organisation \S+ has no flow whose id or name is like 'no such'\. To list all: .* flows$",
+        ),
+        (
+            ("flows", "no such", "--mine"),
+            r"User \S+ has no flow whose id or name is like 'no such'\. To list all: .* flows --mine$",
+        ),
+        (
+            ("instances", 3377, "--from", TIME, "--to", "2020-07-07T00:00:00Z", "--status", "FAIL"),
+            r"There is no instance of flow 3377 with status FAIL with a trigger time "
+            r"from 2020-07-06T06:26\+00:00 up to 2020-07-07T00:00\+00:00: see --from and --to\.$",
+        ),
+        (("instances",), r"There is no instance with a trigger time from "),
+    ],
 )
-@pytest.mark.parametrize("output", ["table", "json"])
-def test_what_is_not_there_is_one_line(enos: Run, arguments: tuple[object, ...], output: str) -> None:
-    ran = enos(*arguments, "--output", output)
-    assert error_line(ran).startswith(f"python -m airflow_provider_enos {arguments[0]}: ")
-    assert ran.out == ""
+def test_an_empty_list_says_so(enos: Run, arguments: tuple[object, ...], said: str) -> None:
+    ran = enos(*arguments)
+    assert (ran.code, ran.out) == (0, "")
+    assert re.match(said, ran.err.removesuffix("\n")), ran.err
+    ran = enos(*arguments, "--output", "json")
+    assert (ran.code, ran.json, ran.err) == (0, [], "")
 
 
 def test_names_from_enos_cannot_write_on_the_terminal(enos: Run, sim: EnosSimulator) -> None:
@@ -171,73 +196,6 @@ def test_instances_of_a_window_that_is_none(enos: Run, sim: EnosSimulator) -> No
     assert sim.requests == []
 
 
-# ---- instance -------------------------------------------------------------------------------------------------------
-
-
-def test_instance_shows_its_nodes(enos: Run, sim: EnosSimulator) -> None:
-    sim.progress = "at_once"
-    triggered(sim, 3377, 108580)
-    ran = enos("instance", INSTANCE)
-    assert ran.code == 0
-    node = ran.rows[1]
-    assert node[:4] == ["108580", "clean", TASK_INSTANCE, "SUCCESS"]
-    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", time) for time in node[4:])
-    shown = enos("instance", INSTANCE, "-o", "json").json
-    assert shown["status"] == "SUCCESS"
-    assert (shown["nodes"][1]["task_id"], shown["nodes"][1]["start_time"]) == (108580, node[4])
-
-
-def test_instance_where_enos_cannot_tell_the_times(enos: Run, sim: EnosSimulator) -> None:
-    """Get Task Instance came later than the rest."""
-    sim.progress = "at_once"
-    triggered(sim, 3377, 108580)
-    sim.fault("http_404", on="taskInstances/get", times=None)
-    ran = enos("instance", INSTANCE)
-    assert ran.code == 0
-    assert ran.rows[1][3:] == ["SUCCESS", "", ""]
-    assert "times cannot be told" in ran.err
-    assert sim.count("taskInstances/get") == 1
-
-
-@pytest.mark.parametrize("command", ["instance", "trigger"])
-@pytest.mark.parametrize(
-    ("flow_id", "task_id", "code", "status"),
-    [(3377, 108580, 0, "SUCCESS"), (4001, 40011, 1, "FAIL"), (4002, 40021, 1, "CANCEL"), (4003, 40031, 99, "SKIP")],
-)
-@pytest.mark.parametrize("output", ["table", "json"])
-def test_waiting_exits_as_the_instance_ends(
-    enos: Run, sim: EnosSimulator, command: str, flow_id: int, task_id: int, code: int, status: str, output: str
-) -> None:
-    if command == "instance":
-        ran = enos("instance", triggered(sim, flow_id, task_id), *WAIT, "-o", output)
-    else:
-        ran = enos("trigger", flow_id, "--from-task", task_id, "--trigger-time", TIME, *WAIT, "-o", output)
-    assert ran.code == code
-    assert status in ran.err
-    if output == "json":
-        assert (ran.json["flow_instance_id"], ran.json["status"]) == (f"{flow_id}-20200706062600", status)
-    if code == 1:
-        assert f"ended with status {status}" in error_line(ran)
-
-
-def test_a_wait_that_is_over_too_early_says_what_runs_on(enos: Run, sim: EnosSimulator) -> None:
-    triggered(sim, 4009, 40091)
-    ran = enos("instance", "4009-20200706062600", *WAIT, "--timeout", 0.05)
-    assert "had not ended in the time given to it" in error_line(ran)
-    assert "4009-20200706062600 runs on: python -m airflow_provider_enos instance --wait" in ran.err
-    assert sim.instances[0].status != "CANCEL"
-
-
-def test_what_to_type_next_asks_the_same_gateway_and_tenant(
-    enos: Run, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_ENOS_EMEA", sim.connection_json)
-    triggered(sim, 4009, 40091)
-    tenant = ("--conn-id", "enos_emea", "--org-id", sim.org_id, "--user-id", sim.user_id)
-    ran = enos("instance", "4009-20200706062600", *WAIT, *tenant, "--timeout", 0.05)
-    assert f"cancel 4009-20200706062600 {' '.join(tenant)} ends it." in ran.err
-
-
 # ---- log ------------------------------------------------------------------------------------------------------------
 
 
@@ -262,7 +220,8 @@ def test_log_of_what_has_not_begun(enos: Run, sim: EnosSimulator) -> None:
     sim.progress = "manual"
     triggered(sim, 3377, 108580)
     ran = enos("log", "108582-20200706062600")
-    assert "has no log yet, it is INIT; --follow waits for one" in error_line(ran)
+    follow = f"{PROGRAM} log --follow 108582-20200706062600"
+    assert error_line(ran).endswith(f"has no log yet, it is INIT. To wait for one: {follow}")
     assert ran.out == ""
 
 
@@ -275,65 +234,14 @@ def test_log_of_what_will_never_run(enos: Run, sim: EnosSimulator, follow: tuple
     assert ran.out == ""
 
 
-# ---- trigger --------------------------------------------------------------------------------------------------------
-
-
-def test_trigger_prints_the_id(enos: Run, sim: EnosSimulator) -> None:
-    ran = enos("trigger", 3377, "--from-task", 108580, "--trigger-time", TIME)
-    assert (ran.code, ran.out) == (0, f"{INSTANCE}\n")
-    assert sim.count("flows/triggerFromTask") == 1
-    another = enos("trigger", 3377, "--trigger-time", TIME, "-o", "json")
-    assert another.json == {"flow_instance_id": "3377-20200706062700"}
-    assert "The minute of 3377-20200706062600 is taken" in another.err
-
-
-def test_trigger_with_parameters(enos: Run, sim: EnosSimulator) -> None:
-    ran = enos("trigger", 3377, "-p", "day=2024-03-02", "-p", "where=a=b")
-    assert ran.code == 0
-    assert sim.count("flows/updateAndTrigger") == 1
-    shown = enos("instance", ran.out.strip(), "-o", "json").json
-    assert {"key": "where", "value": "a=b"} in shown["parameters"]
-
-
-def test_trigger_looks_a_lost_reply_up(enos: Run, sim: EnosSimulator) -> None:
-    sim.fault("lost_reply", on="flows/triggerFromTask")
-    ran = enos("trigger", 3377, "--from-task", 108580, "--trigger-time", TIME)
-    assert (ran.code, ran.out) == (0, f"{INSTANCE}\n")
-    assert sim.count("flows/triggerFromTask") == 1
-    assert len(sim.instances) == 1
-    assert "The trigger was not answered" in ran.err
-
-
-def test_trigger_says_what_may_have_been_started(enos: Run, sim: EnosSimulator) -> None:
-    sim.fault("dropped", on="flows/trigger")
-    ran = enos("trigger", 3377, "--trigger-time", TIME)
-    assert "no instance can be seen" in error_line(ran)
-    assert f"look: python -m airflow_provider_enos instance {INSTANCE}" in ran.err
-    assert ran.out == ""
-    assert sim.count("flows/trigger") == 1
-
-
-@pytest.mark.parametrize(
-    ("on_conflict", "code", "said"), [("attach", 0, "somebody else started"), ("fail", 1, "has an instance for this")]
-)
-def test_trigger_in_a_minute_that_is_taken(
-    enos: Run, sim: EnosSimulator, on_conflict: str, code: int, said: str
-) -> None:
-    triggered(sim, 3377, 108580)
-    ran = enos("trigger", 3377, "--trigger-time", TIME, "--on-conflict", on_conflict)
-    assert (ran.code, len(sim.instances)) == (code, 1)
-    assert said in ran.err
-
-
-def test_trigger_of_a_node_that_is_not_there_lists_those_that_are(enos: Run) -> None:
-    assert "108580 (clean)" in error_line(enos("trigger", 3377, "--from-task", 5))
+# ---- misuse ---------------------------------------------------------------------------------------------------------
 
 
 MISUSES: dict[str, tuple[object, ...]] = {
     "no command": (),
     "no such command": ("explode",),
-    "flow_id": ("flow", "x"),
-    "flow_instance_id": ("instance", "a b"),
+    "FLOW_ID": ("flow", "x"),
+    "FLOW_INSTANCE_ID": ("instance", "a b"),
     "--trigger-time": ("trigger", 3377, "--trigger-time", "2024-03-03"),
     "--from-task": ("trigger", 3377, "--from-task", "0"),
     "--parameter": ("trigger", 3377, "--parameter", "day"),
@@ -354,90 +262,6 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(
     assert (ran.code, ran.out, sim.requests) == (2, "", [])
     if not said.startswith("no"):
         assert said in ran.err.splitlines()[-1]
-
-
-# ---- cancel ---------------------------------------------------------------------------------------------------------
-
-
-def test_cancel(enos: Run, sim: EnosSimulator) -> None:
-    instance = triggered(sim, 4009, 40091)
-    ran = enos("cancel", instance)
-    assert (ran.code, ran.out) == (0, "")
-    assert ran.err == f"Asked EnOS to cancel {instance}.\n"
-    assert sim.instances[0].status == "CANCEL"
-    assert enos("cancel", instance, "-o", "json").json == {"flow_instance_id": instance}
-
-
-@pytest.mark.parametrize("cancel_takes", [0.0, 0.2])
-def test_cancel_and_wait(run: Run, short_pauses: None, monkeypatch: pytest.MonkeyPatch, cancel_takes: float) -> None:
-    with EnosSimulator(cancel_takes=cancel_takes) as sim:
-        monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)
-        instance = triggered(sim, 4009, 40091)
-        ran = run("cancel", instance, "--wait", "--poll-interval", "20")
-        assert (ran.code, ran.out) == (0, f"{instance} CANCEL\n")
-        assert run("cancel", instance, "--wait", "-o", "json").json["status"] == "CANCEL"
-
-
-def test_cancel_of_one_that_has_ended_by_itself(enos: Run, sim: EnosSimulator) -> None:
-    instance = triggered(sim, 4009, 40091)
-    sim.finish(instance, "SUCCESS")
-    ran = enos("cancel", instance, "--wait")
-    assert (ran.code, ran.out) == (1, f"{instance} SUCCESS\n")
-    assert "was not cancelled: it had ended by itself, with status SUCCESS" in ran.err
-    assert sim.count("flowInstances/cancel") == 0
-
-
-# ---- interrupted ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        (
-            "trigger",
-            r"^Interrupted\. Flow instance 4009-20200706062600 runs on: .* instance --wait .* cancel 4009",
-        ),
-        ("instance", r"^Interrupted\. Flow instance 4009-20200706062600 runs on: "),
-        ("cancel", r"^Interrupted\. EnOS was asked to cancel 4009-20200706062600\.$"),
-        ("log", r"^Interrupted\. Task instance 40092-20200706062600 runs on\.$"),
-    ],
-)
-def test_an_interrupt_says_what_runs_on(
-    enos: Run, sim: EnosSimulator, override_timing: Callable[..., None], command: str, said: str
-) -> None:
-    if command != "trigger":
-        triggered(sim, 4009, 40091)
-    arguments: dict[str, tuple[object, ...]] = {
-        "trigger": (4009, "--trigger-time", TIME, *WAIT),
-        "instance": ("4009-20200706062600", *WAIT),
-        "cancel": ("4009-20200706062600", *WAIT),
-        "log": ("40092-20200706062600", "--follow"),
-    }
-    sim.switch({"cancel_takes": 60.0})
-
-    def interrupted(seconds: float) -> float:
-        raise KeyboardInterrupt
-
-    override_timing(pause=interrupted)
-    ran = enos(command, *arguments[command])
-    assert ran.code == 130
-    assert re.search(said, ran.err.splitlines()[-1])
-    assert sim.instances[0].status != "CANCEL"
-
-
-def test_an_interrupt_before_the_reply_says_what_may_have_been_started(
-    enos: Run, sim: EnosSimulator, override_timing: Callable[..., None]
-) -> None:
-    def interrupted(seconds: float) -> float:
-        raise KeyboardInterrupt
-
-    override_timing(pause=interrupted)
-    sim.fault("dropped", on="flows/trigger")
-    sim.fault("http_503", on="flowInstances/get", times=None)
-    ran = enos("trigger", 3377, "--trigger-time", TIME)
-    assert ran.code == 130
-    assert ran.err.splitlines()[-1].startswith("Interrupted. The flow may have been started. Before you start it again")
-    assert INSTANCE in ran.err.splitlines()[-1]
 
 
 def test_json_is_all_that_is_on_stdout(enos: Run, sim: EnosSimulator) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import ast
-import subprocess
-import sys
+import shlex
 
 import pytest
 
 from airflow_provider_enos.cli import commands
-from airflow_provider_enos.cli.definition import COMMANDS, get_enos_cli_commands, parser
+from airflow_provider_enos.cli.definition import COMMANDS, COMMON, Command, get_enos_cli_commands, parser
 from airflow_provider_enos.provider_info import get_provider_info
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_every_command_has_its_function(command: object) -> None:
-    assert callable(getattr(commands, command.name))  # type: ignore[attr-defined]
+def test_every_command_has_its_function(command: Command) -> None:
+    assert callable(getattr(commands, command.name))
 
 
 def test_airflow_is_told_of_them() -> None:
@@ -33,27 +31,41 @@ def test_airflow_takes_the_same_options_as_the_module() -> None:
         subparsers = next(one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
         own = subparsers.choices[command.name]
         assert options_of(airflows) == options_of(own)
+        assert (command.description, command.epilog) == (own.description, own.epilog)
         assert command.func.__name__ == command.name
 
 
 def options_of(one: argparse.ArgumentParser) -> list[tuple[object, ...]]:
     # Of two flags Airflow wants the short one first: it sorts by the other.
     assert all(len(action.option_strings) <= 2 for action in one._actions)
-    return [(action.dest, action.option_strings, action.default, action.type, action.help) for action in one._actions]
+    return [
+        (action.dest, action.option_strings, action.default, action.type, action.help, action.metavar)
+        for action in one._actions
+    ]
 
 
-def test_airflow_imports_next_to_nothing_for_its_help() -> None:
-    """Every command of Airflow's loads this, also ``airflow version``."""
-    code = (
-        "import sys, airflow.cli.cli_config\n"
-        "before = set(sys.modules)\n"
-        "from airflow_provider_enos.cli import definition\n"
-        "definition.get_enos_cli_commands(); definition.parser()\n"
-        "fresh = set(sys.modules) - before\n"
-        "print(sorted(name for name in fresh if name.split('.')[0] not in sys.stdlib_module_names))"
-    )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    own = {"airflow_provider_enos", "airflow_provider_enos.cli", "airflow_provider_enos.cli.definition"}
-    loaded = set(ast.literal_eval(printed.strip().splitlines()[-1]))
-    assert "airflow_provider_enos.cli.definition" in loaded
-    assert loaded <= own
+@pytest.mark.parametrize(
+    ("command", "example"), [(command, example) for command in COMMANDS for example in command.examples]
+)
+def test_every_example_of_the_help_can_be_given(command: Command, example: str) -> None:
+    line = f"{command.name} {example}".strip()
+    assert parser().parse_args(shlex.split(line)).subcommand == command.name
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_help_ends_with_examples(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args([command.name, "--help"])
+    shown = capsys.readouterr().out
+    lines = [f"  python -m airflow_provider_enos {command.name} {example}".rstrip() for example in command.examples]
+    assert shown.endswith("\n".join(["", "Examples:", *lines, ""]))
+
+
+def test_a_metavar_says_what_an_option_takes() -> None:
+    taking = [
+        option for command in COMMANDS for option in (*command.options, *COMMON) if "action" not in option.settings
+    ]
+    assert len(taking) > 20
+    for option in taking:
+        metavar = option.settings.get("metavar", "")
+        assert "choices" in option.settings or metavar.isupper(), option.flags

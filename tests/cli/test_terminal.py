@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 
@@ -34,15 +35,53 @@ def test_an_id_stays_on_one_line_on_a_narrow_screen() -> None:
     assert "3377-20200706062600" in out.getvalue()
 
 
-@pytest.mark.parametrize("screen", [True, False])
-def test_colours_only_on_a_screen(screen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment asks for nothing in particular."""
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    terminal, out, _ = streams(screen=screen)
-    terminal.table(("status",), [("FAIL",)], styles={"FAIL": "red"})
-    cell = out.getvalue().splitlines()[2]
-    assert cell.startswith("\x1b[31mFAIL") if screen else cell == "FAIL"
+
+
+def everything_with_a_status(*, screen: bool) -> str:
+    """What is printed of statuses, on both streams."""
+    terminal, out, notes = streams(screen=screen)
+    terminal.table(("flow_name", "status"), [("FAIL", "FAIL"), ("FAIL", "ok")])
+    terminal.details({"flow": "FAIL", "status": "SUCCESS"})
+    terminal.status_line("3377-1", "CANCEL")
+    terminal.info("Node %s: %s -> %s", "FAIL", "RUNNING", "FAIL")
+    return out.getvalue() + notes.getvalue()
+
+
+def test_statuses_have_colours_on_a_screen(colours: None) -> None:
+    """Only they: a flow may be named like a status."""
+    table, _, failed, ok, *lines = everything_with_a_status(screen=True).splitlines()
+    assert "flow_name" in table
+    assert re.fullmatch(r"FAIL +\| \x1b\[1;31mFAIL *\x1b\[0m", failed)
+    assert re.fullmatch(r"FAIL +\| \x1b\[32mok *\x1b\[0m", ok)
+    assert lines[:3] == ["flow    FAIL", "status  \x1b[32mSUCCESS\x1b[0m", "3377-1 \x1b[33mCANCEL\x1b[0m"]
+    assert lines[3][9:] == "Node FAIL: \x1b[36mRUNNING\x1b[0m -> \x1b[1;31mFAIL\x1b[0m"
+
+
+@pytest.mark.parametrize(
+    ("screen", "environment"),
+    [(False, {}), (True, {"NO_COLOR": "1"}), (True, {"NO_COLOR": "1", "FORCE_COLOR": "1"}), (True, {"TERM": "dumb"})],
+)
+def test_no_colours(screen: bool, environment: dict[str, str], colours: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert "\x1b" not in everything_with_a_status(screen=screen)
+
+
+def test_colours_in_a_pipe_where_they_are_asked_for(colours: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert everything_with_a_status(screen=False).count("\x1b[1;31mFAIL") == 2
+
+
+def test_a_colour_of_the_gateways_own_is_taken_away(colours: None) -> None:
+    terminal, _, notes = streams(screen=True)
+    terminal.info("Node %s: %s", "\x1b[31mred\x1b[2J", "FAIL")
+    assert notes.getvalue()[9:] == "Node red: \x1b[1;31mFAIL\x1b[0m\n"
 
 
 def test_markup_and_control_characters_are_text() -> None:
@@ -51,10 +90,10 @@ def test_markup_and_control_characters_are_text() -> None:
     assert out.getvalue().splitlines()[2] == "[bold]a[/b] :smile:"
 
 
-def test_an_empty_table_has_its_columns() -> None:
-    terminal, out, _ = streams()
-    terminal.table(("flow_id", "flow_name"), [])
-    assert out.getvalue() == "flow_id | flow_name\n========+==========\n"
+def test_a_note_takes_the_place_of_an_empty_table() -> None:
+    terminal, out, notes = streams()
+    terminal.table(("flow_id", "flow_name"), [], empty="There is no flow.")
+    assert (out.getvalue(), notes.getvalue()) == ("", "There is no flow.\n")
 
 
 def test_json_is_safe_on_a_terminal_and_exact_for_a_program() -> None:
@@ -67,7 +106,7 @@ def test_json_is_safe_on_a_terminal_and_exact_for_a_program() -> None:
     assert json.loads(out.getvalue()) == {"name": text}
 
 
-def test_progress_is_for_whoever_looks() -> None:
+def test_progress_is_for_a_screen() -> None:
     for screen in (True, False):
         terminal, _, notes = streams(screen=screen)
         terminal.progress("1 flow\x07")

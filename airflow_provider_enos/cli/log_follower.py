@@ -1,13 +1,12 @@
-"""The log of a node's run as it grows. EnOS gives it whole each time, so what is new is found by comparing."""
+"""The log of a node's run as it grows. EnOS gives it whole each time, so comparing shows what is new."""
 
 from __future__ import annotations
 
 from time import time
 
-from airflow_provider_enos.cli.running import Failure
+from airflow_provider_enos.cli.runner import Failure
 from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosPollLostError, EnosRequestError
-from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
 from airflow_provider_enos.protocol.follow.log_place import Place, advance
 from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance
@@ -17,18 +16,13 @@ from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 LOG_LENGTH = 2**22
-"""Characters of a log to ask for; left to itself, EnOS gives a quarter of them."""
+"""Characters of a log to ask for: four times as many as EnOS gives by default."""
 TOLERANCE = 600.0
-"""Seconds for which EnOS may be out of reach while a log or an instance is followed."""
-
-
-def follow_log(hook: EnosHook, task_instance_id: str, terminal: Terminal, *, lines: int | None, pause: float) -> str:
-    """Prints the log until the run has ended; gives it whole. ``lines``: of what is there at first, only the last."""
-    return hook.client.run(_Follower(task_instance_id, terminal, lines, pause).follow())
+"""Seconds for which EnOS may be out of reach while the command line follows a log or an instance."""
 
 
 def check_may_run(run: TaskInstance) -> Procedure[None]:
-    """Raises ``Failure`` for a run that has not begun and never will: its instance has stopped without it."""
+    """Raise ``Failure`` for a run that has not begun and never will, since its instance has stopped without it."""
     if run.status is not FlowStatus.INIT or not run.flow_instance_id:
         return
     try:
@@ -42,23 +36,34 @@ def check_may_run(run: TaskInstance) -> Procedure[None]:
         )
 
 
-class _Follower:
+class LogFollower:
+    """Prints the log of a run until the run has ended.
+
+    :param lines: how many of the lines that are there at first to print, the last ones; None: all.
+    :param pause: seconds between two looks.
+    """
+
     def __init__(self, task_instance_id: str, terminal: Terminal, lines: int | None, pause: float) -> None:
         self._id = task_instance_id
         self._terminal = terminal
         self._lines = lines
         self._pause = pause
         self._text = ""
-        self._place = Place()
+        self._printed = Place()
         subject = f"task instance {task_instance_id}"
         self._tolerance = PollTolerance(subject, tolerance=TOLERANCE, log=terminal, strict=True)
-        self._unknown: EnosRequestError | None = None
+        self._no_status: EnosRequestError | None = None
+        """Why EnOS cannot be asked for the run's status, which versions before 2.3 do not tell."""
 
-    def follow(self) -> Procedure[str]:
+    def steps(self) -> Procedure[str]:
+        """Follow the log; return it whole.
+
+        Raise ``EnosPollLostError`` where EnOS cannot be asked for longer than is tolerated.
+        """
         while True:
             try:
                 # In this order: what is written before the end is then in the log.
-                ended = yield from self._ended()
+                ended = yield from self._has_ended()
                 yield from self._read()
                 self._tolerance.answered(time())
             except EnosError as error:
@@ -69,16 +74,16 @@ class _Follower:
                 return self._text
             yield Sleep(self._pause)
 
-    def _ended(self) -> Procedure[bool]:
-        if self._unknown is not None:
+    def _has_ended(self) -> Procedure[bool]:
+        if self._no_status is not None:
             return False
         try:
             run = yield calls.get_task_instance(self._id)
         except EnosRequestError as error:
             if self._tolerance.known:
                 raise
-            # EnOS before 2.3 cannot be asked for a run; whether there is one its log tells.
-            self._unknown = error
+            # Whether there is such a run, its log tells.
+            self._no_status = error
             return False
         self._tolerance.known = True
         self._terminal.progress(f"{self._id}: {run.status}")
@@ -89,13 +94,13 @@ class _Follower:
         try:
             text = yield calls.get_task_instance_log(self._id, LOG_LENGTH)
         except EnosNotFoundError:
-            if self._unknown is not None and not self._tolerance.known:
-                raise self._unknown from None
+            if self._no_status is not None and not self._tolerance.known:
+                raise self._no_status from None
             return
-        if self._unknown is not None and not self._tolerance.known:
+        if self._no_status is not None and not self._tolerance.known:
             self._tolerance.known = True
-            said = "EnOS does not tell when this run ends (%s): following until interrupted"
-            self._terminal.warning(said, self._unknown)
+            said = "EnOS does not tell when this run ends (%s): following it until you interrupt"
+            self._terminal.warning(said, self._no_status)
         self._text = text
 
     def _missed(self, error: EnosError) -> None:
@@ -106,9 +111,9 @@ class _Follower:
             ) from error
 
     def _print(self, *, whole: bool) -> None:
-        """Prints what is new, up to the last whole line unless there comes no more."""
-        was_shown = self._place.offset > 0
-        lines, self._place, _ = advance(self._place, self._text, final=whole)
+        """Print what is new, up to the last whole line unless the log has ended."""
+        was_shown = self._printed.offset > 0
+        lines, self._printed, _ = advance(self._printed, self._text, final=whole)
         if not lines:
             return
         fresh = clean_lines("\n".join(lines))

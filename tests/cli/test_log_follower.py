@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_enos.cli import following
-from airflow_provider_enos.cli.following import _Follower
+from airflow_provider_enos.cli import log_follower
+from airflow_provider_enos.cli.log_follower import LogFollower
 from airflow_provider_enos.cli.terminal import Terminal
 from airflow_provider_enos.errors import (
     EnosAuthError,
@@ -36,7 +36,7 @@ class Follow:
 
     def __init__(self, looks: list[Any], *, lines: int | None = None) -> None:
         out, notes = io.StringIO(), io.StringIO()
-        steps = _Follower("1-1", Terminal(out, notes, as_json=False), lines, 5.0).follow()
+        steps = LogFollower("1-1", Terminal(out, notes, as_json=False), lines, 5.0).steps()
         self.text: str | None = None
         """The whole log, once the run has ended."""
         try:
@@ -90,7 +90,7 @@ def test_errors_are_waited_through() -> None:
 
 def test_errors_are_not_waited_through_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 250))
-    monkeypatch.setattr(following, "time", lambda: next(clock))
+    monkeypatch.setattr(log_follower, "time", lambda: next(clock))
     with pytest.raises(EnosPollLostError, match="no reply"):
         Follow([run("RUNNING"), "1\n", GONE, GONE, GONE, GONE])
     with pytest.raises(EnosAuthError):

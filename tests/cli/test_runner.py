@@ -16,7 +16,7 @@ from typing import Any
 import airflow
 import pytest
 
-from airflow_provider_enos.cli.running import command
+from airflow_provider_enos.cli.runner import command
 from airflow_provider_enos.errors import EnosTriggerError
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -76,7 +76,7 @@ def test_a_signal_interrupts_a_wait(elsewhere: dict[str, str], sim: EnosSimulato
             assert line, "it has ended"
         process.send_signal(signal.SIGINT)
         assert process.wait(600) == 130
-        assert process.stderr.readlines()[-1].startswith(f"Interrupted. Flow instance {flow_instance_id} runs on: ")
+        assert process.stderr.readlines()[-1].startswith(f"Interrupted. Flow instance {flow_instance_id} runs on. ")
     assert sim.instances[0].status != "CANCEL"
 
 

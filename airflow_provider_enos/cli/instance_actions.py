@@ -1,0 +1,129 @@
+"""What the commands do to an instance: start it, wait for its end, cancel it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time
+from typing import TypedDict
+
+from airflow_provider_enos.cli.display import next_after_failure
+from airflow_provider_enos.cli.log_follower import TOLERANCE
+from airflow_provider_enos.cli.runner import SKIPPED, Failure, Invocation
+from airflow_provider_enos.errors import (
+    EnosFlowError,
+    EnosFlowTimeoutError,
+    EnosPollLostError,
+    EnosTriggerTargetError,
+    EnosTriggerUncertainError,
+)
+from airflow_provider_enos.protocol import trigger_time as times
+from airflow_provider_enos.protocol.follow.cancelling import ask_to_cancel, await_stop, has_stopped
+from airflow_provider_enos.protocol.follow.instance_wait import Watch, conclude, wait
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
+from airflow_provider_enos.protocol.start.starting import Starter
+
+
+def start(call: Invocation) -> str:
+    """Start the flow; return the id of the instance."""
+    options = call.options
+    target = Target(options.flow_id, options.from_task, dict(options.parameter) if options.parameter else None)
+    starter = Starter(
+        target,
+        Attempt(times.parse(options.trigger_time, now=int(time() * 1000))),
+        _Record(call, target),
+        call.terminal,
+        on_conflict=options.on_conflict,
+        tolerance=0.0,
+        deadline=time() + options.timeout,
+        clock=time,
+        gateway_clock=lambda: call.hook.client.gateway.now(),
+    )
+    try:
+        return call.hook.client.run(starter.run()).flow_instance_id
+    except EnosTriggerUncertainError as error:
+        call.terminal.note(_how_to_look(call, error.flow_instance_id))
+        raise
+    except EnosTriggerTargetError as error:
+        raise Failure(f"{error}. To find an id: {call.next_command('flows')}") from error
+
+
+class _Record:
+    """The record of a start, which has no place to be kept: it tells what an interrupt would leave behind."""
+
+    superseded = False
+
+    def __init__(self, call: Invocation, target: Target) -> None:
+        self._call, self._target = call, target
+
+    def save(self, intent: Intent) -> None:
+        if intent.flow_instance_id is not None:
+            say_how_to_follow(self._call, intent.flow_instance_id)
+        elif not intent.refused:
+            predicted = times.predicted_flow_instance_id(self._target.flow_id, intent.sent_time)
+            said = f"The flow may have been started. {_how_to_look(self._call, predicted)}"
+            self._call.terminal.when_interrupted = said
+
+
+def _how_to_look(call: Invocation, flow_instance_id: str) -> str:
+    return f"Before you start it again, look: {call.next_command('instance', flow_instance_id)}"
+
+
+def say_how_to_follow(call: Invocation, flow_instance_id: str) -> None:
+    """Have an interrupt say that the instance runs on, and how to follow or end it."""
+    call.terminal.when_interrupted = (
+        f"Flow instance {flow_instance_id} runs on. To follow it again: "
+        f"{call.next_command('instance', '--wait', flow_instance_id)}. "
+        f"To end it: {call.next_command('cancel', flow_instance_id)}"
+    )
+
+
+def wait_for_end(call: Invocation, flow_instance_id: str, *, known: bool) -> FlowInstance:
+    """Return the instance once it has ended, and note what happens until then.
+
+    :param known: whether EnOS is known to have the instance. If so, "not found" is tolerated too.
+    """
+    watch = _watch(call, flow_instance_id, known=known)
+    try:
+        return call.hook.client.run(wait(watch, **_pace(call)))
+    except (EnosFlowTimeoutError, EnosPollLostError):
+        call.terminal.note(call.terminal.when_interrupted)
+        raise
+
+
+def end_as(call: Invocation, instance: FlowInstance) -> int:
+    """Return the exit code for how the instance ended. Raise ``EnosFlowError``, which says why, if it ended badly."""
+    link = call.hook.settings.link(instance.flow_instance_id)
+    try:
+        outcome = call.hook.client.run(conclude(instance, task_logs="failed", link=link, log=call.terminal))
+    except EnosFlowError:
+        if next_command := next_after_failure(call, instance, {}):
+            call.terminal.note(f"The whole log: {next_command}")
+        raise
+    return SKIPPED if outcome is Outcome.SKIPPED else 0
+
+
+def cancel_and_wait(call: Invocation) -> FlowInstance:
+    """Cancel the instance unless it has stopped; return it once it has."""
+    flow_instance_id = call.options.flow_instance_id
+    watch, pace = _watch(call, flow_instance_id), _pace(call)
+    found = call.hook.client.run(ask_to_cancel(watch, log=call.terminal, tolerance=0.0, **pace))
+    if has_stopped(found):
+        return found
+    call.terminal.when_interrupted = f"EnOS was asked to cancel {flow_instance_id}."
+    return call.hook.client.run(await_stop(watch, **pace))
+
+
+class _Pace(TypedDict):
+    poll_interval: float
+    deadline: float
+    clock: Callable[[], float]
+
+
+def _pace(call: Invocation) -> _Pace:
+    return {"poll_interval": call.options.poll_interval, "deadline": time() + call.options.timeout, "clock": time}
+
+
+def _watch(call: Invocation, flow_instance_id: str, *, known: bool = False) -> Watch:
+    link = call.hook.settings.link(flow_instance_id)
+    return Watch(flow_instance_id, tolerance=TOLERANCE, log=call.terminal, link=link, known=known, strict=True)
