@@ -9,7 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow import DAG
+
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowOperator
 
