@@ -57,6 +57,7 @@ def test_the_first_dag_is_short_and_works(tmp_path: Path) -> None:
     bag = dag_bag(tmp_path)
     assert bag.import_errors == {}
     dag = bag.dags["meter_readings"]
+    assert "catchup=False" in dag_file
     assert not dag.catchup
     assert isinstance(dag.task_dict["clean_meter_readings"], EnosTriggerFlowFromTaskOperator)
 
@@ -112,6 +113,7 @@ def test_what_this_airflow_has_is_said() -> None:
     for row in rows:
         known = [has for name, has in HAS.items() if name in row[0]] or [True]
         assert row[column] == ("yes" if known[0] else ""), row[0]
+        assert row[1:] == sorted(row[1:]), "what a version has, later ones have, too"
     assert all(any(name in row[0] for row in rows) for name in HAS)
 
 
