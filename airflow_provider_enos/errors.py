@@ -1,37 +1,37 @@
-"""Everything this package raises.
+"""All errors that this package raises.
 
 ::
 
     EnosError
     ├── EnosConfigError (ValueError)     the connection or an argument cannot work        final
-    ├── EnosTransportError               no reply; ``sent`` tells whether it may have arrived
-    │   └── EnosSetupError               a CA file or a proxy's address on this machine cannot be used
-    ├── EnosReplyError                   a reply, but not one that EnOS documents
+    ├── EnosTransportError               no reply; ``sent``: whether the request may have arrived
+    │   └── EnosSetupError               a CA file or the address of a proxy cannot be used on this machine
+    ├── EnosReplyError                   a reply that EnOS does not document
     ├── EnosApiError                     EnOS or its gateway refused; code, message, request id
     │   ├── EnosAuthError                access key, secret key, signature or clock        final
-    │   │   └── EnosTokenError           the access token is not valid any more (renewed by itself)
+    │   │   └── EnosTokenError           the access token is not valid any more (it is renewed automatically)
     │   ├── EnosAccessError              user, organisation, privilege, lock, address      final
-    │   ├── EnosRequestError             what was asked for does not exist or is malformed
+    │   ├── EnosRequestError             the request is malformed, or its object does not exist
     │   │   └── EnosNotFoundError        the instance, node or flow is not there
     │   ├── EnosRateLimitError           over the API's quota; ``retry_after``
-    │   └── EnosServerError              a fault on the other side
+    │   └── EnosServerError              a fault of EnOS or of its gateway
     ├── EnosTriggerError                 the flow was not started
     │   ├── EnosTriggerTargetError       the flow or the task node does not exist          final
     │   ├── EnosTriggerConflictError     the minute is taken
     │   └── EnosTriggerUncertainError    it may have been started; the next try looks first
-    ├── EnosFlowError                    the instance ended, but not well
+    ├── EnosFlowError                    the instance did not succeed
     │   ├── EnosFlowFailedError
     │   ├── EnosFlowCancelledError
     │   └── EnosFlowTimeoutError         it did not end in time
-    ├── EnosCancelError                  not cancelled: it had ended by itself             final
-    ├── EnosPollLostError                the instance could not be asked for too long; it runs on
-    └── EnosEventError                   a deferred task was resumed with an event that is not its trigger's
+    ├── EnosCancelError                  not cancelled: the instance had already ended     final
+    ├── EnosPollLostError                EnOS was out of reach for too long; the instance runs on
+    └── EnosEventError                   a deferred task was resumed with an unknown event
 
-"final": trying again cannot help, so operators and sensors raise ``AirflowFailException`` from it and Airflow
-does not retry. The constructors of operators and sensors raise an ``EnosConfigError`` that is one itself:
-``utils.task_arguments.EnosArgumentError``. Once there is an instance to wait for, a wait tolerates errors of keys,
-rights and connection for ``poll_error_tolerance`` like any other, and what is raised then may be retried. Messages and
-attributes never hold the secret key or a token.
+"final": a retry cannot help, so operators and sensors raise ``AirflowFailException`` from it and Airflow does not
+retry. The constructors of operators and sensors raise ``utils.task_arguments.EnosArgumentError``, which is an
+``EnosConfigError`` and an ``AirflowFailException``. While a task waits for an instance, no error is final: the wait
+tolerates errors of keys, rights and connection for ``poll_error_tolerance`` like any other, and then raises an error
+that may be retried. Messages and attributes never hold the secret key or a token.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from typing import Any, ClassVar
 
 
 class EnosError(Exception):
-    """Root of all errors of this package."""
+    """The base class of all errors of this package."""
 
     final: ClassVar[bool] = False
-    """Whether trying again cannot help."""
+    """Whether a retry cannot help."""
     sent: bool = True
-    """False where the operation surely never reached EnOS, so that nothing can have come of it."""
+    """False if the request surely never reached EnOS, so that it had no effect."""
     repeated: bool = False
-    """Whether it was sent again after a refusal that may hide that an earlier copy of it was carried out."""
+    """Whether the request was sent again after a refusal, while EnOS may have carried out the first copy."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would call the class with the message alone.
@@ -55,13 +55,13 @@ class EnosError(Exception):
 
 
 def to_json(error: EnosError) -> dict[str, Any]:
-    """``error`` as scalars, for a trigger's event. ``from_json`` makes the same of it again."""
+    """Return ``error`` as JSON, for the event of a trigger. ``from_json`` restores it."""
     attributes = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(error).items()}
     return {"class": type(error).__name__, "message": str(error), "attributes": attributes}
 
 
 def from_json(data: object) -> EnosError:
-    """The error that ``to_json`` was given. Raises ``EnosEventError`` for anything else."""
+    """Return the error that ``to_json`` was given. Raises ``EnosEventError`` for any other ``data``."""
     if isinstance(data, dict):
         cls, message, attributes = globals().get(str(data.get("class"))), data.get("message"), data.get("attributes")
         if isinstance(cls, type) and issubclass(cls, EnosError) and isinstance(message, str):
@@ -79,7 +79,7 @@ def _restore(cls: type[EnosError], args: tuple[object, ...], attributes: dict[st
 
 
 class EnosConfigError(EnosError, ValueError):
-    """The connection or an argument cannot work: the message names the field, its value and what would do."""
+    """The connection or an argument cannot work. The message names the field, its value and what is accepted."""
 
     final = True
 
@@ -89,7 +89,7 @@ class EnosConfigError(EnosError, ValueError):
 
 
 class EnosTransportError(EnosError):
-    """No reply came. ``tls``: since the gateway could not prove who it is."""
+    """No reply came. ``sent``: whether the request may have arrived. ``tls``: whether a TLS check failed."""
 
     def __init__(self, message: str, *, sent: bool, tls: bool = False) -> None:
         super().__init__(message)
@@ -98,10 +98,10 @@ class EnosTransportError(EnosError):
 
 
 class EnosSetupError(EnosTransportError):
-    """A CA file or a proxy's address on this machine cannot be used, so nothing was sent.
+    """A CA file or the address of a proxy cannot be used on this machine, so nothing was sent.
 
-    ``setting`` is the connection's field or the environment variable to look at. Not final: a mounted file may come
-    back, and another worker may have it right. Not repeated within a call, for it would take longer than a pause.
+    ``setting``: the field of the connection or the environment variable to look at. Not final: a mounted file may come
+    back, and another worker may be set up right. The client does not repeat the call: a short pause does not help.
     """
 
     def __init__(self, message: str, *, setting: str, tls: bool = False) -> None:
@@ -110,7 +110,7 @@ class EnosSetupError(EnosTransportError):
 
 
 class EnosReplyError(EnosError):
-    """A reply came that is none of those that EnOS documents."""
+    """A reply came that EnOS does not document."""
 
     def __init__(self, message: str, *, http_status: int | None = None) -> None:
         super().__init__(message)
@@ -118,10 +118,10 @@ class EnosReplyError(EnosError):
 
 
 class EnosApiError(EnosError):
-    """EnOS or its gateway answered that it will not.
+    """EnOS or its gateway refused the request.
 
-    ``code`` is the code of the envelope (or the HTTP status where there is no envelope), ``api_message`` its
-    text, ``request_id`` what EnOS support asks for.
+    ``code``: the code of the reply, or the HTTP status if the reply has none. ``api_message``: its text.
+    ``request_id``: the id that EnOS support asks for.
     """
 
     def __init__(
@@ -154,37 +154,37 @@ class EnosAuthError(EnosApiError):
 
 
 class EnosTokenError(EnosAuthError):
-    """The access token is not valid any more. The exchange renews it once by itself before this surfaces."""
+    """The access token is not valid any more. It is renewed once before this is raised."""
 
     final = False
 
 
 class EnosAccessError(EnosApiError):
-    """User, organisation, privilege, lock or the caller's address stand in the way."""
+    """The user, the organisation, a privilege, a lock or the caller's address does not allow it."""
 
     final = True
 
 
 class EnosRequestError(EnosApiError):
-    """What was asked for is malformed, does not exist or is against a rule of EnOS."""
+    """The request is malformed, its object does not exist, or it breaks a rule of EnOS."""
 
 
 class EnosNotFoundError(EnosRequestError):
-    """What was asked for is not there."""
+    """The instance, node or flow does not exist."""
 
 
 class EnosRateLimitError(EnosApiError):
-    """Over the API's quota. ``retry_after`` is what the gateway asked for, in seconds, or None."""
+    """Over the API's quota. ``retry_after``: seconds that the gateway asks to wait, or None."""
 
     retry_after: float | None = None
 
 
 class EnosServerError(EnosApiError):
-    """A fault on the other side; whether the request was carried out is not known."""
+    """A fault of EnOS or of its gateway. The request may have been carried out."""
 
 
 class EnosTriggerError(EnosError):
-    """The flow was not started, or not surely."""
+    """The flow was not started, or it is not known whether it was."""
 
 
 class EnosTriggerTargetError(EnosTriggerError):
@@ -198,9 +198,9 @@ class EnosTriggerConflictError(EnosTriggerError):
 
 
 class EnosTriggerUncertainError(EnosTriggerError):
-    """The reply to a trigger was lost and no instance can be seen: it may or may not have been started.
+    """The reply to a trigger was lost, and no instance can be seen. It may have been started all the same.
 
-    ``flow_instance_id`` is the id that it would have. A retry of the task looks for it before it sends anything.
+    ``flow_instance_id``: the id that the instance would have. A retry of the task looks for it first.
     """
 
     def __init__(self, message: str, *, flow_instance_id: str) -> None:
@@ -209,7 +209,7 @@ class EnosTriggerUncertainError(EnosTriggerError):
 
 
 class EnosFlowError(EnosError):
-    """A flow instance did not end well. ``status`` is EnOS's name for how it stands."""
+    """A flow instance did not succeed. ``status``: its status, as EnOS names it."""
 
     def __init__(
         self,
@@ -234,11 +234,11 @@ class EnosFlowCancelledError(EnosFlowError):
 
 
 class EnosFlowTimeoutError(EnosFlowError):
-    """The instance had not ended when the time given to it was over."""
+    """The instance had not ended when its time was up."""
 
 
 class EnosCancelError(EnosError):
-    """An instance was to be cancelled, and had ended by itself. ``status`` is EnOS's name for how it stands."""
+    """An instance was to be cancelled and had already ended. ``status``: its status, as EnOS names it."""
 
     final = True
 
@@ -249,7 +249,7 @@ class EnosCancelError(EnosError):
 
 
 class EnosPollLostError(EnosError):
-    """The instance could not be asked for longer than is tolerated. It was left running; a retry takes it over."""
+    """EnOS was out of reach for longer than is tolerated. The instance runs on; a retry takes it over."""
 
     def __init__(self, message: str, *, flow_instance_id: str) -> None:
         super().__init__(message)

@@ -17,6 +17,7 @@ from airflow_provider_enos.errors import (
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink, push_instance, push_link
 from airflow_provider_enos.protocol import arguments, trigger_time as times
+from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.follow.cancelling import (
     OnEnded,
     ask_to_cancel,
@@ -34,7 +35,7 @@ from airflow_provider_enos.protocol.follow.poll_tolerance import recheck
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import Intent, Target, nothing_sent
 from airflow_provider_enos.protocol.start.killed import cancel_unanswered
-from airflow_provider_enos.protocol.start.starting import OnConflict, Starter
+from airflow_provider_enos.protocol.start.starting import Starter
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.utils.airflow_errors import airflow_errors
 from airflow_provider_enos.utils.deferral import default_deferrable, task_deadline

@@ -1,1 +1,1 @@
-"""What EnOS says and what it means: standard library only, no I/O, no clock, no Airflow."""
+"""The protocol of EnOS: standard library only, no I/O, no clock, no Airflow."""

@@ -1,11 +1,14 @@
-"""Arguments as DAG authors write them, or as a rendered template gives them, checked before anything is sent."""
+"""Check arguments as DAG authors write them or as templates render them, before anything is sent.
+
+Each check returns the value that is used. It raises ``EnosConfigError``, naming ``field`` and the value, for any other.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.protocol.models import FlowStatus
@@ -14,46 +17,46 @@ from airflow_provider_enos.protocol.text import is_instance_id, shown
 T = TypeVar("T")
 Value = TypeVar("Value")
 
-_HALF = re.compile(r"[\ud800-\udfff]")
-"""Half a character, which no encoding takes."""
+OnConflict = Literal["next_minute", "attach", "fail"]
+"""What to do if somebody else's instance has the minute: take the next free minute, take the instance over, or fail."""
+
+_SURROGATE = r"[\ud800-\udfff]"
+"""Half a character, which UTF-8 cannot encode."""
 TEMPLATE_MARKS = ("{{", "{%", "{#")
-"""What begins something that Jinja replaces or removes."""
+"""The marks that begin what Jinja replaces or removes."""
 _LARGEST = 2**63 - 1
 _MOST_DIGITS = 1000
 _LONGEST = timedelta(days=36_500).total_seconds()
 
 
 def is_template(value: object) -> bool:
-    """Return whether ``value`` is a text that Jinja changes when it renders it."""
+    """Return whether ``value`` is a text that Jinja would change."""
     return isinstance(value, str) and any(mark in value for mark in TEMPLATE_MARKS)
 
 
 def unless_template(check: Callable[[object, str], object], value: Value, field: str) -> Value:
-    """Return ``value`` as it is, after ``check`` has accepted it if it is no template."""
+    """Return ``value``. Unless it is a template, ``check`` must accept it."""
     if not is_template(value):
         check(value, field)
     return value
 
 
 def flag(value: object, field: str) -> bool:
-    """Return ``value``, a bool. Raises ``EnosConfigError`` for all else, texts such as ``"false"`` included."""
+    """Return ``value``, a bool. Texts such as ``"false"`` are refused."""
     if not isinstance(value, bool):
         raise EnosConfigError(field, shown(value), accepted="True or False")
     return value
 
 
 def flag_or_none(value: object, field: str) -> bool | None:
-    """Return ``value``, a bool or None. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    """Return ``value``, a bool or None."""
     if value is not None and not isinstance(value, bool):
         raise EnosConfigError(field, shown(value), accepted="True, False or None")
     return value
 
 
 def number(value: object, field: str) -> int:
-    """``value`` as the whole number that EnOS numbers flows and task nodes with.
-
-    Raises ``EnosConfigError``, naming ``field`` and the value.
-    """
+    """Return ``value``, a number or digits, as the number of a flow or a task node."""
     found = value
     if isinstance(found, str) and re.fullmatch(r"\s*[0-9]{1,19}\s*", found, re.ASCII):
         found = int(found)
@@ -63,7 +66,7 @@ def number(value: object, field: str) -> int:
 
 
 def instance(value: object, field: str) -> str:
-    """``value`` as the id of a flow or task instance. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    """Return ``value`` as the id of a flow or task instance."""
     found = value.strip() if isinstance(value, str) else ""
     if not is_instance_id(found):
         raise EnosConfigError(field, shown(value), accepted="an instance id such as 3377-20200706062600")
@@ -71,10 +74,7 @@ def instance(value: object, field: str) -> str:
 
 
 def seconds(value: object, field: str, *, zero: bool = False) -> float:
-    """``value``, a timedelta or a number of seconds, in seconds; above zero unless ``zero`` lets it be zero.
-
-    Raises ``EnosConfigError``, naming ``field`` and the value.
-    """
+    """Return ``value``, a timedelta or a number of seconds, in seconds. ``zero``: whether it may be zero."""
     found = value.total_seconds() if isinstance(value, timedelta) else value
     if (
         isinstance(found, bool)
@@ -88,7 +88,7 @@ def seconds(value: object, field: str, *, zero: bool = False) -> float:
 
 
 def choice(value: T, field: str, options: object) -> T:
-    """``value`` if ``options``, a ``Literal``, lists it. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    """Return ``value``, one of ``options``, a ``Literal``."""
     if value not in get_args(options):
         accepted = ", ".join(f'"{option}"' for option in get_args(options))
         raise EnosConfigError(field, shown(value), accepted=f"one of {accepted}")
@@ -96,11 +96,9 @@ def choice(value: T, field: str, options: object) -> T:
 
 
 def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
-    """Return ``value``, statuses as members of ``FlowStatus`` or their names, or a single one.
+    """Return the statuses in ``value``: one or several, as members of ``FlowStatus`` or as names.
 
-    The order is always that of ``FlowStatus``, and no status comes twice: a set has another order in each process.
-
-    Raises ``EnosConfigError``, naming ``field`` and the value.
+    They come in the order of ``FlowStatus``, each once. The order of a set would differ between processes.
     """
     several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     found = set()
@@ -113,16 +111,14 @@ def statuses(value: object, field: str) -> tuple[FlowStatus, ...]:
 
 
 def status_names(value: object, field: str) -> tuple[str, ...]:
-    """Return the names of what ``statuses`` makes of ``value``."""
+    """Return the names of the statuses in ``value``, as ``statuses`` reads them."""
     return tuple(map(str, statuses(value, field)))
 
 
 def shift(value: object, field: str) -> float:
     """Return ``value``, a timedelta or a number of seconds, in seconds: whole minutes, which may be negative.
 
-    EnOS counts trigger times by the minute, so a part of a minute would do nothing, or not what was meant.
-
-    Raises ``EnosConfigError``, naming ``field`` and the value.
+    EnOS counts trigger times by the minute, so a part of a minute would be ignored, or lead to the wrong minute.
     """
     found = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(found, bool) or not isinstance(found, (int, float)) or not -_LONGEST <= found <= _LONGEST:
@@ -137,10 +133,7 @@ def shift(value: object, field: str) -> float:
 
 
 def parameters(value: object, field: str = "parameters") -> dict[str, str]:
-    """Return ``value``, a mapping from name to text; a whole number is taken for its digits.
-
-    Raises ``EnosConfigError``, naming ``field`` and what is wrong.
-    """
+    """Return ``value``, a mapping from name to text. A whole number counts as its digits."""
     if not isinstance(value, Mapping):
         raise EnosConfigError(
             field, shown(value), accepted="a mapping from name to text (from a template: with native rendering)"
@@ -149,13 +142,13 @@ def parameters(value: object, field: str = "parameters") -> dict[str, str]:
 
 
 def parameters_or_none(value: object, field: str = "parameters") -> dict[str, str] | None:
-    """Return the same, or None for None."""
+    """Return ``value``, parameters or None."""
     return None if value is None else parameters(value, field)
 
 
 def _parameter(name: object, given: object, field: str) -> str:
     text = str(given) if _is_writable_number(given) else given
-    if not isinstance(name, str) or not name or not isinstance(text, str) or _HALF.search(name + text):
+    if not isinstance(name, str) or not name or not isinstance(text, str) or re.search(_SURROGATE, name + text):
         raise EnosConfigError(
             f"{field}[{shown(name, 40)}]",
             shown(given),
@@ -169,39 +162,36 @@ def _is_writable_number(value: object) -> bool:
 
 
 def connection_id(value: object, field: str = "enos_conn_id") -> str:
-    """Return ``value``, the id of an Airflow connection. Raises ``EnosConfigError``, naming ``field`` and the value."""
-    # "None" is what a template renders to that finds nothing.
+    """Return ``value``, the id of an Airflow connection."""
+    # A template that finds nothing renders to "None".
     if not isinstance(value, str) or value.strip() in ("", "None") or not value.isprintable() or len(value) > 250:
         raise EnosConfigError(field, shown(value), accepted='the id of an Airflow connection, such as "enos_default"')
     return value
 
 
 def tenant(value: object, field: str) -> str | None:
-    """Return ``value``, a text that overrides the connection's ``field``, or None.
-
-    Raises ``EnosConfigError``, naming ``field`` and the value.
-    """
+    """Return ``value``, a text that replaces the ``field`` of the connection, or None."""
     if value is not None and not (isinstance(value, str) and value.isprintable()):
         raise EnosConfigError(field, shown(value), accepted="a text such as o15504722874071, or None")
     return value
 
 
 def text(value: object, field: str) -> str:
-    """``value``, a text that may be empty. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    """Return ``value``, a text that may be empty."""
     if not isinstance(value, str) or not value.isprintable() or len(value) > 1000:
         raise EnosConfigError(field, shown(value), accepted="a text in printable characters")
     return value
 
 
 def name(value: object, field: str) -> str:
-    """``value``, a text that is not empty. Raises ``EnosConfigError``, naming ``field`` and the value."""
+    """Return ``value``, a text that is not empty."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 1000:
         raise EnosConfigError(field, shown(value), accepted="a text in printable characters, not empty")
     return value
 
 
 def prose(value: object, field: str) -> str:
-    """``value``, a text of any number of lines. Raises ``EnosConfigError``, naming ``field`` and the value."""
-    if not isinstance(value, str) or _HALF.search(value):
+    """Return ``value``, a text of any number of lines."""
+    if not isinstance(value, str) or re.search(_SURROGATE, value):
         raise EnosConfigError(field, shown(value), accepted="a text")
     return value

@@ -1,9 +1,9 @@
-"""Reading JSON that a gateway sends, at a cost that is known beforehand.
+"""Read JSON from a gateway within limits, so that no reply stops a whole process.
 
-One call of Python's JSON reader lets no other thread run before it has ended: 30 MiB of empty lists would stop a
-triggerer, or Airflow's API server, for seconds. So what makes it slow is counted first, in small steps, and a text that
-has too much of it is refused. Some fields of a reply, such as ``graph``, are themselves texts of JSON: each of them is
-counted when it is read, and all of them share what the reply may have in lists and objects.
+While Python's JSON reader runs, no other thread does: 30 MiB of empty lists would stop a triggerer, or Airflow's API
+server, for seconds. So the parts that make it slow are counted first, in small steps, and a text with too many of them
+is refused. Some fields of a reply, such as ``graph``, are JSON texts themselves. Each of them is counted when it is
+read, and all of them share one limit of lists and objects with the reply.
 """
 
 from __future__ import annotations
@@ -21,51 +21,51 @@ from airflow_provider_enos.errors import EnosReplyError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a reply is read. At these numbers one call of the JSON reader takes some tens of milliseconds."""
+    """The most that is read of a reply. Within these limits, a call of the JSON reader takes tens of milliseconds."""
 
     size: int = 12 * 2**20
-    """Bytes of the reply, decompressed. A list of 50 instances with 500 nodes each has some 7 MiB."""
+    """Bytes of the reply, decompressed. A list of 50 instances with 500 nodes each has about 7 MiB."""
     escapes: int = 2_000_000
-    """Backslashes in one text of JSON. A log of 2^20 characters has half as many at the most."""
+    """Backslashes in one JSON text. A log of 2^20 characters has at most half as many."""
     values: int = 150_000
-    """Commas in one text of JSON, outside of strings: about as many as it has values."""
+    """Commas in one JSON text, outside of strings: about the number of its values."""
     containers: int = 100_000
-    """Lists and objects in the reply and in all texts of JSON that are read from it."""
+    """Lists and objects in the reply and in all JSON texts in it."""
 
 
 LIMITS = Limits()
-"""For processes that serve many at once, such as the triggerer."""
+"""For processes that serve many tasks, such as the triggerer."""
 LIMITS_OF_A_TASK = Limits(size=32 * 2**20, escapes=5_000_000)
-"""For a process that has one task: a log of 2^22 characters may take 24 MiB."""
+"""For a process that runs one task. A log of 2^22 characters may take 24 MiB."""
 LIMITS_OF_A_PAGE = Limits(size=7 * 2**20, escapes=1_200_000, values=60_000, containers=25_000)
-"""For Airflow's API server. A log of 2^20 characters takes 6 MiB at the most; a picture needs far less."""
+"""For Airflow's API server. A log of 2^20 characters takes at most 6 MiB; a picture needs far less."""
 
 _STEP = 2**16
 _DEEPEST = 300
 _LONGEST_NUMBER = 100
-"""Characters. Python takes its time over long ones."""
+"""Characters of a number: Python is slow with long ones."""
 _SHORT, _FEW = 8192, _DEEPEST
-"""Bytes and brackets of a text that needs no closer look."""
+"""A text with at most this many bytes and brackets is not counted in detail."""
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 _DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class TooMuchJson(EnosReplyError):
-    """A text of JSON has more of something than is read."""
+    """A JSON text exceeds one of the ``Limits``."""
 
 
 class Budget:
-    """What may still be read of one reply."""
+    """How much may still be read of one reply."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._containers = limits.containers
-        # Of their own, so that a graph which is too large does not take the parameters with it.
+        # A separate share, so that the parameters are read even if the graph is too large.
         self._for_short_texts = limits.containers // 4
 
     def loads(self, text: str | bytes | bytearray) -> Any:
-        """Return what ``text`` means. Raises ``TooMuchJson``, and what ``json.loads`` raises."""
+        """Return the value of ``text``. Raises ``TooMuchJson``, and what ``json.loads`` raises."""
         self._take(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
         decoded = text if isinstance(text, str) else text.decode("utf-8-sig")
         return json.loads(decoded, parse_int=_int, parse_float=_float)
@@ -103,7 +103,7 @@ _budget: ContextVar[Budget] = ContextVar("enos_json_budget")
 
 @contextmanager
 def within(limits: Limits) -> Iterator[None]:
-    """Have ``loads`` read no more than this in all, as long as the context lasts."""
+    """Bound everything that ``loads`` reads within this context, taken together."""
     token = _budget.set(Budget(limits))
     try:
         yield
@@ -112,7 +112,7 @@ def within(limits: Limits) -> Iterator[None]:
 
 
 def loads(text: str | bytes | bytearray) -> Any:
-    """Return what ``text`` means, within what is left of the reply's budget, or within ``LIMITS`` where there is none.
+    """Return the value of ``text``, within the rest of the reply's budget, or within ``LIMITS`` outside of ``within``.
 
     Raises ``TooMuchJson``, and what ``json.loads`` raises.
     """
@@ -120,15 +120,15 @@ def loads(text: str | bytes | bytearray) -> Any:
 
 
 def _outside_strings(text: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
-    """Yield ``text`` in steps: how many backslashes a step has, and what of it is outside of strings.
+    """Yield ``text`` in steps: how many backslashes a step has, and the part of it that is outside of strings.
 
-    What is no JSON may be taken for something else, but only behind the place where the JSON reader stops.
+    If ``text`` is not JSON, this may be wrong, but only behind the place where the JSON reader stops.
     """
     start, in_string = 0, False
     while start < len(text):
         step = text[start : start + _STEP]
         if (len(step) - len(step.rstrip(b"\\"))) % 2:
-            # It would end within an escape.
+            # The step would end within an escape.
             step = text[start : start + _STEP + 1]
         start += len(step)
         parts = step.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')

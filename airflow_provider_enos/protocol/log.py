@@ -1,4 +1,4 @@
-"""The part of a logger that waits use."""
+"""The type of the loggers that this package writes to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class Log(Protocol):
-    """The part of a logger that is used here."""
+    """The methods of a logger that this package uses."""
 
     def info(self, message: str, /, *args: Any) -> Any: ...
 

@@ -1,23 +1,24 @@
-"""Text that comes from elsewhere, made fit for a log line or a message."""
+"""Text and numbers from elsewhere: cleaned for a log line or a message, cut, and checked."""
 
 from __future__ import annotations
 
 import re
 from itertools import islice
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+# Patterns as text: ``re`` compiles one when it is first used. Parsing a DAG file imports this module and uses none.
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 
-_COLOUR = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]")
-"""What a terminal takes for a colour or the like. Without its first character the rest would be left to be read."""
+_COLOUR = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+"""Escape sequences of terminals, such as colours. They go as a whole: the rest of one would be left as text."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
+_PLAIN = r"[A-Za-z0-9_.-]*"
 
-_FOLD = re.compile(r"(?:::|##\[)(?=(?:end)?group(?:::|]))")
-"""What Airflow's log pages fold lines by, wherever in a line it is."""
+_FOLD = r"(?:::|##\[)(?=(?:end)?group(?:::|]))"
+"""The marks by which Airflow's log page folds lines, wherever they are in a line."""
 
 
 class Secrets(tuple[str, ...]):
-    """Texts that are shown to nobody, nor by what shows the local variables of a traceback."""
+    """Texts that must not be shown, not even where the local variables of a traceback are shown."""
 
     __slots__ = ()
 
@@ -29,12 +30,12 @@ NO_SECRETS = Secrets()
 
 
 def clean(line: str) -> str:
-    """``line`` without control or direction characters and colours, nor what Airflow's log page takes for a fold."""
-    return _FOLD.sub(_apart, _printable(line)).rstrip()
+    """Return ``line`` without control and direction characters, colours, and marks by which Airflow folds its log."""
+    return re.sub(_FOLD, _apart, _printable(line)).rstrip()
 
 
 def _printable(line: str) -> str:
-    return _CONTROL.sub(" ", _COLOUR.sub("", line))
+    return re.sub(_CONTROL, " ", re.sub(_COLOUR, "", line))
 
 
 def _apart(found: re.Match[str]) -> str:
@@ -43,25 +44,25 @@ def _apart(found: re.Match[str]) -> str:
 
 def excerpt(text: str, length: int = 200) -> str:
     """Return the beginning of ``text`` on one line, cleaned, at most ``length`` long."""
-    if len(text) <= length and _PLAIN.fullmatch(text):
-        # Ids and words, of which there are thousands: cleaning takes twenty times as long.
+    if len(text) <= length and re.fullmatch(_PLAIN, text):
+        # Ids and words, the common case: cleaning takes twenty times as long.
         return text
-    # Twice the length is enough to look at: what is cut away later need not be cleaned.
+    # Clean no more than twice the length: the rest is cut away anyway.
     line = " ".join(clean(text[: 2 * length]).split())
     return line if len(line) <= length and len(text) <= 2 * length else line[: length - 1].rstrip() + "…"
 
 
 def shown(value: object, length: int = 80) -> str:
-    """Return ``value`` for a message: as Python writes it, short, and on one line."""
+    """Return ``repr(value)`` for a message: on one line, at most ``length`` long."""
     try:
         return excerpt(repr(_beginning(value)), length)
     except ValueError:
-        # Python writes no number of thousands of digits.
+        # Python refuses to write a number of thousands of digits.
         return f"a {type(value).__name__} of great length"
 
 
 def _beginning(value: object, levels: int = 3) -> object:
-    """Return as much of ``value`` as a message can show: to write the rest, which may be megabytes, takes its time."""
+    """Return as much of ``value`` as a message can show, since it may be megabytes long."""
     if isinstance(value, str):
         return value[:200]
     if not isinstance(value, (list, dict)):
@@ -74,9 +75,9 @@ def _beginning(value: object, levels: int = 3) -> object:
 
 
 def tail(text: str, lines: int, length: int) -> str:
-    """The last ``lines`` lines of ``text``, cleaned, at most ``length`` characters, with a mark where it was cut."""
+    """Return the last ``lines`` lines of ``text``, cleaned, at most ``length`` characters; ``…`` marks a cut."""
     whole = text.rstrip()
-    # As of an excerpt, twice the length is enough to look at.
+    # As in ``excerpt``: look at no more than twice the length.
     near = whole[-2 * length :].splitlines()
     end = "\n".join(clean(line) for line in near[-lines:])
     kept = end[-length:]
@@ -84,10 +85,24 @@ def tail(text: str, lines: int, length: int) -> str:
 
 
 def clean_lines(text: str) -> list[str]:
-    """The lines of ``text``, each cleaned, whole, with its tabs as spaces."""
+    """Return the lines of ``text``, cleaned, not cut, with tabs as spaces."""
     return [_printable(line.expandtabs()).rstrip() for line in text.splitlines()]
 
 
 def is_instance_id(text: str) -> bool:
-    """Whether this can be the id of a flow or task instance: one word, in the characters that ids are made of."""
+    """Return whether this can be the id of a flow or task instance: one word of letters, digits and ``_.:-``."""
     return text != "None" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}", text) is not None
+
+
+def whole_number(value: object) -> int | None:
+    """Return ``value`` as a whole number, also from digits; None if it is not one."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        # Some JSON libraries write 3377 as 3377.0.
+        value = int(value)
+    if isinstance(value, int):
+        return value if abs(value) < 10**19 else None
+    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 19:
+        return int(value)
+    return None

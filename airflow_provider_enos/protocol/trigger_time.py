@@ -1,4 +1,4 @@
-"""What a DAG author writes as trigger time -> epoch milliseconds; the minute; the id that EnOS will give.
+"""Trigger times: read what a DAG author writes, find the minute, and predict the id that EnOS will give.
 
 EnOS names an instance that was triggered through the API after the flow and the UTC minute of its trigger time:
 flow 3377 at 1594016819108 (2020-07-06T06:26:59.108Z) is ``3377-20200706062600`` (page "Trigger Flow From Task").
@@ -20,13 +20,13 @@ MINUTE = 60_000
 """Milliseconds in a minute."""
 NOW = "now"
 MOST_MINUTES = 30
-"""How many further minutes are tried where that of the trigger time is taken."""
+"""How many further minutes are tried if the minute of the trigger time is taken."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END = int((datetime(2201, 1, 1, tzinfo=UTC) - _EPOCH) / timedelta(milliseconds=1))
 _SMALLEST_NUMBER = 10**11
 _DATE_FORMS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-"""By the number of digits. Epoch milliseconds of the years 2001 to 2286 have 13."""
+"""The form of a date by its number of digits. Epoch milliseconds of the years 2001 to 2286 have 13 digits."""
 _ACCEPTED = (
     "an aware datetime, ISO 8601 text with an offset such as 2024-03-03T00:00:00+00:00, "
     "epoch milliseconds such as 1594016819108"
@@ -34,7 +34,7 @@ _ACCEPTED = (
 
 
 def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
-    """Epoch milliseconds of a trigger time; ``now`` (epoch milliseconds) is what ``"now"`` stands for.
+    """Return a trigger time in epoch milliseconds. ``now``: what ``"now"`` means, epoch milliseconds.
 
     Raises ``EnosConfigError``, naming ``field`` and saying why, for naive times, epoch seconds, digits that read as a
     date such as 202403030000, bools, floats, empty text and years outside 1970 to 2200.
@@ -45,37 +45,37 @@ def parse(value: Any, *, now: int, field: str = "trigger_time") -> int:
 
 
 def check(value: Any, field: str) -> None:
-    """Refuse what ``parse`` would refuse, whenever "now" is."""
+    """Raise the ``EnosConfigError`` that ``parse`` would raise."""
     parse(value, now=0, field=field)
 
 
 def is_now(value: object) -> bool:
-    """Whether it stands for the moment at which it is read."""
+    """Return whether ``value`` is ``"now"``, the moment at which it is read."""
     return isinstance(value, str) and value.strip() == NOW
 
 
 def moment(value: Any, field: str) -> int:
-    """The same for a moment that has to stay what it is, so that ``"now"`` is refused, too."""
+    """Return a moment in epoch milliseconds, as ``parse``, but refuse ``"now"``: the moment must not move."""
     return _checked(value, field, accepted=_ACCEPTED)
 
 
 def to_iso(trigger_time: int) -> str:
-    """A trigger time for people: in UTC, to the minute."""
+    """Return a trigger time for people: in UTC, to the minute."""
     return _at(trigger_time, UTC).isoformat(timespec="minutes")
 
 
 def minute_of(trigger_time: int) -> int:
-    """The trigger time cut down to its minute."""
+    """Return the trigger time, cut down to its minute."""
     return trigger_time - trigger_time % MINUTE
 
 
 def predicted_flow_instance_id(flow_id: int, trigger_time: int) -> str:
-    """The id that EnOS gives to an instance triggered for this time. The id that it returns counts more."""
+    """Return the id that EnOS should give to an instance with this trigger time. The id in its reply wins."""
     return f"{flow_id}-{_at(trigger_time, UTC):%Y%m%d%H%M}00"
 
 
 def minute_of_id(flow_instance_id: str) -> int | None:
-    """The minute that an instance which was triggered through the API is named after; None for other ids."""
+    """Return the minute in the id of an instance that was triggered through the API; None for other ids."""
     found = re.fullmatch(r"[0-9]+-([0-9]{12})00", flow_instance_id)
     try:
         moment = datetime.strptime(found[1], "%Y%m%d%H%M").replace(tzinfo=UTC) if found else None
@@ -100,9 +100,9 @@ def utc_of_id(flow_instance_id: str) -> str | None:
 
 
 def stamp_of_id(flow_instance_id: str) -> int | None:
-    """Return the hour or minute that an instance is named after, in epoch milliseconds; None for ids that name none.
+    """Return the hour or minute in the id of an instance, in epoch milliseconds; None for ids that have none.
 
-    It is that of the trigger time, give or take an hour and the zone.
+    It may differ from the trigger time by up to an hour, and by the time zone.
     """
     found = re.fullmatch(r"[0-9]+-([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})?(?:[0-9]{2})?", flow_instance_id)
     if not found:
@@ -115,15 +115,15 @@ def stamp_of_id(flow_instance_id: str) -> int | None:
 
 
 def is_scheduled(flow_instance_id: str) -> bool:
-    """Whether EnOS's own schedule started it: those ids end with the hour or the minute, never with seconds."""
+    """Return whether EnOS's own schedule started the instance: such an id ends with the hour or the minute."""
     return re.fullmatch(r"[0-9]+-(?:[0-9]{10}|[0-9]{12})", flow_instance_id) is not None
 
 
 def further_minutes(trigger_time: int, zone: tzinfo, most: int = MOST_MINUTES) -> Iterator[int]:
-    """The minutes to try when that of ``trigger_time`` is taken, in order, ``most`` at the most.
+    """Yield at most ``most`` minutes to try if the minute of ``trigger_time`` is taken.
 
-    First the following ones to the end of that day in EnOS's time zone, since EnOS derives the business date from the
-    day; then the ones before it, back to the start of that day.
+    First the minutes after it, to the end of its day in EnOS's time zone, since EnOS derives the business date from
+    that day; then the minutes before it, back to the start of the day.
     """
     minute = minute_of(trigger_time)
     day = _at(minute, zone).date()
@@ -139,7 +139,7 @@ def _minutes_of_day(minute: int, day: date, zone: tzinfo) -> Iterator[int]:
 
 
 def zone_of(text: str) -> tzinfo | None:
-    """The zone that Get Timezone names, ``GMT+8`` or the like; None where it cannot be read."""
+    """Return the time zone that Get Timezone names, such as ``GMT+8``; None if the name cannot be read."""
     found = re.fullmatch(r"(?:GMT|UTC)\s*(?:([+-])(\d{1,2})(?::?([0-5]\d))?)?", text.strip())
     if not found:
         return _named_zone(text.strip())
@@ -170,14 +170,14 @@ def _checked(value: Any, field: str, *, accepted: str) -> int:
 
 
 def _milliseconds(value: Any) -> int:
-    """Raises ``ValueError``, saying why, for what is no moment."""
+    """Return a moment in epoch milliseconds. Raises ``ValueError``, saying why, if ``value`` is none."""
     if isinstance(value, str):
         text = value.strip()
         value = int(text) if re.fullmatch(r"[0-9]{1,25}", text) else _parse_iso(text)
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError("it has no UTC offset, so the moment is not known")
-        # By way of text: pendulum's differences do not divide by a timedelta, and Airflow 2 has proxies of datetimes.
+        # Through text: pendulum's differences cannot be divided by a timedelta, and Airflow 2 passes proxies.
         value = (datetime.fromisoformat(value.isoformat()) - _EPOCH) // timedelta(milliseconds=1)
     elif isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"a {type(value).__name__} is no trigger time")
@@ -189,12 +189,12 @@ def _milliseconds(value: Any) -> int:
 
 
 def _check_number(value: int) -> None:
-    """Refuse numbers that are other than milliseconds, with what was perhaps meant. Raises ``ValueError``."""
+    """Raise a ``ValueError`` that says what was perhaps meant, if the number is not epoch milliseconds."""
     date = _read_as_date(value)
     if date is not None:
         meant = f"its digits read as a date: write {date.isoformat()}, with the UTC offset that is meant"
         if value >= _SMALLEST_NUMBER and value < _END:
-            # Before the year 2002, so it is hardly ever meant.
+            # As milliseconds it is before the year 2002, which is hardly ever meant.
             meant += f"; for these epoch milliseconds, write {_at(value, UTC).isoformat(timespec='milliseconds')}"
         raise ValueError(meant)
     if 0 <= value < _SMALLEST_NUMBER:
@@ -202,7 +202,7 @@ def _check_number(value: int) -> None:
 
 
 def _read_as_date(value: int) -> datetime | None:
-    """Return the time for which ``value`` has the digits YYYYMMDD, with HH, HHMM or HHMMSS after them; else None."""
+    """Return the time that ``value`` spells as YYYYMMDD, also with HH, HHMM or HHMMSS behind; else None."""
     form = _DATE_FORMS.get(len(str(value))) if 0 <= value < 10**15 else None
     try:
         found = datetime.strptime(str(value), form).replace(tzinfo=UTC) if form else None

@@ -32,7 +32,7 @@ class TriggerRecord:
         self._state = TaskState(context, STATE_KEY, log)
         self._saved_at = time()
         self.last: Intent | None = None
-        """What was written down last of this lineage, also where there is no store."""
+        """What was written down last of this round, also where there is no store."""
 
     def attempt(self, *, retries: int, trigger_time: Callable[[int], int]) -> Attempt:
         """Return where this try stands: a clear raises ``max_tries``, a retry does not.

@@ -440,7 +440,7 @@ def test_a_clear_is_one_although_retries_were_lowered_by_the_tries_before_it(
 def test_a_lowered_number_of_retries_is_no_clear(
     task: MakeTask, sim: EnosSimulator, state_store: Any, tries: int
 ) -> None:
-    """The DAG is edited between two tries: ``max_tries`` stays what it was, and the record's lineage with it."""
+    """The DAG is edited between two tries: ``max_tries`` stays what it was, and the record says so."""
     one = task(state_store, retries=5, poll_error_tolerance=0)
     lose_it(one, sim)
     one.ti.try_number = tries
@@ -448,7 +448,7 @@ def test_a_lowered_number_of_retries_is_no_clear(
     assert one.retry() == INSTANCE
     assert started(sim) == [INSTANCE]
     assert sim.count("flows/triggerFromTask") == 1
-    assert [(seen["lineage"], seen["base"]) for seen in state_store.history] == [(5, 0)] * 3
+    assert [(seen["max_tries"], seen["first_index"]) for seen in state_store.history] == [(5, 0)] * 3
 
 
 def test_a_lowered_number_of_retries_is_no_clear_without_a_store_either(task: MakeTask, sim: EnosSimulator) -> None:
@@ -471,11 +471,11 @@ def test_a_raised_number_of_retries_does_not_lead_back_before_the_clear(
     one.arguments["retries"] = 5
     assert one.retry() == NEXT_INSTANCE
     assert started(sim) == [INSTANCE, NEXT_INSTANCE]
-    assert (state_store.history[-1]["lineage"], state_store.history[-1]["base"]) == (3, 1)
-    # A bad end: the next of its own lineage, and not one that an earlier lineage has.
+    assert (state_store.history[-1]["max_tries"], state_store.history[-1]["first_index"]) == (3, 1)
+    # A bad end: the next minute of this round, and not one of an earlier round.
     sim.finish(NEXT_INSTANCE, "FAIL")
     assert one.retry() == "3377-20200706062800"
-    assert (state_store.history[-1]["lineage"], state_store.history[-1]["base"]) == (3, 1)
+    assert (state_store.history[-1]["max_tries"], state_store.history[-1]["first_index"]) == (3, 1)
 
 
 def test_a_raised_number_of_retries_starts_nothing_twice(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
@@ -487,7 +487,7 @@ def test_a_raised_number_of_retries_starts_nothing_twice(task: MakeTask, sim: En
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3, 5])
-def test_a_clear_after_an_edit_is_a_lineage_of_its_own(
+def test_a_clear_after_an_edit_begins_a_new_round(
     task: MakeTask, sim: EnosSimulator, state_store: Any, retries: int
 ) -> None:
     """The record of the one before it is not taken for its own."""
@@ -497,8 +497,8 @@ def test_a_clear_after_an_edit_is_a_lineage_of_its_own(
     assert one.clear() == NEXT_INSTANCE
     assert one.retry() == NEXT_INSTANCE
     assert started(sim) == [INSTANCE, NEXT_INSTANCE]
-    assert state_store.values["enos_trigger"]["lineage"] == 1 + retries
-    assert state_store.values["enos_trigger"]["base"] == 1
+    assert state_store.values["enos_trigger"]["max_tries"] == 1 + retries
+    assert state_store.values["enos_trigger"]["first_index"] == 1
 
 
 def test_the_same_try_executed_twice_takes_over_its_own(task: MakeTask, sim: EnosSimulator, state_store: Any) -> None:
@@ -540,7 +540,7 @@ def test_a_try_after_one_that_was_refused_takes_over_nothing(
 def test_a_clear_starts_another_though_a_conflict_had_led_further(
     task: MakeTask, sim: EnosSimulator, state_store: Any
 ) -> None:
-    """The task had the second minute: its next lineage begins with the third, whatever is lost."""
+    """The task had the second minute: its next round begins with the third, whatever is lost."""
     sim.trigger(3377, 108580, TRIGGER_TIME)
     one = task(state_store)
     assert one.run() == NEXT_INSTANCE
@@ -618,8 +618,8 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
     first_sent = state_store.history[0]["first_sent"]
     assert abs(first_sent - time.time() * 1000) < 60_000
     intent = {
-        "lineage": 2,
-        "base": 0,
+        "max_tries": 2,
+        "first_index": 0,
         "trigger_time": TRIGGER_TIME,
         "sent_time": TRIGGER_TIME,
         "flow_instance_id": None,
@@ -713,7 +713,7 @@ def test_a_worker_that_was_frozen_before_its_request_asks_whether_it_is_still_wa
             looks = count()
             monkeypatch.setattr(trigger_record, "time", lambda: time.time() + 60 * (next(looks) > 0))
             if cleared:
-                state_store.values[key] = {**value, "lineage": 3}
+                state_store.values[key] = {**value, "max_tries": 3}
 
     monkeypatch.setattr(state_store, "set", freeze)
     if cleared:

@@ -64,7 +64,7 @@ class OnRecord:
 
     def noted(self, **intent: object) -> None:
         """What the operator has noted in the task state store."""
-        whole = {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 1, **intent}
+        whole = {"max_tries": 0, "first_index": 0, "trigger_time": 1, "sent_time": 1, **intent}
         self.insert("task_state_store", dag_run_id=1, **WHERE, key="enos_trigger", value=json.dumps(whole))
 
 

@@ -116,6 +116,6 @@ def retry(**changes: Any) -> dict[str, Any]:
 
 def stored(sent_time: int = TIME, flow_instance_id: str | None = None, **changes: Any) -> dict[str, Any]:
     refused = changes.pop("refused", False)
-    base, trigger_time = changes.get("base", 0), changes.get("trigger_time", TIME)
-    intent = Intent(0, base, trigger_time, sent_time, flow_instance_id, refused=refused)
+    first_index, trigger_time = changes.get("first_index", 0), changes.get("trigger_time", TIME)
+    intent = Intent(0, first_index, trigger_time, sent_time, flow_instance_id, refused=refused)
     return {"fresh": False, "has_record": True, "intent": intent, **changes}

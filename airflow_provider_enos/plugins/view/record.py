@@ -233,7 +233,7 @@ def _noted(instance: TaskInstance, session: Session) -> Intent | None:
         intent = Intent.from_json(json.loads(value)) if value else None
     except ValueError:
         return None
-    return intent if intent is not None and intent.lineage == (instance.max_tries or 0) else None
+    return intent if intent is not None and intent.max_tries == (instance.max_tries or 0) else None
 
 
 def _xcom(key: Key, name: str, session: Session) -> object:

@@ -1,30 +1,29 @@
-"""What EnOS's answers mean. Parsed once, here; the rest of the package never sees the wire format.
+"""What EnOS's replies mean, as frozen dataclasses. The rest of the package never sees the wire format.
 
-The wire is loose: ids come as numbers or text, structures as objects or as JSON text, keys of a graph in camelCase
-or snake_case, one object sometimes as a list of one. All of these are read. What is missing or of another shape is
-an ``EnosReplyError`` that names the field.
+The wire format is loose: ids are numbers or text, structures are objects or JSON text, the keys of a graph are in
+camelCase or snake_case, and some objects come as a list of one. All of these are read. A field that is missing or has
+another shape raises an ``EnosReplyError`` that names it.
 
-Classes load with the first use of one: operators are imported wherever DAG files are parsed, and need none of them
-there, and making the classes takes longer than all the rest of such an import.
+Importing this package imports the statuses only; the other modules are imported when a name of theirs is first used.
+Operators are imported wherever DAG files are parsed, and there they need nothing but the statuses.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.protocol.models.answers import (
-    AccessToken,
-    current_time_of,
-    directory_id_of,
-    flow_id_of,
-    flow_instance_id_of,
-    log_of,
-    nothing,
-    time_zone_of,
-)
-from airflow_provider_enos.protocol.models.fields import Fields, one
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome
 
 if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models.answers import (
+        AccessToken,
+        current_time_of,
+        directory_id_of,
+        flow_id_of,
+        flow_instance_id_of,
+        log_of,
+        nothing,
+        time_zone_of,
+    )
     from airflow_provider_enos.protocol.models.directories import Directory, directories_of
     from airflow_provider_enos.protocol.models.exports import (
         ExportedRelation,
@@ -59,7 +58,7 @@ else:
 
     def __getattr__(name: str) -> object:
         if name in __all__:
-            for module in ("instances", "flows", "exports", "directories"):
+            for module in ("answers", "instances", "flows", "exports", "directories"):
                 members = vars(import_module(f"{__name__}.{module}"))
                 if name in members:
                     return globals().setdefault(name, members[name])
@@ -72,7 +71,6 @@ __all__ = [
     "Directory",
     "ExportedRelation",
     "ExportedTask",
-    "Fields",
     "Flow",
     "FlowExport",
     "FlowInstance",
@@ -101,7 +99,6 @@ __all__ = [
     "log_of",
     "my_flows_of",
     "nothing",
-    "one",
     "pairs",
     "time_zone_of",
 ]

@@ -1,4 +1,4 @@
-"""Answers that are one value: ids, logs, times, tokens."""
+"""Replies that are one value: ids, logs, times, tokens."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import sys
 from dataclasses import dataclass
 
 from airflow_provider_enos.errors import EnosReplyError
-from airflow_provider_enos.protocol.models.fields import Fields, one, shown, whole_number
-from airflow_provider_enos.protocol.text import is_instance_id
+from airflow_provider_enos.protocol.models.fields import Fields, one, shown
+from airflow_provider_enos.protocol.text import is_instance_id, whole_number
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What the token service gives. ``expire`` is the seconds it still lives."""
+    """The reply of the token service. ``expire``: seconds for which the token is still valid."""
 
     value: str
     expire: float
@@ -30,7 +30,7 @@ class AccessToken:
 
 
 def flow_instance_id_of(data: object) -> str:
-    """The id in the answer to a trigger."""
+    """Return the id in the reply to a trigger."""
     flow_instance_id = Fields(data, "answer to the trigger").text("flowInstanceId")
     if not is_instance_id(flow_instance_id):
         raise EnosReplyError(f"answer to the trigger: flowInstanceId: {shown(flow_instance_id)} is no instance id")
@@ -38,12 +38,12 @@ def flow_instance_id_of(data: object) -> str:
 
 
 def flow_id_of(data: object) -> int:
-    """The id in the answer of Import Flow and Save Flow."""
+    """Return the id in the reply of Import Flow and Save Flow."""
     return Fields(one(data, "answer with a flow"), "answer with a flow").number("flowId")
 
 
 def directory_id_of(data: object) -> str:
-    """The id in the answer of Create Directory."""
+    """Return the id in the reply of Create Directory."""
     fields = Fields(one(data, "answer with a directory"), "answer with a directory")
     directory_id = fields.text("dirId")
     if not directory_id.strip():
@@ -52,13 +52,13 @@ def directory_id_of(data: object) -> str:
 
 
 def log_of(data: object, most: int = sys.maxsize) -> str:
-    """Return the text in the answer of Get Task Instance Log; its end, where it is longer than was asked for."""
+    """Return the text in the reply of Get Task Instance Log; of a longer text, the last ``most`` characters."""
     text = Fields(data, "task instance log").text("log", "")
     return text[max(len(text) - most, 0) :]
 
 
 def current_time_of(data: object) -> int:
-    """Epoch milliseconds in the answer of Get Current Time."""
+    """Return the epoch milliseconds in the reply of Get Current Time."""
     number = whole_number(data)
     if number is None:
         raise EnosReplyError(f"current time: expected epoch milliseconds, got {shown(data)}")
@@ -66,9 +66,9 @@ def current_time_of(data: object) -> int:
 
 
 def time_zone_of(data: object) -> str:
-    """The zone in the answer of Get Timezone, such as ``GMT+8``."""
+    """Return the zone in the reply of Get Timezone, such as ``GMT+8``."""
     return Fields(data, "time zone").text("timezone")
 
 
 def nothing(data: object) -> None:
-    """For operations that answer nothing of interest."""
+    """Ignore the reply of an operation that returns nothing of interest."""

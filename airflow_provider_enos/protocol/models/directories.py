@@ -1,4 +1,4 @@
-"""Directories: where flows are filed."""
+"""The directories that hold the flows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from airflow_provider_enos.errors import EnosReplyError
 from airflow_provider_enos.protocol.models.fields import Fields, many
 
 _DEEPEST = 100
-"""More levels than any real tree has, and fewer than end in a RecursionError."""
+"""Levels of a tree that are read: more than any real tree has, fewer than raise a ``RecursionError``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
     """A directory, or a flow in one (page "List Workflow Directories").
 
-    ``key`` is the id of a directory, and of a flow its ``flow_id`` in digits.
+    ``key``: the id of the directory, or the ``flow_id`` in digits.
     """
 
     key: str
@@ -26,7 +26,7 @@ class Directory:
     type: int | None
     children: tuple[Directory, ...]
     flow_id: int | None
-    """The flow, where this is one; None for a directory."""
+    """The id of the flow; None for a directory."""
 
     def __str__(self) -> str:
         return f"{self.title} ({self.key})"
@@ -49,12 +49,12 @@ class Directory:
         )
 
     def walk(self) -> Iterator[Directory]:
-        """This and all below it, each before its children."""
+        """Yield this directory and everything below it, parents before their children."""
         yield self
         for child in self.children:
             yield from child.walk()
 
 
 def directories_of(data: object) -> tuple[Directory, ...]:
-    """The trees in the answer of List Workflow Directories; as a rule there is one."""
+    """Return the trees in the reply of List Workflow Directories; usually there is one."""
     return tuple(Directory.parse(item) for item in many(data, "directories"))

@@ -1,287 +1,160 @@
-"""Exported flows: what Export Flow gives and Import Flow takes."""
+"""Exported flows: what Export Flow returns and Import Flow takes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from airflow_provider_enos.protocol.models.fields import Fields, one, parameters
-from airflow_provider_enos.protocol.models.flows import Cycle, FlowType, flow_type_of, pairs
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedTask:
-    """A task of an exported flow. The units of ``timeout`` and ``retry_interval`` are not documented."""
-
-    name: str
-    type: int | str | None
-    """What it does. Documented as a number, in the samples a text such as ``"COMMAND"``: kept as it came."""
-    command: str
-    run_mode: Mapping[str, Any]
-    """``Run Mode`` of the documentation: ``taskMode``, ``cpu`` (cores), ``memory`` (GB), ``maxParallel``..."""
-    resource: str
-    submitter: str
-    file_package: str
-    cron: str
-    success_code: str
-    sync_type: int | None
-    priority_level: int | None
-    timeout: int | None
-    retry_limit: int | None
-    retry_interval: int | None
-    as_link: bool
-    """Whether other flows may depend on it."""
-    other: Mapping[str, Any] = field(default_factory=dict)
-    """Fields that are not documented, as they came."""
-
-    @classmethod
-    def parse(cls, data: object) -> ExportedTask:
-        fields = Fields(data, "exported task")
-        return cls(
-            name=fields.text("name"),
-            type=_task_type(fields),
-            command=fields.text("cmd", ""),
-            run_mode=_run_mode(fields),
-            resource=fields.text("resource", ""),
-            submitter=fields.text("submitter", ""),
-            file_package=fields.text("filePackage", ""),
-            cron=fields.text("cron", ""),
-            success_code=fields.text("successCode", ""),
-            sync_type=fields.number("syncType", None),
-            priority_level=fields.number("priorityLevel", None),
-            timeout=fields.number("timeout", None),
-            retry_limit=fields.number("retryLimit", None),
-            retry_interval=fields.number("retryInterval", None),
-            as_link=fields.flag("asLink"),
-            other=fields.others(_TASK_FIELDS),
-        )
-
-    def document(self) -> dict[str, object]:
-        """``Task`` of an export, as EnOS writes it."""
-        return _present(
-            {
-                "name": self.name,
-                "resource": self.resource,
-                "type": self.type,
-                "runMode": _json(dict(self.run_mode)),
-                "syncType": self.sync_type,
-                "cmd": self.command,
-                "submitter": self.submitter,
-                "filePackage": self.file_package,
-                "cron": self.cron,
-                "priorityLevel": self.priority_level,
-                "timeout": self.timeout,
-                "retryLimit": self.retry_limit,
-                "retryInterval": self.retry_interval,
-                "successCode": self.success_code,
-                "asLink": self.as_link,
-                **self.other,
-            }
-        )
-
-
-_TASK_FIELDS = (
-    *("name", "resource", "type", "runMode", "syncType", "cmd", "submitter", "filePackage", "cron"),
-    *("priorityLevel", "timeout", "retryLimit", "retryInterval", "successCode", "asLink"),
+from airflow_provider_enos.protocol.models.documents import (
+    OTHER,
+    Document,
+    custom,
+    flag,
+    key_values,
+    number,
+    several,
+    text,
 )
+from airflow_provider_enos.protocol.models.fields import Fields, one
+from airflow_provider_enos.protocol.models.flows import Cycle, FlowType, cycle_of, flow_type_of, pairs
 
 
-@dataclass(frozen=True, slots=True)
-class FlowLink:
-    """Another flow that an exported flow depends on, by name."""
-
-    link_id: str
-    source_flow_name: str
-
-    @classmethod
-    def parse(cls, data: object) -> FlowLink:
-        fields = Fields(data, "flow link")
-        return cls(link_id=fields.text("linkId"), source_flow_name=fields.text("sourceFlowName", ""))
-
-    def document(self) -> dict[str, object]:
-        """As EnOS writes it."""
-        return {"linkId": self.link_id, "sourceFlowName": self.source_flow_name}
+def _task_type(fields: Fields, name: str) -> int | str | None:
+    value = fields.any(name)
+    return fields.number(name) if isinstance(value, (int, float)) else fields.text(name, None)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskLink:
-    """A task of another flow that an exported flow depends on, by names."""
-
-    link_id: str
-    source_flow_name: str
-    source_task_name: str
-
-    @classmethod
-    def parse(cls, data: object) -> TaskLink:
-        fields = Fields(data, "task link")
-        return cls(
-            link_id=fields.text("linkId"),
-            source_flow_name=fields.text("sourceFlowName", ""),
-            source_task_name=fields.text("sourceTaskName", ""),
-        )
-
-    def document(self) -> dict[str, object]:
-        """As EnOS writes it."""
-        return {
-            "linkId": self.link_id,
-            "sourceFlowName": self.source_flow_name,
-            "sourceTaskName": self.source_task_name,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedRelation:
-    """An edge from one task of an exported flow to another, by name."""
-
-    source_task_name: str
-    target_task_name: str
-    rerun: bool
-
-    @classmethod
-    def parse(cls, data: object) -> ExportedRelation:
-        fields = Fields(data, "exported relation")
-        return cls(
-            source_task_name=fields.text("sourceTaskName"),
-            target_task_name=fields.text("targetTaskName"),
-            rerun=fields.flag("rerun"),
-        )
-
-    def document(self) -> dict[str, object]:
-        """As EnOS writes it."""
-        return {
-            "sourceTaskName": self.source_task_name,
-            "targetTaskName": self.target_task_name,
-            "rerun": self.rerun,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class LinkRelation:
-    """An edge from a link of an exported flow to one of its tasks."""
-
-    link_id: str
-    target_task_name: str
-    rerun: bool
-
-    @classmethod
-    def parse(cls, data: object) -> LinkRelation:
-        fields = Fields(data, "link relation")
-        return cls(
-            link_id=fields.text("linkId"),
-            target_task_name=fields.text("targetTaskName"),
-            rerun=fields.flag("rerun"),
-        )
-
-    def document(self) -> dict[str, object]:
-        """As EnOS writes it."""
-        return {"linkId": self.link_id, "targetTaskName": self.target_task_name, "rerun": self.rerun}
-
-
-@dataclass(frozen=True, slots=True)
-class FlowExport:
-    """A flow as Export Flow gives it and Import Flow takes it: names in place of ids.
-
-    ``owners`` and ``visitors`` are user names with ``;`` between them, and often around them.
-    """
-
-    name: str
-    """Empty where the export has none."""
-    type: FlowType | None
-    cycle: Cycle
-    cron: str
-    description: str
-    parameters: tuple[tuple[str, str], ...]
-    tasks: tuple[ExportedTask, ...]
-    relations: tuple[ExportedRelation, ...]
-    flow_links: tuple[FlowLink, ...]
-    task_links: tuple[TaskLink, ...]
-    link_relations: tuple[LinkRelation, ...]
-    start_date: str
-    """``startTime``: the day from which its schedule is in effect, ``yyyy-MM-dd``."""
-    submitter: str
-    owners: str
-    visitors: str
-    alert_mode: int | None
-    sync_type: int | None
-    other: Mapping[str, Any] = field(default_factory=dict)
-    """Fields that are not documented, as they came."""
-
-    @classmethod
-    def parse(cls, data: object) -> FlowExport:
-        fields = Fields(one(data, "flow export"), "flow export")
-        return cls(
-            name=fields.text("name", ""),
-            type=flow_type_of(fields, "type"),
-            cycle=Cycle(fields.text("cycle", "")),
-            cron=fields.text("cron", ""),
-            description=fields.text("desc", ""),
-            parameters=parameters(fields.decoded("parameters")),
-            tasks=tuple(ExportedTask.parse(item) for item in fields.items("tasks")),
-            relations=tuple(ExportedRelation.parse(item) for item in fields.items("relations")),
-            flow_links=tuple(FlowLink.parse(item) for item in fields.items("flowLinks")),
-            task_links=tuple(TaskLink.parse(item) for item in fields.items("taskLinks")),
-            link_relations=tuple(LinkRelation.parse(item) for item in fields.items("linkRelations")),
-            start_date=fields.text("startTime", ""),
-            submitter=fields.text("submitter", ""),
-            owners=fields.text("owners", ""),
-            visitors=fields.text("visitors", ""),
-            alert_mode=fields.number("alertMode", None),
-            sync_type=fields.number("syncType", None),
-            other=fields.others(_FLOW_FIELDS),
-        )
-
-    def document(self) -> dict[str, object]:
-        """The Export-Flow structure as EnOS writes it: JSON, for Import Flow or a file."""
-        named = {"name": self.name} if self.name else {}
-        return _present(
-            {
-                **named,
-                "cycle": self.cycle,
-                "cron": self.cron,
-                "parameters": _json(pairs(self.parameters)),
-                "alertMode": self.alert_mode,
-                "type": self.type,
-                "syncType": self.sync_type,
-                "submitter": self.submitter,
-                "owners": self.owners,
-                "visitors": self.visitors,
-                "desc": self.description,
-                "startTime": self.start_date,
-                "tasks": [task.document() for task in self.tasks],
-                "flowLinks": [link.document() for link in self.flow_links],
-                "taskLinks": [link.document() for link in self.task_links],
-                "relations": [relation.document() for relation in self.relations],
-                "linkRelations": [relation.document() for relation in self.link_relations],
-                **self.other,
-            }
-        )
-
-
-_FLOW_FIELDS = (
-    *("name", "cycle", "cron", "parameters", "alertMode", "type", "syncType", "submitter", "owners", "visitors"),
-    *("desc", "startTime", "tasks", "flowLinks", "taskLinks", "relations", "linkRelations"),
-)
-
-
-def _task_type(fields: Fields) -> int | str | None:
-    value = fields.any("type")
-    return fields.number("type") if isinstance(value, (int, float)) else fields.text("type", None)
-
-
-def _run_mode(fields: Fields) -> Mapping[str, Any]:
-    mode = fields.decoded("runMode")
+def _run_mode(fields: Fields, name: str) -> Mapping[str, Any]:
+    mode = fields.decoded(name)
     if mode is None:
         return {}
     if not isinstance(mode, Mapping):
-        raise fields.wrong("runMode", "an object", mode)
+        raise fields.wrong(name, "an object", mode)
     return mode
-
-
-def _present(document: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in document.items() if value is not None}
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _json_object(mode: Mapping[str, Any]) -> str:
+    return _json(dict(mode))
+
+
+def _json_pairs(given: tuple[tuple[str, str], ...]) -> str:
+    return _json(pairs(given))
+
+
+def _unless_empty(name: str) -> str | None:
+    return name or None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTask(Document):
+    """A task of an exported flow. The units of ``timeout`` and ``retry_interval`` are not documented."""
+
+    _what = "exported task"
+
+    name: Annotated[str, text("name")]
+    resource: Annotated[str, text("resource", "")]
+    type: Annotated[int | str | None, custom("type", _task_type)]
+    """What it does. Documented as a number, in the samples a text such as ``"COMMAND"``: kept as it came."""
+    run_mode: Annotated[Mapping[str, Any], custom("runMode", _run_mode, write=_json_object)]
+    """``Run Mode`` of the documentation: ``taskMode``, ``cpu`` (cores), ``memory`` (GB), ``maxParallel``..."""
+    sync_type: Annotated[int | None, number("syncType", None)]
+    command: Annotated[str, text("cmd", "")]
+    submitter: Annotated[str, text("submitter", "")]
+    file_package: Annotated[str, text("filePackage", "")]
+    cron: Annotated[str, text("cron", "")]
+    priority_level: Annotated[int | None, number("priorityLevel", None)]
+    timeout: Annotated[int | None, number("timeout", None)]
+    retry_limit: Annotated[int | None, number("retryLimit", None)]
+    retry_interval: Annotated[int | None, number("retryInterval", None)]
+    success_code: Annotated[str, text("successCode", "")]
+    as_link: Annotated[bool, flag("asLink")]
+    """Whether other flows may depend on it."""
+    other: Annotated[Mapping[str, Any], OTHER] = field(default_factory=dict)
+    """Fields that are not documented, as they came."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLink(Document):
+    """Another flow that an exported flow depends on, by name."""
+
+    _what = "flow link"
+
+    link_id: Annotated[str, text("linkId")]
+    source_flow_name: Annotated[str, text("sourceFlowName", "")]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLink(Document):
+    """A task of another flow that an exported flow depends on, by names."""
+
+    _what = "task link"
+
+    link_id: Annotated[str, text("linkId")]
+    source_flow_name: Annotated[str, text("sourceFlowName", "")]
+    source_task_name: Annotated[str, text("sourceTaskName", "")]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedRelation(Document):
+    """An edge from one task of an exported flow to another, by name."""
+
+    _what = "exported relation"
+
+    source_task_name: Annotated[str, text("sourceTaskName")]
+    target_task_name: Annotated[str, text("targetTaskName")]
+    rerun: Annotated[bool, flag("rerun")]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRelation(Document):
+    """An edge from a link of an exported flow to one of its tasks."""
+
+    _what = "link relation"
+
+    link_id: Annotated[str, text("linkId")]
+    target_task_name: Annotated[str, text("targetTaskName")]
+    rerun: Annotated[bool, flag("rerun")]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowExport(Document):
+    """A flow as Export Flow returns it and Import Flow takes it: names in place of ids.
+
+    ``owners`` and ``visitors`` are user names with ``;`` between them, and often around them. ``document()`` returns
+    the export as JSON, for Import Flow or for a file.
+    """
+
+    _what = "flow export"
+
+    name: Annotated[str, text("name", "", write=_unless_empty)]
+    """Empty where the export has none."""
+    cycle: Annotated[Cycle, custom("cycle", cycle_of)]
+    cron: Annotated[str, text("cron", "")]
+    parameters: Annotated[tuple[tuple[str, str], ...], key_values("parameters", write=_json_pairs)]
+    alert_mode: Annotated[int | None, number("alertMode", None)]
+    type: Annotated[FlowType | None, custom("type", flow_type_of)]
+    sync_type: Annotated[int | None, number("syncType", None)]
+    submitter: Annotated[str, text("submitter", "")]
+    owners: Annotated[str, text("owners", "")]
+    visitors: Annotated[str, text("visitors", "")]
+    description: Annotated[str, text("desc", "")]
+    start_date: Annotated[str, text("startTime", "")]
+    """``startTime``: the day from which its schedule is in effect, ``yyyy-MM-dd``."""
+    tasks: Annotated[tuple[ExportedTask, ...], several("tasks", ExportedTask)]
+    flow_links: Annotated[tuple[FlowLink, ...], several("flowLinks", FlowLink)]
+    task_links: Annotated[tuple[TaskLink, ...], several("taskLinks", TaskLink)]
+    relations: Annotated[tuple[ExportedRelation, ...], several("relations", ExportedRelation)]
+    link_relations: Annotated[tuple[LinkRelation, ...], several("linkRelations", LinkRelation)]
+    other: Annotated[Mapping[str, Any], OTHER] = field(default_factory=dict)
+    """Fields that are not documented, as they came."""
+
+    @classmethod
+    def parse(cls, data: object) -> FlowExport:
+        """Return the export in ``data``, which may also be a list of one. Raises ``EnosReplyError``."""
+        return cls._read(Fields(one(data, cls._what), cls._what))

@@ -1,4 +1,4 @@
-"""How the fields of EnOS's answers are read."""
+"""Read the fields of EnOS's replies."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any, TypeVar, overload
 from airflow_provider_enos.errors import EnosReplyError
 from airflow_provider_enos.protocol import bounded_json, text
 from airflow_provider_enos.protocol.bounded_json import TooMuchJson
+from airflow_provider_enos.protocol.text import whole_number
 
 MOST_ITEMS = 20_000
-"""Entries that a list of a reply may have, unless it says otherwise."""
+"""The most entries that a list of a reply may have, unless a field has a limit of its own."""
 
 D = TypeVar("D")
 
 
 def one(data: object, what: str) -> object:
-    """The object itself, also where EnOS sends it as a list of one."""
+    """Return the object; EnOS sends some objects as a list of one. ``what``: its name in an error."""
     if isinstance(data, list):
         if len(data) != 1:
             raise EnosReplyError(f"{what}: expected one, got a list of {len(data)}")
@@ -28,7 +29,7 @@ def one(data: object, what: str) -> object:
 
 
 def many(data: object, what: str, most: int = MOST_ITEMS) -> list[Any]:
-    """Return the list itself; one object counts as a list of one, and nothing as an empty one."""
+    """Return the list. A single object counts as a list of one, and null or empty text as an empty list."""
     if data is None or data == "":
         return []
     if isinstance(data, Mapping):
@@ -39,7 +40,7 @@ def many(data: object, what: str, most: int = MOST_ITEMS) -> list[Any]:
 
 
 def at_most(most: int, items: list[Any], what: str) -> list[Any]:
-    """Return ``items``. Raises ``EnosReplyError`` where they are more than ``most``."""
+    """Return ``items``. Raises ``EnosReplyError`` if there are more than ``most``."""
     if len(items) > most:
         raise EnosReplyError(f"{what}: expected at most {most:,} entries, got {len(items):,}")
     return items
@@ -49,7 +50,10 @@ _REQUIRED: Any = object()
 
 
 class Fields:
-    """Reads the fields of one JSON object, in camelCase as documented or in snake_case as some samples have it."""
+    """The fields of one JSON object, named in camelCase as documented or in snake_case as in some samples.
+
+    The methods raise ``EnosReplyError``, naming the field, where its value has another shape.
+    """
 
     def __init__(self, data: object, what: str, *, show_values: bool = True) -> None:
         self._what = what
@@ -59,7 +63,7 @@ class Fields:
         self._data = data
 
     def any(self, name: str) -> Any:
-        """The value as it came; None where there is none."""
+        """Return the value as it came; None where it is missing or null."""
         value = self._data.get(name)
         return self._data.get(snake_case(name)) if value is None else value
 
@@ -70,7 +74,7 @@ class Fields:
     def text(self, name: str, default: D) -> str | D: ...
 
     def text(self, name: str, default: Any = _REQUIRED) -> Any:
-        """A text; numbers count as text, since ids come as both."""
+        """Return a text. A number counts as text, since ids come as both."""
         value = self.any(name)
         if value is None:
             return self._default(name, default)
@@ -87,7 +91,7 @@ class Fields:
     def number(self, name: str, default: D) -> int | D: ...
 
     def number(self, name: str, default: Any = _REQUIRED) -> Any:
-        """A whole number, also as digits."""
+        """Return a whole number. Digits count as a number."""
         value = self.any(name)
         if value is None or value == "":
             return self._default(name, default)
@@ -97,7 +101,7 @@ class Fields:
         return number
 
     def decimal(self, name: str) -> float | None:
-        """A finite number, also as text; None where it is missing."""
+        """Return a finite number, also from text; None where it is missing."""
         value = self.any(name)
         if value is None or value == "":
             return None
@@ -110,7 +114,7 @@ class Fields:
         return number
 
     def flag(self, name: str) -> bool:
-        """A boolean, which some fields carry as 0 and 1; missing is false."""
+        """Return a boolean, which some fields have as 0 and 1; False where it is missing."""
         value = self.any(name)
         if value in (None, "", False, 0, "0", "false"):
             return False
@@ -119,7 +123,7 @@ class Fields:
         raise self.wrong(name, "true or false", value)
 
     def list(self, name: str, *, empty: bool = False, most: int = MOST_ITEMS) -> list[Any]:
-        """Return a list. ``empty``: null stands for an empty one; that the field is missing still does not."""
+        """Return a list. ``empty``: null counts as an empty list; a missing field is still an error."""
         value = self.any(name)
         if empty and value in (None, "") and self._data.keys() & {name, snake_case(name)}:
             return []
@@ -128,21 +132,21 @@ class Fields:
         return at_most(most, value, f"{self._what}: {name}")
 
     def items(self, name: str) -> Sequence[Any]:
-        """A list, which may be missing or null, or come as JSON text; one object counts as a list of one."""
+        """Return a list, which may be missing, null or JSON text. A single object counts as a list of one."""
         value = self.decoded(name)
         if not isinstance(value, (list, Mapping, NoneType)):
             raise self.wrong(name, "a list", value)
         return many(value, name)
 
     def others(self, known: Iterable[str]) -> dict[str, Any]:
-        """The fields of other names than these, in either style."""
+        """Return the fields that are not among ``known``, in either style of name."""
         names = {spelling for name in known for spelling in (name, snake_case(name))}
         return {name: value for name, value in self._data.items() if name not in names}
 
     def decoded(self, name: str) -> Any:
-        """Return a structure, which EnOS sends as JSON text; None where it is missing or empty.
+        """Return a structure that EnOS sends as JSON text; None where it is missing or empty.
 
-        Raises ``TooMuchJson`` where the text has more than is read of a reply.
+        Raises ``TooMuchJson`` if the text exceeds the limits of a reply.
         """
         value = self.any(name)
         if not isinstance(value, str):
@@ -157,7 +161,7 @@ class Fields:
             raise self.wrong(name, "JSON", value) from None
 
     def wrong(self, name: str, expected: str, value: object) -> EnosReplyError:
-        """The error for a field of another shape."""
+        """Return the error for a field of another shape."""
         return EnosReplyError(f"{self._what}: {name}: expected {expected}, got {self._shown(value)}")
 
     def _default(self, name: str, default: Any) -> Any:
@@ -170,7 +174,7 @@ class Fields:
 
 
 def graph_list(graph: object, name: str, most: int = MOST_ITEMS) -> list[Any]:
-    """Return a list of a graph, such as its ``tasks``; empty where it, or the graph, is missing."""
+    """Return a list of a graph, such as its ``tasks``; empty if the list or the graph is missing."""
     if graph is None:
         return []
     fields = Fields(graph, "graph")
@@ -178,7 +182,7 @@ def graph_list(graph: object, name: str, most: int = MOST_ITEMS) -> list[Any]:
 
 
 def parameters(value: object) -> tuple[tuple[str, str], ...]:
-    """Parameters, documented both as a map and as a list of key and value."""
+    """Return parameters, which are documented both as a map and as a list of key and value."""
     if not value:
         return ()
     if isinstance(value, (Mapping, list)) and len(value) > MOST_ITEMS:
@@ -191,22 +195,8 @@ def parameters(value: object) -> tuple[tuple[str, str], ...]:
     raise EnosReplyError(f"parameters: expected a list of key and value, got {shown(value)}")
 
 
-def whole_number(value: object) -> int | None:
-    """``value`` as a whole number, also from digits; None where it is none."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float) and value.is_integer():
-        # Some JSON libraries write 3377 as 3377.0.
-        value = int(value)
-    if isinstance(value, int):
-        return value if abs(value) < 10**19 else None
-    if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 19:
-        return int(value)
-    return None
-
-
 def _whole(text: str) -> str:
-    """Return ``text`` without halves of characters, which JSON can hold and no encoding takes."""
+    """Return ``text`` without lone surrogates, which JSON can hold and UTF-8 cannot."""
     try:
         if not text.isascii():
             text.encode()
@@ -217,10 +207,10 @@ def _whole(text: str) -> str:
 
 @lru_cache(maxsize=500)
 def snake_case(name: str) -> str:
-    """A field's name as some samples write it: ``task_id`` for ``taskId``."""
+    """Return the name of a field as some samples write it: ``task_id`` for ``taskId``."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def shown(value: object) -> str:
-    """``value`` for a message: short, and on one line."""
+    """Return ``value`` for a message: short, on one line."""
     return "nothing" if value is None else text.shown(value, 60)

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
-from airflow_provider_enos.protocol.models.fields import Fields, graph_list, many, one, parameters
+from airflow_provider_enos.protocol.models.documents import (
+    Document,
+    Reply,
+    custom,
+    decimal,
+    flag,
+    key_values,
+    number,
+    reply_only,
+    several,
+    text,
+)
+from airflow_provider_enos.protocol.models.fields import Fields, graph_list, many, one
 from airflow_provider_enos.protocol.text import excerpt
 
 
@@ -40,7 +53,7 @@ class Cycle(StrEnum):
     def _missing_(cls, value: object) -> Cycle | None:
         if not isinstance(value, str):
             return None
-        # Not all of a text that cannot be a cycle, and may be megabytes.
+        # A text that is no cycle may be megabytes long: keep its beginning.
         kept = value[:40]
         unknown = str.__new__(cls, kept)
         unknown._name_ = excerpt(kept, 40)
@@ -48,140 +61,127 @@ class Cycle(StrEnum):
         return unknown
 
 
+def flow_type_of(fields: Fields, name: str) -> FlowType | None:
+    """Return the type in the field of this name, whether or not the documentation lists it."""
+    number = fields.number(name, None)
+    return None if number is None else FlowType(number)
+
+
+def cycle_of(fields: Fields, name: str) -> Cycle:
+    """Return the cycle in the field of this name, whether or not the documentation lists it."""
+    return Cycle(fields.text(name, ""))
+
+
+def pairs(of: tuple[tuple[str, str], ...] | Mapping[str, str]) -> list[dict[str, str]]:
+    """Return parameters as EnOS takes them: a list of key and value."""
+    items = of.items() if isinstance(of, Mapping) else of
+    return [{"key": key, "value": value} for key, value in items]
+
+
+def _or_zero(place: float | None) -> float:
+    return place or 0.0
+
+
+def _digits(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
 @dataclass(frozen=True, slots=True)
-class FlowNode:
+class FlowNode(Document):
     """A task node in the graph of a flow. ``task_id`` is what ``from_task_id`` takes."""
 
-    task_id: int
-    task_name: str
-    node_id: str
-    x: float | None = None
-    y: float | None = None
+    _what = "task of the graph"
+
+    task_id: Annotated[int, number("taskId", write=str)]
+    task_name: Annotated[str, text("taskName", "")]
+    node_id: Annotated[str, text("nodeId", "")]
+    x: Annotated[float | None, decimal("x", write=_or_zero)] = None
+    y: Annotated[float | None, decimal("y", write=_or_zero)] = None
 
     def __str__(self) -> str:
         return f"{self.task_id} ({self.task_name})"
 
-    @classmethod
-    def parse(cls, data: object) -> FlowNode:
-        fields = Fields(data, "task of the graph")
-        return cls(
-            task_id=fields.number("taskId"),
-            task_name=fields.text("taskName", ""),
-            node_id=fields.text("nodeId", ""),
-            x=fields.decimal("x"),
-            y=fields.decimal("y"),
-        )
-
-    def document(self) -> dict[str, object]:
-        """``TaskSimpleInfo`` as Save Flow takes it."""
-        named = {"taskName": self.task_name, "taskId": str(self.task_id), "nodeId": self.node_id}
-        return {**named, "x": self.x or 0.0, "y": self.y or 0.0}
-
 
 @dataclass(frozen=True, slots=True)
-class FlowReference:
+class FlowReference(Document):
     """Another flow, in the graph of a flow that depends on it."""
 
-    flow_id: int | None
-    flow_name: str
-    node_id: str
-    virtual: bool
-    x: float | None = None
-    y: float | None = None
+    _what = "flow of the graph"
+
+    flow_id: Annotated[int | None, number("flowId", None, write=_digits)]
+    flow_name: Annotated[str, text("flowName", "")]
+    node_id: Annotated[str, text("nodeId", "")]
+    virtual: Annotated[bool, flag("isVirtual")]
+    x: Annotated[float | None, decimal("x", write=_or_zero)] = None
+    y: Annotated[float | None, decimal("y", write=_or_zero)] = None
 
     def __str__(self) -> str:
         return self.flow_name if self.flow_id is None else f"{self.flow_id} ({self.flow_name})"
 
-    @classmethod
-    def parse(cls, data: object) -> FlowReference:
-        fields = Fields(data, "flow of the graph")
-        return cls(
-            flow_id=fields.number("flowId", None),
-            flow_name=fields.text("flowName", ""),
-            node_id=fields.text("nodeId", ""),
-            virtual=fields.flag("isVirtual"),
-            x=fields.decimal("x"),
-            y=fields.decimal("y"),
-        )
-
-    def document(self) -> dict[str, object]:
-        """``FlowSimpleInfo`` as Save Flow takes it."""
-        flow_id = {} if self.flow_id is None else {"flowId": str(self.flow_id)}
-        named = {"flowName": self.flow_name, "nodeId": self.node_id, "isVirtual": self.virtual}
-        return {**flow_id, **named, "x": self.x or 0.0, "y": self.y or 0.0}
-
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(Document):
     """An edge of a flow's graph, from one node id to another.
 
     ``cycle_gap`` is cycle and offset, such as ``D0``; ``rerun``: re-running the source starts the target, too.
     """
 
-    source: str
-    target: str
-    cycle_gap: str
-    rerun: bool
+    _what = "relation of the graph"
 
-    @classmethod
-    def parse(cls, data: object) -> Relation:
-        fields = Fields(data, "relation of the graph")
-        return cls(
-            source=fields.text("source", ""),
-            target=fields.text("target", ""),
-            cycle_gap=fields.text("cycleGap", ""),
-            rerun=fields.flag("rerun"),
-        )
-
-    def document(self) -> dict[str, object]:
-        """``Relation`` as Save Flow takes it."""
-        return {"cycleGap": self.cycle_gap, "source": self.source, "target": self.target, "rerun": self.rerun}
+    source: Annotated[str, text("source", "")]
+    target: Annotated[str, text("target", "")]
+    cycle_gap: Annotated[str, text("cycleGap", "")]
+    rerun: Annotated[bool, flag("rerun")]
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Document):
     """A workflow (pages "Get Flow" and "Load Flow For Edit").
 
     Times and dates are the texts that EnOS sends: their zone is not documented. ``owner`` and ``visitors`` are user
     names with ``;`` between them. To change a flow, load it for edit, ``dataclasses.replace`` what shall be different,
-    and save it.
+    and save it. ``document()`` returns the body of Save Flow, with every field of its table, since releases differ in
+    which of them they need.
     """
 
-    flow_id: int
-    flow_name: str
-    type: FlowType | None
-    active: bool
+    _what = "flow"
+    _writes_none = True
+
+    flow_id: Annotated[int, number("flowId", written_as="id")]
+    flow_name: Annotated[str, text("flowName", "", written_as="name")]
+    type: Annotated[FlowType | None, custom("type", flow_type_of)]
+    active: Annotated[bool, flag("active", write=int)]
     """Whether its schedule is on."""
-    locked: bool
-    user_locked: bool
-    owner: str
-    cycle: Cycle
-    cron: str
+    locked: Annotated[bool, reply_only(flag("locked"))]
+    user_locked: Annotated[bool, reply_only(flag("isUserLocked"))]
+    owner: Annotated[str, text("owner", "", written_as="owners")]
+    cycle: Annotated[Cycle, custom("cycle", cycle_of)]
+    cron: Annotated[str, text("freq", "")]
     """``freq``: when it runs by itself, a Quartz expression of 7 fields."""
-    description: str
-    parameters: tuple[tuple[str, str], ...]
-    nodes: tuple[FlowNode, ...]
-    flows: tuple[FlowReference, ...]
+    description: Annotated[str, text("desc", "")]
+    parameters: Annotated[tuple[tuple[str, str], ...], key_values("parameters", write=pairs)]
+    nodes: Annotated[tuple[FlowNode, ...], several("tasks", FlowNode)]
+    flows: Annotated[tuple[FlowReference, ...], several("flows", FlowReference)]
     """Other flows that it depends on."""
-    relations: tuple[Relation, ...]
-    has_edit_privilege: bool
-    has_read_privilege: bool
-    virtual: bool
-    creator: str
-    updated_by: str
-    created_time: str | None
-    updated_time: str | None
-    start_date: str
+    relations: Annotated[tuple[Relation, ...], several("relations", Relation)]
+    has_edit_privilege: Annotated[bool, reply_only(flag("hasEditPri"))]
+    has_read_privilege: Annotated[bool, reply_only(flag("hasReadPri"))]
+    virtual: Annotated[bool, reply_only(flag("virtual"))]
+    creator: Annotated[str, reply_only(text("creator", ""))]
+    updated_by: Annotated[str, reply_only(text("updateUser", ""))]
+    created_time: Annotated[str | None, reply_only(text("createTime", None))]
+    updated_time: Annotated[str | None, reply_only(text("updateTime", None))]
+    start_date: Annotated[str, text("startTime", "")]
     """``startTime``: the day from which its schedule is in effect, ``yyyy-MM-dd``."""
-    visitors: str
-    do_as: str
+    visitors: Annotated[str, text("visitor", "", written_as="visitors")]
+    do_as: Annotated[str, text("doAs", "")]
     """The big-data account that it runs as."""
-    queue: str
-    alert_mode: int | None
+    queue: Annotated[str, text("queue", "")]
+    alert_mode: Annotated[int | None, number("alertMode", None)]
     """0 none, 1 e-mail, 2 SMS, 3 both."""
-    entry: int | None
+    entry: Annotated[int | None, reply_only(number("entry", None))]
     """What it was made with: 0 portal, 1 API, 2 eos."""
-    sync_type: int | None
+    sync_type: Annotated[int | None, reply_only(number("syncType", None))]
     """0 files, 1 data."""
 
     @property
@@ -191,131 +191,64 @@ class Flow:
 
     @classmethod
     def parse(cls, data: object) -> Flow:
-        fields = Fields(one(data, "flow"), "flow")
+        """Return the flow in ``data``, which may also be a list of one. Raises ``EnosReplyError``."""
+        fields = Fields(one(data, cls._what), cls._what)
         graph = fields.decoded("graph")
         queue = fields.text("queue", "") or ("" if graph is None else Fields(graph, "graph").text("queue", ""))
-        return cls(
-            flow_id=fields.number("flowId"),
-            flow_name=fields.text("flowName", ""),
-            type=flow_type_of(fields, "type"),
-            active=fields.flag("active"),
-            locked=fields.flag("locked"),
-            user_locked=fields.flag("isUserLocked"),
-            owner=fields.text("owner", ""),
-            cycle=Cycle(fields.text("cycle", "")),
-            cron=fields.text("freq", ""),
-            description=fields.text("desc", ""),
-            parameters=parameters(fields.decoded("parameters")),
-            nodes=tuple(FlowNode.parse(task) for task in graph_list(graph, "tasks")),
-            flows=tuple(FlowReference.parse(flow) for flow in graph_list(graph, "flows")),
-            relations=tuple(Relation.parse(relation) for relation in graph_list(graph, "relations")),
-            has_edit_privilege=fields.flag("hasEditPri"),
-            has_read_privilege=fields.flag("hasReadPri"),
-            virtual=fields.flag("virtual"),
-            creator=fields.text("creator", ""),
-            updated_by=fields.text("updateUser", ""),
-            created_time=fields.text("createTime", None),
-            updated_time=fields.text("updateTime", None),
-            start_date=fields.text("startTime", ""),
-            visitors=fields.text("visitor", ""),
-            do_as=fields.text("doAs", ""),
+        return cls._read(
+            fields,
+            nodes=tuple(map(FlowNode.parse, graph_list(graph, "tasks"))),
+            flows=tuple(map(FlowReference.parse, graph_list(graph, "flows"))),
+            relations=tuple(map(Relation.parse, graph_list(graph, "relations"))),
             queue=queue,
-            alert_mode=fields.number("alertMode", None),
-            entry=fields.number("entry", None),
-            sync_type=fields.number("syncType", None),
         )
-
-    def document(self) -> dict[str, object]:
-        """The body of Save Flow: every field of its table, since releases differ in which of them they need."""
-        return {
-            "id": self.flow_id,
-            "type": self.type,
-            "name": self.flow_name,
-            "freq": self.cron,
-            "cycle": self.cycle,
-            "alertMode": self.alert_mode,
-            "doAs": self.do_as,
-            "owners": self.owner,
-            "visitors": self.visitors,
-            "startTime": self.start_date,
-            "active": int(self.active),
-            "parameters": pairs(self.parameters),
-            "desc": self.description,
-            "queue": self.queue,
-            "tasks": [node.document() for node in self.nodes],
-            "flows": [flow.document() for flow in self.flows],
-            "relations": [relation.document() for relation in self.relations],
-        }
 
 
 @dataclass(frozen=True, slots=True)
-class MyFlow:
+class MyFlow(Reply):
     """A flow of the user's (page "Get My Flow")."""
 
-    flow_id: int
-    flow_name: str
-    editable: bool
-    cycle: Cycle
+    _what = "flow of the user"
+
+    flow_id: Annotated[int, number("flowId")]
+    flow_name: Annotated[str, text("flowName", "")]
+    editable: Annotated[bool, flag("editable")]
+    cycle: Annotated[Cycle, custom("cycle", cycle_of)]
 
     def __str__(self) -> str:
         return f"{self.flow_id} ({self.flow_name})"
-
-    @classmethod
-    def parse(cls, data: object) -> MyFlow:
-        fields = Fields(data, "flow of the user")
-        return cls(
-            flow_id=fields.number("flowId"),
-            flow_name=fields.text("flowName", ""),
-            editable=fields.flag("editable"),
-            cycle=Cycle(fields.text("cycle", "")),
-        )
 
 
 @dataclass(frozen=True, slots=True)
-class FlowSummary:
+class FlowSummary(Reply):
     """A flow that a search found (page "Search Flow")."""
 
-    flow_id: int
-    flow_name: str
+    _what = "flow that was found"
+
+    flow_id: Annotated[int, number("flowId")]
+    flow_name: Annotated[str, text("flowName", "")]
 
     def __str__(self) -> str:
         return f"{self.flow_id} ({self.flow_name})"
-
-    @classmethod
-    def parse(cls, data: object) -> FlowSummary:
-        fields = Fields(data, "flow that was found")
-        return cls(flow_id=fields.number("flowId"), flow_name=fields.text("flowName", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class FlowPage:
-    """One page of Search Flow, which does not say how many there are in all."""
+    """One page of Search Flow. EnOS does not say how many flows there are in all."""
 
     flows: tuple[FlowSummary, ...]
     count: None = None
 
     @classmethod
     def parse(cls, data: object) -> FlowPage:
-        return cls(tuple(FlowSummary.parse(item) for item in many(data, "page of flows", 2_000)))
+        return cls(tuple(map(FlowSummary.parse, many(data, "page of flows", 2_000))))
 
     @property
     def entries(self) -> tuple[tuple[int, FlowSummary], ...]:
-        """What is on the page, each with its id."""
+        """The flows of the page, each with its id."""
         return tuple((flow.flow_id, flow) for flow in self.flows)
 
 
 def my_flows_of(data: object) -> tuple[MyFlow, ...]:
-    """The flows in the answer of Get My Flow."""
-    return tuple(MyFlow.parse(item) for item in many(data, "flows of the user"))
-
-
-def flow_type_of(fields: Fields, name: str) -> FlowType | None:
-    """The type in the field of this name, whether or not the documentation lists it."""
-    number = fields.number(name, None)
-    return None if number is None else FlowType(number)
-
-
-def pairs(of: tuple[tuple[str, str], ...] | Mapping[str, str]) -> list[dict[str, str]]:
-    """Parameters as EnOS takes them: a list of key and value."""
-    items = of.items() if isinstance(of, Mapping) else of
-    return [{"key": key, "value": value} for key, value in items]
+    """Return the flows in the answer of Get My Flow."""
+    return tuple(map(MyFlow.parse, many(data, "flows of the user")))

@@ -1,4 +1,4 @@
-"""Flow and task instances: what has run, or runs."""
+"""Flow and task instances: the runs of flows and of their nodes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from airflow_provider_enos.errors import EnosReplyError
 from airflow_provider_enos.protocol.bounded_json import TooMuchJson
-from airflow_provider_enos.protocol.models.fields import MOST_ITEMS, Fields, graph_list, one, parameters, whole_number
+from airflow_provider_enos.protocol.models.documents import Reply, custom, flag, number, text
+from airflow_provider_enos.protocol.models.fields import MOST_ITEMS, Fields, graph_list, one, parameters
 from airflow_provider_enos.protocol.models.flows import Relation
 from airflow_provider_enos.protocol.models.statuses import FlowStatus, Outcome, flow_status, status_of
-from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.text import excerpt, whole_number
 
 T = TypeVar("T")
 
 MOST_NODES = 10_000
-"""How many nodes of an instance are read."""
+"""The most nodes of an instance that are read."""
 _MOST_ON_A_PAGE = 2_000
 _NAME = 1_000
-"""Characters that are kept of a name and the like: instances are kept for as long as they are waited for."""
+"""Characters that are kept of a name and the like. Instances stay in memory as long as a task waits for them."""
 _NOT_RUN = (None, FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY, FlowStatus.SKIP)
 
 
@@ -41,7 +42,7 @@ class FlowInstanceNode:
 
     @property
     def has_run(self) -> bool:
-        """Whether it has run or runs, so that there are times and a log to ask for."""
+        """Whether the node has run or is running, so that it has times and a log."""
         return bool(self.task_instance_id) and self.status not in _NOT_RUN
 
     @classmethod
@@ -76,13 +77,13 @@ class FlowInstance:
     is_cancelled: bool
     nodes: tuple[FlowInstanceNode, ...]
     nodes_left_out: int | None = 0
-    """How many more nodes it has; None where that is not known, since its graph was not read."""
+    """How many more nodes the instance has; None where its graph was not read."""
 
     @classmethod
     def parse(cls, data: object, *, nodes: bool = True) -> FlowInstance:
-        """Return what the document means. ``nodes=False``: without nodes and parameters, which takes far less time.
+        """Return the instance. ``nodes=False`` leaves out nodes and parameters, and is far faster.
 
-        Of a graph that is too large some nodes are left out, or all: the status is what is waited for.
+        If the graph is too large, some or all nodes are left out: what a wait needs is the status.
         """
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = _graph_of(fields) if nodes else _UNREAD
@@ -92,7 +93,7 @@ class FlowInstance:
     def _of(cls, fields: Fields, graph: object, parameters: tuple[tuple[str, str], ...]) -> FlowInstance:
         is_read = graph is not _UNREAD
         tasks = graph_list(graph, "tasks", _ANY_NUMBER) if is_read else []
-        # Fit for logs, messages and XCom, where it goes from here.
+        # Cleaned here, since it goes into logs, messages and XCom.
         flow_instance_id = excerpt(fields.text("instanceId"))
         return cls(
             flow_instance_id=flow_instance_id,
@@ -114,7 +115,7 @@ class FlowInstance:
         )
 
     def nodes_with(self, outcome: Outcome) -> tuple[FlowInstanceNode, ...]:
-        """The nodes whose status has this outcome, in the order of the graph."""
+        """Return the nodes whose status has this outcome, in the order of the graph."""
         return tuple(node for node in self.nodes if node.status and node.status.outcome is outcome)
 
     @property
@@ -151,10 +152,10 @@ class FlowInstanceReference:
 
 @dataclass(frozen=True, slots=True)
 class FlowInstanceGraph:
-    """The same answer of Get Flow Instance, with how its nodes hang together: what it takes to draw it.
+    """A reply of Get Flow Instance with the edges between the nodes: what a picture or a recovery needs.
 
-    Who waits has no need of this and does not read it, so nothing that is wrong with it can end a wait. Flows and
-    relations of another shape than the documented one are left out.
+    A wait does not read the edges, so a mistake in them cannot end it. Flows and relations that have not the
+    documented shape are left out.
     """
 
     instance: FlowInstance
@@ -184,7 +185,7 @@ class FlowInstancePage:
 
     @classmethod
     def parse(cls, data: object, *, nodes: bool = True) -> FlowInstancePage:
-        """Return what the document means. ``nodes=False``: as for one instance."""
+        """Return the page. ``nodes=False`` leaves out nodes and parameters, and is far faster."""
         fields = Fields({"flowInsts": None} if data in (None, "", []) else data, "page of flow instances")
         listed = fields.list("flowInsts", empty=True, most=_MOST_ON_A_PAGE)
         return cls(
@@ -194,55 +195,43 @@ class FlowInstancePage:
 
     @classmethod
     def parse_without_nodes(cls, data: object) -> FlowInstancePage:
-        """Return what the document means, as ``parse`` with ``nodes=False``."""
+        """Return the page, without nodes and parameters."""
         return cls.parse(data, nodes=False)
 
     @property
     def entries(self) -> tuple[tuple[str, FlowInstance], ...]:
-        """What is on the page, each with its id."""
+        """The instances of the page, each with its id."""
         return tuple((instance.flow_instance_id, instance) for instance in self.instances)
 
 
 @dataclass(frozen=True, slots=True)
-class TaskInstance:
+class TaskInstance(Reply):
     """One run of one task node."""
 
-    task_instance_id: str
-    status: FlowStatus
-    task_id: int | None
-    task_name: str
-    flow_instance_id: str
-    trigger_time: str | None
-    start_time: str | None
-    end_time: str | None
-    run_number: int | None
-    retry_number: int | None
-    retry_limit: int | None
-    is_timeout: bool
-    command: str
+    _what = "task instance"
+
+    task_instance_id: Annotated[str, text("instanceId")]
+    status: Annotated[FlowStatus, custom("status", status_of)]
+    task_id: Annotated[int | None, number("taskId", None)]
+    task_name: Annotated[str, text("taskName", "")]
+    flow_instance_id: Annotated[str, text("flowInstId", "")]
+    trigger_time: Annotated[str | None, text("triggerTime", None)]
+    start_time: Annotated[str | None, text("startTime", None)]
+    end_time: Annotated[str | None, text("endTime", None)]
+    run_number: Annotated[int | None, number("runNum", None)]
+    retry_number: Annotated[int | None, number("recallNum", None)]
+    retry_limit: Annotated[int | None, number("recallLimit", None)]
+    is_timeout: Annotated[bool, flag("isTimeout")]
+    command: Annotated[str, text("cmd", "")]
 
     @classmethod
     def parse(cls, data: object) -> TaskInstance:
-        fields = Fields(one(data, "task instance"), "task instance")
-        return cls(
-            task_instance_id=fields.text("instanceId"),
-            status=status_of(fields, "status"),
-            task_id=fields.number("taskId", None),
-            task_name=fields.text("taskName", ""),
-            flow_instance_id=fields.text("flowInstId", ""),
-            trigger_time=fields.text("triggerTime", None),
-            start_time=fields.text("startTime", None),
-            end_time=fields.text("endTime", None),
-            run_number=fields.number("runNum", None),
-            retry_number=fields.number("recallNum", None),
-            retry_limit=fields.number("recallLimit", None),
-            is_timeout=fields.flag("isTimeout"),
-            command=fields.text("cmd", ""),
-        )
+        """Return the task instance in ``data``, which may also be a list of one. Raises ``EnosReplyError``."""
+        return cls._read(Fields(one(data, cls._what), cls._what))
 
 
 def time_of(text: str | None) -> datetime | None:
-    """A time as EnOS writes it, to be compared with others: its zone is not documented. None for anything else."""
+    """Return a time as EnOS writes it, without a zone, since that is not documented; None for any other text."""
     for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"):
         with suppress(ValueError):
             return datetime.strptime(text or "", form)
@@ -254,7 +243,7 @@ _ANY_NUMBER = sys.maxsize
 
 
 def _graph_of(fields: Fields) -> object:
-    """Return its graph; ``_UNREAD`` where that is too large."""
+    """Return the graph; ``_UNREAD`` if it is too large."""
     try:
         return fields.decoded("graph")
     except TooMuchJson:

@@ -1,18 +1,21 @@
-"""What the status of a flow or task instance means."""
+"""The statuses of flow and task instances, and what each one means."""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from airflow_provider_enos.protocol.models.fields import Fields, whole_number
-from airflow_provider_enos.protocol.text import excerpt, shown
+from airflow_provider_enos.protocol.text import excerpt, shown, whole_number
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models.fields import Fields
 
 _KEPT = 40
 """Characters that are kept of a status that the documentation does not list."""
 
 
 class Outcome(Enum):
-    """What a status means to somebody who waits."""
+    """What a status means for a wait."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -24,8 +27,8 @@ class Outcome(Enum):
 class FlowStatus(Enum):
     """``FlowInstanceStatus`` of the documentation (page "List Flow Instances"), for flow and task instances.
 
-    ``FlowStatus(x)`` takes the number, its digits, or the name. A value that the documentation does not list makes
-    a member of that name, for which ``known`` is false and ``outcome`` is still running.
+    ``FlowStatus(x)`` takes the number, its digits, or the name. For a value that the documentation does not list it
+    returns a member of that name, with ``known`` false and ``outcome`` running.
     """
 
     FAIL = -1
@@ -51,7 +54,7 @@ class FlowStatus(Enum):
             return cls(number)
         unknown = object.__new__(cls)
         unknown._name_ = text
-        # Not all of what came, which may be megabytes: this is kept as long as the instance is.
+        # The value may be megabytes long and is kept as long as the instance: keep its beginning.
         unknown._value_ = value if number is not None else text  # type: ignore[assignment]
         return unknown
 
@@ -66,23 +69,28 @@ class FlowStatus(Enum):
 
     @property
     def known(self) -> bool:
-        """Whether the documentation lists it."""
+        """Whether the documentation lists the status."""
         return self.name in FlowStatus.__members__
 
     @property
     def outcome(self) -> Outcome:
-        """The one reading of a status: everything but the listed ends is still running."""
+        """What the status means. Every status that is not a documented end counts as running."""
         return _OUTCOMES.get(self, Outcome.RUNNING)
 
     @property
     def working(self) -> bool:
-        """Whether it is being carried out at this moment, for the first time or once more."""
+        """Whether the instance is being carried out at this moment, for the first time or again."""
         return self in (FlowStatus.RUNNING, FlowStatus.RERUN)
 
     @property
     def ended(self) -> bool:
-        """Whether this status is an end."""
+        """Whether the instance has ended."""
         return self.outcome is not Outcome.RUNNING
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether the instance has failed or was cancelled."""
+        return self.outcome in (Outcome.FAILED, Outcome.CANCELLED)
 
 
 _OUTCOMES = {
@@ -101,13 +109,13 @@ _KNOWN: dict[object, FlowStatus] = {
 
 
 def flow_status(value: object) -> FlowStatus:
-    """Return ``FlowStatus(value)``, without the detours of an enum: a graph has thousands of them."""
+    """Return ``FlowStatus(value)``, faster than the enum does: a graph has thousands of statuses."""
     known = _KNOWN.get(value) if isinstance(value, (str, int)) else None
     return FlowStatus(value) if known is None else known
 
 
 def status_of(fields: Fields, name: str) -> FlowStatus:
-    """The status in the field of this name, whether or not the documentation lists it."""
+    """Return the status in the field of this name, whether or not the documentation lists it."""
     value = fields.any(name)
     if value is None or value == "" or isinstance(value, (bool, list, dict)):
         raise fields.wrong(name, "a status", value)

@@ -1,4 +1,4 @@
-"""Where a try of a task stands: what it is to start, and what the tries before it have put on record."""
+"""What a try of a task is to start, and what the tries before it have put on record."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call
 
 _TYPES = {"flow_instance_id": (str, type(None)), "refused": (bool,), "named": (bool,), "origin": (str,)}
-"""The types of a record's fields, for those that are no numbers."""
+"""The types of the fields of a record that are not numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to start. ``from_task_id``: the node to start from, or None for the whole flow."""
+    """What to start. ``from_task_id``: the node to start from; None starts the whole flow."""
 
     flow_id: int
     from_task_id: int | None = None
     parameters: Mapping[str, str] | None = None
 
     def call(self, trigger_time: int) -> Call[str]:
-        """Return the trigger of this target for that time."""
+        """Return the call that starts it. ``trigger_time``: epoch milliseconds."""
         if self.from_task_id is not None:
             return calls.trigger_flow_from_task(self.flow_id, self.from_task_id, trigger_time)
         if self.parameters is not None:
@@ -34,26 +34,27 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The record: what a try was about to ask for, and what is known of the outcome. It is written before each request.
+    """The record of a request to start an instance, written before the request and again when its outcome is known.
 
-    :param lineage: Airflow's ``max_tries``, which a clear raises and a retry does not.
-    :param base: the index of the lineage's first minute.
-    :param trigger_time: what the lineage was asked for, epoch milliseconds.
-    :param sent_time: the trigger time of the request.
-    :param flow_instance_id: the instance, once it is known.
-    :param index: the index of the request's minute.
-    :param refused: no request of this lineage for that minute can have been carried out: what is there is not ours.
-    :param try_number: the try that sent the request; 0 where only an earlier one is known of.
+    :param max_tries: Airflow's ``max_tries``. It tells the rounds apart: a clear raises it, a retry does not.
+    :param first_index: the index of the first minute of the round.
+    :param trigger_time: the trigger time of the round, epoch milliseconds.
+    :param sent_time: the trigger time of the request, epoch milliseconds.
+    :param flow_instance_id: the instance; None until it is known.
+    :param index: the index of the minute of the request.
+    :param refused: whether EnOS surely carried out no request of this round for that minute. Then an instance in that
+        minute is not ours.
+    :param try_number: the try that sent the request; 0 for an earlier try whose number is not known.
     :param clears: how often tasks of the DAG run had been cleared.
     :param flow_id: the flow; 0 where it was not written down.
     :param first_sent: when the first request for that minute was about to be sent, epoch milliseconds by the gateway's
         clock; 0 where it is not known.
     :param origin: the gateway and the organisation; empty where they were not written down.
-    :param named: whether a reply of EnOS to this lineage has named the instance, so that it is surely ours.
+    :param named: whether EnOS has named the instance in a reply to this round, so that it is surely ours.
     """
 
-    lineage: int
-    base: int
+    max_tries: int
+    first_index: int
     trigger_time: int
     sent_time: int
     flow_instance_id: str | None = None
@@ -80,7 +81,7 @@ class Intent:
 
     @classmethod
     def from_json(cls, data: object) -> Intent | None:
-        """Return the record in ``data``; None where it is none. Fields may be missing that have a default."""
+        """Return the record in ``data``; None if it is no record. A field that has a default may be missing."""
         if not isinstance(data, dict):
             return None
         values = {field.name: data.get(field.name, field.default) for field in fields(cls)}
@@ -91,25 +92,26 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Where a try of the task stands.
+    """What is known, before a try sends anything, of this try and of the tries before it.
 
     :param trigger_time: epoch milliseconds.
-    :param lineage: what tells it from those before the last clear.
-    :param base: the index of the lineage's first minute.
-    :param fresh: whether this is the first try of its lineage.
-    :param has_record: whether requests are recorded at all; if so, a retry without a record sent nothing.
-    :param intent: the record of this lineage.
+    :param max_tries: Airflow's ``max_tries``, which tells this round from the rounds before the last clear.
+    :param first_index: the index of the first minute of the round.
+    :param fresh: whether this is the first try of the round.
+    :param has_record: whether requests are recorded. If so, and there is no record, no earlier try has sent anything.
+    :param intent: the record of this round.
     :param try_number: Airflow's number of this try.
-    :param tries_before: how many tries of this lineage came before it: without a record, no more minutes can be ours.
+    :param tries_before: how many tries of this round came before. Without a record, each may have used a minute.
     :param clears: how often tasks of the DAG run have been cleared.
-    :param predecessor: the record of the lineage before this one.
-    :param not_before: no request of this lineage was sent before, epoch milliseconds; 0 where it is not known.
-    :param forgotten: whether it is not known which minutes the lineages before this one have used.
+    :param predecessor: the record of the round before this one.
+    :param not_before: the earliest moment at which this round can have sent a request, epoch milliseconds; 0 where it
+        is not known.
+    :param minutes_unknown: whether it is not known which minutes the rounds before this one have used.
     """
 
     trigger_time: int
-    lineage: int = 0
-    base: int = 0
+    max_tries: int = 0
+    first_index: int = 0
     fresh: bool = True
     has_record: bool = False
     intent: Intent | None = None
@@ -118,16 +120,26 @@ class Attempt:
     clears: int = 0
     predecessor: Intent | None = None
     not_before: int = 0
-    forgotten: bool = False
+    minutes_unknown: bool = False
+
+    @property
+    def tries_to_look_for(self) -> int:
+        """How many earlier tries of this round may have started an instance that this try has to look for.
+
+        The record has the last request only. A request that EnOS refused has started nothing.
+        """
+        if self.intent is not None:
+            return 0 if self.intent.refused else 1
+        return 0 if self.fresh or self.has_record else self.tries_before
 
 
-def lineage_base(*, try_number: int, max_tries: int, retries: int) -> int:
-    """Return the number of tries before the last clear: a clear raises ``max_tries`` by it, a retry leaves it.
+def tries_before_clear(*, try_number: int, max_tries: int, retries: int) -> int:
+    """Return how many tries came before the last clear: a clear sets ``max_tries`` to their number plus ``retries``.
 
-    Where ``retries`` has been changed since, the sum can come out too high. That can be told, and counts as 0.
+    Return 0 where the difference is too high to be true, since ``retries`` was lowered in the meantime.
     """
-    base = max_tries - retries
-    return base if 0 < base < try_number else 0
+    tries = max_tries - retries
+    return tries if 0 < tries < try_number else 0
 
 
 def attempt_of(
@@ -143,34 +155,35 @@ def attempt_of(
     is_readable: bool = True,
     run_started: int = 0,
 ) -> Attempt:
-    """Return where a try stands, by Airflow's numbers and by what is ``stored`` of the tries before it.
+    """Return what is known of a try, by Airflow's numbers and by the record that is ``stored``.
 
-    :param trigger_time: gives the trigger time for what ``"now"`` stands for: the moment at which the lineage's first
-        try said it.
+    :param now: epoch milliseconds.
+    :param trigger_time: returns the trigger time, given what ``"now"`` means: the moment at which the first try of the
+        round read it.
     :param is_readable: False where there is a store, and reading it failed.
     :param run_started: when the DAG run was started, epoch milliseconds; 0 where it is not known.
-    :raises EnosTriggerError: there is a record to be read, and it cannot be. Nothing was sent.
+    :raises EnosTriggerError: earlier tries may have left a record, and it cannot be read. Nothing was sent.
     """
     if not is_readable and try_number > 1:
-        # A guess could adopt somebody else's instance, or start another one beside that of an earlier try.
+        # A guess could adopt somebody else's instance, or start a second one beside the instance of an earlier try.
         raise nothing_sent("what earlier tries of this task have sent cannot be read from Airflow's task state store")
     intent = Intent.from_json(stored)
-    tries = lineage_base(try_number=try_number, max_tries=max_tries, retries=retries)
+    tries = tries_before_clear(try_number=try_number, max_tries=max_tries, retries=retries)
     # Airflow 2's `tasks test` counts from 0.
     fresh = try_number <= tries + 1
     predecessor: Intent | None = None
-    # By ``max_tries`` alone, a clear cannot be told from a retry where ``retries`` was lowered by the tries before it.
-    if intent is not None and (intent.lineage != max_tries or (fresh and intent.clears < clears)):
+    # If ``retries`` was lowered by the number of the tries before, a clear leaves ``max_tries`` as it was.
+    if intent is not None and (intent.max_tries != max_tries or (fresh and intent.clears < clears)):
         predecessor, intent = intent, None
     if intent is not None:
-        time, base = trigger_time(intent.trigger_time), intent.base
+        time, first_index = trigger_time(intent.trigger_time), intent.first_index
     else:
-        # Conflicts may have led the lineage before this one further than its tries.
-        time, base = trigger_time(now), max(tries, predecessor.index + 1 if predecessor else 0)
+        # Conflicts may have led the round before to more minutes than it had tries.
+        time, first_index = trigger_time(now), max(tries, predecessor.index + 1 if predecessor else 0)
     return Attempt(
         trigger_time=time,
-        lineage=max_tries,
-        base=base,
+        max_tries=max_tries,
+        first_index=first_index,
         fresh=fresh,
         has_record=has_record,
         intent=intent,
@@ -179,12 +192,12 @@ def attempt_of(
         clears=clears,
         predecessor=predecessor,
         not_before=run_started,
-        forgotten=0 < tries == base and predecessor is None,
+        minutes_unknown=0 < tries == first_index and predecessor is None,
     )
 
 
 def nothing_sent(why: str) -> EnosTriggerError:
-    """Return the error of a start that was given up before anything was sent; it may be tried again."""
+    """Return the error of a start that ends before it has sent anything. The task may be retried."""
     error = EnosTriggerError(f"nothing is started: {why}")
     error.sent = False
     return error

@@ -1,4 +1,4 @@
-"""Cancelling what a request has started whose task was killed before the reply came."""
+"""Cancel the instance of a request whose task was killed before the reply came."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PAUSE = 1.0
 def cancel_unanswered(
     intent: Intent, *, until: float, clock: Callable[[], float], gateway_clock: Callable[[], float]
 ) -> Procedure[str | None]:
-    """Look for the instance of an open request and cancel it; return its id, None where there is none to be seen.
+    """Look for the instance of an unanswered request and cancel it. Return its id; None if no instance appears.
 
-    The request may still be under way, so this looks again and again.
+    The request may still be under way, so the look is repeated every second.
 
     :param until: when to give up, by ``clock``: Airflow gives a killed task about 5 s.
     :param gateway_clock: epoch seconds as the gateway counts them.

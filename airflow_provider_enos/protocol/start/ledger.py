@@ -1,4 +1,4 @@
-"""What one attempt writes down of its requests."""
+"""Write the record of the requests of one try."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from airflow_provider_enos.protocol.trigger_time import minute_of
 
 
 class Record(Protocol):
-    """Where intents are kept from one try to the next."""
+    """Where the record is kept from one try to the next."""
 
     def save(self, intent: Intent) -> None:
-        """Keep the intent. Raises ``EnosTriggerError`` where what it is about must not be sent."""
+        """Keep the record. Raises ``EnosTriggerError`` if the request that it is about must not be sent."""
 
     @property
     def superseded(self) -> bool:
@@ -24,7 +24,7 @@ class Record(Protocol):
 
 @dataclass
 class Ledger:
-    """Writes the intents of one attempt, and knows since when each minute was asked for.
+    """Write the records of one try; remember when each minute was asked for first.
 
     :param origin: names the gateway and the organisation.
     :param clock: epoch seconds.
@@ -49,9 +49,9 @@ class Ledger:
         return int(self.gateway_clock() * 1000)
 
     def first_sent(self, time: int) -> int:
-        """Return when the first request of this lineage for that minute can have been sent, by the gateway's clock.
+        """Return when this round can have asked for this minute first, epoch milliseconds by the gateway's clock.
 
-        0 where that is not known.
+        0 where it is not known.
         """
         known = self._first_sent.get(minute_of(time))
         if known is not None or not self.attempt.not_before:
@@ -59,22 +59,22 @@ class Ledger:
         return self.attempt.not_before + int((self.gateway_clock() - self.clock()) * 1000)
 
     def note_request(self, index: int, time: int) -> None:
-        """Write down that this minute is about to be asked for."""
+        """Write down that a request for this minute is about to be sent."""
         self._first_sent.setdefault(minute_of(time), self.now)
         self._save(index, time)
 
     def note_refused(self, index: int, time: int) -> None:
-        """Write down that what has this minute cannot have come of a request of this lineage."""
+        """Write down that no request of this round has started the instance in this minute."""
         self._save(index, time, refused=True)
 
     def note_instance(
         self, index: int, time: int, flow_instance_id: str, *, sender: int | None = None, named: bool = False
     ) -> None:
-        """Write down the instance. ``sender``: the try that has asked for it, if it is another one."""
+        """Write down the instance. ``sender``: the number of the try that asked for it; None for this try."""
         self._save(index, time, flow_instance_id, sender=sender, named=named)
 
     def check_not_superseded(self, error: EnosError | None) -> None:
-        """Raise an error if the next try has begun: its record must not be overwritten, nor anything be started."""
+        """Raise an error if the next try has begun: this one must not start anything, nor overwrite the record."""
         if not self.record.superseded:
             return
         if error is not None and error.final:
@@ -97,8 +97,8 @@ class Ledger:
         attempt = self.attempt
         self.record.save(
             Intent(
-                lineage=attempt.lineage,
-                base=attempt.base,
+                max_tries=attempt.max_tries,
+                first_index=attempt.first_index,
                 trigger_time=attempt.trigger_time,
                 sent_time=time,
                 flow_instance_id=flow_instance_id,

@@ -1,4 +1,4 @@
-"""Which instance has a minute, and whether it can have come of a request of ours."""
+"""Find the instance that has a minute, and tell whether a request of ours can have started it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosServerError
+from airflow_provider_enos.errors import EnosError, EnosNotFoundError, EnosServerError, EnosTriggerTargetError
+from airflow_provider_enos.protocol.log import Log
+from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import (
     MINUTE,
     is_scheduled,
@@ -18,19 +20,19 @@ from airflow_provider_enos.protocol.wire import calls, replies
 from airflow_provider_enos.protocol.wire.messages import Procedure
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.models import Flow, FlowInstance
 
 _CLOCK_TOLERANCE = 2 * MINUTE
-"""Milliseconds by which the clock that EnOS writes times by may be off."""
+"""Milliseconds by which the clock of EnOS may be off."""
 _ALL_ZONES: tuple[tzinfo, ...] = tuple(timezone(timedelta(hours=hours)) for hours in range(-12, 15))
 
 
 def instances_of_minute(
     flow_id: int, time: int, flow_instance_id: str | None = None
 ) -> Procedure[tuple[FlowInstance, ...]]:
-    """Return the instances of the minute of ``time``: by the id that is known, by the predicted one, else by the list.
+    """Return the instances of the minute of ``time``: looked up by the known id, then by the predicted id, then listed.
 
-    Those that EnOS's own schedule has started come last.
+    Instances that EnOS's own schedule has started come last.
     """
     predicted = predicted_flow_instance_id(flow_id, time)
     for candidate in dict.fromkeys(filter(None, (flow_instance_id, predicted))):
@@ -40,7 +42,7 @@ def instances_of_minute(
         except EnosNotFoundError:
             continue
         except EnosServerError as error:
-            # With which code EnOS answers for an unknown id is not documented: the list decides.
+            # The code for an unknown id is not documented, so the list decides.
             if error.code != replies.INTERNAL:
                 raise
     return (yield from _listed(flow_id, minute_of(time)))
@@ -61,6 +63,31 @@ def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
     return tuple(scheduled)
 
 
+def flow_of(flow_id: int, from_task_id: int | None, log: Log) -> Procedure[Flow | None]:
+    """Return the flow; None if EnOS cannot be asked at the moment, which is logged.
+
+    EnOS refuses a flow or a node that does not exist with the code of a taken minute. This tells them apart.
+
+    :raises EnosTriggerTargetError: the flow or the node does not exist.
+    """
+    try:
+        flow: Flow = yield calls.get_flow(flow_id)
+    except EnosNotFoundError as error:
+        raise EnosTriggerTargetError(f"flow_id: EnOS has no flow {flow_id} ({error})") from error
+    except EnosError as error:
+        if error.final:
+            raise
+        log.warning("Cannot check flow %s, taking it that it exists: %s", flow_id, error)
+        return None
+    nodes = {node.task_id for node in flow.nodes}
+    if from_task_id is not None and nodes and from_task_id not in nodes:
+        raise EnosTriggerTargetError(
+            f"from_task_id: flow {flow_id} has no task node {from_task_id}; it has "
+            + ", ".join(excerpt(str(node), 80) for node in flow.nodes)
+        )
+    return flow
+
+
 def gateway_zone() -> Procedure[tzinfo | None]:
     """Return the time zone of the gateway; None where its name cannot be read."""
     name: str = yield calls.get_time_zone()
@@ -70,15 +97,15 @@ def gateway_zone() -> Procedure[tzinfo | None]:
 def can_be_ours(
     instance: FlowInstance, first_sent: int, now: int, zone: Callable[[], Procedure[tzinfo | None]] = gateway_zone
 ) -> Procedure[bool]:
-    """Return whether the instance can have come of a request of ours, by when it was created.
+    """Return whether a request of ours can have started the instance, judged by when the instance was created.
 
-    It was created between our first request for its minute and now, give or take two minutes of clock. EnOS does not
-    document the zone of its times, so the text is read as UTC and in the zone of the gateway: one reading that fits is
-    enough. A time that is missing or cannot be read rules nothing out.
+    It can if the instance was created between our first request for its minute and now; clocks may be two minutes off.
+    EnOS does not document the zone of its times, so the text is read as UTC and in the zone of the gateway: one reading
+    that fits is enough. A time that is missing or cannot be read rules nothing out.
 
     :param first_sent: epoch milliseconds by the gateway's clock; 0 where it is not known.
-    :param now: the same.
-    :param zone: asks for the gateway's zone. Where it is not known, it may be any.
+    :param now: epoch milliseconds by the gateway's clock.
+    :param zone: asks for the gateway's zone. If the zone cannot be told, any zone counts.
     """
     # Parsing a DAG file does not need it.
     from airflow_provider_enos.protocol.models.instances import time_of

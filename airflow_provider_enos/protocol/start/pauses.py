@@ -1,4 +1,4 @@
-"""How long a start waits: for a gateway that is busy or away, and for one that counts minutes by its own clock."""
+"""How long a start waits for a gateway that is busy or unreachable, or that counts minutes by its own clock."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 _BACKOFF_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds before each further request to a gateway that is busy or away; the last one repeats."""
+"""Seconds before each further request to a gateway that is busy or unreachable; the last one repeats."""
 _CLOCK_MINUTE_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each further request to a gateway that counts minutes by its own clock; the last one repeats."""
 _CLOCK_MINUTE_LIMIT, _SWITCHED_OFF_LIMIT = 3600.0, 180.0
-"""Seconds after which a refusal for which no reason can be seen is final; the same where only a schedule is off.
-The first is long, since many tasks may wait for such a minute."""
+"""Seconds after which a refusal without a visible reason ends the start; the second if the flow's schedule is off.
+The first is long, since many tasks may queue up for such a minute."""
 
 
 def is_passing(error: EnosError) -> bool:
-    """Return whether the error is about the state of the gateway at this moment, not about what was asked for."""
+    """Return whether the error may pass by itself: it is about the gateway's state, not about the request."""
     if isinstance(error, EnosTransportError):
-        # What is wrong on this machine is for people: another worker may be set up right.
+        # A wrong setup of this machine needs a person, or another worker.
         return not error.tls and not isinstance(error, EnosSetupError)
     return isinstance(error, (EnosRateLimitError, EnosServerError, EnosReplyError))
 
 
 @dataclass
 class Backoff:
-    """Waits while the gateway is busy or away, for ``tolerance`` seconds and not beyond ``deadline``."""
+    """Wait while the gateway is busy or unreachable, for ``tolerance`` seconds and not beyond ``deadline``."""
 
     tolerance: float
     deadline: float
@@ -48,7 +48,7 @@ class Backoff:
     _pauses: int = 0
 
     def wait(self, error: EnosError) -> Procedure[None]:
-        """Sleep before the next request. Raises the error where that cannot help, or would come too late."""
+        """Sleep before the next request. Raises ``error`` if waiting cannot help, or if the time is up."""
         if not is_passing(error):
             raise error
         now = self.clock()
@@ -70,20 +70,21 @@ class Backoff:
 
 @dataclass
 class ClockMinutes:
-    """Waits for a gateway that refuses a trigger although no instance has its minute."""
+    """Wait for a gateway that refuses a trigger although no instance has its minute."""
 
     flow_id: int
     deadline: float
     clock: Callable[[], float]
     log: Log
     _since: dict[int, float] = field(default_factory=dict)
-    # Of the whole attempt: where many tasks wait, each further minute would else begin with the short ones again.
+    # One sequence for the whole try: if many tasks wait, not every further minute begins with short pauses again.
     _pauses: chain[float] = field(default_factory=lambda: chain(_CLOCK_MINUTE_PAUSES, repeat(_CLOCK_MINUTE_PAUSES[-1])))
 
     def wait(self, time: int, error: EnosRequestError, *, is_switched_off: bool) -> Procedure[None]:
         """Sleep before the next request. Raises ``EnosTriggerConflictError`` after an hour, or at the deadline.
 
-        :param is_switched_off: whether the schedule of the flow is off, which may be the reason; then three minutes.
+        :param is_switched_off: whether the schedule of the flow is off. That may be the reason, so the limit is three
+            minutes then.
         """
         pause, since = next(self._pauses), self._since.setdefault(time, self.clock())
         limit = _SWITCHED_OFF_LIMIT if is_switched_off else _CLOCK_MINUTE_LIMIT

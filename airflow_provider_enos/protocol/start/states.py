@@ -1,10 +1,17 @@
-"""The states of a start, and what a request that met an error means."""
+"""The states of a start, the outcomes of its steps, and the table that says what follows from which outcome.
+
+Each state but the two ends has one step (``starting.STEPS``). A step does its requests and returns a ``StepResult``.
+``TRANSITIONS`` maps the state and the outcome to the next state. Nothing else decides what comes next, except that a
+step raises an error where EnOS cannot be reached for too long, or where another try of the task has begun.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_enos.errors import (
     EnosApiError,
@@ -13,7 +20,6 @@ from airflow_provider_enos.errors import (
     EnosRequestError,
     EnosServerError,
 )
-from airflow_provider_enos.protocol.start.attempts import Intent
 from airflow_provider_enos.protocol.start.pauses import is_passing
 from airflow_provider_enos.protocol.wire import replies
 
@@ -21,92 +27,132 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
 
 
-class Fate(Enum):
-    """What came of a trigger that met an error."""
+class State(Enum):
+    """Where a start is. The value says what its step does."""
 
-    NOT_CARRIED_OUT = "surely nothing, and the gateway may take it later"
-    REFUSED = "surely nothing, and asking again does not help"
-    TAKEN = "nothing: the minute is taken, or the target does not exist"
-    UNKNOWN = "perhaps an instance"
-
-
-def fate_of(error: EnosError) -> Fate:
-    """Return what came of the trigger that met this error."""
-    if error.sent and isinstance(error, EnosRequestError) and error.code == replies.INVALID:
-        return Fate.TAKEN
-    if isinstance(error, EnosRateLimitError) or (not error.sent and is_passing(error)):
-        return Fate.NOT_CARRIED_OUT
-    if error.repeated:
-        return Fate.UNKNOWN
-    return Fate.REFUSED if not error.sent or is_refusal(error) else Fate.UNKNOWN
+    CANCEL_PREDECESSOR = "cancel the instance that the round before a clear has left running"
+    LOOK_BACK = "look for the instance that an earlier try may have started in this minute"
+    SEND = "ask EnOS to start an instance in this minute"
+    FIND = "look for the instance of a request that got no clear answer"
+    SETTLE = "find out who has the minute that EnOS refused"
+    STARTED = "the end: the try has its instance"
+    FAILED = "the end: the try raises an error"
 
 
-def is_refusal(error: EnosError) -> bool:
-    """Return whether EnOS or its gateway answered that it will not."""
-    return isinstance(error, EnosApiError) and not isinstance(error, EnosServerError)
+class StepOutcome(Enum):
+    """What a step came to."""
+
+    NONE_RUNS = "no instance of an earlier round is running, as far as is known"
+    NO_EARLIER_TRY = "no earlier try can have started an instance in this minute"
+    FREE = "no instance has the minute"
+    OURS = "an instance has the minute that a request of this round has started, or may have"
+    ENDED_BADLY = "an instance of this round has the minute, and it failed or was cancelled"
+    PASSED_OVER = "the minute was taken before this task asked for it, so an earlier try went on to the next one"
+    OTHERS = "an instance has the minute that no request of this round can have started"
+    NAMED = "EnOS has started an instance and named it"
+    TAKEN = "EnOS refused: the minute is taken, or the flow or node does not exist (62102)"
+    BUSY = "EnOS did surely not carry out the request, and may do so later (429, no connection)"
+    REFUSED = "EnOS did surely not carry out the request, and will not do so later"
+    NO_ANSWER = "EnOS may have carried out the request (no reply, a fault of the server)"
+    NOT_SEEN = "no instance of the request can be seen"
+    NO_TARGET = "the flow or the node does not exist"
+    LEFT_ALONE = 'an instance of somebody else has the minute (on_conflict="next_minute")'
+    ATTACHED = 'an instance of somebody else has the minute (on_conflict="attach")'
+    CONFLICT = 'an instance of somebody else has the minute (on_conflict="fail")'
+
+
+class Next(NamedTuple):
+    """What follows: a state, for the same minute or for the next one of the day."""
+
+    state: State
+    next_minute: bool = False
+
+
+TRANSITIONS: Mapping[tuple[State, StepOutcome], Next] = MappingProxyType(
+    {
+        (State.CANCEL_PREDECESSOR, StepOutcome.NONE_RUNS): Next(State.LOOK_BACK),
+        #
+        (State.LOOK_BACK, StepOutcome.NO_EARLIER_TRY): Next(State.SEND),
+        (State.LOOK_BACK, StepOutcome.FREE): Next(State.SEND),
+        (State.LOOK_BACK, StepOutcome.OURS): Next(State.STARTED),
+        (State.LOOK_BACK, StepOutcome.ENDED_BADLY): Next(State.LOOK_BACK, next_minute=True),
+        (State.LOOK_BACK, StepOutcome.PASSED_OVER): Next(State.LOOK_BACK, next_minute=True),
+        (State.LOOK_BACK, StepOutcome.OTHERS): Next(State.SETTLE),
+        #
+        (State.SEND, StepOutcome.NAMED): Next(State.STARTED),
+        (State.SEND, StepOutcome.TAKEN): Next(State.SETTLE),
+        (State.SEND, StepOutcome.NO_ANSWER): Next(State.FIND),
+        (State.SEND, StepOutcome.BUSY): Next(State.SEND),
+        (State.SEND, StepOutcome.REFUSED): Next(State.FAILED),
+        #
+        (State.FIND, StepOutcome.OURS): Next(State.STARTED),
+        (State.FIND, StepOutcome.OTHERS): Next(State.SETTLE),
+        (State.FIND, StepOutcome.NOT_SEEN): Next(State.FAILED),
+        #
+        (State.SETTLE, StepOutcome.OURS): Next(State.STARTED),
+        (State.SETTLE, StepOutcome.ENDED_BADLY): Next(State.SEND, next_minute=True),
+        (State.SETTLE, StepOutcome.FREE): Next(State.SEND),
+        (State.SETTLE, StepOutcome.LEFT_ALONE): Next(State.SEND, next_minute=True),
+        (State.SETTLE, StepOutcome.ATTACHED): Next(State.STARTED),
+        (State.SETTLE, StepOutcome.CONFLICT): Next(State.FAILED),
+        (State.SETTLE, StepOutcome.NO_TARGET): Next(State.FAILED),
+    }
+)
+"""The next state by state and outcome. A start begins in ``CANCEL_PREDECESSOR``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
-    """The lineage before this one may have left its instance running."""
+class Minute:
+    """The minute that a start is at, and what it knows of this minute.
 
-    predecessor: Intent
-
-
-@dataclass(frozen=True, slots=True)
-class LookBack:
-    """An earlier try may have started an instance for this minute.
-
-    :param left: how many minutes, with this one, may have an instance of an earlier try.
+    :param index: 0 for the trigger time's own minute, then the order of ``further_minutes``.
+    :param time: the trigger time in this minute, epoch milliseconds; 0 where it is not worked out yet.
+    :param tries_before: how many earlier tries may have an instance in this minute or in a later one.
+    :param is_open: whether EnOS may have carried out an earlier request of this round for this minute.
+    :param error: how EnOS answered the request; None where nothing was sent.
+    :param found: the instance that has the minute, where it is known that it is not ours.
     """
 
     index: int
-    time: int
-    left: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """This minute is to be asked for.
-
-    :param is_open: an earlier request of this lineage for this minute may still be carried out, or was.
-    """
-
-    index: int
+    time: int = 0
+    tries_before: int = 0
     is_open: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Find:
-    """The request for this minute was sent, and its outcome is not known."""
-
-    index: int
-    time: int
-    error: EnosError
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """This minute has an instance, or the gateway says so.
-
-    :param error: what the gateway said; None where nothing was asked for.
-    :param found: the instance, where it is known that it cannot be ours.
-    :param is_open: an earlier request of this lineage may have made the instance.
-    """
-
-    index: int
-    time: int
     error: EnosError | None = None
     found: FlowInstance | None = None
-    is_open: bool = False
+
+    def next(self) -> Minute:
+        """Return the next minute, of which nothing is known yet."""
+        return Minute(self.index + 1, tries_before=self.tries_before)
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The attempt has its instance. ``taken_over``: another try has asked for it."""
+    """The try has its instance. ``taken_over``: whether another try has sent the request for it."""
 
     flow_instance_id: str
     taken_over: bool = False
 
 
-State = Cancel | LookBack | Ask | Find | Taken | Started
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step came to. ``end``: what the start returns or raises if it ends with this step."""
+
+    outcome: StepOutcome
+    minute: Minute
+    end: Started | EnosError | None = None
+
+
+def outcome_of(error: EnosError) -> StepOutcome:
+    """Return what a request to start an instance came to that met this error."""
+    if error.sent and isinstance(error, EnosRequestError) and error.code == replies.INVALID:
+        return StepOutcome.TAKEN
+    if isinstance(error, EnosRateLimitError) or (not error.sent and is_passing(error)):
+        return StepOutcome.BUSY
+    if error.repeated:
+        return StepOutcome.NO_ANSWER
+    return StepOutcome.REFUSED if not error.sent or is_refusal(error) else StepOutcome.NO_ANSWER
+
+
+def is_refusal(error: EnosError) -> bool:
+    """Return whether EnOS or its gateway has answered, and declined the request."""
+    return isinstance(error, EnosApiError) and not isinstance(error, EnosServerError)

@@ -1,8 +1,8 @@
-"""One function an API operation of the Batch Processing Service v2.1 and of the token service.
+"""One function per API operation of the Batch Processing Service v2.1 and of the token service.
 
-Each is named after its page in the documentation. ``safe`` tells the exchange whether it may send it again when it
-cannot know what became of it: for what only reads, for what names the one thing it ends or switches, and for nothing
-that makes something new. The method does not tell: Delete Flow and Load Flow For Edit are GETs and not safe.
+Each is named after its page in the documentation. ``safe`` says whether the exchange may send a call again although it
+may have been carried out. A call is safe if it only reads, or if it ends or switches one thing that it names; a call
+that creates something is not. The HTTP method does not tell: Delete Flow and Load Flow For Edit are GETs and not safe.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ _SERVICE = "/batch-processing-service/v2.1"
 _TOKEN_SERVICE = "/apim-token-service/v2.0/token"
 
 LOG_LENGTH = 2**20
-"""Characters of a log that EnOS gives where it is not told how many."""
+"""Characters of a log that EnOS returns by default."""
 
 ALL_FLOW_TYPES = (0, 1, 2)
 """``type`` of List Flow Instances: manual, periodic, temporary."""
 
 SORT_FIELDS = ("create_time", "createTime")
-"""What lists are sorted by, as the releases of EnOS name it: the one order that does not move while things change."""
+"""The field that lists are sorted by, as the releases of EnOS name it. This order does not change while flows run."""
 END_FIELDS = ("end_time", "endTime")
-"""The field to sort by where the newest ends are wanted, as the releases of EnOS name it."""
+"""The field that sorts by the end of an instance, as the releases of EnOS name it."""
 
 
 def authenticate() -> Call[None]:
-    """Fetch the token if there is no valid one, and send nothing else. The gateway's clock is known after it."""
+    """Fetch a token if there is no valid one, and send nothing else. After this, the gateway's clock is known."""
     return Call("Get Access Token", "POST", "", (), None, safe=True, parse=models.nothing, token_only=True)
 
 
 def trigger_flow(flow_id: int, trigger_time: int) -> Call[str]:
-    """Trigger Flow: starts the whole flow; gives the flow instance id."""
+    """Trigger Flow: start the whole flow; return the flow instance id."""
     return _post(
         "Trigger Flow",
         "flows",
@@ -49,7 +49,7 @@ def trigger_flow(flow_id: int, trigger_time: int) -> Call[str]:
 
 
 def trigger_flow_from_task(flow_id: int, from_task_id: int, trigger_time: int) -> Call[str]:
-    """Trigger Flow From Task: starts one node and all nodes downstream of it; gives the flow instance id."""
+    """Trigger Flow From Task: start one node and all nodes downstream of it; return the flow instance id."""
     return _post(
         "Trigger Flow From Task",
         "flows",
@@ -61,7 +61,7 @@ def trigger_flow_from_task(flow_id: int, from_task_id: int, trigger_time: int) -
 
 
 def update_and_trigger_flow(flow_id: int, trigger_time: int, parameters: Mapping[str, str]) -> Call[str]:
-    """Update And Trigger Flow: starts the whole flow once with other parameters; gives the flow instance id."""
+    """Update And Trigger Flow: start the whole flow once with other parameters; return the flow instance id."""
     return _post(
         "Update And Trigger Flow",
         "flows",
@@ -78,20 +78,20 @@ def get_flow(flow_id: int) -> Call[models.Flow]:
 
 
 def export_flow(flow_id: int) -> Call[models.FlowExport]:
-    """Export Flow: all that Import Flow needs to make the flow again."""
+    """Export Flow: return everything that Import Flow needs to create the flow again."""
     return _get("Export Flow", "flows", "export", {"flowId": str(flow_id)}, models.FlowExport.parse)
 
 
 def import_flow(
     flow_name: str, dir_id: str, flow_json: models.FlowExport, *, flow_id: int | None = None, desc: str = ""
 ) -> Call[int]:
-    """Import Flow: makes a flow of an export; gives its id, which is ``flow_id`` if that is free.
+    """Import Flow: create a flow from an export; return its id, which is ``flow_id`` if that id is free.
 
-    ``desc``: its description; that of the export if it is empty.
+    ``desc``: the description; if it is empty, the export's description is used.
     """
     body: dict[str, object] = {
         "flowName": flow_name,
-        # Some releases of EnOS demand it.
+        # Some releases of EnOS require it.
         "desc": desc or flow_json.description,
         "dirId": dir_id,
         "flowJson": flow_json.document(),
@@ -102,7 +102,7 @@ def import_flow(
 
 
 def load_flow_for_edit(flow_id: int) -> Call[models.Flow]:
-    """Load Flow For Edit: a temporary copy of the flow, which EnOS makes for this call."""
+    """Load Flow For Edit: return a temporary copy of the flow, which EnOS makes for this call."""
     return _get(
         "Load Flow For Edit",
         "flows",
@@ -115,27 +115,27 @@ def load_flow_for_edit(flow_id: int) -> Call[models.Flow]:
 
 
 def save_flow(flow: models.Flow) -> Call[int]:
-    """Save Flow: stores what Load Flow For Edit gave, with what was changed in it; gives the id of the flow."""
+    """Save Flow: store a changed copy that came from Load Flow For Edit; return the id of the flow."""
     return _post("Save Flow", "flows", "save", flow.document(), models.flow_id_of, safe=False)
 
 
 def delete_flow(flow_id: int) -> Call[None]:
-    """Delete Flow, and with it all its instances. Not safe to repeat: an import may have its id by then."""
+    """Delete Flow: delete the flow and all its instances. Not safe: by then, an import may have taken its id."""
     return _get("Delete Flow", "flows", "delete", {"flowId": str(flow_id)}, models.nothing, safe=False)
 
 
 def enable_flow(flow_id: int) -> Call[None]:
-    """Enable Flow: switches its schedule on."""
+    """Enable Flow: switch its schedule on."""
     return _post("Enable Flow", "flows", "enable", {"flowId": flow_id}, models.nothing, safe=True)
 
 
 def disable_flow(flow_id: int) -> Call[None]:
-    """Disable Flow: switches its schedule off."""
+    """Disable Flow: switch its schedule off."""
     return _post("Disable Flow", "flows", "disable", {"flowId": flow_id}, models.nothing, safe=True)
 
 
 def get_my_flow(expression: str = "") -> Call[tuple[models.MyFlow, ...]]:
-    """Get My Flow: the user's flows whose id or name is like ``expression``; all of them if it is empty."""
+    """Get My Flow: return the user's flows whose id or name is like ``expression``; all of them if it is empty."""
     query = {"expression": expression} if expression else {}
     return _get("Get My Flow", "flows", "getMyFlow", query, models.my_flows_of)
 
@@ -143,18 +143,18 @@ def get_my_flow(expression: str = "") -> Call[tuple[models.MyFlow, ...]]:
 def search_flows(
     *, page_no: int, page_size: int, expression: str = "", sort_by: str = SORT_FIELDS[0]
 ) -> Call[models.FlowPage]:
-    """Search Flow: one page of the organisation's flows whose id or name is like ``expression``."""
+    """Search Flow: return one page of the organisation's flows whose id or name is like ``expression``."""
     body = {"expression": expression, "pagination": _pagination(page_no, page_size, sort_by)}
     return _post("Search Flow", "flows", "search", body, models.FlowPage.parse, safe=True)
 
 
 def list_workflow_directories() -> Call[tuple[models.Directory, ...]]:
-    """List Workflow Directories: the tree of directories and of the flows in them."""
+    """List Workflow Directories: return the tree of directories and of the flows in them."""
     return _get("List Workflow Directories", "directories", "listWorkFlowDirs", {}, models.directories_of)
 
 
 def create_directory(parent_id: str, dir_name: str) -> Call[str]:
-    """Create Directory; gives its id."""
+    """Create Directory; return its id."""
     body = {"parentId": parent_id, "dirName": dir_name}
     return _post("Create Directory", "directories", "create", body, models.directory_id_of, safe=False)
 
@@ -185,10 +185,10 @@ def list_flow_instances(
     sort_by: str | None = SORT_FIELDS[0],
     newest_first: bool = False,
 ) -> Call[models.FlowInstancePage]:
-    """List Flow Instances: one page of those of one type with a trigger time in ``[from, to)``.
+    """List Flow Instances: return one page of the instances of one type with a trigger time in ``[from, to)``.
 
-    ``nodes=False``: without their nodes and parameters, which take most of the time to read. ``sort_by``: None leaves
-    the order to EnOS.
+    ``nodes=False``: leave out nodes and parameters, which take most of the time to read. ``sort_by``: None leaves the
+    order to EnOS.
     """
     body = {
         "type": type,
@@ -205,7 +205,7 @@ def list_flow_instances(
 
 
 def cancel_flow_instance(flow_instance_id: str) -> Call[None]:
-    """Cancel Flow Instance. It names one instance, so asking twice does no harm."""
+    """Cancel Flow Instance. The call names one instance, so sending it twice does no harm."""
     return _post(
         "Cancel Flow Instance",
         "flowInstances",
@@ -229,7 +229,7 @@ def get_task_instance(task_instance_id: str) -> Call[models.TaskInstance]:
 
 
 def get_task_instance_log(task_instance_id: str, max_length: int | None = None) -> Call[str]:
-    """Get Task Instance Log. ``max_length``: characters to read at most; EnOS's default is 2^20."""
+    """Get Task Instance Log. ``max_length``: the most characters to read; EnOS's default is 2^20."""
     query = {"taskInstId": task_instance_id}
     if max_length is not None:
         query["maxLength"] = str(max_length)
@@ -238,23 +238,23 @@ def get_task_instance_log(task_instance_id: str, max_length: int | None = None) 
 
 
 def get_current_time() -> Call[int]:
-    """Get Current Time: epoch milliseconds by EnOS's clock."""
+    """Get Current Time: return epoch milliseconds by EnOS's clock."""
     return _get("Get Current Time", "time", "getCurrentTime", {}, models.current_time_of, tenant=False)
 
 
 def get_time_zone() -> Call[str]:
-    """Get Timezone: such as ``GMT+8``."""
+    """Get Timezone: return the time zone, such as ``GMT+8``."""
     return _get("Get Timezone", "time", "getTimeZone", {}, models.time_zone_of, tenant=False)
 
 
 def get_token(access_key: str, encryption: str, timestamp: int) -> Call[models.AccessToken]:
-    """Get Access Token: the token of this key, a new one if there is none that lives."""
+    """Get Access Token: return the valid token of this key, or a new one."""
     body = {"appKey": access_key, "encryption": encryption, "timestamp": timestamp}
     return _token_call("Get Access Token", "get", body)
 
 
 def refresh_token(access_key: str, encryption: str, timestamp: int, access_token: str) -> Call[models.AccessToken]:
-    """Refresh Access Token: a token with a full life for one that still lives."""
+    """Refresh Access Token: return a token with a full life, given one that is still valid."""
     body = {
         "appKey": access_key,
         "encryption": encryption,

@@ -1,10 +1,10 @@
-"""One call from beginning to end: token, signature, sending, renewal, repetition. Written once, as generators.
+"""One call from beginning to end: token, signature, request, renewal, repetition. Written once, as generators.
 
-What may be repeated is decided here and nowhere else:
+Only this module decides what is sent again:
 
-* refused before it reached the service (429, a repeated signature) or never sent: always;
-* the token ended: once, with a new one, and signed anew;
-* lost on the way, 5xx, an unreadable reply: only calls that are safe to repeat.
+* a call that was never sent, or was refused before it reached the service (429, a repeated signature): always;
+* a call whose token has expired: once, with a new token and a new signature;
+* a call that was lost, met a 5xx or an unreadable reply: only if it is safe to repeat.
 
 Documentation: API Management, "Get Access Token", "Refresh Access Token", "Invoke API with the Access Token".
 """
@@ -48,23 +48,23 @@ _BODY_HEADERS = {**_HEADERS, "Content-Type": "application/json;charset=UTF-8"}
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a call is sent at the most, and how long the pauses are (seconds, doubling, with jitter)."""
+    """The most attempts of a call, and the pauses between them in seconds, which double and have jitter."""
 
     attempts: int = 4
     first_pause: float = 0.5
     longest_pause: float = 30.0
     waits_for_token: bool = True
-    """Whether to wait while another thread renews the token, rather than fetch it oneself."""
+    """Whether to wait while another thread renews the token. If not, this one fetches a token of its own."""
 
 
 DEFAULT_RETRY = Retry()
 AT_ONCE = Retry(attempts=1, waits_for_token=False)
-"""For whoever has seconds to live: one attempt, and no waiting for anybody."""
+"""For a process that is about to be killed: one attempt, and no wait for other threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """On whose behalf: the ``orgId`` and ``userId`` of each call."""
+    """The organisation and the user of each call: its ``orgId`` and ``userId``."""
 
     org_id: str
     user_id: str
@@ -78,7 +78,7 @@ class _HeldToken:
 
 
 class Gateway:
-    """What is known of one gateway and access key: the token, the clock. Shared by all who call it with this key.
+    """One gateway and access key, with its token and its clock. All calls with this key share it.
 
     :param base_url: scheme, host, port and path prefix, without a slash at the end.
     :param clock: epoch seconds.
@@ -110,16 +110,16 @@ class Gateway:
         return f"Gateway({self.base_url!r})"
 
     def now(self) -> float:
-        """Return epoch seconds by the gateway's clock, as far as it is known."""
+        """Return epoch seconds by the gateway's clock, or by ours until a reply has told the difference."""
         return self._clock() + self._clock_offset
 
     @property
     def clock_offset(self) -> float:
-        """Seconds by which the gateway's clock is ahead of ours, where it is off by more than a few."""
+        """Seconds by which the gateway's clock is ahead of ours; 0 for a difference of up to 5 s."""
         return self._clock_offset
 
     def exchange(self, call: Call[T], tenant: Tenant, retry: Retry = DEFAULT_RETRY) -> Exchange[T]:
-        """Carry out ``call``; return what it asked for or raise an ``EnosError``."""
+        """Carry out ``call`` and return its result. Raises ``EnosError``."""
         repeated = False
         for attempt in count(1):
             try:
@@ -142,7 +142,7 @@ class Gateway:
         try:
             return (yield from self._answer(call, lambda: self._signed(call, tenant, token)))
         except EnosAuthError:
-            # It may have ended before its time, or been replaced by another process.
+            # The token may have expired early, or another process may have replaced it.
             may_hide_success = not call.safe and not (yield from self._is_dead(token, tenant))
         try:
             renewed = yield from self._valid_token(retry, refused=token)
@@ -154,9 +154,8 @@ class Gateway:
     def _is_dead(self, token: _HeldToken, tenant: Tenant) -> Exchange[bool]:
         """Return whether the token itself explains that a call with it was refused.
 
-        If not, something between here and EnOS may have sent the call twice: the first copy was carried out, and the
-        second one, whose signature is not new any more, was refused. A token that is still good for another call does
-        not explain the refusal.
+        If the token is still accepted for another call, it does not. Then something between here and EnOS may have sent
+        the call twice: EnOS carried out the first copy, and refused the second, since it saw the signature before.
         """
         if self._clock() >= token.ends_at - _CLOCK_TOLERANCE:
             return True
@@ -170,7 +169,7 @@ class Gateway:
         return False
 
     def _valid_token(self, retry: Retry, refused: _HeldToken | None = None) -> Exchange[_HeldToken]:
-        """The token, renewed if need be, by one caller at a time. Its errors say that the call was not sent."""
+        """Return a valid token. One caller at a time renews it. Errors from here say that the call was not sent."""
         try:
             while True:
                 token = self._token
@@ -195,7 +194,7 @@ class Gateway:
         if token is None or token is refused or self._clock() >= token.ends_at:
             fetched = yield from self._fetch_token()
             if refused is not None and fetched.value == refused.value:
-                # The token service still believes in it; the gateway does not.
+                # The token service still accepts the token, the gateway does not.
                 fetched = yield from self._refresh_token(fetched)
             self._hold(fetched)
             return
@@ -204,7 +203,7 @@ class Gateway:
         except EnosError as error:
             if error.final:
                 raise
-            # It still lives: use it, and try again when a part of what is left has gone by.
+            # The token is still valid: use it, and renew it when a quarter of the rest of its life is over.
             later = self._clock() + (token.ends_at - self._clock()) / 4
             self._token = _HeldToken(token.value, max(later, self._clock() + 1), token.ends_at)
 
@@ -246,7 +245,7 @@ class Gateway:
         return signing.token_digest(self._access_key, str(timestamp), self._secret_key)
 
     def _signed(self, call: Call[Any], tenant: Tenant, token: _HeldToken) -> tuple[Request, Secrets]:
-        """The call as it goes over the wire now, and what of it must not be shown to anybody."""
+        """Return the signed request for the call, and the secrets in it."""
         query = call.query
         if call.tenant:
             query = (*query, ("orgId", tenant.org_id), ("userId", tenant.user_id))
@@ -263,7 +262,7 @@ class Gateway:
         return request, Secrets((self._secret_key, token.value, signature))
 
     def _answer(self, call: Call[T], build: Callable[[], tuple[Request, Secrets]]) -> Exchange[T]:
-        """Sends it, and once more if it was refused while our clock was found to be wrong."""
+        """Send the request; send it once more if it was refused and its reply has corrected our clock."""
         offset = self._clock_offset
         try:
             return (yield from self._round_trip(call, *build()))
@@ -283,7 +282,7 @@ class Gateway:
             raise
 
     def _learn_clock(self, response: Response) -> None:
-        """Corrects our clock by the ``Date`` header, whose resolution is a second, where it is clearly off."""
+        """Correct our clock by the ``Date`` header if they differ by more than 5 s."""
         date = replies.epoch_seconds(response.headers.get("date", ""))
         if date is None:
             return
@@ -291,18 +290,18 @@ class Gateway:
         wanted = offset if abs(offset) > _CLOCK_TOLERANCE else 0.0
         if abs(wanted - self._clock_offset) > _CLOCK_TOLERANCE:
             self._clock_offset = wanted
-            # Timestamps rise from here on: from those of the wrong clock they could not come down.
+            # Timestamps only ever rise: those of the wrong clock must not hold the new ones up.
             self._last_timestamp = 0
 
     def _timestamp(self) -> int:
-        """Epoch milliseconds by the gateway's clock, never the same twice."""
+        """Return epoch milliseconds by the gateway's clock, never the same twice."""
         with self._stamping:
             now = int((self._clock() + self._clock_offset) * 1000)
             self._last_timestamp = max(now, self._last_timestamp + 1)
             return self._last_timestamp
 
     def _pause(self, error: EnosError, attempt: int, retry: Retry) -> float | None:
-        """Seconds to wait before the next attempt; None where the gateway asks for more than is reasonable."""
+        """Return the seconds to wait before the next attempt; None if the gateway asks for too long a wait."""
         if isinstance(error, EnosRateLimitError) and error.retry_after is not None:
             return error.retry_after if error.retry_after <= retry.longest_pause else None
         pause = min(retry.first_pause * 2.0 ** (attempt - 1), retry.longest_pause)
@@ -310,7 +309,7 @@ class Gateway:
 
 
 def _may_hide_success(error: EnosError, safe: bool) -> bool:
-    """Return whether EnOS may have carried out another copy of the call: it says that it saw this signature before."""
+    """Return whether EnOS may have carried out another copy of the call: it has seen this signature before."""
     return not safe and error.sent and isinstance(error, EnosApiError) and error.code == replies.REPEATED_DIGEST
 
 

@@ -1,7 +1,7 @@
-"""What travels between the protocol and a driver.
+"""The messages between the protocol and a driver.
 
-A protocol generator yields ``Call``, ``Request``, ``Read`` or ``Sleep``; the driver does what it says and sends back
-the result, the ``Response`` or ``None``, or throws the ``EnosError`` that came of it.
+A generator of the protocol yields a ``Call``, ``Request``, ``Read`` or ``Sleep``. The driver carries it out and sends
+back the result, the ``Response`` or ``None``, or throws the ``EnosError`` into the generator.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T_co]):
-    """One API operation, as yet unsigned. ``safe``: sending it twice does no more than sending it once."""
+    """One API operation before it is signed. ``safe``: sending it twice has the same effect as sending it once."""
 
     operation: str
     method: str
     path: str
     query: tuple[tuple[str, str], ...]
     body: bytes | None = field(repr=False)
-    """Not shown: that of the token service's calls has a token in it."""
+    """Not shown in ``repr``, since a call of the token service has a token in it."""
     safe: bool
     parse: Callable[[Any], T_co]
     tenant: bool = True
-    """Whether ``orgId`` and ``userId`` belong into the query."""
+    """Whether the query has ``orgId`` and ``userId``."""
     missing_codes: tuple[int, ...] = ()
-    """Codes with which EnOS says that what was asked for is not there; where there are any, no data says so too."""
+    """The codes by which EnOS says that the object does not exist. If there are any, empty data says so too."""
     token_only: bool = False
-    """Whether there is nothing to send: only a valid token is wanted."""
+    """Whether nothing is sent but what it takes to have a valid token."""
     deadline: float | None = None
-    """Epoch seconds after which it is not repeated any more."""
+    """Epoch seconds after which the call is not repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request, final to the last byte: a driver changes nothing, for the signature is over bytes."""
+    """One HTTP request. A driver sends it as it is, to the byte, since the signature is over bytes."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
     safe: bool = field(default=True, repr=False)
-    """As its call: whether sending it twice does no more than sending it once."""
+    """Whether sending it twice has the same effect as sending it once, as its call says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP reply, read whole. Header names are in lower case."""
+    """One HTTP reply with its whole body. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -61,7 +61,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read the reply to a call, by ``replies.read``: the driver knows where that may take its time, and its limits."""
+    """Read the reply to a call by ``replies.read``. The driver chooses the thread and the limits."""
 
     call: Call[Any]
     response: Response
@@ -70,13 +70,13 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait so many seconds."""
+    """Wait for this number of seconds."""
 
     seconds: float
 
 
 Exchange: TypeAlias = Generator[Request | Read | Sleep, Any, T]
-"""Carries out one call: token, sign, send, read, renew, back off."""
+"""The steps of one call: get a token, sign, send, read, renew the token, back off."""
 
 Procedure: TypeAlias = Generator[Call[Any] | Sleep, Any, T]
-"""Several calls and waits that belong together, such as starting a flow."""
+"""Several calls and waits that belong together, such as the start of a flow."""

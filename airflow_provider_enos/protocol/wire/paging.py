@@ -1,8 +1,7 @@
-"""All pages of List Flow Instances and of Search Flow, whichever way the gateway numbers them.
+"""Fetch all pages of List Flow Instances and of Search Flow, whether the gateway numbers them from 0 or from 1.
 
-The documentation says both that pages start at 0 and that they start at 1, and leaves open what ``count`` counts, where
-there is one. So page 0 is asked for first; where that is refused, empty, or the same as page 1, nothing is lost and
-nothing comes twice.
+The documentation says both, and does not say what ``count`` counts. So page 0 is asked for first. If page 0 is refused,
+empty, or the same as page 1, no entry is lost and none comes twice.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 PAGE_SIZE = 50
-"""What the documentation recommends at the most."""
+"""The largest size that the documentation recommends."""
 _MOST_PAGES = 2_000
 PAGE_FAULTS = (replies.INTERNAL, 500)
-"""What a service may say that stumbles over a page 0. Not 503 and the like: the page may be there, with entries."""
+"""Codes of a service that fails on page 0. Not 503 and the like: then page 0 may exist, with entries."""
 
 
 class Page(Protocol[T_co]):
@@ -29,17 +28,17 @@ class Page(Protocol[T_co]):
 
     @property
     def entries(self) -> tuple[tuple[Hashable, T_co], ...]:
-        """What is on it, each with its id."""
+        """The entries of the page, each with its id."""
 
     @property
     def count(self) -> int | None:
-        """How many there are in all, or on this page; None where EnOS does not say."""
+        """The number of entries in all, or of this page; None where EnOS does not say."""
 
 
 class Pager(Generic[T]):
-    """Which page to ask for next, and what of it is new.
+    """Tell which page to fetch next, and which of its entries are new.
 
-    ``or_else``: another way to ask, where EnOS finds the first one invalid whatever page is asked for.
+    ``or_else``: another form of the call, for releases of EnOS that refuse the first form as invalid on every page.
     """
 
     def __init__(
@@ -58,11 +57,11 @@ class Pager(Generic[T]):
 
     @property
     def call(self) -> Call[Page[T]]:
-        """The call for the page that is due."""
+        """The call for the next page."""
         return self._call_for(self._page_no)
 
     def refused(self, error: EnosApiError) -> None:
-        """The page was refused: pages start at 1, or it is to be asked for in another way, or the error stands."""
+        """Go on with page 1 or with the other form of the call. Raises ``error`` if neither is left."""
         if self._page_no == 0 and (isinstance(error, EnosRequestError) or error.code in PAGE_FAULTS):
             self._page_no = 1
         elif self._or_else is not None and error.code == replies.INVALID:
@@ -72,7 +71,7 @@ class Pager(Generic[T]):
             raise error
 
     def take(self, page: Page[T]) -> list[T]:
-        """The entries of the page that was due which no earlier page had."""
+        """Return the entries of the page that no earlier page had."""
         self._or_else = None
         fresh = []
         for key, entry in page.entries:
@@ -82,7 +81,7 @@ class Pager(Generic[T]):
         self.done = self._is_last(page, fresh)
         self._page_no += 1
         if self._page_no > _MOST_PAGES:
-            # A gateway that always has something new would be asked for ever.
+            # Else a gateway that always has something new would be asked forever.
             raise EnosReplyError(f"the list has more than {_MOST_PAGES:,} pages")
         return fresh
 
@@ -90,14 +89,14 @@ class Pager(Generic[T]):
         if self._page_no == 0 and not page.entries:
             return False
         if self._page_no > 1 and not fresh:
-            # A gateway that gives the same page for every number would be asked for ever.
+            # Else a gateway that returns the same page for every number would be asked forever.
             return True
-        # A gateway may give smaller pages than it was asked for, and says then that there are more.
+        # A gateway may return smaller pages than it was asked for; then ``count`` says that there are more.
         return len(page.entries) < self._page_size and (page.count is None or page.count <= len(self._seen))
 
 
 def all_entries(call_for: Callable[[int], Call[Page[T]]], page_size: int = PAGE_SIZE) -> Procedure[list[T]]:
-    """All entries of all pages, at once."""
+    """Return all entries of all pages."""
     pager = Pager(call_for, page_size)
     found: list[T] = []
     while not pager.done:

@@ -1,8 +1,8 @@
-"""Hiding secrets in a text that repeats them, however it spells them.
+"""Hide secrets in a text that repeats them, however it spells them.
 
-A text and a secret are compared by their ASCII letters and digits alone, in lower case, after escapes are undone. So it
-does not matter which signs an encoding spells otherwise, nor in which order encodings were applied. Base64 and hex are
-decoded and looked into. A piece of a secret counts as much as the whole from eight letters and digits on.
+Escapes are undone; then text and secret are compared by their ASCII letters and digits alone, in lower case. So it does
+not matter which other characters an encoding changes, nor in which order encodings were applied. Base64 and hex are
+decoded and searched too. A piece of a secret is hidden like the whole if it has eight or more letters and digits.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from itertools import groupby
 from urllib.parse import quote
 
 LONGEST = 2048
-"""Characters that are looked at; what comes after them is dropped."""
+"""Characters of a text that are searched; the rest is dropped."""
 _RUN = 8
-"""So many letters and digits of a secret in a row are hidden."""
+"""Letters and digits of a secret in a row from which on they are hidden."""
 _CUT = 4
-"""The same where a text is cut off."""
+"""The same at the end of a text that was cut off."""
 _ROUNDS = 12
 _DEPTH = 2
-"""How often base64 or hex is looked into that is inside another one."""
+"""Levels of base64 or hex within each other that are decoded."""
 
 _ESCAPE = re.compile(
-    # However often it was escaped in the same way, it is undone in one step.
+    # A character that was escaped several times in the same way is read in one step.
     r"%(?:25)*(?P<percent>[0-9a-f]{2})"
     r"|&(?:amp;)*(?P<entity>\#x[0-9a-f]{1,6}|\#[0-9]{1,7}|[a-z][a-z0-9]{1,30});"
     r"|\\+(?:u(?P<unicode>[0-9a-f]{4})|x(?P<byte>[0-9a-f]{2})|(?P<letter>[^\x00-\x1f\x7f-\x9f]))"
-    # Colours of a terminal, and what is not printed, a line's end too: it may stand between any two letters.
+    # Colours of a terminal and unprinted characters, line ends included: they may be between any two letters.
     r"|(?P<unprinted>(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+)",
     re.IGNORECASE,
 )
 _UNPRINTED = frozenset("abfnrtv0")
-"""What stands behind a backslash for a character that is not printed."""
+"""Letters that, behind a backslash, stand for an unprinted character."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{11,}")
 _HEX = re.compile(r"[0-9A-Fa-f]{16,}")
 Unpack = Callable[[str], Iterator[str]]
@@ -46,13 +46,13 @@ _NO_SIGNS = re.compile(r"[^a-z0-9]+")
 _TOKEN_FIELD = re.compile(
     r"""(?:access[_-]?token["']?\s*[:=]\s*["']?|["']token["']\s*:\s*["']?)(?P<value>[^"',\s}]+)""", re.IGNORECASE
 )
-"""A token in a reply that was not understood: nobody knows it yet, so it is in no list of secrets."""
+"""A token in a reply that was not understood. It is not known yet, so no list of secrets has it."""
 
 
 def hide(text: str, secrets: Iterable[str], *, token_fields: bool = False) -> str:
-    """Return the first ``LONGEST`` characters of ``text`` with ``***`` in place of each secret, or a piece of one.
+    """Return the first ``LONGEST`` characters of ``text`` with ``***`` in place of each secret or piece of one.
 
-    :param token_fields: hide the values of fields that are named like an access token, too.
+    :param token_fields: also hide the values of fields whose name is that of an access token.
     """
     text = text[:LONGEST]
     known = [secret for secret in secrets if secret]
@@ -67,13 +67,13 @@ def hide(text: str, secrets: Iterable[str], *, token_fields: bool = False) -> st
 
 
 def holds(text: str, secret: str) -> bool:
-    """Return whether ``text`` has all of ``secret`` in it; one of a few letters may be there by chance, and is not."""
+    """Return whether ``text`` contains ``secret``. A secret of less than eight letters and digits never counts."""
     letters = _Plain(secret[:LONGEST]).letters
     return len(letters) >= _RUN and letters in _Plain(text[:LONGEST]).letters
 
 
 def _literal(text: str, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Where a secret stands as it is, or as JSON, Python or a URL writes it: short ones, and those of other letters."""
+    """Yield where a secret is, as it is or as JSON, Python or a URL writes it: finds short and non-ASCII ones."""
     for secret in secrets:
         as_json = (json.dumps(secret, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
         for spelling in dict.fromkeys((secret, *as_json, repr(secret)[1:-1], quote(secret, safe="", errors="replace"))):
@@ -81,7 +81,7 @@ def _literal(text: str, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
 
 
 class _Needles:
-    """What is looked for: the letters and digits of each secret, and all pieces of them that count."""
+    """The letters and digits of each secret, and all pieces of them that are hidden."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self.whole = [letters for secret in secrets if len(letters := _Plain(secret).letters) >= _RUN]
@@ -89,7 +89,7 @@ class _Needles:
 
 
 class _Plain:
-    """A text with its escapes undone, which knows for each character what of the text it came of."""
+    """A text with its escapes undone, and for each character its place in the original text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -124,7 +124,7 @@ class _Plain:
         return True
 
     def found(self, needles: _Needles, depth: int) -> Iterator[tuple[int, int]]:
-        """Where the text has something of a secret."""
+        """Yield where the text has a secret or a piece of one."""
         if not needles.whole:
             return
         for at in range(len(self.letters) - _RUN + 1):
@@ -136,7 +136,7 @@ class _Plain:
             yield from self._packed(_HEX, _from_hex, needles, depth - 1)
 
     def _cut_off(self, needles: _Needles) -> Iterator[tuple[int, int]]:
-        """Where the text ends within a secret."""
+        """Yield where the text is cut off within a secret."""
         for cut in {found.start() for found in re.finditer("…", self._text)} | {len(self._text)}:
             before = bisect_left(self._places, cut)
             for length in range(_CUT, _RUN):
@@ -146,17 +146,17 @@ class _Plain:
     def _packed(
         self, pattern: re.Pattern[str], unpack: Unpack, needles: _Needles, depth: int
     ) -> Iterator[tuple[int, int]]:
-        """Where there is Base64 or hex with a secret in it."""
+        """Yield where there is base64 or hex with a secret in it."""
         spans = [found.span() for found in pattern.finditer(self._text)]
         unpacked = [list(unpack(self._text[first:end])) for first, end in spans]
-        # All at once, since as a rule there is nothing in any of them.
+        # All of them at once, since usually none has a secret.
         if any(any(_Plain("\n".join(ways)).found(needles, depth)) for ways in zip(*unpacked, strict=True)):
             for span, ways in zip(spans, unpacked, strict=True):
                 if any(any(_Plain(way).found(needles, depth)) for way in ways):
                     yield self._span(*span)
 
     def tokens(self, wanted: bool) -> Iterator[tuple[int, int]]:
-        """Where the values of fields stand that are named like an access token."""
+        """Yield where fields that are named like an access token have their values."""
         if wanted:
             yield from (self._span(*found.span("value")) for found in _TOKEN_FIELD.finditer(self._text))
 
@@ -165,15 +165,15 @@ class _Plain:
 
 
 def _lower(letter: str) -> str:
-    # That of some letters is longer than one.
+    # Some letters have two letters in lower case, which would shift the places.
     return letter.lower() if letter.isascii() else "\x80"
 
 
 def _meant(found: re.Match[str]) -> str | None:
-    """What an escape stands for; None where it is none."""
+    """Return the character that an escape stands for; None if it is no escape."""
     if entity := found["entity"]:
         if entity.startswith("#"):
-            # Not by html.unescape, which drops those that HTML forbids.
+            # Not by html.unescape, which drops characters that HTML forbids.
             number = int(entity[2:], 16) if entity[1] in "xX" else int(entity[1:])
             return chr(number) if number <= sys.maxunicode else ""
         meant = html.unescape(f"&{entity};")
@@ -185,11 +185,11 @@ def _meant(found: re.Match[str]) -> str | None:
 
 
 def _from_base64(text: str) -> Iterator[str]:
-    """What it may stand for: where it begins is not known, since the front may be cut off."""
+    """Yield the possible meanings: the beginning may be cut off, so each offset is tried."""
     standard = text.translate({ord("-"): "+", ord("_"): "/"})
     for skipped in range(4):
         piece = standard[skipped:]
-        # One letter alone stands for nothing.
+        # A single letter encodes nothing.
         piece = piece[:-1] if len(piece) % 4 == 1 else piece
         yield base64.b64decode(piece + "=" * (-len(piece) % 4)).decode("latin-1")
 

@@ -1,4 +1,4 @@
-"""From a reply to its data or to the exception that fits: the one table from code to class.
+"""Turn a reply into its data or into an exception. One table maps codes to exceptions.
 
 The envelope is ``{"code": 0, "msg": "OK", "data": ...}`` for the services, ``{"status": 0, "msg": ..., "data": ...}``
 for the token service, and ``{"message": ...}`` with an HTTP status for the gateway itself. Which HTTP status goes with
@@ -33,7 +33,7 @@ from airflow_provider_enos.protocol.wire.redaction import LONGEST, hide
 INVALID = 62102
 """A parameter is bad, an object does not exist, or a trigger meets a taken minute."""
 INTERNAL = 62109
-"""An internal error of the service; also said of a log that is not there."""
+"""An internal error of the service; also the reply for a log that does not exist."""
 REPEATED_DIGEST = 1001
 """The same ``encryption`` was sent before."""
 
@@ -71,7 +71,7 @@ _NO_TASK = "put a task into the flow first, in the EnOS console"
 _OF_THE_UNIT = "the user must belong to the organisation unit of the flow"
 
 _HINTS: Mapping[tuple[str, int], str] = {
-    # What a code means in one operation, and what to do there.
+    # What to do about a code in one operation.
     (
         "Create Directory",
         INVALID,
@@ -95,13 +95,13 @@ _HINTS: Mapping[tuple[str, int], str] = {
 
 
 _LOOKED_AT = 8192
-"""Characters of a text, of which the beginning is shown in a message."""
+"""Characters of a text that are looked at; a message shows its beginning."""
 
 
 def read(call: Call[T], response: Response, *, secrets: Secrets = NO_SECRETS, limits: Limits = LIMITS) -> T:
-    """Return what the call asked for. Raises ``EnosApiError`` or ``EnosReplyError``; ``secrets`` never show in either.
+    """Return the result of the call. Raises ``EnosApiError`` or ``EnosReplyError``; neither shows any of ``secrets``.
 
-    A reply that has more than ``limits`` of something is an ``EnosReplyError``.
+    A reply that exceeds ``limits`` is an ``EnosReplyError``.
     """
     try:
         with bounded_json.within(limits):
@@ -110,12 +110,12 @@ def read(call: Call[T], response: Response, *, secrets: Secrets = NO_SECRETS, li
         message = hide(f"{call.operation}: {error}", secrets)
         raise EnosReplyError(message, http_status=response.status) from None
     except EnosApiError as error:
-        # From here on: the frames that it came through hold what the gateway sent.
+        # Without its traceback: the frames hold what the gateway sent.
         raise error.with_traceback(None) from None
 
 
 def retry_after(response: Response, now: float) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for; None where there is none that can be read."""
+    """Return the seconds that a ``Retry-After`` header asks for; None if it is missing or cannot be read."""
     text = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
         return float(text)
@@ -124,10 +124,10 @@ def retry_after(response: Response, now: float) -> float | None:
 
 
 def epoch_seconds(http_date: str) -> float | None:
-    """The moment that an HTTP date names; None where it cannot be read."""
+    """Return an HTTP date in epoch seconds; None if it cannot be read."""
     try:
         moment = parsedate_to_datetime(http_date)
-        # "-0000" makes a time without a zone; in HTTP all are UTC.
+        # Python reads "-0000" as a time without a zone; in HTTP every date is UTC.
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
@@ -151,12 +151,12 @@ def _data(call: Call[Any], response: Response, secrets: Secrets) -> Any:
 
 
 def _envelope(response: Response) -> Mapping[str, Any]:
-    """Return the reply as an object; empty where it is none. Raises ``TooMuchJson``."""
+    """Return the reply as an object; an empty one if it is no object. Raises ``TooMuchJson``."""
     try:
         envelope = bounded_json.loads(response.body)
     except TooMuchJson as error:
         if response.status >= 400:
-            # Its HTTP status tells enough.
+            # The HTTP status says enough.
             return {}
         raise TooMuchJson(f"the reply is not read, since {error}") from None
     except (ValueError, RecursionError):
@@ -175,7 +175,7 @@ def _code(envelope: Mapping[str, Any]) -> int | None:
 
 
 def _refuse_by_http(call: Call[Any], response: Response, envelope: Mapping[str, Any], secrets: Secrets) -> None:
-    """Raises for a reply without a code: the gateway's own refusal, or something that EnOS does not send."""
+    """Raise the error for a reply without a code: a refusal by the gateway, or a reply that is not from EnOS."""
     if response.status >= 400:
         raise _api_error(call, response, response.status, envelope, secrets)
     if 300 <= response.status < 400:
@@ -191,7 +191,7 @@ def _api_error(
     envelope: Mapping[str, Any],
     secrets: Secrets,
 ) -> EnosApiError:
-    # A code that is not known says less than that it came of a fault: what was asked for may have been done.
+    # An unknown code with a 5xx counts as a fault of the server: EnOS may have carried out the request.
     fallback = EnosServerError if 500 <= code < 600 or response.status >= 500 else EnosApiError
     cls, hint = (EnosNotFoundError, None) if code in call.missing_codes else _CLASSES.get(code, (fallback, None))
     request_id = envelope.get("requestId")

@@ -175,11 +175,11 @@ def test_what_the_operator_has_noted_counts_more_than_an_xcom(on_record: OnRecor
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has task states from 3.3 on")
-@pytest.mark.parametrize("noted", ["{", "[]", '"x"', "null", '{"lineage": "0"}'])
+@pytest.mark.parametrize("noted", ["{", "[]", '"x"', "null", '{"max_tries": "0"}'])
 def test_what_is_noted_and_cannot_be_read_is_nothing(on_record: OnRecord, noted: str) -> None:
     on_record.rendered()
     on_record.xcom("flow_instance_id", OTHER)
-    on_record.noted(flow_instance_id=INSTANCE, flow_id=3377, lineage=7)
+    on_record.noted(flow_instance_id=INSTANCE, flow_id=3377, max_tries=7)
     assert served() == address(OTHER), "it is from before a clear"
     from on_record import WHERE
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provider_enos.errors import EnosTriggerError
-from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, attempt_of, lineage_base
+from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, attempt_of, tries_before_clear
 from airflow_provider_enos.protocol.trigger_time import MINUTE
 
 TIME = 1594016819108
@@ -28,16 +28,16 @@ def test_intent_through_json(intent: Intent) -> None:
     "data",
     [
         *(None, 5, "x", [], {}),
-        {"lineage": 0, "base": 0, "trigger_time": 1},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": "2"},
-        {"lineage": 0, "base": True, "trigger_time": 1, "sent_time": 2},
-        {"lineage": 0, "base": 0.0, "trigger_time": 1, "sent_time": 2},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "flow_instance_id": 5},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "index": "0"},
-        {"lineage": 0, "base": 0, "trigger_time": 1, "sent_time": 2, "refused": 0},
-        {"base": 0, "trigger_time": 1, "sent_time": 2},
-        {"lineage": None, "base": 0, "trigger_time": 1, "sent_time": 2},
-        {"lineage": "0", "base": 0, "trigger_time": 1, "sent_time": 2},
+        {"max_tries": 0, "first_index": 0, "trigger_time": 1},
+        {"max_tries": 0, "first_index": 0, "trigger_time": 1, "sent_time": "2"},
+        {"max_tries": 0, "first_index": True, "trigger_time": 1, "sent_time": 2},
+        {"max_tries": 0, "first_index": 0.0, "trigger_time": 1, "sent_time": 2},
+        {"max_tries": 0, "first_index": 0, "trigger_time": 1, "sent_time": 2, "flow_instance_id": 5},
+        {"max_tries": 0, "first_index": 0, "trigger_time": 1, "sent_time": 2, "index": "0"},
+        {"max_tries": 0, "first_index": 0, "trigger_time": 1, "sent_time": 2, "refused": 0},
+        {"first_index": 0, "trigger_time": 1, "sent_time": 2},
+        {"max_tries": None, "first_index": 0, "trigger_time": 1, "sent_time": 2},
+        {"max_tries": "0", "first_index": 0, "trigger_time": 1, "sent_time": 2},
     ],
 )
 def test_junk_is_no_intent(data: object) -> None:
@@ -52,8 +52,8 @@ def test_intent_of_another_version() -> None:
 def test_what_is_written_of_an_intent() -> None:
     """Records of this package's earlier versions are read by later ones: the names stay."""
     assert Intent(5, 2, 3, 4, "x", 6, True, 7, 8, 9, 10, "y", True).to_json() == {
-        "lineage": 5,
-        "base": 2,
+        "max_tries": 5,
+        "first_index": 2,
         "trigger_time": 3,
         "sent_time": 4,
         "flow_instance_id": "x",
@@ -70,15 +70,15 @@ def test_what_is_written_of_an_intent() -> None:
 
 def test_intent_of_an_earlier_version() -> None:
     """It says neither which minute it was nor that nothing came of it."""
-    data = {"lineage": 5, "base": 2, "trigger_time": 3, "sent_time": 4, "flow_instance_id": None}
+    data = {"max_tries": 5, "first_index": 2, "trigger_time": 3, "sent_time": 4, "flow_instance_id": None}
     assert Intent.from_json(data) == Intent(5, 2, 3, 4, None, 0, False)
 
 
-# Lineages
+# Rounds
 
 
 @pytest.mark.parametrize(
-    ("try_number", "max_tries", "retries", "base"),
+    ("try_number", "max_tries", "retries", "first_index"),
     [
         (1, 0, 0, 0),
         (1, 2, 2, 0),
@@ -100,19 +100,19 @@ def test_intent_of_an_earlier_version() -> None:
         (2, 3, 5, 0),
     ],
 )
-def test_lineage_base(try_number: int, max_tries: int, retries: int, base: int) -> None:
-    assert lineage_base(try_number=try_number, max_tries=max_tries, retries=retries) == base
+def test_tries_before_clear(try_number: int, max_tries: int, retries: int, first_index: int) -> None:
+    assert tries_before_clear(try_number=try_number, max_tries=max_tries, retries=retries) == first_index
 
 
 @given(st.integers(0, 5), st.lists(st.integers(1, 3), max_size=5), st.integers(1, 3))
-def test_lineage_base_after_any_clears(retries: int, tries: list[int], now: int) -> None:
+def test_tries_before_clear_after_any_clears(retries: int, tries: list[int], now: int) -> None:
     """Each clear raises ``max_tries`` to the tries so far and ``retries``; the try after it is the first of its own."""
     done, max_tries = 0, retries
     for number in tries:
         done += min(number, retries + 1)
         max_tries = done + retries
     for try_number in range(done + 1, done + min(now, retries + 1) + 1):
-        assert lineage_base(try_number=try_number, max_tries=max_tries, retries=retries) == done
+        assert tries_before_clear(try_number=try_number, max_tries=max_tries, retries=retries) == done
 
 
 def attempt(intent: Intent | None = None, **changes: Any) -> Attempt:
@@ -129,11 +129,11 @@ def test_attempt_of_a_retry() -> None:
 
 
 def test_attempt_after_a_clear() -> None:
-    """The record of the lineage before it is not its own. Without one, it is not known which minutes that has used."""
+    """The record of the round before is not its own. Without a record, the minutes used by then are unknown."""
     before = Intent(2, 0, TIME - 5, FIRST)
     expected = Attempt(TIME, 3, 1, True, True, None, 2, 0, predecessor=before)
     assert attempt(before, max_tries=3) == expected
-    expected = Attempt(TIME, 3, 1, True, False, None, 2, 0, forgotten=True)
+    expected = Attempt(TIME, 3, 1, True, False, None, 2, 0, minutes_unknown=True)
     assert attempt(max_tries=3, has_record=False) == expected
 
 
@@ -141,17 +141,21 @@ def test_attempt_after_a_clear() -> None:
 def test_attempt_after_retries_were_lowered_by_the_tries_before_it(clears: int, cleared: bool) -> None:
     """A clear raises ``max_tries`` to what it was. That of another task of the run looks like one of this task then."""
     found = attempt(Intent(2, 0, TIME - 5, FIRST), retries=1, clears=clears)
-    assert (found.intent is None, found.base, found.trigger_time) == (cleared, int(cleared), TIME - 5 * (not cleared))
+    assert (found.intent is None, found.first_index, found.trigger_time) == (
+        cleared,
+        int(cleared),
+        TIME - 5 * (not cleared),
+    )
 
 
 def test_a_clear_of_another_task_of_the_run_is_none_of_this_one() -> None:
     assert attempt(Intent(2, 0, TIME, FIRST), clears=3).intent is not None
 
 
-@pytest.mark.parametrize(("index", "base"), [(0, 1), (1, 2), (5, 6)])
-def test_attempt_after_a_lineage_that_conflicts_led_further(index: int, base: int) -> None:
+@pytest.mark.parametrize(("index", "first_index"), [(0, 1), (1, 2), (5, 6)])
+def test_attempt_after_a_round_that_conflicts_led_further(index: int, first_index: int) -> None:
     """Its minutes are passed over, so that none of its instances is found for a request that is lost."""
-    assert attempt(Intent(2, 0, TIME, FIRST, None, index), max_tries=3).base == base
+    assert attempt(Intent(2, 0, TIME, FIRST, None, index), max_tries=3).first_index == first_index
 
 
 def test_attempt_counted_from_0_is_fresh() -> None:
@@ -170,7 +174,7 @@ def test_retry_whose_record_cannot_be_read_is_not_guessed() -> None:
 
 
 def test_first_try_after_a_clear_needs_the_record_too() -> None:
-    """The minutes of the lineage before it are in it, and what that has left running."""
+    """It holds the minutes that the round before has used, and the instance that it left running."""
     with pytest.raises(EnosTriggerError):
         attempt(has_record=False, is_readable=False, max_tries=3)
 
@@ -180,10 +184,10 @@ def test_very_first_try_has_nothing_to_read(try_number: int) -> None:
     assert attempt(has_record=False, is_readable=False, try_number=try_number).fresh
 
 
-@pytest.mark.parametrize(("stored", "forgotten"), [(None, True), (Intent(2, 0, TIME, FIRST), False)])
-def test_minutes_of_a_lineage_without_a_record_are_forgotten(stored: Intent | None, forgotten: bool) -> None:
-    assert attempt(stored, max_tries=3).forgotten is forgotten
-    assert not attempt(max_tries=2).forgotten
+@pytest.mark.parametrize(("stored", "minutes_unknown"), [(None, True), (Intent(2, 0, TIME, FIRST), False)])
+def test_minutes_of_a_round_without_a_record_are_unknown(stored: Intent | None, minutes_unknown: bool) -> None:
+    assert attempt(stored, max_tries=3).minutes_unknown is minutes_unknown
+    assert not attempt(max_tries=2).minutes_unknown
 
 
 @pytest.mark.parametrize(

@@ -228,27 +228,29 @@ def test_request_that_was_sent_again_keeps_its_doubt_while_it_waits(run: Any) ->
     assert run([refused, created(NOW)]).value == name(0)
 
 
-# A lineage that a clear has ended
+# A round that a clear has ended
 
 
 def test_clear_steps_over_what_may_have_been_its_own_before(run: Any) -> None:
-    """Without a record it is not known which minutes conflicts had led the lineage before to."""
+    """Without a record it is not known which minutes conflicts had led the round before to."""
     ended = created(NOW, minute=1, status="SUCCESS")
     for on_conflict in ("next_minute", "attach", "fail"):
-        played = run([ZONE, CONFLICT, THE_FLOW, ended, name(2)], on_conflict=on_conflict, base=1, forgotten=True)
+        played = run(
+            [ZONE, CONFLICT, THE_FLOW, ended, name(2)], on_conflict=on_conflict, first_index=1, minutes_unknown=True
+        )
         assert played.value == name(2)
     active = created(NOW, minute=1)
-    played = run([ZONE, CONFLICT, THE_FLOW, active], on_conflict="attach", base=1, forgotten=True)
+    played = run([ZONE, CONFLICT, THE_FLOW, active], on_conflict="attach", first_index=1, minutes_unknown=True)
     assert played.value == name(1)
 
 
 @pytest.mark.parametrize("flow_instance_id", [None, name(0)])
-def test_active_instance_of_the_lineage_before_a_clear_is_cancelled(
+def test_active_instance_of_the_round_before_a_clear_is_cancelled(
     run: Any, log: Any, flow_instance_id: str | None
 ) -> None:
     """As where the task was cleared while it was deferred and no triggerer had it: nobody else does it."""
     before = written(0, 0, TIME, TIME, flow_instance_id)
-    clear = {"cancels": True, "predecessor": before, "base": 1, "has_record": True}
+    clear = {"cancels": True, "predecessor": before, "first_index": 1, "has_record": True}
     played = run([created(NOW), None, ZONE, name(1)], **clear)
     assert played.value == name(1)
     assert played.operations == [LOOK, "Cancel Flow Instance", ZONE_CALL, TRIGGER]
@@ -259,7 +261,7 @@ def test_other_instances_are_not_cancelled_after_a_clear(run: Any) -> None:
     """Those that ended, strangers', other gateways', those of refused requests; nor any where it is not wanted."""
     open_, refused = written(0, 0, TIME, TIME), written(0, 0, TIME, TIME, refused=True)
     elsewhere = written(0, 0, TIME, TIME, name(0), origin="https://other o1")
-    clear = {"base": 1, "has_record": True}
+    clear = {"first_index": 1, "has_record": True}
     for answers, before, cancels in (
         ([created(NOW, status="SUCCESS")], open_, True),
         ([created(NOW - WEEK), ZONE], open_, True),

@@ -16,7 +16,7 @@ from airflow_provider_enos.protocol.trigger_time import MINUTE, MOST_MINUTES
 
 @pytest.fixture
 def minutes(log: Any) -> Minutes:
-    return Minutes(3377, Attempt(TIME, base=2), log)
+    return Minutes(3377, Attempt(TIME, first_index=2), log)
 
 
 def test_first_minute_asks_for_nothing(minutes: Minutes, play: Any) -> None:
@@ -32,12 +32,12 @@ def test_zone_is_asked_for_once(minutes: Minutes, play: Any) -> None:
     assert play(minutes.index_of(FIRST + 5 * MINUTE), []).value == 5
 
 
-def test_time_of_another_day_is_the_lineages_first_minute(minutes: Minutes, play: Any) -> None:
+def test_time_of_another_day_counts_as_the_first_minute_of_the_round(minutes: Minutes, play: Any) -> None:
     assert play(minutes.index_of(TIME - 86_400_000), [ZONE]).value == 2
 
 
 def test_minutes_come_to_an_end(minutes: Minutes, play: Any) -> None:
-    """As many as of any lineage, after those of the lineages before."""
+    """A round has 30 further minutes, after those of the rounds before it."""
     assert play(minutes.time(2 + MOST_MINUTES), [ZONE]).error is None
     error = play(minutes.time(3 + MOST_MINUTES), []).error
     assert isinstance(error, EnosTriggerConflictError)

@@ -185,4 +185,4 @@ def test_try_that_was_superseded_while_it_waited_sends_nothing(run: Any) -> None
 def test_configuration_is_not_waited_for(run: Any) -> None:
     error = never_sent(EnosConfigError("verify", "no such file", accepted="a file"))
     assert isinstance(run([error], tolerance=600).error, EnosConfigError)
-    assert isinstance(run([GONE], tolerance=600, base=1).error, EnosRequestError)
+    assert isinstance(run([GONE], tolerance=600, first_index=1).error, EnosRequestError)

@@ -1,15 +1,10 @@
-"""Exactly one instance, whatever is lost, retried or cleared."""
+"""The first try: an instance of its own, a lost reply, a conflict."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
 from starts import (
     CONFLICT,
     FIRST,
@@ -19,7 +14,6 @@ from starts import (
     LOOK,
     LOOKED_FOR,
     LOST,
-    NOT_LISTED,
     NOWHERE,
     TARGET,
     THE_FLOW,
@@ -28,8 +22,6 @@ from starts import (
     UNSENT,
     ZONE,
     ZONE_CALL,
-    Kept,
-    ids_of,
     instance,
     name,
     named,
@@ -37,7 +29,6 @@ from starts import (
     page,
     refusal,
     retry,
-    started_id,
     stored,
     times_of,
     written,
@@ -53,14 +44,13 @@ from airflow_provider_enos.errors import (
     EnosReplyError,
     EnosRequestError,
     EnosServerError,
-    EnosTransportError,
     EnosTriggerConflictError,
     EnosTriggerTargetError,
     EnosTriggerUncertainError,
 )
-from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage, FlowType
-from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
-from airflow_provider_enos.protocol.trigger_time import MINUTE, MOST_MINUTES, predicted_flow_instance_id
+from airflow_provider_enos.protocol.models import Flow
+from airflow_provider_enos.protocol.start.attempts import Intent, Target
+from airflow_provider_enos.protocol.trigger_time import MINUTE, MOST_MINUTES
 from airflow_provider_enos.protocol.wire.messages import Call
 
 # Fresh
@@ -115,8 +105,8 @@ def test_intent_is_recorded_before_each_request(run: Any, records: list[Intent])
     ]
 
 
-def test_intent_names_the_lineage(run: Any, records: list[Intent]) -> None:
-    run([ZONE, name(2)], lineage=7, base=2)
+def test_intent_names_the_round(run: Any, records: list[Intent]) -> None:
+    run([ZONE, name(2)], max_tries=7, first_index=2)
     assert records == [
         written(7, 2, TIME, FIRST + 2 * MINUTE, index=2),
         named(7, 2, TIME, FIRST + 2 * MINUTE, name(2), index=2),
@@ -317,10 +307,10 @@ def always_taken(call: Call[Any]) -> Any:
     return {TRIGGER: CONFLICT, FLOW: THE_FLOW, LOOK: instance(0), ZONE_CALL: ZONE}[call.operation]
 
 
-@pytest.mark.parametrize("base", [0, 3])
-def test_no_minute_is_free(run: Any, base: int) -> None:
+@pytest.mark.parametrize("first_index", [0, 3])
+def test_no_minute_is_free(run: Any, first_index: int) -> None:
     """Thirty more are tried."""
-    played = run(always_taken, base=base)
+    played = run(always_taken, first_index=first_index)
     assert isinstance(played.error, EnosTriggerConflictError)
     assert len(set(times_of(played))) == len(times_of(played)) == MOST_MINUTES + 1
 
@@ -414,468 +404,3 @@ def test_pauses_go_on_from_one_minute_to_the_next(run: Any) -> None:
     played = run([*refused * 3, CONFLICT, THE_FLOW, instance(0), ZONE, *refused * 2, name(1)])
     assert played.value == name(1)
     assert played.pauses == [1, 2, 4, 8, 16]
-
-
-# A retry without a record
-
-
-@pytest.mark.parametrize("status", ["RUNNING", "INIT", "SUCCESS", "SKIP", "NONE"])
-def test_retry_takes_over(run: Any, log: Any, status: str) -> None:
-    played = run([instance(0, status)], **retry())
-    assert played.value == name(0)
-    assert played.operations == [LOOK]
-    assert log.lines == [
-        f"info: Took over flow instance {name(0)} ({status}), which has the minute of this task, and counts as "
-        "that of an earlier try"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("flow_instance_id", "is_named", "said"),
-    [
-        (name(0), True, "which try 1 of this task started"),
-        (name(0), False, "which has the minute that try 1 asked for"),
-        (None, False, "which has the minute that try 1 asked for"),
-        ("odd-1", True, "which has the minute that try 1 asked for"),
-    ],
-    ids=["named by EnOS", "adopted by try 1", "try 1 got no reply", "another one was named"],
-)
-def test_retry_says_no_more_than_is_known_of_what_it_takes_over(
-    run: Any, log: Any, records: Any, flow_instance_id: str | None, is_named: bool, said: str
-) -> None:
-    """Nor does the retry after it."""
-    attempt = stored(TIME, flow_instance_id, try_number=3)
-    attempt["intent"] = replace(attempt["intent"], try_number=1, named=is_named)
-    answers = [GONE, instance(0)] if flow_instance_id == "odd-1" else [instance(0)]
-    assert run(answers, **attempt).value == name(0)
-    assert log.lines == [f"info: Took over flow instance {name(0)} (RUNNING), {said}"]
-    is_surely_ours = said.endswith("started")
-    assert [(record.try_number, record.named) for record in records] == [(1, is_surely_ours)]
-
-
-def test_what_a_retry_starts_itself_is_its_own(run: Any, records: Any) -> None:
-    attempt = stored(TIME, name(0), try_number=3)
-    assert run([instance(0, "FAIL"), ZONE, name(1)], **attempt).value == name(1)
-    assert {record.try_number for record in records} == {3}
-
-
-@pytest.mark.parametrize("status", ["FAIL", "INTERNAL_ERROR", "TIMEOUT", "CANCEL"])
-def test_retry_after_a_bad_end_looks_at_the_next_minute_first(run: Any, status: str) -> None:
-    """An earlier retry may have started one there."""
-    played = run([instance(0, status), ZONE, instance(1)], **retry())
-    assert played.value == name(1)
-    assert played.operations == [LOOK, ZONE_CALL, LOOK]
-
-
-def test_retry_looks_at_no_more_minutes_than_there_were_tries(run: Any) -> None:
-    """What the next minute holds can be nobody's of this task: another run's, whose success is not ours."""
-    played = run(
-        [instance(0, "FAIL"), ZONE, CONFLICT, THE_FLOW, instance(1, "SUCCESS"), name(2)], **retry(tries_before=1)
-    )
-    assert played.value == name(2)
-    played = run([instance(0, "FAIL"), ZONE, instance(1)], **retry(tries_before=2))
-    assert played.value == name(1)
-
-
-def test_retry_after_several_bad_ends(run: Any) -> None:
-    played = run([instance(0, "FAIL"), ZONE, instance(1, "CANCEL"), *NOWHERE, name(2)], **retry())
-    assert played.value == name(2)
-    assert played.operations == [LOOK, ZONE_CALL, LOOK, *LOOKED_FOR, TRIGGER]
-    assert times_of(played) == [FIRST + 2 * MINUTE]
-
-
-def test_retry_sends_for_this_very_minute_if_nothing_is_there(run: Any) -> None:
-    played = run([*NOWHERE, name(0)], **retry())
-    assert played.operations == [*LOOKED_FOR, TRIGGER]
-    assert times_of(played) == [TIME]
-
-
-def test_retry_for_another_flow_takes_over_nothing(run: Any, log: Any) -> None:
-    """``flow_id`` was changed between the tries: what the try before it started is not what is wanted now."""
-    played = run(
-        [name(0)], **retry(intent=Intent(0, 0, TIME, TIME, "4001-20200706062600", flow_id=4001), has_record=True)
-    )
-    assert played.value == name(0)
-    assert log.lines[0] == "warning: An earlier try of this task asked for flow 4001: it is left alone"
-
-
-SCHEDULED = FlowInstance.parse({"instanceId": "3377-2020070606", "status": 1, "flowId": 3377})
-SCHEDULE_HAS_IT = [CONFLICT, THE_FLOW, GONE, page(), page(SCHEDULED), *NOT_LISTED[2:]]
-
-
-def test_conflict_with_what_the_schedule_of_enos_has_started(run: Any) -> None:
-    played = run([*SCHEDULE_HAS_IT, ZONE, name(1)])
-    assert played.value == name(1)
-    assert times_of(played) == [TIME, FIRST + MINUTE]
-
-
-def test_what_the_schedule_of_enos_has_started_is_no_late_request(run: Any) -> None:
-    played = run([*NOWHERE, *SCHEDULE_HAS_IT, ZONE, name(1)], **retry())
-    assert played.value == name(1)
-
-
-def test_what_the_schedule_of_enos_has_started_may_be_attached_to_or_refused(run: Any) -> None:
-    assert run(SCHEDULE_HAS_IT, on_conflict="attach").value == "3377-2020070606"
-    with pytest.raises(EnosTriggerConflictError, match="has an instance for this minute already: 3377-2020070606"):
-        _ = run(SCHEDULE_HAS_IT, on_conflict="fail").value
-
-
-@pytest.mark.parametrize("on_conflict", ["next_minute", "attach", "fail"])
-def test_late_request_of_an_earlier_try_is_taken_over(run: Any, log: Any, on_conflict: str) -> None:
-    """The minute was empty a moment ago: what has it now is ours, whatever ``on_conflict`` says."""
-    played = run([*NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict=on_conflict, **retry())
-    assert played.value == name(0)
-    assert any("counts as that of an earlier try" in line for line in log.lines)
-
-
-def test_late_request_is_taken_over_in_the_next_minute_too(run: Any) -> None:
-    played = run([instance(0, "FAIL"), ZONE, *NOWHERE, CONFLICT, THE_FLOW, instance(1)], on_conflict="fail", **retry())
-    assert played.value == name(1)
-
-
-def test_lost_reply_of_a_retry(run: Any) -> None:
-    assert run([*NOWHERE, LOST, *NOWHERE, instance(0)], **retry()).value == name(0)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [LOST, refusal(EnosServerError, 503), refusal(EnosAccessError, 62101), refusal(EnosRequestError, 404)],
-)
-def test_retry_that_cannot_look_sends_nothing(run: Any, error: EnosError) -> None:
-    played = run([error], **retry())
-    assert type(played.error) is type(error)
-    assert times_of(played) == []
-
-
-def test_retry_whose_list_fails_sends_nothing(run: Any) -> None:
-    played = run([GONE, LOST], **retry())
-    assert isinstance(played.error, EnosTransportError)
-    assert times_of(played) == []
-
-
-# A retry with a record
-
-
-def test_stored_id_is_looked_at_first(run: Any) -> None:
-    played = run([instance(0, instanceId="odd-1")], **stored(flow_instance_id="odd-1"))
-    assert played.value == "odd-1"
-    assert ids_of(played) == ["odd-1"]
-
-
-def test_stored_id_that_is_gone(run: Any) -> None:
-    """Then the predicted one, then the list."""
-    played = run([GONE, GONE, page(), page(instance(0, instanceId="odd-2"))], **stored(flow_instance_id="odd-1"))
-    assert played.value == "odd-2"
-    assert ids_of(played) == ["odd-1", name(0)]
-
-
-def test_stored_id_that_is_the_predicted_one_is_asked_for_once(run: Any) -> None:
-    assert ids_of(run([*NOWHERE, name(0)], **stored(flow_instance_id=name(0)))) == [name(0)]
-
-
-def test_stored_minute_is_looked_at_and_not_the_derived_one(run: Any) -> None:
-    """So tasks that share a flow and a trigger time never take each other's instance."""
-    played = run([ZONE, instance(2)], **stored(FIRST + 2 * MINUTE))
-    assert played.value == name(2)
-    assert ids_of(played) == [name(2)]
-
-
-def test_stored_minute_is_empty(run: Any) -> None:
-    """Sent for this very minute; a conflict on it is our own late request."""
-    played = run([ZONE, *NOWHERE, CONFLICT, THE_FLOW, instance(2)], on_conflict="fail", **stored(FIRST + 2 * MINUTE))
-    assert played.value == name(2)
-    assert times_of(played) == [FIRST + 2 * MINUTE]
-
-
-@pytest.mark.parametrize("status", ["FAIL", "CANCEL"])
-def test_stored_one_ended_badly(run: Any, status: str) -> None:
-    """The next minute, without a look: had an earlier retry sent for it, it would be the stored one."""
-    played = run([instance(0, status), ZONE, name(1)], **stored())
-    assert played.value == name(1)
-    assert played.operations == [LOOK, ZONE_CALL, TRIGGER]
-
-
-def test_stored_one_ended_badly_and_the_next_minute_is_taken(run: Any) -> None:
-    """That is somebody else's."""
-    played = run([instance(0, "FAIL"), ZONE, CONFLICT, THE_FLOW, instance(1), name(2)], **stored())
-    assert played.value == name(2)
-
-
-def test_record_without_an_entry_says_that_nothing_was_sent(run: Any) -> None:
-    played = run([name(0)], **retry(has_record=True))
-    assert played.operations == [TRIGGER]
-
-
-def test_trigger_time_was_changed_meanwhile(run: Any) -> None:
-    """The old instance is looked for; if it is not there, the new time counts, of which nothing is known yet."""
-    old = TIME - 86_400_000
-    assert run([ZONE, instance(-1440)], **stored(old)).value == name(-1440)
-    played = run([ZONE, *NOWHERE, name(0)], **stored(old))
-    assert times_of(played) == [TIME]
-    played = run([ZONE, *NOWHERE, CONFLICT, THE_FLOW, instance(0)], on_conflict="fail", **stored(old))
-    assert isinstance(played.error, EnosTriggerConflictError)
-
-
-# A retry after a refusal that was recorded
-
-
-SURE = [
-    UNSENT,
-    never_sent(refusal(EnosServerError, 503)),
-    refusal(EnosAccessError, 62103),
-    refusal(EnosRateLimitError, 429),
-    refusal(EnosRequestError, 62104),
-    refusal(EnosApiError, 99403),
-]
-
-
-@pytest.mark.parametrize("error", SURE)
-def test_refusal_is_recorded(run: Any, records: list[Intent], error: EnosError) -> None:
-    assert type(run([error], has_record=True).error) is type(error)
-    assert records == [written(0, 0, TIME, TIME), written(0, 0, TIME, TIME, refused=True)]
-
-
-def test_conflict_is_recorded_before_anything_is_looked_at(run: Any, records: list[Intent]) -> None:
-    """Whatever fails then, a retry knows that the instance in this minute is somebody else's."""
-    run([CONFLICT, THE_FLOW, LOST], has_record=True)
-    assert records[-1] == written(0, 0, TIME, TIME, refused=True)
-
-
-def test_clock_minute_is_waited_out_with_an_open_record(run: Any, records: list[Intent]) -> None:
-    """Each time it is sent again, it may be carried out."""
-    run([CONFLICT, THE_FLOW, *NOWHERE, LOST, *NOWHERE * 5], has_record=True)
-    assert [record.refused for record in records] == [False, True, False]
-
-
-def test_flow_that_is_switched_off_is_not_waited_for_long(run: Any, log: Any) -> None:
-    """Whether EnOS starts a flow whose schedule is off is not documented; what it would say then, neither."""
-    off = replace(THE_FLOW, type=FlowType.PERIODIC, active=False)
-    played = run([CONFLICT, off, *NOWHERE] * 10)
-    assert isinstance(played.error, EnosTriggerConflictError)
-    assert "though no instance has this minute, perhaps since its schedule is switched off: " in str(played.error)
-    assert "it may count minutes by its own clock, perhaps since its schedule is switched off. Trying" in "".join(
-        log.lines
-    )
-    assert 120 < sum(played.pauses) < 180
-
-
-@pytest.mark.parametrize("error", [CONFLICT, *SURE])
-def test_refusal_after_an_unanswered_request_is_not_recorded(run: Any, records: list[Intent], error: EnosError) -> None:
-    """The unanswered one may still arrive."""
-    rest = [THE_FLOW, LOST] if error is CONFLICT else []
-    assert run([*NOWHERE, error, *rest], **stored()).error is not None
-    assert [record.refused for record in records] == [False]
-
-
-def test_retry_after_a_refusal_sends_without_a_look(run: Any) -> None:
-    played = run([name(0)], **stored(refused=True))
-    assert played.operations == [TRIGGER]
-    assert times_of(played) == [TIME]
-
-
-def test_retry_after_a_refusal_takes_over_nothing(run: Any) -> None:
-    """What is in the minute is another task's, or somebody else's."""
-    played = run([CONFLICT, THE_FLOW, instance(0), ZONE, name(1)], **stored(refused=True))
-    assert played.value == name(1)
-    played = run([CONFLICT, THE_FLOW, instance(0)], on_conflict="fail", **stored(refused=True))
-    assert isinstance(played.error, EnosTriggerConflictError)
-    played = run([ZONE, CONFLICT, THE_FLOW, instance(2), name(3)], **stored(FIRST + 2 * MINUTE, refused=True))
-    assert played.value == name(3)
-
-
-# After a clear
-
-
-def test_lineage_has_a_minute_of_its_own(run: Any, records: list[Intent]) -> None:
-    played = run([ZONE, name(2)], base=2)
-    assert played.value == name(2)
-    assert played.operations == [ZONE_CALL, TRIGGER]
-    assert times_of(played) == [FIRST + 2 * MINUTE]
-    assert records[0] == written(0, 2, TIME, FIRST + 2 * MINUTE, index=2)
-
-
-def test_lineage_never_takes_an_earlier_ones(run: Any) -> None:
-    """A retry looks at its own minute; the conflict of a fresh attempt leads away from the earlier ones."""
-    assert ids_of(run([ZONE, instance(2)], **retry(base=2))) == [name(2)]
-    played = run([ZONE, CONFLICT, THE_FLOW, instance(2), name(3)], base=2)
-    assert times_of(played) == [FIRST + 2 * MINUTE, FIRST + 3 * MINUTE]
-
-
-@pytest.mark.parametrize(
-    ("zone", "after"),
-    [("Asia/Shanghai", -1), ("GMT+8", -1), ("UTC", 1), ("Mars/Olympus\n\udc80", 1)],
-)
-def test_zone_of_the_gateway_bounds_the_day(run: Any, log: Any, zone: str, after: int) -> None:
-    """15:59 UTC is 23:59 in China. A name that cannot be read counts as UTC, with a warning."""
-    late = FIRST + (9 * 60 + 33) * MINUTE
-    assert times_of(run([zone, name(0)], trigger_time=late, base=1)) == [late + after * MINUTE]
-    warnings = [line for line in log.lines if "zone" in line]
-    if zone.startswith("Mars"):
-        assert warnings == ["warning: EnOS names its time zone 'Mars/Olympus', which cannot be read: taking UTC"]
-    else:
-        assert warnings == []
-
-
-def test_zone_that_cannot_be_asked(run: Any) -> None:
-    assert isinstance(run([LOST], base=1).error, EnosTransportError)
-
-
-def test_more_clears_than_minutes(run: Any) -> None:
-    assert isinstance(run([ZONE], base=1440).error, EnosTriggerConflictError)
-
-
-# Looking
-
-
-@pytest.mark.parametrize("unknown", [GONE, refusal(EnosNotFoundError, 62102), refusal(EnosServerError, 62109)])
-@pytest.mark.parametrize("type", [0, 1, 2])
-def test_list_decides_where_the_id_is_unknown(run: Any, unknown: EnosError, type: int) -> None:
-    """How EnOS answers for an unknown id, and which type a triggered instance has, is not documented."""
-    other = instance(0, instanceId="odd-1")
-    played = run([unknown, *[page()] * (2 * type + 1), page(other)], **retry())
-    assert played.value == "odd-1"
-    body = json.loads(played.sent[-1].body)
-    assert body["type"] == type
-    assert (body["fromTriggerTime"], body["toTriggerTime"]) == (FIRST, FIRST + MINUTE)
-    assert (body["expression"], body["status"], body["owner"]) == ("3377", "", "")
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        instance(0, instanceId="3377-2020070606"),
-        instance(0, instanceId="3377-202007060626"),
-        instance(0, instanceId="33770-20200706062600", flowId=33770),
-        instance(0, instanceId="odd-1", flowId=None),
-    ],
-)
-def test_others_in_the_list_are_passed_over(run: Any, other: FlowInstance) -> None:
-    """Those of EnOS's own schedule, and those of flows whose id or name happens to match."""
-    played = run([GONE, page(other), *[page()] * 4, name(0)], **retry())
-    assert played.operations[-1] == TRIGGER
-    played = run([GONE, page(other, instance(0))], **retry())
-    assert played.value == name(0)
-
-
-# Exactly once
-
-
-@dataclass
-class World:
-    """A gateway that keeps one instance a minute, and what goes wrong on the way to it."""
-
-    faults: Iterator[str]
-    blind: Iterator[bool]
-    arrivals: Iterator[bool]
-    first_page: int
-    instances: dict[str, str] = field(default_factory=dict)
-    under_way: list[str] = field(default_factory=list)
-
-    def arrive(self) -> None:
-        for late in self.under_way:
-            self.instances.setdefault(late, "RUNNING")
-        self.under_way.clear()
-
-    def __call__(self, call: Call[Any]) -> Any:
-        if next(self.arrivals, False):
-            self.arrive()
-        if call.operation == TRIGGER:
-            return self.trigger(json.loads(call.body or b"")["triggerTime"])
-        if next(self.blind, False):
-            return LOST
-        return {LOOK: self.look, LIST: self.list, FLOW: lambda call: THE_FLOW, ZONE_CALL: lambda call: ZONE}[
-            call.operation
-        ](call)
-
-    def trigger(self, time: int) -> Any:
-        wanted = predicted_flow_instance_id(3377, time)
-        fault = next(self.faults, "none")
-        if fault == "unsent":
-            return UNSENT
-        if fault == "request lost":
-            return LOST
-        if fault == "request late":
-            self.under_way.append(wanted)
-            return LOST
-        taken = wanted in self.instances
-        self.instances.setdefault(wanted, "RUNNING")
-        if fault == "reply lost":
-            return refusal(EnosServerError, 504)
-        return CONFLICT if taken else wanted
-
-    def look(self, call: Call[Any]) -> Any:
-        wanted = dict(call.query)["flowInstId"]
-        if wanted not in self.instances:
-            return GONE
-        return FlowInstance.parse({"instanceId": wanted, "flowId": 3377, "status": self.instances[wanted]})
-
-    def list(self, call: Call[Any]) -> FlowInstancePage:
-        body = json.loads(call.body or b"")
-        start = datetime.fromtimestamp(body["fromTriggerTime"] / 1000, UTC)
-        wanted = f"3377-{start:%Y%m%d%H%M}00"
-        if body["type"] != 0 or body["pagination"]["pageNo"] != self.first_page or wanted not in self.instances:
-            return page()
-        return page(FlowInstance.parse({"instanceId": wanted, "flowId": 3377, "status": self.instances[wanted]}))
-
-
-@settings(max_examples=150)
-@given(
-    faults=st.lists(st.sampled_from(["none", "unsent", "request lost", "request late", "reply lost"]), max_size=8),
-    blind=st.lists(st.booleans(), max_size=30),
-    arrivals=st.lists(st.booleans(), max_size=30),
-    bad_ends=st.lists(st.sampled_from([None, "FAIL", "CANCEL"]), max_size=4),
-    on_conflict=st.sampled_from(["next_minute", "attach", "fail"]),
-    has_record=st.booleans(),
-    base=st.sampled_from([0, 1]),
-    first_page=st.sampled_from([0, 1]),
-)
-def test_exactly_once(
-    play: Any,
-    new_clock: Any,
-    new_log: Any,
-    faults: list[str],
-    blind: list[bool],
-    arrivals: list[bool],
-    bad_ends: list[str | None],
-    on_conflict: Any,
-    has_record: bool,
-    base: int,
-    first_page: int,
-) -> None:
-    """Requests and replies get lost or late, instances end badly, the task is retried: one lives at the end."""
-    clock = new_clock()
-    world = World(iter(faults), iter(blind), iter(arrivals), first_page)
-    records: list[Intent] = []
-    ends = iter(bad_ends)
-    for attempt in range(60):
-        where = Attempt(
-            trigger_time=TIME,
-            base=base,
-            fresh=attempt == 0,
-            has_record=has_record,
-            intent=records[-1] if has_record and records else None,
-        )
-        steps = started_id(
-            TARGET,
-            where,
-            Kept(records),
-            new_log(),
-            on_conflict=on_conflict,
-            tolerance=0.0,
-            deadline=clock.now + 3600,
-            clock=clock,
-            gateway_clock=clock,
-        )
-        played = play(steps, world, clock)
-        if played.error is not None:
-            assert isinstance(played.error, (EnosTransportError, EnosTriggerUncertainError))
-            continue
-        assert played.value in world.instances
-        bad_end = next(ends, None)
-        if bad_end is None:
-            break
-        world.instances[played.value] = bad_end
-    else:
-        pytest.fail("it never succeeded")
-    world.arrive()
-    assert [name for name, status in world.instances.items() if status == "RUNNING"] == [played.value]

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from airflow_provider_enos.protocol.wire import signing
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "signing.json").read_text("utf-8"))
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "signing.json").read_text("utf-8"))
 INVOKE = [vector for vector in VECTORS if vector["kind"] == "invoke"]
 TOKEN = [vector for vector in VECTORS if vector["kind"] == "token"]
 BY_NAME = {vector["name"]: vector for vector in VECTORS}

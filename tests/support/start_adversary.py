@@ -1,0 +1,515 @@
+"""An adversary between a task and EnOS: a state machine of hypothesis, with the invariants that must hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta, timezone
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from start_model import (
+    CLOCK_MINUTE,
+    KEPT,
+    LONG,
+    LOST,
+    MIDNIGHT,
+    MORNING,
+    PATIENCE,
+    REFUSED,
+    TARGET,
+    TOLERANCE,
+    UNSEEN,
+    Clock,
+    Gateway,
+    Instance,
+    Round,
+    Try,
+)
+from worker import Log
+
+from airflow_provider_enos.errors import EnosError, EnosTriggerConflictError, EnosTriggerUncertainError
+from airflow_provider_enos.protocol.start import attempts
+from airflow_provider_enos.protocol.start.attempts import Attempt, Intent
+from airflow_provider_enos.protocol.start.killed import cancel_unanswered
+from airflow_provider_enos.protocol.start.starting import Starter
+from airflow_provider_enos.protocol.trigger_time import further_minutes, minute_of, minute_of_id
+from airflow_provider_enos.protocol.wire.messages import Call, Sleep
+
+
+class Adversary(RuleBasedStateMachine):
+    """A task, an EnOS, and everything that can come between them."""
+
+    has_store: bool
+    sound = False
+    """Whether nothing has been found so far, and there is something to look at."""
+
+    @initialize(
+        on_conflict=st.sampled_from(["next_minute", "next_minute", "attach", "fail"]),
+        retries=st.sampled_from([0, 2, 3]),
+        trigger_time=st.sampled_from([MORNING, MIDNIGHT]),
+        documented_ids=st.booleans(),
+        clock_minute=st.sampled_from([0.0, 0.0, CLOCK_MINUTE]),
+        unseen=st.sampled_from(sorted(UNSEEN)),
+        listed_type=st.sampled_from([0, 1, 2]),
+        first_page=st.sampled_from([0, 1]),
+        late=st.sampled_from(["before", "after", "never"]),
+        times_in=st.sampled_from([0, 8, 8, None]),
+        tolerance=st.sampled_from([0.0, 600.0]),
+        taken=st.sampled_from([0, 0, 0, 1, 2]),
+        clears=st.sampled_from([0, 0, 0, 1, 2]),
+    )
+    def begin(
+        self,
+        on_conflict: Any,
+        retries: int,
+        trigger_time: int,
+        late: str,
+        taken: int,
+        clears: int,
+        tolerance: float,
+        **gateway: Any,
+    ) -> None:
+        """Before the adversary begins, others had the first ``taken`` minutes, and all went well up to some clears.
+
+        ``late``: when what is under way arrives, once the adversary has stopped.
+        """
+        zone = timezone(timedelta(hours=8))
+        self.minutes = [minute_of(trigger_time), *further_minutes(trigger_time, zone)]
+        self.on_conflict, self.retries, self.trigger_time, self.late = on_conflict, retries, trigger_time, late
+        self.tolerance = tolerance
+        self.clock = Clock()
+        self.gateway = Gateway(self.clock, **gateway)
+        self.under_way: list[tuple[int, int]] = []
+        self.record: Any = None
+        self.last: Intent | None = None
+        self.left_running: set[str] = set()
+        self.rounds: dict[int, Round] = defaultdict(Round)
+        self.round, self.try_number, self.max_tries = 0, 1, retries
+        self.sound = True
+        for minute in self.minutes[: taken if self.has_store else 0]:
+            self._arrive(minute, None)
+            self.clock.now += CLOCK_MINUTE
+        self.clock.now += LONG
+        self._try()
+        for _ in range(clears):
+            self._settle()
+            self.clear()
+
+    # What the task does.
+
+    def _try(self, *, is_readable: bool = True) -> None:
+        self.last = None
+        reported = self.rounds[self.round].reported
+        self.ended_badly = {one.id for one in self.gateway.instances if one.id in reported and one.status not in KEPT}
+        try:
+            attempt = self._attempt(is_readable)
+        except EnosError as error:
+            self.now = Try(iter(()), ended="failed", error=error)  # type: ignore[arg-type]
+            self._check(self._check_error, error)
+            return
+        starter = Starter(
+            TARGET,
+            attempt,
+            self,
+            Log(),
+            on_conflict=self.on_conflict,
+            tolerance=self.tolerance,
+            deadline=self.clock.now + PATIENCE,
+            clock=self.clock,
+            gateway_clock=self.clock,
+            cancels_predecessor=True,
+        )
+        self.now = Try(starter.run())
+        self._go_on(lambda: next(self.now.steps))
+
+    def _attempt(self, is_readable: bool) -> Attempt:
+        return attempts.attempt_of(
+            self.record if is_readable else None,
+            try_number=self.try_number,
+            max_tries=self.max_tries,
+            retries=self.retries,
+            has_record=self.has_store and is_readable,
+            is_readable=is_readable,
+            now=int(self.clock.now * 1000),
+            trigger_time=lambda now: self.trigger_time,
+        )
+
+    # The record of the try.
+
+    superseded = False
+
+    def save(self, intent: Intent) -> None:
+        self.last = intent
+        if self.has_store:
+            self.record = json.loads(json.dumps(intent.to_json()))
+
+    def _go_on(self, on: Callable[[], Any]) -> None:
+        """Takes the generator to its next step, or to its end."""
+        now = self.now
+        try:
+            now.step = on()
+        except StopIteration as done:
+            now.id = done.value.flow_instance_id
+            self._check(self._check_id, now.id)
+        except EnosError as error:
+            now.ended, now.error = "failed", error
+            self._check(self._check_error, error)
+        else:
+            self._note_look()
+            if now.at_trigger:
+                self.rounds[self.round].asked.setdefault(minute_of(self._time()), self.clock.now)
+                self._check(self._check_sends, minute_of(self._time()))
+
+    def _time(self) -> int:
+        return int(json.loads(self.now.step.body)["triggerTime"])
+
+    def _note_look(self) -> None:
+        step = self.now.step
+        if isinstance(step, Call) and step.operation == "Get Flow Instance":
+            self.now.looked_at.add(minute_of_id(dict(step.query)["flowInstId"]))
+
+    def _throw(self, error: EnosError) -> None:
+        self._go_on(lambda: self.now.steps.throw(error))
+
+    def _answer(self) -> None:
+        """An honest answer to what is asked."""
+        step = self.now.step
+        if isinstance(step, Sleep):
+            self.clock.now += step.seconds
+            return self._go_on(lambda: self.now.steps.send(None))
+        try:
+            given = self.gateway.trigger(self._time(), self.round) if self.now.at_trigger else self.gateway.answer(step)
+        except EnosError as error:
+            if self.now.at_trigger:
+                self.rounds[self.round].refused.add(minute_of(self._time()))
+            return self._throw(error)
+        return self._go_on(lambda: self.now.steps.send(given))
+
+    @precondition(lambda self: self.now.starting)
+    @rule(most=st.sampled_from([1, 5, 60, 60]))
+    def goes_well(self, most: int) -> None:
+        """Up to the next trigger, so that the adversary gets hold of each."""
+        for _ in range(most):
+            self._answer()
+            if not self.now.starting or self.now.at_trigger:
+                break
+
+    # What the adversary does.
+
+    def _unanswered(self) -> None:
+        self.now.unanswered = True
+        self.rounds[self.round].unanswered.add(minute_of(self._time()))
+
+    def _arrive(self, time: int, round: int | None) -> None:
+        """Nobody is there for the answer."""
+        with suppress(EnosError):
+            self.gateway.trigger(time, round)
+
+    @precondition(lambda self: self.now.at_trigger)
+    @rule(why=st.sampled_from(sorted(REFUSED)))
+    def trigger_is_refused(self, why: str) -> None:
+        self._throw(REFUSED[why]())
+
+    @precondition(lambda self: self.now.at_trigger)
+    @rule(why=st.sampled_from(sorted(LOST)), request=st.sampled_from(["arrives", "late", "never arrives"]))
+    def trigger_is_not_answered(self, why: str, request: str) -> None:
+        self._unanswered()
+        self._send_off(request)
+        self._throw(LOST[why]())
+
+    def _send_off(self, request: str) -> None:
+        if request == "arrives":
+            self._arrive(self._time(), self.round)
+        elif request == "late":
+            self.under_way.append((self._time(), self.round))
+
+    @precondition(lambda self: self.now.at_trigger)
+    @rule(first=st.sampled_from(["is carried out", "is not"]), stranger=st.booleans())
+    def trigger_is_delivered_twice(self, first: str, stranger: bool) -> None:
+        """Something on the way has sent it twice, and the second copy was refused: so it is sent once more."""
+        time = self._time()
+        if stranger and self.has_store:
+            self._arrive(time, None)
+        if first == "is carried out":
+            self._arrive(time, self.round)
+        self.rounds[self.round].unanswered.add(minute_of(time))
+        try:
+            id = self.gateway.trigger(time, self.round)
+        except EnosError as error:
+            self.now.doubtful = True
+            error.repeated = True
+            return self._throw(error)
+        return self._go_on(lambda: self.now.steps.send(id))
+
+    @precondition(lambda self: self.now.at_token)
+    @rule(why=st.sampled_from(["no connection", "503 before it was sent"]))
+    def token_cannot_be_had(self, why: str) -> None:
+        self._throw(REFUSED[why]())
+
+    @precondition(lambda self: self.now.at_look)
+    @rule(why=st.sampled_from(sorted({**LOST, **REFUSED})))
+    def look_fails(self, why: str) -> None:
+        self._throw({**LOST, **REFUSED}[why]())
+
+    @precondition(lambda self: self.now.starting)
+    @rule(request=st.sampled_from(["arrives", "late", "never arrives"]), then=st.sampled_from(["", "restart", "rerun"]))
+    def worker_is_lost_while_it_starts(self, request: str, then: str) -> None:
+        """Or the task is cleared, which restarts it with ``max_tries`` as it was; or the same try is run once more."""
+        if self.now.at_trigger:
+            self._unanswered()
+            self._send_off(request)
+        self.now.steps.close()
+        self.now.ended, self.now.restarting = "failed", then == "restart"
+        if then == "rerun" and self.has_store:
+            self._try()
+
+    @precondition(lambda self: self.now.at_trigger)
+    @rule(request=st.sampled_from(["arrives", "late", "never arrives"]), restarting=st.booleans())
+    def task_is_killed_before_the_reply(self, request: str, restarting: bool) -> None:
+        """Unlike a worker that is lost, it may still cancel what it has asked for."""
+        self._unanswered()
+        self._send_off(request)
+        self.now.steps.close()
+        self.now.ended, self.now.restarting = "failed", restarting
+        self._check(self._check_kill, self._kill())
+
+    def _kill(self) -> str | None:
+        """What the handler of the signal does, as far as it gets."""
+        if self.last is None or not self.last.is_open:
+            return None
+        until = self.clock.now + 4
+        steps = cancel_unanswered(self.last, until=until, clock=self.clock, gateway_clock=self.clock)
+        answer: Callable[[], Any] = lambda: next(steps)  # noqa: E731
+        while True:
+            try:
+                step = answer()
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+            if isinstance(step, Sleep):
+                self.clock.now += step.seconds
+                answer = partial(steps.send, None)
+                continue
+            try:
+                answer = partial(steps.send, self.gateway.answer(step))
+            except EnosError as error:
+                answer = partial(steps.throw, error)
+
+    @precondition(lambda self: self.now.waiting)
+    @rule(cancelled=st.booleans(), restarting=st.booleans())
+    def worker_is_lost_while_it_waits(self, cancelled: bool, restarting: bool) -> None:
+        """Or the task is cleared or marked failed, and the instance is cancelled, unless the cancel is lost."""
+        self._lose_wait(cancelled)
+        self.now.restarting = restarting
+
+    def _lose_wait(self, cancelled: bool) -> None:
+        found = self.gateway.called(self.now.id or "")
+        if cancelled and found is not None and found.status == "RUNNING":
+            found.status = "CANCEL"
+        self.now.ended = "failed"
+
+    @precondition(lambda self: self.now.waiting)
+    @rule(cancelled=st.booleans())
+    def clear_while_deferred(self, cancelled: bool) -> None:
+        """Unlike a clear while it runs this raises ``max_tries``."""
+        self._lose_wait(cancelled)
+        self.clear()
+
+    @precondition(lambda self: self.under_way)
+    @rule(which=st.integers(0, 9))
+    def late_request_arrives(self, which: int) -> None:
+        self._arrive(*self.under_way.pop(which % len(self.under_way)))
+
+    # Without a record, what others start in the minute of a task is out of scope: see the README.
+    @precondition(lambda self: self.has_store)
+    @rule(which=st.integers(0, 4))
+    def somebody_else_triggers(self, which: int) -> None:
+        self._arrive(self.minutes[which], None)
+
+    @precondition(lambda self: any(one.status == "RUNNING" for one in self.gateway.instances))
+    @rule(which=st.integers(0, 9), status=st.sampled_from(["SUCCESS", "FAIL", "CANCEL"]))
+    def instance_ends(self, which: int, status: str) -> None:
+        running = [one for one in self.gateway.instances if one.status == "RUNNING"]
+        running[which % len(running)].status = status
+
+    # What Airflow does.
+
+    def _has_ended(self) -> bool:
+        found = self.gateway.called(self.now.id or "")
+        return self.now.waiting and found is not None and found.status != "RUNNING"
+
+    @precondition(_has_ended)
+    @rule()
+    def task_ends_as_its_instance(self) -> None:
+        found = self.gateway.called(self.now.id or "")
+        self.now.ended = "success" if found and found.status == "SUCCESS" else "failed"
+
+    def _may_retry(self) -> bool:
+        """A task that was cleared while it ran is always tried again."""
+        return self.now.ended == "failed" and (self.now.restarting or self.try_number <= self.max_tries)
+
+    @precondition(lambda self: self.now.ended is not None)
+    @rule(cleared=st.sampled_from([False, False, False, True]), store=st.sampled_from(["works", "works", "fails"]))
+    def next_try(self, cleared: bool, store: str) -> None:
+        """A retry where there may be one, else a user clears the task. The store may fail when it is read."""
+        is_readable = store == "works" or not self.has_store
+        if cleared or not self._may_retry():
+            self.clear(is_readable=is_readable)
+        else:
+            self.retry(is_readable=is_readable)
+
+    @precondition(lambda self: self.now.ended is not None)
+    @rule()
+    def time_passes(self) -> None:
+        self.clock.now += LONG
+
+    def retry(self, *, is_readable: bool = True) -> None:
+        self.try_number += 1
+        self._try(is_readable=is_readable)
+
+    def clear(self, *, is_readable: bool = True) -> None:
+        self.max_tries = self.try_number + self.retries
+        self.round += 1
+        left = self.gateway.called((self.record or {}).get("flow_instance_id") or "")
+        if left is not None and left.status == "RUNNING":
+            self.left_running.add(left.id)
+        self.retry(is_readable=is_readable)
+
+    # What must hold.
+
+    def _check(self, check: Callable[[Any], None], what: Any) -> None:
+        self.sound = False
+        check(what)
+        self.sound = True
+
+    def _check_id(self, id: str) -> None:
+        found = self.gateway.called(id)
+        assert found is not None, f"I2: {id} does not exist"
+        mine = self.rounds[self.round]
+        earlier = {one for number in range(self.round) for one in self.rounds[number].reported}
+        assert found.round in (None, self.round), f"I3: {id} was started before a clear"
+        assert id not in earlier, f"I3: {id} was another's before a clear"
+        assert id not in self.ended_badly, f"I8: {id} had ended badly before this try"
+        if found.round is None:
+            # What somebody else started in the very minute of a request of ours that was not answered, and since then,
+            # cannot be told from ours. Nothing else may be taken for ours.
+            ambiguous = found.minute in mine.unanswered and self._may_be_taken_for(found, mine)
+            attached = self.on_conflict == "attach" and found.minute in mine.asked
+            assert ambiguous or attached, f"{id} is somebody else's"
+        mine.reported.add(id)
+        running = [one.id for one in self.gateway.instances if one.id in self.left_running and one.status == "RUNNING"]
+        assert not running, f"I6: {running} was left running by a round before a clear"
+
+    def _may_be_taken_for(self, found: Instance, mine: Round) -> bool:
+        """Whether the time of the instance does not tell it from one of ours."""
+        return self.gateway.times_in is None or found.created >= mine.asked[found.minute] - TOLERANCE - 1
+
+    def _check_kill(self, cancelled: str | None) -> None:
+        """Who is killed between request and reply cancels what came of it, and nobody else's."""
+        mine, minute = self.rounds[self.round], minute_of(self.last.sent_time) if self.last else 0
+        own = [one for one in self.gateway.instances if one.round == self.round and one.minute == minute]
+        assert all(one.status in ("CANCEL", "SUCCESS", "FAIL") for one in own), "I7: it runs on, though it was killed"
+        found = self.gateway.called(cancelled or "")
+        if found is not None and found.round != self.round:
+            assert self._may_be_taken_for(found, mine), f"I7: {cancelled} is somebody else's"
+
+    def _check_error(self, error: EnosError) -> None:
+        assert not error.final, f"I4: {error!r} is final"
+        if isinstance(error, EnosTriggerConflictError):
+            assert self._lost_to_somebody_else(), f"I4: {error!r}, though the minute is nobody else's"
+        elif self.now.unanswered:
+            assert isinstance(error, EnosTriggerUncertainError), f"I4: {error!r} hides that it is not known"
+        elif self.now.doubtful and self.record and self.record["refused"]:
+            refused = minute_of(self.record["sent_time"])
+            own = [one for one in self.gateway.instances if one.round == self.round and one.minute == refused]
+            assert not own, f"I4: {error!r}, and the next try will not look for {own}"
+
+    def _lost_to_somebody_else(self) -> bool:
+        others = {one.minute for one in self.gateway.instances if one.round is None}
+        return self.on_conflict == "fail" and bool(others & self.rounds[self.round].asked.keys())
+
+    def _check_sends(self, minute: int) -> None:
+        """A request that may have been carried out is never repeated without a look."""
+        mine, there = self.rounds[self.round], self.gateway.at(minute)
+        is_strangers = there is not None and there.round is None and not self._may_be_taken_for(there, mine)
+        if minute in mine.unanswered and not is_strangers:
+            assert minute in self.now.looked_at, "I4: sent again blindly"
+
+    @invariant()
+    def one_instance_a_round(self) -> None:
+        owners = [one.round for one in self.gateway.instances if one.round is not None and one.status in KEPT]
+        assert len(owners) == len(set(owners)), f"I1: {self.gateway.instances}"
+
+    def teardown(self) -> None:
+        """The adversary has stopped: the task gets its one instance, or says whose the minute is."""
+        if not self.sound:
+            return
+        self.one_instance_a_round()
+        if self.late == "before":
+            self._let_arrive()
+        for _ in range(10):
+            self._settle()
+            if self.now.ended != "failed" or isinstance(self.now.error, EnosTriggerConflictError):
+                break
+            self.retry() if self._may_retry() else self.clear()
+        else:
+            pytest.fail(f"I5: {self.now.error!r}")
+        if self.late == "after":
+            self._let_arrive()
+        kept = [one.id for one in self.gateway.instances if one.round == self.round and one.status in KEPT]
+        if self.now.id is None:
+            assert kept == [], "I5: given up, though there is one"
+        else:
+            found = self.gateway.called(self.now.id)
+            assert found is not None
+            assert found.status in KEPT, "I5: there is none"
+            assert kept in ([], [self.now.id]), "I5: there is more than one"
+            assert kept or found.round is None, "I5"
+
+    def _settle(self) -> None:
+        """Without the adversary."""
+        while self.now.starting:
+            self._answer()
+        if self._has_ended():
+            self.task_ends_as_its_instance()
+
+    def _let_arrive(self) -> None:
+        while self.under_way:
+            self._arrive(*self.under_way.pop())
+        self.one_instance_a_round()
+
+
+class WithStore(Adversary):
+    """As on Airflow 3.3 and later."""
+
+    has_store = True
+
+
+class WithoutStore(Adversary):
+    """As before."""
+
+    has_store = False
+
+
+NORMAL = settings(
+    max_examples=300,
+    stateful_step_count=30,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    report_multiple_bugs=False,
+    print_blob=False,
+    suppress_health_check=list(HealthCheck),
+)
+NIGHTLY = settings(
+    NORMAL,
+    derandomize=False,
+    max_examples=int(os.environ.get("ENOS_MODEL_EXAMPLES", "5000")),
+    stateful_step_count=50,
+)
