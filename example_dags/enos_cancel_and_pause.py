@@ -1,9 +1,13 @@
-"""Have a flow instance cancelled, with its flow's own schedule switched off meanwhile."""
+"""Cancel a flow instance, and switch the flow's own schedule off until that is done."""
 
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG
+
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
 
 from airflow_provider_enos.operators.enos import (
     EnosCancelFlowInstanceOperator,
@@ -20,7 +24,7 @@ with DAG(
     doc_md=__doc__,
     tags=["example", "enos"],
 ):
-    # One that takes a minute, to have something to cancel.
+    # A flow that takes a minute, so that there is something to cancel.
     start = EnosTriggerFlowOperator(task_id="start", flow_id=4009, wait_for_completion=False)
 
     # [START howto_operator_enos_cancel_flow_instance]

@@ -1,14 +1,19 @@
-"""What a failed, a cancelled and a skipped flow instance look like in Airflow.
+"""Show what a failed, a cancelled and a skipped flow instance look like in Airflow.
 
 The flows are built into the simulator: 4001 fails at its second node, 4002 is cancelled by somebody in EnOS, 4003 is
-skipped. The first two tasks fail, and their message says what happened and where; the third is skipped. The last task
-runs whatever happened, and finds the ids of all three instances in XCom.
+skipped. The first two tasks fail, and their messages say what happened and where. The third task is skipped. The last
+task always runs, and finds the ids of all three instances in XCom.
 """
 
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, task
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 

@@ -1,11 +1,16 @@
-"""Ask EnOS from a task of your own: which nodes a flow has, and which of its instances have failed lately."""
+"""Call EnOS from a task of your own: list the nodes of a flow, and the instances that failed since yesterday."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, task
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task
 
 with DAG(
     dag_id="enos_look_around",

@@ -1,7 +1,7 @@
-"""Run when a flow has ended in EnOS, whoever has started it: its own schedule, a person, another program.
+"""Run a DAG when a flow has ended in EnOS, started by its own schedule, a person or another program.
 
-For Airflow 3. Each instance of the flow that succeeds is an event of the asset; Airflow starts this DAG for it, and may
-give it several events at once.
+For Airflow 3. Each instance of the flow that succeeds is an event of the asset. Airflow starts this DAG for it, and may
+give one run several events.
 """
 
 from __future__ import annotations

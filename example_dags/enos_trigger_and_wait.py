@@ -1,6 +1,6 @@
-"""Start an EnOS flow from one of its task nodes each day, and end as it ends.
+"""Start an EnOS flow from one of its task nodes each day, and end as the flow instance ends.
 
-The flow and the node are those of the EnOS documentation, which the package's simulator holds too.
+The flow and the node are the ones of the EnOS documentation. They are built into the simulator.
 """
 
 from __future__ import annotations
@@ -8,7 +8,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG
+
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 

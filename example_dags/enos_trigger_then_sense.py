@@ -1,12 +1,17 @@
-"""Start an EnOS flow, do something else meanwhile, and wait for the flow in a task of its own.
+"""Start an EnOS flow in one task, and wait for it in another one, so that other tasks can run in between.
 
-The sensor is in reschedule mode: between two looks it holds no worker slot.
+The sensor is in reschedule mode: between two polls it uses no worker slot.
 """
 
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, task
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowFromTaskOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor
@@ -36,7 +41,7 @@ with DAG(
     # [END howto_sensor_enos_flow_instance]
 
     @task
-    def meanwhile() -> str:
+    def in_between() -> str:
         return "the worker is free for this"
 
-    start >> meanwhile()
+    start >> in_between()

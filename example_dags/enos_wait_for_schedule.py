@@ -1,16 +1,20 @@
-"""Wait for flows that EnOS runs by its own schedule, and go on when they are done.
+"""Wait for flows that EnOS runs by its own schedule.
 
 In the package's simulator, flow 4010 runs each day and flow 3388 each hour.
 
-Nothing is started in EnOS: each sensor waits for the instances whose trigger times lie in the day that the DAG run
-covers. By default that is the run's data interval; the start is given here, since the data intervals of Airflow 3's
-cron schedules are empty unless it is configured otherwise.
+The DAG starts nothing in EnOS. Each sensor waits for the instances whose trigger times lie in the 24 hours before the
+DAG run. The start of this window is given, since in Airflow 3 the data interval of a cron schedule is empty.
 """
 
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, task
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2
+    from airflow import DAG
+    from airflow.decorators import task
 
 from airflow_provider_enos.sensors.enos import EnosFlowSensor
 

@@ -1,7 +1,7 @@
-"""Start whole EnOS flows, with parameters of this run, and wait for them in the triggerer.
+"""Start whole EnOS flows, with parameters for this run, and wait for them in the triggerer.
 
-The two mapped tasks ask for the same flow and the same minute, of which EnOS keeps one: the second one takes the next
-free minute, and says so in its log.
+The two mapped tasks start the same flow for the same minute. EnOS keeps one instance for each minute, so the second
+task takes the next free minute, and logs it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG
+
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowOperator
 

@@ -9,8 +9,9 @@ import inspect
 import re
 import shlex
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import pytest
 
@@ -19,18 +20,25 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.cli import definition, runner
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.polling import poller
-from airflow_provider_enos.operators.base import StartingOperator, WaitingOperator
+from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.operators.enos import (
+    DEFAULT_TRIGGER_TIME,
+    EnosCancelFlowInstanceOperator,
+    EnosTriggerFlowFromTaskOperator,
+    EnosTriggerFlowOperator,
+)
 from airflow_provider_enos.plugins.view import lookups, picture
 from airflow_provider_enos.protocol import trigger_time
-from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.follow import failure_report, flow_events
-from airflow_provider_enos.protocol.follow.options import OnEnded
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
-from airflow_provider_enos.protocol.wire import replies
+from airflow_provider_enos.protocol.start import states
+from airflow_provider_enos.protocol.wire import calls, replies
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from airflow_provider_enos.simulator import FAULTS
+from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
+from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 from airflow_provider_enos.simulator.config import SWITCHES
 from airflow_provider_enos.simulator.flows import END_STATUSES
+from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
@@ -54,12 +62,44 @@ INCLUDES = [
 def table(page: str, heading: str) -> list[list[str]]:
     """The rows of the table whose first column has this heading."""
     text = PAGES[page]
-    lines = text[text.index(f"| {heading} |") :].split("\n\n")[0].splitlines()
+    (found,) = re.finditer(rf"^\| {re.escape(heading)} \|.*\n\| ---", text, re.M)
+    lines = text[found.start() :].split("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[2:]]
 
 
 def names_in(text: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", text))
+
+
+def parameters_of(*classes: type) -> dict[str, inspect.Parameter]:
+    """Return what the constructors of these classes take, those of the bases that are ours included."""
+    return {
+        name: parameter
+        for cls in classes
+        for base in reversed(cls.__mro__)
+        if base.__module__.startswith("airflow_provider_enos.") and "__init__" in vars(base)
+        for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items()
+        if name not in ("self", "args", "kwargs")
+    }
+
+
+def choices(cls: Any, argument: str, **needed: Any) -> set[str]:
+    """Return the texts that this argument takes, as the error for another one lists them."""
+    with pytest.raises(errors.EnosConfigError) as refused:
+        cls(task_id="task", **needed, **{argument: "?"})
+    return set(re.findall(r'"(\w+)"', str(refused.value)))
+
+
+def check_defaults(rows: list[list[str]], parameters: dict[str, inspect.Parameter]) -> None:
+    """Compare the defaults in the second column that are written as Python, or as a duration."""
+    for row in rows:
+        default = parameters[re.findall(r"`(\w+)`", row[0])[0]].default
+        said = re.fullmatch(r"(\d+) (s|min|days)", row[1])
+        if said:
+            seconds = default.total_seconds() if isinstance(default, timedelta) else default
+            assert seconds == int(said[1]) * {"s": 1, "min": 60, "days": 86_400}[said[2]], row
+        elif row[1].startswith("`"):
+            assert ast.literal_eval(row[1].strip("`")) == default, row
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=lambda path: path.stem)
@@ -112,12 +152,12 @@ def test_the_connection_fields() -> None:
 def test_the_view_page() -> None:
     text = " ".join(PAGES["view"].split())
     assert f"refreshed every {picture.REFRESH} seconds" in text
-    assert f"asked for once in {lookups.FRESH:.0f} seconds at most" in text
-    assert f"once in {lookups.FRESH_ENDED:.0f} seconds when it has ended" in text
+    assert f"instance is requested at most once in {lookups.FRESH:.0f} seconds" in text
+    assert f"When it has ended, this is once in {lookups.FRESH_ENDED:.0f} seconds" in text
     assert f"after a problem once in {lookups.FRESH_PROBLEM:.0f} seconds" in text
     assert lookups.FRESH_LIMITED == lookups.RUNS_PAUSE == 60
     assert f"makes {lookups.MOST_RUNS} of these requests at most" in text
-    assert f"{lookups.AT_A_TIME} instances or logs are asked for at the same time" in text
+    assert f"at most {lookups.AT_A_TIME} requests for instances or logs at the same time" in text
     assert f"the tab looks every {picture.REFRESH_SLOW} seconds" in text
     assert f"{picture.MOST_NODES:,} nodes and {picture.MOST_EDGES:,} edges" in text
     assert f"the last {lookups.LOG_LINES:,} lines" in text
@@ -125,23 +165,169 @@ def test_the_view_page() -> None:
 
 def test_the_trigger_page() -> None:
     text = PAGES["operators/trigger"]
-    assert {row[0].strip('`"') for row in table("operators/trigger", "`on_conflict`")} == set(get_args(OnConflict))
+    said = {row[0].strip('`"') for row in table("operators/trigger", "`on_conflict`")}
+    assert said == choices(EnosTriggerFlowOperator, "on_conflict", flow_id=3377)
     assert f"up to {trigger_time.MOST_MINUTES} are tried" in text
-    assert f"last {failure_report._SHOWN_LINES} lines" in text
+    assert f"last {failure_report._SHOWN_LINES} lines" in " ".join(text.split())
     assert f"from {poller.MANY} on" in text
-    defaults = {
-        name: parameter.default
-        for cls in (StartingOperator, WaitingOperator)
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()
-    }
-    assert f"`poll_error_tolerance`, {defaults['poll_error_tolerance'].total_seconds() / 60:.0f} minutes" in text
     (default,) = (row[0] for row in table("operators/trigger", "`on_conflict`") if "The default" in row[1])
-    assert default == f'`"{defaults["on_conflict"]}"`'
+    assert default == f'`"{parameters_of(EnosTriggerFlowOperator)["on_conflict"].default}"`'
+
+
+def test_the_arguments_of_the_trigger_operators() -> None:
+    operators = EnosTriggerFlowFromTaskOperator, EnosTriggerFlowOperator
+    rows, parameters = table("operators/trigger", "argument"), parameters_of(*operators)
+    assert {name for row in rows for name in names_in(row[0])} == parameters.keys()
+    check_defaults(rows, parameters)
+    assert parameters["trigger_time"].default == DEFAULT_TRIGGER_TIME
+    templates = {name for row in rows if "template" in row[2] for name in names_in(row[0])}
+    assert templates == {field for operator in operators for field in operator.template_fields}
+
+
+def test_the_arguments_of_the_flow_sensor() -> None:
+    rows = table("sensors", "argument of `EnosFlowSensor`")
+    parameters = dict(inspect.signature(EnosFlowSensor.__init__).parameters)
+    for elsewhere in ("self", "kwargs", "start_from_trigger"):
+        del parameters[elsewhere]
+    assert {name for row in rows for name in names_in(row[0])} == parameters.keys()
+    check_defaults(rows, parameters)
+    templates = {name for row in rows if "template" in row[2] for name in names_in(row[0])}
+    assert templates == set(EnosFlowSensor.template_fields) - {"enos_conn_id", "org_id", "user_id"}
+    for name, bound in (("window_start", "start"), ("window_end", "end")):
+        assert f"data_interval_{bound} " in parameters[name].default
+    (row,) = (row for row in rows if row[0] == "`instances`")
+    assert set(re.findall(r"`\"(\w+)\"`", row[2])) == choices(EnosFlowSensor, "instances", flow_id=3377)
+    assert parameters["window_shift"].default == timedelta()
+
+
+def test_the_arguments_of_both_sensors() -> None:
+    said = names_in(PAGES["sensors"].split("Both sensors also take")[1].split(", as the")[0])
+    assert said == {"poll_error_tolerance", "task_logs", "enos_conn_id", "org_id", "user_id"}
+    for sensor in (EnosFlowInstanceSensor, EnosFlowSensor):
+        assert {*said, "start_from_trigger", "deferrable"} <= parameters_of(sensor).keys()
+
+
+def test_the_arguments_of_the_event_trigger() -> None:
+    rows, parameters = table("events", "argument"), parameters_of(EnosFlowEventTrigger)
+    assert {name for row in rows for name in names_in(row[0])} == parameters.keys()
+    check_defaults(rows, parameters)
+    (row,) = (row for row in rows if row[0] == "`statuses`")
+    assert set(re.findall(r"[A-Z_]{4,}", row[2])) == {status.name for status in FlowStatus if status.ended}
+
+
+def test_the_methods_of_the_hook() -> None:
+    rows = {row[0].strip("`").partition("(")[0]: row for row in table("hook", "method")}
+    assert rows.keys() == {name for name in vars(EnosHook) if not name.startswith("_") and hasattr(calls, name)}
+    assert f"the {len(rows)} operations" in PAGES["hook"]
+    for name, (call, page, *_) in rows.items():
+        method = getattr(EnosHook, name)
+        taken = [one for one in inspect.signature(method).parameters if one != "self"]
+        assert re.findall(r"\w+", call.partition("(")[2]) == taken
+        assert re.match(rf"{page}[.:;, ]", method.__doc__)
+
+
+@pytest.mark.parametrize("row", table("time_zones", "the DAG runs at"), ids=lambda row: f"{row[0]} {row[1]}")
+def test_which_day_enos_computes(row: list[str]) -> None:
+    moment = datetime.fromisoformat(row[0])
+    with EnosSimulator(time_zone=row[1]) as sim:
+        started = sim.trigger(3377, 108580, int(moment.timestamp() * 1000))
+        hook = hook_of(sim)
+        computed = datetime.fromisoformat(str(hook.get_flow_instance(started.id).business_date))
+    assert f"{computed.day} {computed:%B}" == row[3]
+    there = moment.astimezone(trigger_time.zone_of(row[1]))
+    assert f"{there.day} {there:%B}, {there:%H:%M}" == row[2]
+
+
+def hook_of(sim: EnosSimulator) -> EnosHook:
+    """Return a hook for the gateway, without a connection in Airflow."""
+    patch = pytest.MonkeyPatch()
+    with patch.context() as context:
+        context.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_json)
+        hook = EnosHook()
+        _ = hook.settings
+    return hook
+
+
+MESSAGES = [
+    "".join(part.value if isinstance(part, ast.Constant) else "%s" for part in node.values)
+    if isinstance(node, ast.JoinedStr)
+    else node.value
+    for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js")]
+    for node in (ast.walk(ast.parse(path.read_text())) if path.suffix == ".py" else [ast.Constant(path.read_text())])
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+]
+"""All texts of the package, with ``%s`` for what is put into them."""
+SYMPTOMS = [
+    quoted
+    for line in PAGES["troubleshooting"].splitlines()
+    if line.startswith("| ")
+    for quoted in re.findall(r"`([^`]+)`", line.split(" | ")[0])
+    if " " in quoted and not quoted.startswith("airflow ")
+]
+
+
+@pytest.mark.parametrize("symptom", SYMPTOMS)
+def test_messages_that_are_quoted_are_written(symptom: str) -> None:
+    pattern = "%[sr]".join(re.escape(part) for part in symptom.split("..."))
+    assert any(re.search(pattern, message) for message in MESSAGES)
+
+
+# ---- architecture.md, and the pages that name tests ------------------------------------------------------------------
+
+TESTS = {
+    node.name
+    for path in (PROJECT / "tests").rglob("test_*.py")
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.FunctionDef)
+}
+
+
+@pytest.mark.parametrize("page", ["architecture", "what_happens"])
+def test_the_tests_that_are_named_exist(page: str) -> None:
+    rows = [line for line in PAGES[page].splitlines() if re.match(r"\| .*`test_\w+` \|$", line)]
+    assert len(rows) > 20
+    assert {name for name in names_in(PAGES[page]) if name.startswith("test_")} <= TESTS
+    tables = [line for line in PAGES[page].splitlines() if line.startswith("| ") and "-" not in line[:4]]
+    if page == "what_happens":
+        assert len(rows) == len(tables) - PAGES[page].count("| what happens |")
+
+
+def test_the_paths_of_the_architecture_exist() -> None:
+    named = re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?|\w+\.py)`", PAGES["architecture"])
+    drawn = re.findall(r"^ +((?:\w+/)+(?:\w+\.\w+)?)  ", PAGES["architecture"], re.M)
+    assert len(named) > 20
+    assert len(drawn) > 10
+    for path in {*named, *drawn}:
+        assert (PACKAGE / path).exists() or (PROJECT / path).exists(), path
+
+
+def test_the_folders_of_the_architecture_are_all_there() -> None:
+    said = {name.split("/")[0] for row in table("architecture", "folder") for name in re.findall(r"`(\S+)`", row[0])}
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"links"} == said
+
+
+def test_the_table_of_the_start() -> None:
+    """The table, and the states and arrows of the picture, are those of the code."""
+    rows = table("architecture", "state")
+    written = {tuple(cell.strip("`") for cell in row[:4]) for row in rows}
+    assert len(written) == len(rows)
+    known = {
+        (state.name, outcome.name, follows.state.name, "next" if follows.next_minute else "same")
+        for (state, outcome), follows in states.TRANSITIONS.items()
+    }
+    assert written == known
+    picture_of_it = (DOCS / "images" / "start-states.svg").read_text()
+    arrows = re.findall(r'data-from="(\w+)" data-to="(\w+)"', picture_of_it)
+    assert sorted(arrows) == sorted({(state, following) for state, _, following, _ in known})
+    drawn = set(re.findall(r'class="state"[^>]*>(\w+)<', picture_of_it))
+    assert drawn == {name for arrow in arrows for name in arrow}
 
 
 def test_the_cancel_page() -> None:
     said = set(re.findall(r'on_ended="(\w+)"', PAGES["operators/cancel"]))
-    assert said | {"fail"} == set(get_args(OnEnded))
+    assert said | {"fail"} == choices(
+        EnosCancelFlowInstanceOperator, "on_ended", flow_instance_id="3377-20200706062600"
+    )
 
 
 def test_what_each_status_does() -> None:

@@ -76,7 +76,7 @@ def test_trigger_then_sense(run: Run, sim: EnosSimulator) -> None:
     sim.progress = ("polls", 1)
     result = run("enos_trigger_then_sense")
     (instance,) = sim.instances
-    assert result["tasks"] == {"start": "success", "meanwhile": "success", "wait": "success"}
+    assert result["tasks"] == {"start": "success", "in_between": "success", "wait": "success"}
     assert result["xcom"]["wait"] == result["xcom"]["start"] == instance.id
     assert sim.count("flowInstances/get") == 2
 

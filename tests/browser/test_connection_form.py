@@ -213,6 +213,20 @@ def test_the_button_says_what_is_wrong_in_a_sentence(airflow_site: Site, page: P
         assert re.search(CAUSES[cause][1], message), f"{cause}: {message}"
         assert len(message) < 400
         assert "another" not in message
+
+
+def test_the_button_beside_a_connection_that_works_and_one_that_does_not(
+    airflow_site: Site, page: Page, kept: dict[str, str]
+) -> None:
+    kept.update({"enos_default": "works", "enos_staging": "wrong secret"})
+    changes = {"enos_default": {}, "enos_staging": CAUSES["wrong secret"][0]}
+    bodies = [_body(airflow_site.sim, conn_id, changed) for conn_id, changed in changes.items()]
+    _change(airflow_site, "create", bodies)
+    page.set_viewport_size({"width": 1100, "height": 560})
+    page.reload()
+    assert [_tested(page, conn_id)[0] for conn_id in kept] == [True, False]
+    # The button that was pressed last shows its hint over the row.
+    page.mouse.move(0, 0)
     shot(page, "connection-test")
 
 
