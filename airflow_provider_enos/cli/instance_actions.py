@@ -18,7 +18,7 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol import trigger_time as times
 from airflow_provider_enos.protocol.follow.cancelling import ask_to_cancel, await_stop, has_stopped
-from airflow_provider_enos.protocol.follow.instance_wait import Watch, conclude, wait
+from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch, conclude
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.start.starting import Starter
@@ -85,7 +85,7 @@ def wait_for_end(call: Invocation, flow_instance_id: str, *, known: bool) -> Flo
     """
     watch = _watch(call, flow_instance_id, known=known)
     try:
-        return call.hook.client.run(wait(watch, **_pace(call)))
+        return call.hook.client.run(watch.wait(**_pace(call)))
     except (EnosFlowTimeoutError, EnosPollLostError):
         call.terminal.note(call.terminal.when_interrupted)
         raise
@@ -124,6 +124,6 @@ def _pace(call: Invocation) -> _Pace:
     return {"poll_interval": call.options.poll_interval, "deadline": time() + call.options.timeout, "clock": time}
 
 
-def _watch(call: Invocation, flow_instance_id: str, *, known: bool = False) -> Watch:
+def _watch(call: Invocation, flow_instance_id: str, *, known: bool = False) -> InstanceWatch:
     link = call.hook.settings.link(flow_instance_id)
-    return Watch(flow_instance_id, tolerance=TOLERANCE, log=call.terminal, link=link, known=known, strict=True)
+    return InstanceWatch(flow_instance_id, tolerance=TOLERANCE, log=call.terminal, link=link, known=known, strict=True)
