@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import subprocess
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Before anything imports Airflow, which reads it once.
 _home = tempfile.TemporaryDirectory(prefix="enos-tests-")
+# Not in a hook: a process of xdist may end without one.
+atexit.register(_home.cleanup)
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
@@ -207,7 +210,3 @@ def airflow_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with site(tmp_path_factory.mktemp("site"), Path(__file__).parent / "browser" / "dags") as looked_at:
         set_up(looked_at)
         yield looked_at
-
-
-def pytest_unconfigure() -> None:
-    _home.cleanup()
