@@ -7,7 +7,7 @@ import re
 import pytest
 from command_line import INSTANCE, PROGRAM, TIME, WAIT, Run, error_line, triggered
 
-from airflow_provider_enos.client import sync
+from airflow_provider_enos.client import timing
 from airflow_provider_enos.simulator import EnosSimulator
 
 # ---- waiting --------------------------------------------------------------------------------------------------------
@@ -184,11 +184,11 @@ def test_an_interrupt_says_what_runs_on(
     }
     sim.switch({"cancel_takes": 60.0})
 
-    def interrupted(seconds: float) -> None:
+    def interrupted(seconds: float) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sync, "default_sleep", interrupted)
-    ran = enos(command, *arguments[command])
+    with timing.override(pause=interrupted):
+        ran = enos(command, *arguments[command])
     assert ran.code == 130
     assert re.search(said, ran.err.splitlines()[-1])
     assert sim.instances[0].status != "CANCEL"
@@ -197,13 +197,13 @@ def test_an_interrupt_says_what_runs_on(
 def test_an_interrupt_before_the_reply_says_what_may_have_been_started(
     enos: Run, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(seconds: float) -> None:
+    def interrupted(seconds: float) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sync, "default_sleep", interrupted)
     sim.fault("dropped", on="flows/trigger")
     sim.fault("http_503", on="flowInstances/get", times=None)
-    ran = enos("trigger", 3377, "--trigger-time", TIME)
+    with timing.override(pause=interrupted):
+        ran = enos("trigger", 3377, "--trigger-time", TIME)
     assert ran.code == 130
     assert ran.err.splitlines()[-1].startswith("Interrupted. The flow may have been started. Before you start it again")
     assert INSTANCE in ran.err.splitlines()[-1]

@@ -185,7 +185,7 @@ def test_the_memory_survives_json() -> None:
     ],
     ids=str,
 )
-def test_what_is_no_memory_is_none(value: object) -> None:
+def test_anything_but_a_memory_is_ignored(value: object) -> None:
     assert EndMemory.of(value) is None
 
 
