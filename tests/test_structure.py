@@ -166,7 +166,7 @@ PUBLIC = {
     ],
     "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
     "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"],
-    "simulator": ["FAULTS", "EnosSimulator"],
+    "simulator": ["FAULTS", "EnosSimulator", "Node"],
     "testing.pytest_plugin": ["enos_simulator"],
 }
 
