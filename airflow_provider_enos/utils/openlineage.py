@@ -49,8 +49,7 @@ class ReportsLineage:
     def _lineage(self) -> OperatorLineage[Any, Any]:
         from airflow_provider_enos.utils.openlineage_facets import lineage_of
 
-        known = self._external()
-        return lineage_of(known.flow_id, known.from_task_id, known.flow_instance_ids, known.gateway)
+        return lineage_of(*self._external())
 
 
 def number_if_valid(value: object) -> int | None:
