@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from command_line import INSTANCE, MINUTE, PROGRAM, TIME, WAIT, Run, error_line, triggered
@@ -323,3 +324,9 @@ def test_what_to_type_next_keeps_the_connection_and_the_trigger_time(
     time = "2020-07-06T08:00:00+00:00"
     ran = enos("rerun", failed(sim), "--dry-run", "--conn-id", "enos_emea", "--trigger-time", time)
     assert ran.err.endswith(f"rerun --trigger-time {time} {FAILED} --conn-id enos_emea\n")
+
+
+def test_the_page_shows_what_a_dry_run_prints(enos: Run, sim: EnosSimulator) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recovery.md").read_text()
+    ran = enos("rerun", failed(sim), "--dry-run")
+    assert ran.out + ran.err.replace(PROGRAM, "airflow enos") in page
