@@ -32,6 +32,7 @@ from airflow_provider_enos.protocol import trigger_time
 from airflow_provider_enos.protocol.follow import failure_report, flow_events
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.start import states
+from airflow_provider_enos.protocol.start.recovery import rerun_of
 from airflow_provider_enos.protocol.wire import calls, replies
 from airflow_provider_enos.provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
@@ -65,6 +66,10 @@ def table(page: str, heading: str) -> list[list[str]]:
     (found,) = re.finditer(rf"^\| {re.escape(heading)} \|.*\n\| ---", text, re.M)
     lines = text[found.start() :].split("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[2:]]
+
+
+def drawing(name: str) -> str:
+    return (DOCS / "images" / f"{name}.svg").read_text()
 
 
 def names_in(text: str) -> set[str]:
@@ -316,11 +321,31 @@ def test_the_table_of_the_start() -> None:
         for (state, outcome), follows in states.TRANSITIONS.items()
     }
     assert written == known
-    picture_of_it = (DOCS / "images" / "start-states.svg").read_text()
+    picture_of_it = drawing("start-states")
     arrows = re.findall(r'data-from="(\w+)" data-to="(\w+)"', picture_of_it)
     assert sorted(arrows) == sorted({(state, following) for state, _, following, _ in known})
     drawn = set(re.findall(r'class="state"[^>]*>(\w+)<', picture_of_it))
     assert drawn == {name for arrow in arrows for name in arrow}
+
+
+def test_the_picture_of_what_runs_again() -> None:
+    """Each flow of the picture restarts as the code says."""
+    drawn = re.findall(r'<g class="flow" data-start="([^"]*)">(.*?)</g>', drawing("recovery"), re.S)
+    assert len(drawn) == 6
+    for start, flow in drawn:
+        nodes = re.findall(r'data-name="([^"]+)" data-status="(\w+)" data-rerun="(\w*)"', flow)
+        tasks = [
+            {"taskId": number, "taskName": name, "nodeId": name, "taskInstId": name, "status": status}
+            for number, (name, status, _) in enumerate(nodes)
+        ]
+        edges = re.findall(r'data-from="([^"]+)" data-to="([^"]+)"', flow)
+        relations = [{"source": source, "target": target} for source, target in edges]
+        graph = {"tasks": tasks, "relations": relations}
+        found = rerun_of(FlowInstance.parse({"instanceId": "1-1", "status": "FAIL", "graph": graph}))
+        assert getattr(found, "task_name", "") == start
+        said = {name: what for name, _, what in nodes if what}
+        again = {node.task_name: "again" for node in getattr(found, "runs_again", ())}
+        assert said == again | {node.task_name: "kept" for node in getattr(found, "stays", ())}
 
 
 def test_the_cancel_page() -> None:

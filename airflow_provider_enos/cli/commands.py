@@ -9,6 +9,7 @@ from time import time
 from airflow_provider_enos.cli import display
 from airflow_provider_enos.cli.instance_actions import cancel_and_wait, end_as, say_how_to_follow, start, wait_for_end
 from airflow_provider_enos.cli.log_follower import LOG_LENGTH, LogFollower, check_may_run
+from airflow_provider_enos.cli.rerun import choose, failed_instance, restart, show_plan, trigger_time_of
 from airflow_provider_enos.cli.runner import FAILED, Failure, Invocation, UsageError, command
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError
 from airflow_provider_enos.protocol import trigger_time as times
@@ -151,7 +152,24 @@ def trigger(call: Invocation) -> int:
     """Start a flow; with ``--wait``, follow the instance to its end."""
     if call.options.parameter and call.options.from_task is not None:
         raise UsageError("--parameter does not go with --from-task: EnOS takes parameters for a whole flow only")
-    flow_instance_id = start(call)
+    return _follow(call, start(call))
+
+
+@command
+def rerun(call: Invocation) -> int:
+    """Run a failed instance again from the node that has to run again; with ``--wait``, follow the new instance."""
+    trigger_time = trigger_time_of(call)
+    with _explains_absent_instance(call):
+        failed = failed_instance(call)
+    flow, choice = choose(call, failed)
+    if call.options.dry_run:
+        show_plan(call, failed, flow, choice, trigger_time)
+        return 0
+    return _follow(call, restart(call, flow, choice, trigger_time))
+
+
+def _follow(call: Invocation, flow_instance_id: str) -> int:
+    """Print the id of a new instance; with ``--wait``, follow the instance to its end. Return the exit code."""
     if not call.terminal.as_json:
         call.terminal.line(flow_instance_id)
     elif not call.options.wait:

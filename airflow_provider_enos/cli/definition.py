@@ -201,6 +201,12 @@ _WAITING = (
         help="With --wait: seconds after which to give up; the instance runs on (default: 604800, 7 days)",
     ),
 )
+_ON_CONFLICT = _option(
+    "--on-conflict",
+    choices=("next_minute", "attach", "fail"),
+    default="next_minute",
+    help="If an instance of the flow has that minute: take the next free one (default), that instance, or fail",
+)
 
 COMMANDS = (
     Command(
@@ -304,13 +310,7 @@ COMMANDS = (
                 metavar="NAME=VALUE",
                 help="A parameter of this one run; may be repeated; not with --from-task",
             ),
-            _option(
-                "--on-conflict",
-                choices=("next_minute", "attach", "fail"),
-                default="next_minute",
-                help="If an instance of the flow has that minute: take the next free one (default), that instance, "
-                "or fail",
-            ),
+            _ON_CONFLICT,
             *_WAITING,
         ),
         (
@@ -320,6 +320,32 @@ COMMANDS = (
         ),
         description="Start a flow and print the id of its instance. A reply that is lost is looked up, never sent "
         "again. With --wait, the exit code is 0 if the instance succeeds, 99 if it is skipped, else 1.",
+    ),
+    Command(
+        "rerun",
+        "Run a failed instance again from the node that has to run again",
+        (
+            _FLOW_INSTANCE_ID,
+            _option(
+                "-d",
+                "--dry-run",
+                action="store_true",
+                help="Start nothing. Say from which node it would start, why, what runs again and what is kept",
+            ),
+            _option(
+                "--trigger-time",
+                type=_time,
+                metavar="TIME",
+                help=f"{_TIME_FORMATS} (default: the minute after that of the instance)",
+            ),
+            _ON_CONFLICT,
+            *_WAITING,
+        ),
+        ("3377-20200706062600 --dry-run", "3377-20200706062600", "3377-20200706062600 --wait"),
+        description="Start the flow from one node, in the next free minute of the same day, and print the id of the "
+        "new instance. The node is the one that leads to everything that did not finish, and repeats the least of "
+        "what succeeded. If a part of the failed instance still runs, this waits for its end first. With --wait, the "
+        "exit code is 0 if the new instance succeeds, 99 if it is skipped, else 1.",
     ),
     Command(
         "cancel",

@@ -18,6 +18,7 @@ from airflow_provider_enos.protocol.follow.failure_report import (
     node_table,
 )
 from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstanceNode, Outcome, TaskInstance, pairs
+from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, rerun_line, rerun_of
 
 
 def show_flow(call: Invocation, flow: Flow) -> None:
@@ -46,9 +47,11 @@ def show_instance(call: Invocation, instance: FlowInstance) -> None:
     runs = _runs(call, instance)
     failed = failed_nodes(instance, runs)
     reason = _reason(call, failed[0]) if failed else ""
+    choice = rerun_of(instance) if instance.status.ended_badly else None
     if call.terminal.as_json:
         data = instance_as_json(instance, runs)
         data["failed_task_instance_id"] = failed[0].task_instance_id if failed else None
+        data["rerun_from_task_id"] = choice.task_id if isinstance(choice, Restart) else None
         call.terminal.json({**data, "reason": reason or None})
         return
     call.terminal.details(
@@ -69,13 +72,15 @@ def show_instance(call: Invocation, instance: FlowInstance) -> None:
     columns = [field.name for field in fields(NodeRow)]
     rows = [astuple(row) for row in node_table(instance, runs)]
     call.terminal.table(columns, rows, empty="The instance has no task nodes.")
-    if failed:
+    if failed or choice is not None:
         call.terminal.line("")
         call.terminal.details(
             {
-                "failed": f"node {failed[0]}: {reason}",
+                "failed": f"node {failed[0]}: {reason}" if failed else "",
                 "also failed": ", ".join(map(str, failed[1:])),
+                "rerun": rerun_line(choice) if choice else "",
                 "next": next_after_failure(call, instance, runs),
+                "or": rerun_command(call, instance),
             }
         )
 
@@ -93,9 +98,20 @@ def next_after_failure(call: Invocation, instance: FlowInstance, runs: Mapping[s
     return call.next_command("log", failed[0].task_instance_id) if failed else ""
 
 
+def rerun_command(call: Invocation, instance: FlowInstance) -> str:
+    """Return the command that runs again what did not finish; empty if there is no node to start from."""
+    if not instance.status.ended_badly:
+        return ""
+    choice = rerun_of(instance)
+    if isinstance(choice, NoRestart) and not choice.for_now:
+        return ""
+    return call.next_command("rerun", instance.flow_instance_id)
+
+
 def instance_as_json(instance: FlowInstance, runs: Mapping[str, TaskInstance] | None = None) -> dict[str, Any]:
     """Return an instance for programs; with ``runs``, by task instance id, also the times of its nodes."""
     data = {**asdict(instance), "status": instance.status.name, "outcome": instance.status.outcome.value}
+    del data["edges"]
     data["parameters"] = pairs(instance.parameters)
     data["nodes"] = []
     for node in instance.nodes:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import time
 from typing import TypedDict
 
-from airflow_provider_enos.cli.display import next_after_failure
+from airflow_provider_enos.cli.display import next_after_failure, rerun_command
 from airflow_provider_enos.cli.log_follower import TOLERANCE
 from airflow_provider_enos.cli.runner import SKIPPED, Failure, Invocation
 from airflow_provider_enos.errors import (
@@ -25,17 +25,22 @@ from airflow_provider_enos.protocol.start.starting import Starter
 
 
 def start(call: Invocation) -> str:
-    """Start the flow; return the id of the instance."""
+    """Start the flow that the options name; return the id of the instance."""
     options = call.options
     target = Target(options.flow_id, options.from_task, dict(options.parameter) if options.parameter else None)
+    return start_target(call, target, Attempt(times.parse(options.trigger_time, now=int(time() * 1000))))
+
+
+def start_target(call: Invocation, target: Target, attempt: Attempt) -> str:
+    """Start exactly one instance; return its id."""
     starter = Starter(
         target,
-        Attempt(times.parse(options.trigger_time, now=int(time() * 1000))),
+        attempt,
         _Record(call, target),
         call.terminal,
-        on_conflict=options.on_conflict,
+        on_conflict=call.options.on_conflict,
         tolerance=0.0,
-        deadline=time() + options.timeout,
+        deadline=time() + call.options.timeout,
         clock=time,
         gateway_clock=lambda: call.hook.client.gateway.now(),
     )
@@ -83,12 +88,20 @@ def wait_for_end(call: Invocation, flow_instance_id: str, *, known: bool) -> Flo
 
     :param known: whether EnOS is known to have the instance. If so, "not found" is tolerated too.
     """
-    watch = _watch(call, flow_instance_id, known=known)
+    return _wait(call, _watch(call, flow_instance_id, known=known))
+
+
+def _wait(call: Invocation, watch: InstanceWatch, until: Callable[[FlowInstance], bool] | None = None) -> FlowInstance:
     try:
-        return call.hook.client.run(watch.wait(**_pace(call)))
+        return call.hook.client.run(watch.wait(**_pace(call), until=until))
     except (EnosFlowTimeoutError, EnosPollLostError):
         call.terminal.note(call.terminal.when_interrupted)
         raise
+
+
+def wait_until_stopped(call: Invocation, flow_instance_id: str) -> FlowInstance:
+    """Return the instance once no node of it runs any more, and note what happens until then."""
+    return _wait(call, _watch(call, flow_instance_id, known=True), until=has_stopped)
 
 
 def end_as(call: Invocation, instance: FlowInstance) -> int:
@@ -99,6 +112,8 @@ def end_as(call: Invocation, instance: FlowInstance) -> int:
     except EnosFlowError:
         if next_command := next_after_failure(call, instance, {}):
             call.terminal.note(f"The whole log: {next_command}")
+        if next_command := rerun_command(call, instance):
+            call.terminal.note(f"To run again what did not finish: {next_command}")
         raise
     return SKIPPED if outcome is Outcome.SKIPPED else 0
 

@@ -62,18 +62,26 @@ def test_a_flow_without_nodes_says_so(enos: Run) -> None:
     assert (ran.code, ran.err) == (0, "The flow has no task nodes.\n")
 
 
+RERUN = "1 of 5 nodes failed, 1 never ran; 3 that succeeded are kept"
+
+
 def test_a_failed_instance_shows_why_and_what_to_type_next(enos: Run, sim: EnosSimulator) -> None:
     instance = triggered(sim, 4001, 40011)
     sim.finish(instance, "FAIL", failed_task=40012)
     ran = enos("instance", instance)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines()[-3:] == [
+    assert ran.out.splitlines()[-5:] == [
         "",
         "failed  node load (40012-20200706062600): ColumnMissing: dw.meter_readings has no column 'reactive_power'",
+        f"rerun   A rerun would start from node load (40012): {RERUN}",
         f"next    {PROGRAM} log 40012-20200706062600",
+        f"or      {PROGRAM} rerun 4001-20200706062600",
     ]
+    assert sim.count("flows/get") == 0
     shown = enos("instance", instance, "-o", "json").json
     assert shown["failed_task_instance_id"] == "40012-20200706062600"
+    assert shown["rerun_from_task_id"] == 40012
+    assert "edges" not in shown
     assert shown["reason"] == "ColumnMissing: dw.meter_readings has no column 'reactive_power'"
 
 
@@ -91,6 +99,28 @@ def test_a_failed_instance_whose_log_says_nothing(
     ran = enos("instance", instance)
     assert ran.code == 0
     assert f"failed  node a (1-20200706062600): {reason}" in ran.out
+
+
+def test_a_cancelled_instance_says_how_to_run_the_rest(enos: Run, sim: EnosSimulator) -> None:
+    instance = triggered(sim, 3377, 108580)
+    sim.finish(instance, "CANCEL", failed_task=108581)
+    assert enos("instance", instance).out.splitlines()[-2:] == [
+        "rerun  A rerun would start from node aggregate (108581): 1 of 3 nodes was cancelled, 1 never ran; 1 that "
+        "succeeded is kept",
+        f"or     {PROGRAM} rerun {INSTANCE}",
+    ]
+
+
+def test_no_rerun_is_named_where_there_is_no_node_to_start_from(enos: Run, sim: EnosSimulator) -> None:
+    sim.add_flow(5001, name="two roots", tasks={1: "a", 2: "b", 3: "c"}, relations=[(1, 3), (2, 3)])
+    instance = triggered(sim, 5001, 3)
+    for node in (1, 2):
+        sim.set_node_status(instance, node, "FAIL")
+    sim.finish(instance, "FAIL", failed_task=1)
+    ran = enos("instance", instance)
+    assert "A rerun has no node to start from: no single node leads to all of its unfinished nodes" in ran.out
+    assert f"{PROGRAM} rerun" not in ran.out
+    assert enos("instance", instance, "-o", "json").json["rerun_from_task_id"] is None
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "CANCEL", "SKIP"])

@@ -65,6 +65,9 @@ _BODIES: dict[str, Callable[[int], bytes]] = {
     "empty objects": lambda size: data(many(b"{}", size)),
     "objects with a member": lambda size: data(many(b'{"a":1}', size)),
     "a graph of empty nodes": lambda size: instance(size, graph=b'{"tasks":' + many(b"{}", size) + b"}"),
+    "relations of one that failed": lambda size: instance(
+        size, status=b"-1", graph=b'{"relations":' + many(b'{"source":"a","target":"b"}', size) + b"}"
+    ),
     "a graph in a text": lambda size: graph_text(b'{"status":"a"}', size),
     "graphs in texts": lambda size: pages(size, 15_000),
     "small graphs in texts": lambda size: pages(size, 800),

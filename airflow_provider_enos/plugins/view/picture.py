@@ -10,6 +10,7 @@ from airflow_provider_enos.plugins.view.layout import NODE_HEIGHT, NODE_WIDTH, a
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
 from airflow_provider_enos.protocol.models.instances import time_of
+from airflow_provider_enos.protocol.start.recovery import Restart, rerun_of
 from airflow_provider_enos.protocol.text import excerpt
 
 MOST_NODES, MOST_EDGES = 1000, 3000
@@ -158,8 +159,20 @@ def _facts(instance: FlowInstance) -> list[tuple[str, str]]:
         ("Business date", instance.business_date),
         ("Owner", instance.owner),
         ("Nodes", "not shown: their graph is too large" if instance.nodes_left_out is None else ""),
+        ("A rerun would start from", _rerun_of(instance)),
     )
     return [(name, excerpt(text, 60)) for name, text in named if text]
+
+
+def _rerun_of(instance: FlowInstance) -> str:
+    """Return the node from which a rerun of a failed instance would start; empty where none is known."""
+    if not instance.status.ended_badly or len(instance.nodes) > MOST_NODES:
+        return ""
+    choice = rerun_of(instance)
+    if not isinstance(choice, Restart):
+        return ""
+    node = f"{excerpt(choice.task_name, 20)} ({choice.task_id})"
+    return f"{node}, if what runs succeeds" if choice.provisional else node
 
 
 def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]:

@@ -23,6 +23,7 @@ from airflow_provider_enos.errors import (
 )
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.models.instances import time_of
+from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, rerun_line, rerun_of
 from airflow_provider_enos.protocol.text import clean, excerpt, tail
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Procedure
@@ -178,6 +179,11 @@ class FailureReport:
         return first + tuple(node for node in self.instance.nodes_with(Outcome.FAILED) if node not in first)
 
     @property
+    def rerun(self) -> Restart | NoRestart:
+        """Return the node from which a rerun would start, or why there is none."""
+        return rerun_of(self.instance)
+
+    @property
     def failed_first(self) -> tuple[FlowInstanceNode, ...]:
         """Return what the function ``failed_first`` returns."""
         return failed_first(self.instance, self.task_instances)
@@ -194,6 +200,7 @@ class FailureReport:
         yield "::endgroup::"
         if self.failed:
             yield f"Failed first: {self._who_failed_first()}"
+        yield rerun_line(self.rerun)
         for node in self.failed if logs else ():
             if node.task_instance_id in self.logs:
                 yield f"::group::End of the log of node {node}"
@@ -223,7 +230,10 @@ class FailureReport:
 
     @property
     def message(self) -> str:
-        """Return one line: flow, instance, failed nodes, each with the line of its log that says why, and the link."""
+        """Return one line: flow, instance, failed nodes, each with the line of its log that says why, and the link.
+
+        It also names the node from which a rerun would start, if there is one.
+        """
         instance, failed = self.instance, self.failed
         flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
         parts = [f"{flow}: instance {excerpt(instance.flow_instance_id)} ended with status {instance.status}"]
@@ -236,6 +246,8 @@ class FailureReport:
             shown = ", ".join(str(node) for node in working[:_NODES_IN_MESSAGE])
             more = f" and {len(working) - _NODES_IN_MESSAGE} more" if len(working) > _NODES_IN_MESSAGE else ""
             parts.append(f"still running: {shown}{more}")
+        if isinstance(self.rerun, Restart) and not self.rerun.provisional:
+            parts.append(f"a rerun would start from {self.rerun.node}")
         said = excerpt("; ".join(parts), _LONGEST_MESSAGE)
         return f"{said}; {self.link}" if self.link and len(self.link) <= _LONGEST_LINK else said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, TypeVar
 
@@ -59,72 +59,6 @@ class FlowInstanceNode:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowInstance:
-    """One run of a flow. Times are the texts that EnOS sends: their zone is not documented."""
-
-    flow_instance_id: str
-    status: FlowStatus
-    flow_id: int | None
-    flow_name: str
-    trigger_time: str | None
-    start_time: str | None
-    end_time: str | None
-    created_time: str | None
-    business_date: str | None
-    owner: str
-    cycle: str
-    parameters: tuple[tuple[str, str], ...]
-    is_cancelled: bool
-    nodes: tuple[FlowInstanceNode, ...]
-    nodes_left_out: int | None = 0
-    """How many more nodes the instance has; None where its graph was not read."""
-
-    @classmethod
-    def parse(cls, data: object, *, nodes: bool = True) -> FlowInstance:
-        """Return the instance. ``nodes=False`` leaves out nodes and parameters, and is far faster.
-
-        If the graph is too large, some or all nodes are left out: what a wait needs is the status.
-        """
-        fields = Fields(one(data, "flow instance"), "flow instance")
-        graph = _graph_of(fields) if nodes else _UNREAD
-        return cls._of(fields, graph, parameters(fields.decoded("parameters")) if nodes else ())
-
-    @classmethod
-    def _of(cls, fields: Fields, graph: object, parameters: tuple[tuple[str, str], ...]) -> FlowInstance:
-        is_read = graph is not _UNREAD
-        tasks = graph_list(graph, "tasks", _ANY_NUMBER) if is_read else []
-        # Cleaned here, since it goes into logs, messages and XCom.
-        flow_instance_id = excerpt(fields.text("instanceId"))
-        return cls(
-            flow_instance_id=flow_instance_id,
-            status=status_of(fields, "status"),
-            # The id of an instance begins with it.
-            flow_id=fields.number("flowId", whole_number(flow_instance_id.partition("-")[0])),
-            flow_name=fields.text("flowName", "")[:_NAME],
-            trigger_time=_time(fields, "triggerTime"),
-            start_time=_time(fields, "startTime"),
-            end_time=_time(fields, "endTime"),
-            created_time=_time(fields, "timestamp"),
-            business_date=_time(fields, "calDt"),
-            owner=fields.text("owner", "")[:_NAME],
-            cycle=fields.text("cycle", "")[:_NAME],
-            parameters=parameters,
-            is_cancelled=fields.flag("isCancelled"),
-            nodes=tuple(map(FlowInstanceNode.parse, tasks[:MOST_NODES])),
-            nodes_left_out=max(len(tasks) - MOST_NODES, 0) if is_read else None,
-        )
-
-    def nodes_with(self, outcome: Outcome) -> tuple[FlowInstanceNode, ...]:
-        """Return the nodes whose status has this outcome, in the order of the graph."""
-        return tuple(node for node in self.nodes if node.status and node.status.outcome is outcome)
-
-    @property
-    def working_nodes(self) -> tuple[FlowInstanceNode, ...]:
-        """The nodes that are running at this moment."""
-        return tuple(node for node in self.nodes if node.status and node.status.working)
-
-
-@dataclass(frozen=True, slots=True)
 class FlowInstanceReference:
     """Another flow, in the graph of an instance of a flow that depends on it.
 
@@ -151,11 +85,103 @@ class FlowInstanceReference:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowInstanceEdges:
+    """The rest of an instance's graph: the order of its nodes, and the flows that it depends on.
+
+    Flows and relations that have not the documented shape are left out, and counted in ``left_out``.
+    """
+
+    flows: tuple[FlowInstanceReference, ...] = ()
+    relations: tuple[Relation, ...] = ()
+    left_out: int = 0
+
+    @classmethod
+    def of(cls, graph: object) -> FlowInstanceEdges:
+        """Return the edges of a graph. Never raise: a mistake in them must not end a wait."""
+        flows = [_readable(FlowInstanceReference.parse, item) for item in _items(graph, "flows")]
+        relations = [_readable(Relation.parse, item) for item in _items(graph, "relations")]
+        return cls(
+            flows=tuple(flow for flow in flows if flow is not None),
+            relations=tuple(relation for relation in relations if relation is not None),
+            left_out=flows.count(None) + relations.count(None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInstance:
+    """One run of a flow. Times are the texts that EnOS sends: their zone is not documented."""
+
+    flow_instance_id: str
+    status: FlowStatus
+    flow_id: int | None
+    flow_name: str
+    trigger_time: str | None
+    start_time: str | None
+    end_time: str | None
+    created_time: str | None
+    business_date: str | None
+    owner: str
+    cycle: str
+    parameters: tuple[tuple[str, str], ...]
+    is_cancelled: bool
+    nodes: tuple[FlowInstanceNode, ...]
+    nodes_left_out: int | None = 0
+    """How many more nodes the instance has; None where its graph was not read."""
+    edges: FlowInstanceEdges | None = field(default=None, repr=False)
+    """Read only of an instance that ended badly: nothing but a rerun needs them."""
+
+    @classmethod
+    def parse(cls, data: object, *, nodes: bool = True) -> FlowInstance:
+        """Return the instance. ``nodes=False`` leaves out nodes and parameters, and is far faster.
+
+        If the graph is too large, some or all nodes are left out: what a wait needs is the status.
+        """
+        fields = Fields(one(data, "flow instance"), "flow instance")
+        graph = _graph_of(fields) if nodes else _UNREAD
+        return cls._of(fields, graph, parameters(fields.decoded("parameters")) if nodes else ())
+
+    @classmethod
+    def _of(cls, fields: Fields, graph: object, parameters: tuple[tuple[str, str], ...]) -> FlowInstance:
+        is_read = graph is not _UNREAD
+        tasks = graph_list(graph, "tasks", _ANY_NUMBER) if is_read else []
+        # Cleaned here, since it goes into logs, messages and XCom.
+        flow_instance_id = excerpt(fields.text("instanceId"))
+        status = status_of(fields, "status")
+        return cls(
+            flow_instance_id=flow_instance_id,
+            status=status,
+            # The id of an instance begins with it.
+            flow_id=fields.number("flowId", whole_number(flow_instance_id.partition("-")[0])),
+            flow_name=fields.text("flowName", "")[:_NAME],
+            trigger_time=_time(fields, "triggerTime"),
+            start_time=_time(fields, "startTime"),
+            end_time=_time(fields, "endTime"),
+            created_time=_time(fields, "timestamp"),
+            business_date=_time(fields, "calDt"),
+            owner=fields.text("owner", "")[:_NAME],
+            cycle=fields.text("cycle", "")[:_NAME],
+            parameters=parameters,
+            is_cancelled=fields.flag("isCancelled"),
+            nodes=tuple(map(FlowInstanceNode.parse, tasks[:MOST_NODES])),
+            nodes_left_out=max(len(tasks) - MOST_NODES, 0) if is_read else None,
+            edges=FlowInstanceEdges.of(graph) if is_read and status.ended_badly else None,
+        )
+
+    def nodes_with(self, outcome: Outcome) -> tuple[FlowInstanceNode, ...]:
+        """Return the nodes whose status has this outcome, in the order of the graph."""
+        return tuple(node for node in self.nodes if node.status and node.status.outcome is outcome)
+
+    @property
+    def working_nodes(self) -> tuple[FlowInstanceNode, ...]:
+        """The nodes that are running at this moment."""
+        return tuple(node for node in self.nodes if node.status and node.status.working)
+
+
+@dataclass(frozen=True, slots=True)
 class FlowInstanceGraph:
     """A reply of Get Flow Instance with the edges between the nodes: what a picture or a recovery needs.
 
-    A wait does not read the edges, so a mistake in them cannot end it. Flows and relations that have not the
-    documented shape are left out, and counted in ``left_out``.
+    Flows and relations that have not the documented shape are left out, and counted in ``left_out``.
     """
 
     instance: FlowInstance
@@ -168,16 +194,16 @@ class FlowInstanceGraph:
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = _graph_of(fields)
         instance = FlowInstance._of(fields, graph, parameters(fields.decoded("parameters")))
-        if graph is _UNREAD:
-            return cls(instance, (), ())
-        flows = [_readable(FlowInstanceReference.parse, item) for item in _items(graph, "flows")]
-        relations = [_readable(Relation.parse, item) for item in _items(graph, "relations")]
-        return cls(
-            instance=instance,
-            flows=tuple(flow for flow in flows if flow is not None),
-            relations=tuple(relation for relation in relations if relation is not None),
-            left_out=flows.count(None) + relations.count(None),
-        )
+        return cls._with(instance, instance.edges or _edges_of(graph))
+
+    @classmethod
+    def of(cls, instance: FlowInstance) -> FlowInstanceGraph:
+        """Return the graph of an instance that ended badly, without a request: its edges were read with it."""
+        return cls._with(instance, instance.edges or FlowInstanceEdges())
+
+    @classmethod
+    def _with(cls, instance: FlowInstance, edges: FlowInstanceEdges) -> FlowInstanceGraph:
+        return cls(instance, edges.flows, edges.relations, edges.left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +278,10 @@ def _graph_of(fields: Fields) -> object:
         return fields.decoded("graph")
     except TooMuchJson:
         return _UNREAD
+
+
+def _edges_of(graph: object) -> FlowInstanceEdges:
+    return FlowInstanceEdges() if graph is _UNREAD else FlowInstanceEdges.of(graph)
 
 
 def _time(fields: Fields, name: str) -> str | None:

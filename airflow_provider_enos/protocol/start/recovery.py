@@ -8,15 +8,15 @@ unfinished node, and of the nodes that do, it is the one that repeats the fewest
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowStatus, Outcome
 from airflow_provider_enos.protocol.text import excerpt
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.protocol.models import Flow, FlowInstanceGraph, FlowInstanceNode, Relation
+    from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstanceNode, Relation
     from airflow_provider_enos.protocol.start.attempts import Target
 
 
@@ -31,6 +31,9 @@ class Restart:
     :param not_finished: how many nodes have another status that is no success, such as a suspended node.
     :param kept: how many nodes that had succeeded do not run again.
     :param repeated: how many nodes that had succeeded run again.
+    :param provisional: whether this holds only if the nodes that still run succeed.
+    :param runs_again: the restart node and everything downstream of it, in the order of the graph.
+    :param stays: the nodes that had succeeded and do not run again, in the order of the graph.
     """
 
     task_id: int
@@ -42,9 +45,17 @@ class Restart:
     not_finished: int
     kept: int
     repeated: int
+    provisional: bool = False
+    runs_again: tuple[FlowInstanceNode, ...] = ()
+    stays: tuple[FlowInstanceNode, ...] = ()
 
     def __str__(self) -> str:
-        return f"node {excerpt(self.task_name, 100)} ({self.task_id}): {self.summary}"
+        return f"{self.node}: {self.summary}"
+
+    @property
+    def node(self) -> str:
+        """The node, for a line of a log."""
+        return f"node {excerpt(self.task_name, 100)} ({self.task_id})"
 
     @property
     def summary(self) -> str:
@@ -65,13 +76,22 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class NoRestart:
-    """No node to start from: what was started the first time is started again. ``why``: the reason, for a log."""
+    """No node to start from: what was started the first time is started again.
+
+    :param why: the reason, for a log.
+    :param for_now: whether there may be a node once nothing of the instance runs, or once the flow is known.
+    """
 
     why: str
+    for_now: bool = False
 
 
 class _Impossible(Exception):
     """There is no restart node; the message says why."""
+
+
+class _NotKnownYet(_Impossible):
+    """There is no restart node as far as is known now."""
 
 
 def restart_of(graph: FlowInstanceGraph, flow: Flow | None = None, target: Target | None = None) -> Restart | NoRestart:
@@ -86,7 +106,34 @@ def restart_of(graph: FlowInstanceGraph, flow: Flow | None = None, target: Targe
         _check(graph, flow, target)
         return _choose(_Nodes(graph.instance.nodes, _relations_of(graph, flow)), target)
     except _Impossible as reason:
-        return NoRestart(str(reason))
+        return NoRestart(str(reason), for_now=isinstance(reason, _NotKnownYet))
+
+
+def rerun_of(instance: FlowInstance) -> Restart | NoRestart:
+    """Return the node from which a rerun of an instance would start, or why there is none. This asks EnOS nothing.
+
+    It is what the instance alone tells. The rerun itself also looks at the flow as it is now. Where nodes still run, it
+    is the node of the case that they and the nodes after them succeed.
+    """
+    graph = FlowInstanceGraph.of(instance)
+    if not (instance.status.ended_badly and instance.working_nodes):
+        return restart_of(graph)
+    try:
+        nodes = _Nodes(instance.nodes, _relations_of(graph, None)).if_all_goes_well()
+    except _Impossible:
+        return restart_of(graph)
+    choice = restart_of(replace(graph, instance=replace(instance, nodes=tuple(nodes))))
+    return replace(choice, provisional=True) if isinstance(choice, Restart) else restart_of(graph)
+
+
+def rerun_line(choice: Restart | NoRestart) -> str:
+    """Return the line that tells readers of a failure from where a rerun would start."""
+    if isinstance(choice, Restart):
+        if_it_holds = ", if what still runs succeeds" if choice.provisional else ""
+        return f"A rerun would start from {choice.node}{if_it_holds}: {choice.summary}"
+    if choice.for_now:
+        return f"From which node a rerun would start is not known yet: {choice.why}"
+    return f"A rerun has no node to start from: {choice.why}"
 
 
 def restart_line(retry: int, flow_id: int, choice: Restart | NoRestart) -> str:
@@ -104,13 +151,13 @@ def _check(graph: FlowInstanceGraph, flow: Flow | None, target: Target | None) -
     """Raise the reason why the instance cannot be run again from one of its nodes."""
     instance = graph.instance
     if not instance.status.ended:
-        raise _Impossible(f"it has not ended, its status is {instance.status}")
+        raise _NotKnownYet(f"it has not ended, its status is {instance.status}")
     if instance.nodes_left_out or instance.nodes_left_out is None or graph.left_out:
         raise _Impossible("its graph cannot be read completely")
     if not instance.nodes:
         raise _Impossible("its graph has no nodes")
     if working := instance.working_nodes:
-        raise _Impossible(f"node {working[0]} is still running")
+        raise _NotKnownYet(f"node {working[0]} is still running")
     if graph.flows or (flow is not None and flow.flows):
         raise _Impossible("it depends on other flows")
     if target is not None and target.parameters is not None:
@@ -131,7 +178,7 @@ def _relations_of(graph: FlowInstanceGraph, flow: Flow | None) -> Sequence[tuple
     names = {node.node_id: node.node_id for node in graph.instance.nodes}
     if not relations and len(graph.instance.nodes) > 1:
         if flow is None:
-            raise _Impossible("its graph has no relations")
+            raise _NotKnownYet("its graph has no relations")
         relations = flow.relations
         # The ids of nodes may differ between a flow and its instance; those of tasks do not.
         of_tasks = {node.task_id: node.node_id for node in graph.instance.nodes}
@@ -178,6 +225,22 @@ class _Nodes:
     def where(self, test: Callable[[FlowInstanceNode], bool]) -> int:
         """Return the nodes that pass the test."""
         return sum(1 << number for number, node in enumerate(self.all) if test(node))
+
+    def if_all_goes_well(self) -> list[FlowInstanceNode]:
+        """Return the nodes as they will be if what runs succeeds, and then what comes after that."""
+        stopped = 0
+        for number, node in enumerate(self.all):
+            if node.status is not None and node.status.ended_badly:
+                stopped |= self.downstream[number]
+        succeeds = self.from_all_that_ran() & ~stopped & ~self.where(_ended_as(Outcome.SKIPPED))
+        return [
+            replace(node, status=FlowStatus.SUCCESS) if succeeds >> number & 1 else node
+            for number, node in enumerate(self.all)
+        ]
+
+    def of(self, numbers: int) -> tuple[FlowInstanceNode, ...]:
+        """Return the nodes of this set."""
+        return tuple(node for number, node in enumerate(self.all) if numbers >> number & 1)
 
     def from_node(self, task_id: int) -> int:
         """Return the node of this id and everything downstream of it."""
@@ -239,6 +302,8 @@ def _choose(nodes: _Nodes, target: Target | None) -> Restart:
         not_finished=_count(not_ended & ran),
         kept=_count(succeeded & ~again),
         repeated=_count(succeeded & again),
+        runs_again=nodes.of(again),
+        stays=nodes.of(succeeded & ~again),
     )
 
 

@@ -128,6 +128,37 @@ def test_a_failed_instance_is_looked_at_while_other_nodes_run() -> None:
     assert of_instance(seen([task(1, "FAIL"), task(2, "RUNNING")], status=-1))["refresh"] is not None
 
 
+RERUN = "A rerun would start from"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "said"),
+    [
+        (("SUCCESS", "FAIL", "INIT", "SUCCESS"), -1, "task 2 (2)"),
+        (("SUCCESS", "FAIL", "INIT", "RUNNING"), -1, "task 2 (2), if what runs succeeds"),
+        (("SUCCESS", "CANCEL", "CANCEL", "CANCEL"), 8, "task 1 (1)"),
+        (("SUCCESS", "SUCCESS", "SUCCESS", "SUCCESS"), 1, None),
+        (("SUCCESS", "FAIL", "INIT", "SUCCESS"), 2, None),
+    ],
+)
+def test_the_node_from_which_a_rerun_would_start(statuses: tuple[str, ...], status: int, said: str | None) -> None:
+    tasks = [task(number, of) for number, of in enumerate(statuses, 1)]
+    facts = dict(of_instance(seen(tasks, [edge(1, 2), edge(2, 3), edge(1, 4)], status=status))["facts"])
+    assert facts.get(RERUN) == said
+
+
+def test_no_rerun_is_told_where_there_is_no_node_to_start_from() -> None:
+    tasks = [task(1, "FAIL"), task(2, "FAIL"), task(3)]
+    assert RERUN not in dict(of_instance(seen(tasks, [edge(1, 3), edge(2, 3)], status=-1))["facts"])
+    assert RERUN not in dict(of_instance(seen(tasks, [edge(1, 2), edge(2, 1)], status=-1))["facts"])
+
+
+def test_the_name_of_that_node_is_cleaned_and_bounded() -> None:
+    facts = dict(of_instance(seen([task(1, "FAIL", taskName="a\x1b[31m\n" * 90)], status=-1))["facts"])
+    assert len(facts[RERUN]) < 30
+    assert not set("\x1b\n") & set(facts[RERUN])
+
+
 def test_it_is_looked_at_again_while_times_are_still_to_be_asked_for() -> None:
     assert of_instance(seen([task(1, "SUCCESS")], status=1, asks_on=True))["refresh"] is not None
 

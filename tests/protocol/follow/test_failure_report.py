@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,13 +34,18 @@ LINK = "https://console.example/3377-20200706062600"
 HOSTILE = "a\x1b[31m\n::endgroup::\u202e::group::b"
 
 
-def instance(status: object = "FAIL", *, flow_name: str = "daily", **nodes: str | None) -> FlowInstance:
+def instance(
+    status: object = "FAIL", *, flow_name: str = "daily", edges: Sequence[str] = (), **nodes: str | None
+) -> FlowInstance:
+    """``edges``: such as "extract load"."""
     tasks = [
-        {"taskName": name, "taskId": number, "taskInstId": f"{name}-1", "status": status}
+        {"taskName": name, "taskId": number, "nodeId": name, "taskInstId": f"{name}-1", "status": status}
         for number, (name, status) in enumerate(nodes.items())
     ]
+    relations = [dict(zip(("source", "target"), edge.split(), strict=True)) for edge in edges]
+    graph = {"tasks": tasks, "relations": relations}
     return FlowInstance.parse(
-        {"instanceId": ID, "flowId": 3377, "flowName": flow_name, "status": status, "graph": {"tasks": tasks}}
+        {"instanceId": ID, "flowId": 3377, "flowName": flow_name, "status": status, "graph": graph}
     )
 
 
@@ -67,7 +73,7 @@ def examined(play: Any, ended: FlowInstance, answers: dict[str, Any], **argument
 
 
 def test_the_report(play: Any) -> None:
-    ended = instance(extract="SUCCESS", load="FAIL", publish="INIT")
+    ended = instance(edges=("extract load", "load publish"), extract="SUCCESS", load="FAIL", publish="INIT")
     answers = {
         "extract": run("extract", "SUCCESS", "2020-07-06 14:27:01"),
         "load": run("load", "FAIL", "2020-07-06 14:27:05"),
@@ -82,6 +88,7 @@ def test_the_report(play: Any) -> None:
         "publish  publish-1      INIT     -                    -",
         "::endgroup::",
         "Failed first: load (load-1), at 2020-07-06 14:27:05",
+        "A rerun would start from node load (1): 1 of 3 nodes failed, 1 never ran; 1 that succeeded is kept",
         "::group::End of the log of node load (load-1)",
         "one",
         "ERROR: the reason",
@@ -89,7 +96,8 @@ def test_the_report(play: Any) -> None:
         "::endgroup::",
     ]
     assert report.message == (
-        f"flow 3377 'daily': instance {ID} ended with status FAIL; node load (load-1) FAIL: ERROR: the reason; {LINK}"
+        f"flow 3377 'daily': instance {ID} ended with status FAIL; node load (load-1) FAIL: ERROR: the reason; "
+        f"a rerun would start from node load (1); {LINK}"
     )
     error = report.error()
     assert type(error) is EnosFlowFailedError
@@ -174,7 +182,7 @@ def test_logs_that_are_known_or_not_wanted_are_not_read(play: Any) -> None:
     assert not any("the reason" in line for line in report.lines(logs=False))
     report, played = examined(play, ended, {}, logs=False)
     assert played.operations == ["Get Task Instance"]
-    assert f"node load (load-1) FAIL; {LINK}" in report.message
+    assert f"node load (load-1) FAIL; a rerun would start from node load (0); {LINK}" in report.message
 
 
 def test_hostile_names_and_logs_break_nothing(play: Any) -> None:
@@ -209,6 +217,53 @@ def test_the_rows_of_the_table() -> None:
         NodeRow("0", "extract", "extract-1", "SUCCESS", "2020-07-06 14:26:59", "2020-07-06 14:27:01"),
         NodeRow("1", "load", "load-1", "", "", ""),
     ]
+
+
+# From where a rerun would start
+
+
+def rerun_of(play: Any, ended: FlowInstance) -> tuple[str, str]:
+    """The line of the log, and what the message says."""
+    report, played = examined(play, ended, {}, logs=False)
+    assert "Get Flow" not in played.operations
+    (line,) = (line for line in report.lines() if "rerun" in line)
+    (said,) = [part for part in report.message.split("; ") if "rerun" in part] or [""]
+    return line, said
+
+
+def test_the_node_of_a_rerun_is_known_before_other_branches_have_ended(play: Any) -> None:
+    """EnOS shows FAIL while another branch runs on."""
+    ended = instance(edges=("a b", "a c", "c d"), a="SUCCESS", b="FAIL", c="RUNNING", d="INIT")
+    assert rerun_of(play, ended) == (
+        "A rerun would start from node b (1), if what still runs succeeds: 1 of 4 nodes failed; 3 that succeeded are "
+        "kept",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ended", "line"),
+    [
+        (
+            instance(edges=("a c", "b c"), a="FAIL", b="FAIL", c="INIT"),
+            "A rerun has no node to start from: no single node leads to all of its unfinished nodes",
+        ),
+        (
+            instance(a="SUCCESS", b="FAIL"),
+            "From which node a rerun would start is not known yet: its graph has no relations",
+        ),
+        (
+            instance(a="FAIL", b="RUNNING"),
+            "From which node a rerun would start is not known yet: node b (b-1) is still running",
+        ),
+        (
+            replace(instance(a="FAIL"), nodes_left_out=None),
+            "A rerun has no node to start from: its graph cannot be read completely",
+        ),
+    ],
+)
+def test_why_no_node_can_be_named(play: Any, ended: FlowInstance, line: str) -> None:
+    assert rerun_of(play, ended) == (line, "")
 
 
 # Which failed first

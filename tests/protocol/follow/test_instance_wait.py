@@ -407,9 +407,10 @@ def test_failed(play: Any, log: Any, status: str) -> None:
     )
     assert (error.flow_instance_id, error.status, error.failed_tasks) == (ID, status, ("b (b-1)",))
     assert log.lines[0] == f"info: ::group::Nodes of flow instance {ID}: {status}"
-    assert log.lines[-7:] == [
+    assert log.lines[-8:] == [
         "info: ::endgroup::",
         "info: Failed first: b (b-1)",
+        "info: From which node a rerun would start is not known yet: node c (c-1) is still running",
         "info: ::group::End of the log of node b (b-1)",
         "info: one",
         "info: two",
