@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +22,9 @@ from airflow_provider_enos.simulator import EnosSimulator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-RUNNER = Path(__file__).resolve().parent / "support" / "run_dag.py"
+SUPPORT = Path(__file__).resolve().parent / "support"
 
-Run = Callable[[str], dict[str, Any]]
+Run = Callable[..., dict[str, Any]]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -33,6 +34,7 @@ def environment(home: Path) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     }
 
 
@@ -41,11 +43,11 @@ def run(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> Run:
     """Runs an example DAG; gives the states of run and tasks, their XComs, and what was printed."""
     sim.progress = "at_once"
 
-    def run(name: str) -> dict[str, Any]:
+    def run(name: str, runner: str = "run_dag", **configured: str) -> dict[str, Any]:
         shutil.copy(migrated_home / "airflow.db", tmp_path)
         process = subprocess.run(
-            [sys.executable, str(RUNNER), str(EXAMPLES / f"{name}.py"), name],
-            env={**environment(tmp_path), "AIRFLOW_CONN_ENOS_DEFAULT": sim.connection_json},
+            [sys.executable, str(SUPPORT / f"{runner}.py"), str(EXAMPLES / f"{name}.py"), name],
+            env={**environment(tmp_path), **configured, "AIRFLOW_CONN_ENOS_DEFAULT": sim.connection_json},
             capture_output=True,
             text=True,
             timeout=300,
@@ -166,6 +168,21 @@ def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
     )
     events = TriggeringAssetEventsAccessor.build([event])
     assert dag.task_dict["report"].python_callable(triggering_asset_events=events) == [ids[1]]
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="tasks cannot set partition keys before Airflow 3.3")
+@pytest.mark.parametrize("deferrable", ["False", "True"], ids=["in a worker", "deferred"])
+def test_outlet_by_day(run: Run, sim: EnosSimulator, deferrable: str) -> None:
+    """The event names instance and day; the scheduler starts the second DAG for that day."""
+    result = run("enos_outlet_by_day", "run_downstream", AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE=deferrable)
+    (instance,) = sim.instances
+    hour_there = datetime.fromtimestamp(instance.trigger_time / 1000, timezone(timedelta(hours=8)))
+    day = f"{hour_there - timedelta(days=1):%Y-%m-%d}"
+    (event,) = result["events"]
+    assert event["key"] == event["extra"]["business_date"] == day
+    assert event["extra"]["flow_instance_id"] == instance.id
+    assert ("Pausing task as DEFERRED" in result["printed"]) == (deferrable == "True")
+    assert result["started"] == {"enos_report_of_day": {"key": day, "xcom": {"report": {"day": day, **event["extra"]}}}}
 
 
 def test_every_example_is_run_here() -> None:
