@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,26 +11,15 @@ from typing import Any
 
 import pytest
 from airflows import AIRFLOW, dag_bag
+from dag_process import new_home, run_dag
 from happened import until
 
 from airflow_provider_enos.simulator import EnosSimulator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-SUPPORT = Path(__file__).resolve().parent / "support"
 
 Run = Callable[..., dict[str, Any]]
-
-
-def environment(home: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-    }
 
 
 @pytest.fixture
@@ -44,21 +28,8 @@ def run(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> Run:
     sim.progress = "at_once"
 
     def run(name: str, runner: str = "run_dag", **configured: str) -> dict[str, Any]:
-        shutil.copy(migrated_home / "airflow.db", tmp_path)
-        process = subprocess.run(
-            [sys.executable, str(SUPPORT / f"{runner}.py"), str(EXAMPLES / f"{name}.py"), name],
-            env={**environment(tmp_path), **configured, "AIRFLOW_CONN_ENOS_DEFAULT": sim.connection_json},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        printed = process.stdout + process.stderr
-        assert process.returncode == 0, printed
-        result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-        assert not [line for line in printed.splitlines() if "Warning" in line and "airflow_provider_enos" in line]
-        assert sim.secret_key not in printed
-        return {**result, "printed": printed}
+        new_home(migrated_home, tmp_path)
+        return run_dag(EXAMPLES / f"{name}.py", name, tmp_path, sim, runner, **configured)
 
     return run
 
