@@ -130,6 +130,24 @@ def triggers_are_told_of_kills() -> bool:
     return hasattr(BaseTrigger, "on_kill")
 
 
+def asset_types() -> tuple[type, ...]:
+    """Return the classes of outlets whose asset events can be described. Airflow 2 calls assets datasets."""
+    try:
+        from airflow.sdk.definitions.asset import Asset, AssetRef
+    except ImportError:  # Airflow 2
+        return (import_module("airflow.datasets").Dataset,)
+    return (Asset, AssetRef)
+
+
+def has_runtime_partitions() -> bool:
+    """Return whether a task can set the partition keys of its asset events (3.3)."""
+    try:
+        from airflow.sdk import PartitionedAtRuntime  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def state_of(task_instance: Any) -> str | None:
     """Return the current state of a task, by name; None where it is gone. Call it from a trigger, in a thread."""
     try:

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflows import AIRFLOW, dag_bag
+from dag_process import new_home, run_dag
 from happened import until
 
 from airflow_provider_enos.simulator import EnosSimulator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-RUNNER = Path(__file__).resolve().parent / "support" / "run_dag.py"
 
-Run = Callable[[str], dict[str, Any]]
-
-
-def environment(home: Path) -> dict[str, str]:
-    return {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    }
+Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -41,22 +27,9 @@ def run(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> Run:
     """Runs an example DAG; gives the states of run and tasks, their XComs, and what was printed."""
     sim.progress = "at_once"
 
-    def run(name: str) -> dict[str, Any]:
-        shutil.copy(migrated_home / "airflow.db", tmp_path)
-        process = subprocess.run(
-            [sys.executable, str(RUNNER), str(EXAMPLES / f"{name}.py"), name],
-            env={**environment(tmp_path), "AIRFLOW_CONN_ENOS_DEFAULT": sim.connection_json},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        printed = process.stdout + process.stderr
-        assert process.returncode == 0, printed
-        result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-        assert not [line for line in printed.splitlines() if "Warning" in line and "airflow_provider_enos" in line]
-        assert sim.secret_key not in printed
-        return {**result, "printed": printed}
+    def run(name: str, runner: str = "run_dag", **configured: str) -> dict[str, Any]:
+        new_home(migrated_home, tmp_path)
+        return run_dag(EXAMPLES / f"{name}.py", name, tmp_path, sim, runner, **configured)
 
     return run
 
@@ -166,6 +139,21 @@ def test_run_on_flow_end(run: Run, connection: EnosSimulator) -> None:
     )
     events = TriggeringAssetEventsAccessor.build([event])
     assert dag.task_dict["report"].python_callable(triggering_asset_events=events) == [ids[1]]
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="tasks cannot set partition keys before Airflow 3.3")
+@pytest.mark.parametrize("deferrable", ["False", "True"], ids=["in a worker", "deferred"])
+def test_outlet_by_day(run: Run, sim: EnosSimulator, deferrable: str) -> None:
+    """The event names instance and day; the scheduler starts the second DAG for that day."""
+    result = run("enos_outlet_by_day", "run_downstream", AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE=deferrable)
+    (instance,) = sim.instances
+    hour_there = datetime.fromtimestamp(instance.trigger_time / 1000, timezone(timedelta(hours=8)))
+    day = f"{hour_there - timedelta(days=1):%Y-%m-%d}"
+    (event,) = result["events"]
+    assert event["key"] == event["extra"]["business_date"] == day
+    assert event["extra"]["flow_instance_id"] == instance.id
+    assert ("Pausing task as DEFERRED" in result["printed"]) == (deferrable == "True")
+    assert result["started"] == {"enos_report_of_day": {"key": day, "xcom": {"report": {"day": day, **event["extra"]}}}}
 
 
 def test_every_example_is_run_here() -> None:

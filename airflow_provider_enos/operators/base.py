@@ -10,6 +10,7 @@ from airflow_provider_enos.protocol import arguments, trigger_time as times
 from airflow_provider_enos.protocol.arguments import OnConflict
 from airflow_provider_enos.protocol.follow.options import TaskLogs
 from airflow_provider_enos.utils.deferral import default_deferrable
+from airflow_provider_enos.utils.outlets import OutletPartition, partition_or_none
 from airflow_provider_enos.utils.task import EnosTask
 from airflow_provider_enos.utils.task_arguments import TENANT_ARGUMENTS, WAITING_ARGUMENTS, Argument, one_of
 from airflow_provider_enos.version_compat import BaseOperator
@@ -78,6 +79,7 @@ class StartingOperator(WaitingOperator):
         "cancel_on_kill": Argument(arguments.flag),
         "cancel_on_timeout": Argument(arguments.flag),
         "task_logs": Argument(one_of(TaskLogs)),
+        "outlet_partition": Argument(partition_or_none),
     }
 
     flow_id: int | str
@@ -86,6 +88,7 @@ class StartingOperator(WaitingOperator):
     cancel_on_kill: bool
     cancel_on_timeout: bool
     task_logs: TaskLogs
+    outlet_partition: OutletPartition | None
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class StartingOperator(WaitingOperator):
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
         task_logs: TaskLogs = "failed",
+        outlet_partition: OutletPartition | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,6 +110,7 @@ class StartingOperator(WaitingOperator):
             cancel_on_kill=cancel_on_kill,
             cancel_on_timeout=cancel_on_timeout,
             task_logs=task_logs,
+            outlet_partition=outlet_partition,
         )
         self.is_killed = False
         """Whether Airflow has called ``on_kill``."""

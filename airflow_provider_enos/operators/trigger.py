@@ -108,6 +108,10 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :param cancel_on_timeout: whether to cancel the instance when ``timeout`` is over (default).
     :param task_logs: which logs of nodes to show in the task's log: ``"failed"`` (default), the last lines of failed
         nodes once the instance has ended badly; ``"all"``, the log of each node as it grows; ``"none"``.
+    :param outlet_partition: the partition key of the asset events of ``outlets``, since Airflow 3.3: None (default),
+        the key of the DAG run, if it has one; ``"business_date"``, the day that the instance computes. Only partitioned
+        DAGs start for an event with a key. In a DAG with ``schedule=PartitionedAtRuntime()`` whose run has no key, the
+        default is ``"business_date"``.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.

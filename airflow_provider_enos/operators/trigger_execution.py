@@ -17,6 +17,7 @@ from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import nothing_sent
 from airflow_provider_enos.protocol.start.starting import Starter
 from airflow_provider_enos.utils.airflow_errors import airflow_errors
+from airflow_provider_enos.utils.outlets import describe_outlets
 from airflow_provider_enos.utils.task_end import end_as, stream_of
 from airflow_provider_enos.utils.trigger_events import InstanceEvent
 from airflow_provider_enos.utils.trigger_record import TriggerRecord
@@ -94,6 +95,7 @@ class TriggerExecution(Execution[StartingOperator]):
             deadline = time() + operator.timeout
             started = self._start(deadline)
             if not operator.wait_for_completion:
+                describe_outlets(operator, self._context, self._run, started.flow_instance_id)
                 return started.flow_instance_id
             stream = stream_of(operator.task_logs, self._log)
             if not operator.deferrable:
@@ -241,4 +243,5 @@ class TriggerExecution(Execution[StartingOperator]):
     def _end(self, instance: FlowInstance, stream: LogStream | None) -> str:
         """End as the instance has ended: return its id, or raise."""
         end_as(instance, self._hook, self._run, task_logs=self._operator.task_logs, log=self._log, stream=stream)
+        describe_outlets(self._operator, self._context, self._run, instance.flow_instance_id, instance)
         return instance.flow_instance_id

@@ -99,6 +99,11 @@ def utc_of_id(flow_instance_id: str) -> str | None:
     return moment.isoformat() if moment is not None and in_range else None
 
 
+def business_date(trigger_time: int, zone: tzinfo) -> date:
+    """Return the day that EnOS computes for this trigger time: the day before it, in the gateway's time zone."""
+    return _at(trigger_time, zone).date() - timedelta(days=1)
+
+
 def stamp_of_id(flow_instance_id: str) -> int | None:
     """Return the hour or minute in the id of an instance, in epoch milliseconds; None for ids that have none.
 

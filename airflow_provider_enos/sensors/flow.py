@@ -113,6 +113,8 @@ class EnosFlowSensor(EnosSensor):
         timedelta or seconds. The connection is read again after each refusal. Default: 10 minutes.
     :param task_logs: which logs of nodes to show in the task's log at the end: ``"failed"`` (default), the last lines
         of the failed nodes of the instance that is reported; ``"all"``, all nodes of all instances; ``"none"``.
+    :param outlet_partition: the partition key of the asset events of ``outlets``, as for the operators. Default: the
+        key of the DAG run, if it has one.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.

@@ -15,6 +15,7 @@ from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.sensors.execution import SensorExecution
 from airflow_provider_enos.triggers.enos import EnosFlowTrigger
+from airflow_provider_enos.utils.outlets import describe_outlets
 from airflow_provider_enos.utils.task_end import end_as, link_of
 from airflow_provider_enos.utils.trigger_events import WindowEvent
 from airflow_provider_enos.version_compat import AirflowSkipException
@@ -93,6 +94,7 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
             self._fail(first)
         if self._sensor.task_logs == "all":
             self._show_logs(seen)
+        describe_outlets(self._sensor, self._context, self._hook.client.run, reported_id)
         return seen.ids
 
     def _fail(self, instance: FlowInstance) -> None:

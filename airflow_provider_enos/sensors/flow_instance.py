@@ -47,6 +47,8 @@ class EnosFlowInstanceSensor(EnosSensor):
     :param task_logs: which logs of nodes to show in the task's log: ``"failed"`` (default), the last lines of failed
         nodes once the instance has ended badly; ``"all"``, the log of each node as it grows (in ``reschedule`` mode
         before Airflow 3.3: at the end); ``"none"``.
+    :param outlet_partition: the partition key of the asset events of ``outlets``, as for the operators. Default: the
+        key of the DAG run, if it has one.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.

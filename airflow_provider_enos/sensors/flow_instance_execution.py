@@ -9,6 +9,7 @@ from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.sensors.execution import SensorExecution
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
+from airflow_provider_enos.utils.outlets import describe_outlets
 from airflow_provider_enos.utils.task_end import end_as, link_of, stream_of
 from airflow_provider_enos.utils.trigger_events import InstanceEvent
 
@@ -65,6 +66,7 @@ class FlowInstanceExecution(SensorExecution[InstanceWatch, "FlowInstance"]):
 
     def _end(self, watch: InstanceWatch, seen: FlowInstance) -> str:
         end_as(seen, self._hook, task_logs=self._sensor.task_logs, log=self._log, stream=watch.stream)
+        describe_outlets(self._sensor, self._context, self._hook.client.run, seen.flow_instance_id, seen)
         return seen.flow_instance_id
 
     def _push_link(self, flow_instance_id: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from math import inf
 from typing import Any
@@ -11,6 +11,7 @@ from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.follow.options import TaskLogs
 from airflow_provider_enos.utils.deferral import default_deferrable
+from airflow_provider_enos.utils.outlets import OutletPartition, partition_or_none
 from airflow_provider_enos.utils.task import EnosTask
 from airflow_provider_enos.utils.task_arguments import (
     TENANT_ARGUMENTS,
@@ -30,12 +31,14 @@ class SensorArguments(EnosTask, BaseSensorOperator):
         **TENANT_ARGUMENTS,
         **{name: WAITING_ARGUMENTS[name] for name in ("deferrable", "poll_error_tolerance")},
         "task_logs": Argument(one_of(TaskLogs)),
+        "outlet_partition": Argument(partition_or_none),
         "start_from_trigger": Argument(arguments.flag),
     }
 
     deferrable: bool
     poll_error_tolerance: float
     task_logs: TaskLogs
+    outlet_partition: OutletPartition | None
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class SensorArguments(EnosTask, BaseSensorOperator):
         start_from_trigger: bool = False,
         poll_error_tolerance: timedelta | float = timedelta(minutes=10),
         task_logs: TaskLogs = "failed",
+        outlet_partition: OutletPartition | None = None,
         enos_conn_id: str = EnosHook.default_conn_name,
         org_id: str | None = None,
         user_id: str | None = None,
@@ -54,6 +58,7 @@ class SensorArguments(EnosTask, BaseSensorOperator):
             deferrable=default_deferrable() if deferrable is None else deferrable,
             poll_error_tolerance=poll_error_tolerance,
             task_logs=task_logs,
+            outlet_partition=outlet_partition,
             enos_conn_id=enos_conn_id,
             org_id=org_id,
             user_id=user_id,
@@ -80,8 +85,9 @@ class SensorArguments(EnosTask, BaseSensorOperator):
                 **trigger_kwargs,
                 "deadline": None,
                 "timeout": min(self.timeout, self.execution_seconds),
-                # With "all" the task itself shows the logs of an instance that has succeeded.
-                "ends_task": self.task_logs != "all",
+                # With "all" the task itself shows the logs of an instance that has succeeded. Airflow registers no
+                # asset event for a task that ends in the triggerer.
+                "ends_task": self.task_logs != "all" and not self.outlets,
                 "do_xcom_push": self.do_xcom_push,
                 **self.trigger_arguments,
                 **{name: for_trigger(value) for name, value in templated.items()},
@@ -91,6 +97,12 @@ class SensorArguments(EnosTask, BaseSensorOperator):
             timeout=None,
         )
         self.start_from_trigger = True
+
+    def add_outlets(self, outlets: Iterable[Any]) -> None:
+        """Add outlets. A task that has some ends in a worker, since Airflow registers no asset event elsewhere."""
+        super().add_outlets(outlets)
+        if self.start_trigger_args is not None and self.start_trigger_args.trigger_kwargs is not None and self.outlets:
+            self.start_trigger_args.trigger_kwargs["ends_task"] = False
 
     @property
     def execution_seconds(self) -> float:

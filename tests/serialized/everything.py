@@ -19,6 +19,7 @@ from airflow_provider_enos.operators.enos import (
 from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger, EnosFlowInstanceTrigger, EnosFlowTrigger
+from airflow_provider_enos.version_compat import has_runtime_partitions
 
 CLASSES: list[type[Any]] = [
     EnosTriggerFlowFromTaskOperator,
@@ -53,6 +54,7 @@ ARGUMENTS: dict[str, Any] = {
     "cancel_on_kill": True,
     "cancel_on_timeout": False,
     "task_logs": "all",
+    "outlet_partition": "business_date" if has_runtime_partitions() else None,
     "start_from_trigger": True,
     "check_existence": False,
     "allowed_statuses": {"SUCCESS", "SKIP", "SUSPEND"},
