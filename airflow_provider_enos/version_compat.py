@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -128,6 +129,14 @@ def triggers_are_told_of_kills() -> bool:
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")
+
+
+def event_triggers_take_queues() -> bool:
+    """Return whether an event trigger can be given a queue (3.4). Before, any triggerer may run it."""
+    from airflow.triggers import base
+
+    one = getattr(base, "BaseEventTrigger", None)
+    return one is not None and "queue" in signature(one.__init__).parameters
 
 
 def state_of(task_instance: Any) -> str | None:

@@ -56,6 +56,10 @@ def test_when_triggers_are_told_of_kills() -> None:
     assert version_compat.triggers_are_told_of_kills() == (AIRFLOW >= (3, 3))
 
 
+def test_when_event_triggers_have_queues() -> None:
+    assert version_compat.event_triggers_take_queues() == (AIRFLOW >= (3, 4))
+
+
 def test_what_event_triggers_are() -> None:
     assert issubclass(version_compat.BaseEventTrigger, BaseTrigger)
     assert (version_compat.BaseEventTrigger is BaseTrigger) == (AIRFLOW < (3, 0))
