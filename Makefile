@@ -19,6 +19,7 @@ EXAMPLES ?= 5000
 # For how many seconds it tries each property that holds for anything at all: there are more than ten of them.
 FUZZ ?= 60
 # For matrix, pins and build: which versions of Airflow (for matrix also lowest, newest), and which Pythons; all if empty.
+# A beta that requirements/ has pins of is tested only if it is named.
 AIRFLOW ?=
 MATRIX_PYTHON ?=
 # The time of everything in wheel and sdist: that of the last commit, or of hatchling where there is no git.
@@ -41,7 +42,7 @@ help:
 	@echo "             the same in a distributed Airflow, of many tasks (RUNS=1000 SEED=1 LASTS=300); docs/scale.md"
 	@echo "make matrix  all tests, on each supported Airflow (AIRFLOW='lowest newest' for some, MATRIX_PYTHON=3.12)"
 	@echo "make resolve whether it can be installed beside each Airflow with the packages of its release day (AIRFLOW=3.0.6)"
-	@echo "make pins    new pins for it in requirements/ (AIRFLOW=3.3.3 for another version)"
+	@echo "make pins    new pins for it, for bench and for cluster-test in requirements/ (AIRFLOW=3.3.3 for another version)"
 	@echo "make check   lint, types and documentation"
 	@echo "make docs    the documentation, in build/docs"
 	@echo "make bench   the figures of the README"

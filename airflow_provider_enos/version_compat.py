@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -146,6 +147,14 @@ def has_runtime_partitions() -> bool:
     except ImportError:
         return False
     return True
+
+
+def event_triggers_take_queues() -> bool:
+    """Return whether an event trigger can be given a queue (3.4). Before, any triggerer may run it."""
+    from airflow.triggers import base
+
+    one = getattr(base, "BaseEventTrigger", None)
+    return one is not None and "queue" in signature(one.__init__).parameters
 
 
 def state_of(task_instance: Any) -> str | None:

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     named = tomllib.loads((matrix.PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
     surprises = 0
-    for airflow in options.airflow or matrix.known():
+    for airflow in options.airflow or filter(matrix.is_released, matrix.known()):
         bare = resolved(airflow, options.python)
         added = resolved(airflow, options.python, f"{DISTRIBUTION} @ {options.wheel.resolve().as_uri()}") - bare
         more = added - resolved(airflow, options.python, *named) - {DISTRIBUTION}

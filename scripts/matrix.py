@@ -2,11 +2,14 @@
 
 These are the Airflows that requirements/ has pins of; ``lowest``: the oldest of them with the oldest dependencies that
 pyproject.toml allows; and ``newest``: the newest Airflow with the newest of all else. Print how each of them went.
+An Airflow that is not released yet, such as 3.4.0b2, is tested only where it is named.
 
 python scripts/matrix.py                                 all of them
+python scripts/matrix.py 3.4.0b2                         the beta that requirements/ has pins of
 python scripts/matrix.py 2.11.2 newest -- -k stack       these, with options for pytest
 python scripts/matrix.py --python 3.11 --python 3.12     with these Pythons only
-python scripts/matrix.py --renew                         new pins: the same Airflows, the newest of all else
+python scripts/matrix.py --renew                         new pins: the same Airflows, the newest of all else; those of
+                                                         `make bench` and `make cluster-test`, too
 python scripts/matrix.py --renew 3.3.3                   new pins for another Airflow of its minor, or for a new minor
 """
 
@@ -23,6 +26,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from packaging.version import Version
+
 PROJECT = Path(__file__).resolve().parent.parent
 PINS = PROJECT / "requirements"
 ENVIRONMENTS = PROJECT / ".matrix"
@@ -30,6 +35,8 @@ PYTHONS = ("3.11", "3.12", "3.13")
 LAST_PYTHON = {"2.11": "3.12", "3.0": "3.12"}
 """The last Python of an Airflow that does not support all of ``PYTHONS``."""
 LOWEST, NEWEST = "lowest", "newest"
+OTHERS = ("benchmark", "cluster")
+"""The environments that requirements/ has pins of beside those of the matrix."""
 UV = [sys.executable, "-m", "uv", "--no-progress"]
 
 
@@ -41,9 +48,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.renew:
         for airflow in options.airflow or known():
             renew(airflow)
+        for other in () if options.airflow else OTHERS:
+            renew_other(other)
         return 0
-    every = [LOWEST, *known(), NEWEST]
-    unknown = set(options.airflow) - set(every)
+    every = [LOWEST, *filter(is_released, known()), NEWEST]
+    unknown = set(options.airflow) - set(every) - set(known())
     if unknown:
         sys.exit(f"No pins for {', '.join(sorted(unknown))}, only for {', '.join(known())}: see --renew")
     results = [
@@ -73,7 +82,12 @@ def known() -> list[str]:
     """Return the versions of Airflow that requirements/ has pins of, oldest first."""
     found = (re.search(r"^apache-airflow==(.+)$", file.read_text(), re.M) for file in PINS.glob("airflow-*.txt"))
     versions = [match[1] for match in found if match]
-    return sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
+    return sorted(versions, key=Version)
+
+
+def is_released(airflow: str) -> bool:
+    """Return whether this is a release rather than a beta or a release candidate."""
+    return not Version(airflow).is_prerelease
 
 
 def minor(airflow: str) -> str:
@@ -100,12 +114,25 @@ def renew(airflow: str) -> None:
     wanted = pins.with_suffix(".in")
     bounds = wanted.read_text().splitlines()[1:] if wanted.exists() else []
     wanted.write_text("\n".join([f"apache-airflow=={airflow}", *bounds, ""]))
-    # For every Python and machine.
-    options = ["--upgrade", "--universal", "--python-version", PYTHONS[0], "--no-header", "--no-annotate"]
-    options += ["--extra", "test", "--output-file", str(pins)]
-    command = [*UV, "--quiet", "pip", "compile", *options, str(wanted), "pyproject.toml"]
-    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+    resolve(pins, str(wanted), "pyproject.toml", "--extra", "test")
     print(f"{pins.relative_to(PROJECT)}: Airflow {airflow}")
+
+
+def renew_other(name: str) -> None:
+    """Pin the newest versions that go with what this environment's .in file names, and with this package."""
+    pins = PINS / f"{name}.txt"
+    resolve(pins, str(pins.with_suffix(".in")), "pyproject.toml")
+    print(pins.relative_to(PROJECT))
+
+
+def resolve(pins: Path, *wanted: str) -> None:
+    """Write into ``pins`` the newest versions that satisfy ``wanted``, for every Python and machine.
+
+    Of a package that is only named by others, uv takes no pre-release if there is a release that will do.
+    """
+    options = ["--upgrade", "--universal", "--python-version", PYTHONS[0], "--no-header", "--no-annotate"]
+    command = [*UV, "--quiet", "pip", "compile", *options, "--output-file", str(pins), *wanted]
+    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
 
 
 def test(airflow: str, python: str, pytest_options: Sequence[str]) -> tuple[str, bool]:

@@ -57,14 +57,20 @@ RELEASED = {
 def main(arguments: Sequence[str]) -> int:
     """Print a line for each Airflow. Return the exit code."""
     options = parser().parse_args(arguments)
-    # What `make matrix` may be given beside versions.
-    wanted = [airflow for airflow in options.airflow if airflow not in (matrix.LOWEST, matrix.NEWEST)]
+    # What `make matrix` may be given beside versions that were released.
+    wanted = [
+        airflow
+        for airflow in options.airflow
+        if airflow not in (matrix.LOWEST, matrix.NEWEST) and matrix.is_released(airflow)
+    ]
     if unknown := [airflow for airflow in wanted if airflow not in RELEASED]:
         sys.exit(f"When was Airflow {', '.join(unknown)} released? Add it to RELEASED in scripts/resolve.py.")
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(4) as threads:
         wheel = options.wheel or matrix.build_wheel(Path(folder), options.python)
         failed = 0
-        for line, could in threads.map(partial(tried, wheel=wheel, python=options.python), wanted or RELEASED):
+        for line, could in threads.map(
+            partial(tried, wheel=wheel, python=options.python), wanted if options.airflow else RELEASED
+        ):
             print(line, flush=True)
             failed += not could
     return 1 if failed else 0

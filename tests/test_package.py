@@ -256,12 +256,22 @@ def test_pypi_can_show_them(distributions: dict[str, bytes], tmp_path: Path) -> 
 # ---- what README and CONTRIBUTING say --------------------------------------------------------------------------------
 
 
+def releases_with_pins() -> list[str]:
+    """The Airflows that requirements/ has pins of, without betas and release candidates."""
+    pins = (path.read_text() for path in (PROJECT / "requirements").glob("airflow-*.in"))
+    versions = [re.findall(r"^apache-airflow==(\S+)", text, re.M)[0] for text in pins]
+    return [version for version in versions if re.fullmatch(r"[\d.]+", version)]
+
+
 def test_what_is_supported_is_said_once_and_so_everywhere() -> None:
-    """The line below README's title, the classifiers, the pins and the dependency have the same versions."""
+    """The line below README's title, the classifiers, the pins and the dependency have the same versions.
+
+    An Airflow that is not released yet has pins, and is not said to be supported.
+    """
     (line,) = re.findall(r"^Airflow .*Python .*", (PROJECT / "README.md").read_text(), re.M)
     airflows, pythons, licence, typed = line.split(" · ")
     pinned = sorted(
-        (path.stem.removeprefix("airflow-") for path in (PROJECT / "requirements").glob("airflow-*.txt")),
+        (version.rpartition(".")[0] for version in releases_with_pins()),
         key=lambda version: tuple(map(int, version.split("."))),
     )
     assert re.findall(r"\d+\.\d+", airflows) == pinned
@@ -278,8 +288,7 @@ def test_what_is_supported_is_said_once_and_so_everywhere() -> None:
 def test_each_airflow_with_pins_has_its_release_day() -> None:
     """`make resolve` installs this package beside each Airflow as of that day."""
     released = re.findall(r'^    "([\d.]+)": date\(', (PROJECT / "scripts" / "resolve.py").read_text(), re.M)
-    pins = (path.read_text() for path in (PROJECT / "requirements").glob("airflow-*.in"))
-    assert {re.findall(r"apache-airflow==(\S+)", text)[0] for text in pins} <= set(released)
+    assert set(releases_with_pins()) <= set(released)
 
 
 def test_no_picture_is_fetched_from_another_host() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +57,10 @@ def test_when_triggers_are_told_of_kills() -> None:
     assert version_compat.triggers_are_told_of_kills() == (AIRFLOW >= (3, 3))
 
 
+def test_when_event_triggers_have_queues() -> None:
+    assert version_compat.event_triggers_take_queues() == (AIRFLOW >= (3, 4))
+
+
 def test_what_event_triggers_are() -> None:
     assert issubclass(version_compat.BaseEventTrigger, BaseTrigger)
     assert (version_compat.BaseEventTrigger is BaseTrigger) == (AIRFLOW < (3, 0))
@@ -78,3 +83,14 @@ def test_the_state_of_a_task(monkeypatch: pytest.MonkeyPatch, states: Any, state
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **asked: states))
     task_instance = SimpleNamespace(dag_id="dag", task_id="wait", run_id="run", map_index=-1)
     assert version_compat.state_of(task_instance) == state
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow before 3.3 has no task state store")
+def test_nothing_tells_a_task_that_its_record_was_kept_on_purpose() -> None:
+    """So a clear starts again. If this fails, Airflow may tell it now, and a kept record could mean to go on."""
+    from airflow.sdk.api.datamodels import _generated as told
+
+    models = (told.TIRunContext, told.DagRun, told.TaskInstance)
+    fields = {name for model in models for name in model.model_fields}
+    assert {"max_tries", "clear_number", "try_number"} <= fields
+    assert not [name for name in fields if re.search("keep|kept|resum|task_state|state_store", name)]

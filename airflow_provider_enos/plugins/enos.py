@@ -21,6 +21,8 @@ VIEW = {
     "href": "enos/view?dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}",
     "destination": "task_instance",
     "url_route": "enos",
+    # Airflow 3.4 shows the tab of tasks with this template field. Before, it ignores this, and all tasks have the tab.
+    "applies_to": {"task.template_fields": ["enos_conn_id"]},
 }
 """The tab on the page of a task instance."""
 

@@ -19,9 +19,10 @@ from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.follow.event_pacer import EventPacer
 from airflow_provider_enos.protocol.follow.flow_events import EndMemory, ends, news, payload
 from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance
+from airflow_provider_enos.protocol.text import shown
 from airflow_provider_enos.utils.connections import async_settings
 from airflow_provider_enos.utils.state_store import AssetState
-from airflow_provider_enos.version_compat import BaseEventTrigger
+from airflow_provider_enos.version_compat import BaseEventTrigger, event_triggers_take_queues
 
 if TYPE_CHECKING:
     from airflow_provider_enos.client.polling.flow_watcher import Look
@@ -85,6 +86,8 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         timedelta or seconds. Default: 10 minutes.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.
+    :param queue: the trigger queue: only triggerers that were started with it (``airflow triggerer --queues``) run the
+        trigger, where ``[triggerer] queues_enabled`` is set. Needs Airflow 3.4. Default: None, no queue.
 
     :raises EnosConfigError: an argument cannot work.
     """
@@ -100,8 +103,10 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         poll_error_tolerance: timedelta | float = timedelta(minutes=10),
         org_id: str | None = None,
         user_id: str | None = None,
+        queue: str | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        # Airflow reads it where it stores the trigger, and does not hand it to the trigger that runs.
+        super().__init__(**({} if queue is None else {"queue": _checked(queue)}))  # type: ignore[no-untyped-call]
         self.flow_id = arguments.number(flow_id, "flow_id")
         self.enos_conn_id = arguments.connection_id(enos_conn_id)
         self.statuses = ends(statuses, "statuses")
@@ -348,6 +353,19 @@ class _FlowEvents:
     async def _save(self, memory: EndMemory) -> None:
         if await self._state.save(memory.to_json()):
             self._saved = memory
+
+
+def _checked(queue: object) -> str:
+    """Return the name of a trigger queue. Refuse it where this Airflow would ignore it."""
+    if not isinstance(queue, str) or not queue.strip():
+        raise EnosConfigError("queue", shown(queue), accepted="the name of a trigger queue, or None")
+    if not event_triggers_take_queues():
+        raise EnosConfigError(
+            "queue",
+            f"{shown(queue)}, but this Airflow gives event triggers no queue: any triggerer could run the trigger",
+            accepted="None before Airflow 3.4",
+        )
+    return queue
 
 
 async def _settle(look: Look) -> None:

@@ -251,6 +251,25 @@ def test_a_clear_starts_another_though_a_conflict_had_led_further(
     assert one.clear() == "3377-20200706062800"
 
 
+@pytest.mark.parametrize("on_conflict", ["next_minute", "attach", "fail"])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_clear_starts_again_whether_airflow_keeps_the_record_or_not(
+    task: MakeTask, sim: EnosSimulator, state_store: Any, is_kept: bool, on_conflict: str
+) -> None:
+    """Airflow 3.4 discards it at some clears. Then the task does not know that a conflict had led it further.
+
+    The minute of its own that it meets is neither taken over nor somebody else's.
+    """
+    sim.trigger(3377, 108580, TRIGGER_TIME)
+    one = task(state_store)
+    assert one.run() == NEXT_INSTANCE
+    if not is_kept:
+        state_store.values.clear()
+    one.operator.on_conflict = on_conflict
+    assert one.clear() == one.retry() == "3377-20200706062800"
+    assert len(sim.instances) == 3
+
+
 def test_a_try_counted_from_0_is_a_fresh_one(task: MakeTask, sim: EnosSimulator, store: Any) -> None:
     """As `airflow tasks test` of Airflow 2 counts: somebody else's instance is not taken for its own."""
     sim.trigger(3377, 108580, TRIGGER_TIME)

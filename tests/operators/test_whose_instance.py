@@ -176,6 +176,23 @@ def test_what_ran_before_a_clear_is_cancelled_by_the_next_attempt(
     ]
 
 
+def test_what_ran_before_a_clear_that_discarded_the_record_is_left_alone(
+    task: MakeTask, sim: EnosSimulator, state_store: Any
+) -> None:
+    """Nothing says any more that it is the task's own: it may be somebody else's."""
+    sim.progress, sim.one_at_a_time = "manual", False
+    one = task(state_store, timeout=0.2, cancel_on_timeout=False)
+    with pytest.raises(errors.EnosFlowTimeoutError):
+        one.run()
+    state_store.values.clear()
+    with pytest.raises(errors.EnosFlowTimeoutError):
+        one.clear()
+    assert [(instance.id, instance.status) for instance in sim.instances] == [
+        (INSTANCE, "RUNNING"),
+        (NEXT_INSTANCE, "RUNNING"),
+    ]
+
+
 def test_what_a_task_that_does_not_wait_has_started_is_left_alone_by_a_clear(
     task: MakeTask, sim: EnosSimulator, state_store: Any
 ) -> None:

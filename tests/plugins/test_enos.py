@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -26,6 +27,31 @@ def test_it_adds_a_tab_to_task_instances() -> None:
     (app,) = EnosPlugin.fastapi_apps
     assert (app["url_prefix"], VIEW["destination"]) == (URL_PREFIX, "task_instance")
     assert VIEW["href"].startswith(f"{URL_PREFIX[1:]}/view?")
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow before 3.1 has no tabs")
+def test_airflow_is_told_which_tasks_have_the_tab() -> None:
+    """The page decides by the template fields of the task, in 3.4. Before, it is handed on and ignored."""
+    from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
+
+    expected = {"task.template_fields": ["enos_conn_id"]}
+    assert ExternalViewResponse(**VIEW).model_dump()["applies_to"] == expected
+    modules = [import_module(f"airflow_provider_enos.{name}.enos") for name in ("operators", "sensors")]
+    public = [getattr(module, name) for module in modules for name in module.__all__]
+    tasks = [one for one in public if hasattr(one, "template_fields")]
+    assert len(tasks) >= 7
+    assert all("enos_conn_id" in task.template_fields for task in tasks)
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 4), reason="Airflow before 3.4 shows a tab of all tasks")
+def test_airflow_can_evaluate_which_tasks_have_the_tab(caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise it would withhold the tab, or show it everywhere."""
+    from airflow import plugins_manager
+
+    view: Any = dict(VIEW)
+    assert plugins_manager._validate_applies_to("enos", view, "an external view")
+    assert view == VIEW
+    assert not caplog.records
 
 
 @pytest.mark.skipif(AIRFLOW >= (3, 1), reason="Airflow 3.1 and later have tabs")

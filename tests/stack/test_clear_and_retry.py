@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from airflow2 import Airflow2
 from airflows import AIRFLOW
 from stack import Run, Simulator, Stack, running, until
+
+from airflow_provider_enos.utils.trigger_record import STATE_KEY
 
 Airflow = tuple[Stack, Simulator]
 FAILS_WHAT_IS_KILLED = AIRFLOW == (3, 0)
@@ -25,7 +28,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     kind = Stack if AIRFLOW >= (3, 0) else Airflow2
     settings = HEARTBEATS if FAILS_WHAT_IS_KILLED else {}
     with running(tmp_path_factory.mktemp("stack"), dags, settings=settings, kind=kind) as (stack, simulator):
-        for flow_id in range(8101, 8105):
+        for flow_id in range(8101, 8108):
             tasks = {str(flow_id * 10): "extract"}
             simulator.post("flows", {"flow_id": flow_id, "name": "flow", "tasks": tasks, "progress": "manual"})
         yield stack, simulator
@@ -97,6 +100,46 @@ def test_a_clear_starts_another_and_its_retry_takes_over_that_one(airflow: Airfl
     assert run.xcom() == second
     assert f"Started flow instance {second}" in run.log(2)
     assert f"Took over flow instance {second}" in run.log(3)
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow before 3.3 has no task state store")
+@pytest.mark.parametrize(
+    ("dag_id", "flow_id", "clear", "keeps"),
+    [
+        ("is_cleared", 8105, Run.clear, AIRFLOW < (3, 4)),
+        ("is_cleared_with_its_run", 8107, Run.clear_run, AIRFLOW < (3, 5)),
+        pytest.param(
+            "is_cleared_and_keeps_its_state",
+            8106,
+            partial(Run.clear, keep_task_state=True),
+            True,
+            marks=pytest.mark.skipif(AIRFLOW < (3, 4), reason="Airflow before 3.4 has no such option"),
+        ),
+    ],
+)
+def test_which_clears_discard_the_record(
+    airflow: Airflow, dag_id: str, flow_id: int, clear: Callable[[Run], None], keeps: bool
+) -> None:
+    """And that another instance is started in each case, since nothing tells the task which case it is."""
+    stack, simulator = airflow
+    first = f"{flow_id}-20260303000000"
+    run = stack.run(dag_id)
+    wait_until_it_waits(run, simulator, first)
+    end(simulator, first, "SUCCESS")
+    tries = run.wait_for("success")["try_number"]
+    run.wait_for_run("success")
+    assert STATE_KEY in run.state_keys
+    # The next attempt waits before it writes a record of its own.
+    simulator.hold("token/get", "received")
+    clear(run)
+    assert (STATE_KEY in run.state_keys) is keeps
+    simulator.clear_holds()
+    # On a busy machine Airflow may have lost the first try. Each try may have used a minute.
+    second = f"{flow_id}-2026030300{tries:02}00"
+    wait_until_it_waits(run, simulator, first, second)
+    end(simulator, second, "SUCCESS")
+    run.wait_for("success")
+    assert run.xcom() == second
 
 
 def test_marking_a_running_task_failed_cancels_its_instance(airflow: Airflow) -> None:

@@ -294,10 +294,20 @@ class Run:
     def mark_failed(self) -> None:
         self._stack.call("PATCH", self._path, {"new_state": "failed", **self._stack.for_good})
 
-    def clear(self) -> None:
+    def clear(self, **options: Any) -> None:
+        """Clear the task. ``options``: more of Airflow's clear, such as ``keep_task_state`` of 3.4."""
         body = {"dry_run": False, "task_ids": [self.task_id], "dag_run_id": self.run_id, "only_failed": False}
         body["reset_dag_runs"] = True  # Airflow 2 leaves the run as it is
-        self._stack.call("POST", f"dags/{self.dag_id}/clearTaskInstances", body)
+        self._stack.call("POST", f"dags/{self.dag_id}/clearTaskInstances", {**body, **options})
+
+    def clear_run(self) -> None:
+        """Clear the whole run."""
+        self._stack.call("POST", f"dags/{self.dag_id}/dagRuns/{self.run_id}/clear", {"dry_run": False})
+
+    @property
+    def state_keys(self) -> list[str]:
+        """The names of what the task state store of Airflow 3.3 has for the task."""
+        return [one["key"] for one in self._stack.call("GET", f"{self._path}/state-store")["task_state_store"]]
 
     def xcom(self, key: str = "return_value") -> Any:
         return self._stack.call("GET", f"{self._path}/xcomEntries/{key}")["value"]

@@ -7,9 +7,11 @@ import json
 import time
 from datetime import timedelta
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from airflow.triggers import base
+from airflows import AIRFLOW
 from event_triggers import (
     FLOW,
     OTHER,
@@ -21,6 +23,7 @@ from event_triggers import (
     in_airflow,
 )
 
+from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
 
@@ -60,6 +63,35 @@ def test_an_asset_watcher_takes_it() -> None:
     from airflow.sdk import AssetWatcher
 
     assert AssetWatcher(name="flow", trigger=EnosFlowEventTrigger(3377)).trigger.flow_id == 3377
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 4), reason="Airflow before 3.4 gives event triggers no queue")
+def test_only_triggerers_of_its_queue_run_it() -> None:
+    """The queue is stored beside the arguments, and the trigger that runs is made without it."""
+    from airflow.models.trigger import Trigger
+    from airflow.serialization.encoders import encode_trigger
+
+    one = EnosFlowEventTrigger(3377, queue="near_enos")
+    stored = Trigger.from_object(one)
+    assert (stored.queue, encode_trigger(one)["queue"]) == ("near_enos", "near_enos")
+    assert "queue" not in stored.kwargs
+    assert EnosFlowEventTrigger(**stored.kwargs).serialize() == one.serialize()
+    assert Trigger.from_object(EnosFlowEventTrigger(3377)).queue is None
+
+
+@pytest.mark.skipif(AIRFLOW >= (3, 4), reason="Airflow 3.4 and later give event triggers a queue")
+def test_a_queue_that_airflow_would_ignore_is_refused() -> None:
+    with pytest.raises(
+        EnosConfigError, match=r"queue: 'near_enos', but this Airflow .* expected None before Airflow 3\.4"
+    ):
+        EnosFlowEventTrigger(3377, queue="near_enos")
+    EnosFlowEventTrigger(3377, queue=None)
+
+
+@pytest.mark.parametrize("queue", ["", " ", 7, ["a"]])
+def test_what_is_no_queue_is_refused(queue: Any) -> None:
+    with pytest.raises(EnosConfigError, match=r"queue: .*; expected the name of a trigger queue, or None"):
+        EnosFlowEventTrigger(3377, queue=queue)
 
 
 def test_who_shares_a_stream() -> None:

@@ -47,8 +47,9 @@ with DAG("group_from_trigger", schedule=None):
         return instance
 
     @task(task_id="task")
-    def all_of(*ended: str) -> list[str]:
-        return list(ended)
+    def all_of(*ended: str | Iterable[str]) -> list[str]:
+        # From 3.4 on, Airflow gives a list also where a group is mapped over one thing.
+        return [one for each in ended for one in ([each] if isinstance(each, str) else each)]
 
     waits: list[EnosFlowInstanceSensor] = []
 

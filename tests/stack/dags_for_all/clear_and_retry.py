@@ -13,6 +13,9 @@ FLOWS = {
     "fails_in_enos": 8102,
     "is_cleared_after_success": 8103,
     "is_marked_failed_while_it_runs": 8104,
+    "is_cleared": 8105,
+    "is_cleared_and_keeps_its_state": 8106,
+    "is_cleared_with_its_run": 8107,
 }
 
 for name, flow_id in FLOWS.items():
