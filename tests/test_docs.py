@@ -177,6 +177,8 @@ def test_the_trigger_page() -> None:
     assert f"from {poller.MANY} on" in text
     (default,) = (row[0] for row in table("operators/trigger", "`on_conflict`") if "The default" in row[1])
     assert default == f'`"{parameters_of(EnosTriggerFlowOperator)["on_conflict"].default}"`'
+    (where,) = (row[2] for row in table("operators/trigger", "argument") if row[0] == "`retry_from`")
+    assert set(re.findall(r'`"(\w+)"`', where)) == choices(EnosTriggerFlowOperator, "retry_from", flow_id=3377)
 
 
 def test_the_arguments_of_the_trigger_operators() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments, trigger_time as times
-from airflow_provider_enos.protocol.arguments import OnConflict
+from airflow_provider_enos.protocol.arguments import OnConflict, RetryFrom
 from airflow_provider_enos.protocol.follow.options import TaskLogs
 from airflow_provider_enos.utils.deferral import default_deferrable
 from airflow_provider_enos.utils.outlets import OutletPartition, partition_or_none
@@ -76,6 +76,7 @@ class StartingOperator(WaitingOperator):
         "flow_id": Argument(arguments.number, templated=True),
         "trigger_time": Argument(times.check, templated=True),
         "on_conflict": Argument(one_of(OnConflict)),
+        "retry_from": Argument(one_of(RetryFrom)),
         "cancel_on_kill": Argument(arguments.flag),
         "cancel_on_timeout": Argument(arguments.flag),
         "task_logs": Argument(one_of(TaskLogs)),
@@ -85,6 +86,7 @@ class StartingOperator(WaitingOperator):
     flow_id: int | str
     trigger_time: Any
     on_conflict: OnConflict
+    retry_from: RetryFrom
     cancel_on_kill: bool
     cancel_on_timeout: bool
     task_logs: TaskLogs
@@ -96,6 +98,7 @@ class StartingOperator(WaitingOperator):
         flow_id: int | str,
         trigger_time: Any = DEFAULT_TRIGGER_TIME,
         on_conflict: OnConflict = "next_minute",
+        retry_from: RetryFrom = "start",
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
         task_logs: TaskLogs = "failed",
@@ -107,6 +110,7 @@ class StartingOperator(WaitingOperator):
             flow_id=flow_id,
             trigger_time=trigger_time,
             on_conflict=on_conflict,
+            retry_from=retry_from,
             cancel_on_kill=cancel_on_kill,
             cancel_on_timeout=cancel_on_timeout,
             task_logs=task_logs,

@@ -34,15 +34,21 @@ class _TriggerOperator(StartingOperator, ReportsLineage):
         taken_over: bool = False,
         deadline: float | None = None,
         task_deadline: float | None = None,
+        restarted_from: int | None = None,
     ) -> str:
         """Go on after the trigger has fired, and end as without deferral.
 
         :param taken_over: whether an earlier try has started the instance.
         :param deadline: when ``timeout`` is over, in epoch seconds.
         :param task_deadline: when ``execution_timeout`` is over, in epoch seconds.
+        :param restarted_from: the node from which a retry has restarted the instance.
         """
         return self._execution_in(context).resume(
-            event, taken_over=taken_over, deadline=deadline, task_deadline=task_deadline
+            event,
+            taken_over=taken_over,
+            deadline=deadline,
+            task_deadline=task_deadline,
+            restarted_from=restarted_from,
         )
 
     def on_kill(self) -> None:
@@ -103,6 +109,10 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :param on_conflict: what to do if somebody else's instance of this flow has the minute of the trigger time.
         ``"next_minute"`` (default) takes the next free minute of that day. ``"attach"`` takes that instance over as if
         the task had started it, so a kill or a timeout cancels it. ``"fail"`` fails.
+    :param retry_from: what a retry starts after an instance that failed or was cancelled. ``"start"`` (default) starts
+        the same again. ``"failure"`` waits until nothing of that instance runs any more, and starts from the node that
+        has to run again: nodes that had succeeded before it are kept. A first try, and a try after a clear, runs
+        everything.
     :param cancel_on_kill: whether to cancel the instance if the task is killed (default): marked failed, marked as
         success or cleared while it runs or is deferred, over its ``execution_timeout``, or its worker shut down.
     :param cancel_on_timeout: whether to cancel the instance when ``timeout`` is over (default).
@@ -154,7 +164,8 @@ class EnosTriggerFlowOperator(_TriggerOperator):
     """Start a whole EnOS flow, follow the flow instance, and end as the instance ends.
 
     Trigger times, retries, clears, waiting and XCom work as for ``EnosTriggerFlowFromTaskOperator``. Its arguments
-    other than ``from_task_id``, and the errors that it raises, are the same here.
+    other than ``from_task_id``, and the errors that it raises, are the same here. With ``parameters``, a retry with
+    ``retry_from="failure"`` starts the whole flow, since Trigger Flow From Task takes no parameters.
 
     Documentation: Batch Processing API, "Trigger Flow", "Update And Trigger Flow".
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from time import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ from airflow_provider_enos.protocol import trigger_time as times
 from airflow_provider_enos.protocol.follow.cancelling import cancel_late, try_to_cancel
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import nothing_sent
+from airflow_provider_enos.protocol.start.pauses import Backoff
+from airflow_provider_enos.protocol.start.restarts import incomplete_line, nodes_left_out
 from airflow_provider_enos.protocol.start.starting import Starter
+from airflow_provider_enos.protocol.start.states import Started
 from airflow_provider_enos.utils.airflow_errors import airflow_errors
 from airflow_provider_enos.utils.outlets import describe_outlets
 from airflow_provider_enos.utils.task_end import end_as, stream_of
@@ -26,7 +30,6 @@ from airflow_provider_enos.version_compat import AirflowTaskTimeout
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.follow.log_tail import LogStream
     from airflow_provider_enos.protocol.models import FlowInstance
-    from airflow_provider_enos.protocol.start.states import Started
     from airflow_provider_enos.protocol.wire.messages import Procedure, T
     from airflow_provider_enos.version_compat import Context
 
@@ -40,6 +43,7 @@ class TriggerExecution(Execution[StartingOperator]):
         """The instance, once it is known."""
         self._record: TriggerRecord | None = None
         self._kill_client = KillClient(self._log)
+        self._retry_from = operator.retry_from
         self._is_cancelled = False
         """Whether a kill has nothing left to cancel."""
 
@@ -49,10 +53,19 @@ class TriggerExecution(Execution[StartingOperator]):
         with airflow_errors(known=lambda: self.flow_instance_id is not None or self._ti.try_number > 1):
             return self._start_and_wait()
 
-    def resume(self, payload: object, *, taken_over: bool, deadline: float | None, task_deadline: float | None) -> str:
+    def resume(
+        self,
+        payload: object,
+        *,
+        taken_over: bool,
+        deadline: float | None,
+        task_deadline: float | None,
+        restarted_from: int | None,
+    ) -> str:
         """Go on after the trigger has fired with this ``payload``.
 
         :param taken_over: whether an earlier try has started the instance.
+        :param restarted_from: the node from which a retry has restarted the instance.
         :param deadline: when the ``timeout`` of the operator is over, in epoch seconds.
         :param task_deadline: when the ``execution_timeout`` of the task is over, in epoch seconds.
         """
@@ -71,7 +84,7 @@ class TriggerExecution(Execution[StartingOperator]):
             is_task_late = event.error is not None and task_deadline is not None and task_deadline <= deadline
             stream = stream_of(self._operator.task_logs, self._log, event.logs)
             instance = self._wait(event.flow_instance_id, deadline, stream, event.error, is_task_late=is_task_late)
-            if self._must_start_again(instance, taken_over):
+            if self._must_start_again(instance, Started(event.flow_instance_id, taken_over, restarted_from)):
                 return self._start_and_wait()
             return self._end(instance, stream)
 
@@ -109,8 +122,9 @@ class TriggerExecution(Execution[StartingOperator]):
                     cancel_on_kill=operator.cancel_on_kill,
                     show_logs=operator.task_logs == "all",
                     taken_over=started.taken_over,
+                    restarted_from=started.restarted_from,
                 )
-            if not self._must_start_again(instance, started.taken_over):
+            if not self._must_start_again(instance, started):
                 return self._end(instance, stream)
 
     def _prepare_for_kill(self) -> None:
@@ -140,6 +154,7 @@ class TriggerExecution(Execution[StartingOperator]):
             gateway_clock=lambda: client.gateway.now(),
             origin=record.origin,
             cancels_predecessor=operator.cancel_on_kill and operator.wait_for_completion,
+            retry_from=self._retry_from,
         )
         started = client.run(
             starter.run(),
@@ -230,15 +245,26 @@ class TriggerExecution(Execution[StartingOperator]):
             said += f"; cancelling it failed: {failure}" if failure else "; it was asked to be cancelled"
         return AirflowTaskTimeout(said)
 
-    def _must_start_again(self, instance: FlowInstance, taken_over: bool) -> bool:
+    def _must_start_again(self, instance: FlowInstance, started: Started) -> bool:
         """Return whether an earlier try has cancelled the instance that this try has taken over.
 
-        The earlier try was killed, or too late, and EnOS may take its time to carry out a cancel.
+        The earlier try was killed, or too late, and EnOS may take its time to carry out a cancel. Or the instance was
+        restarted from a node, and EnOS has left out nodes downstream of it.
         """
-        if not taken_over or instance.status.outcome is not Outcome.CANCELLED or self._operator.is_killed:
+        if self._operator.is_killed:
             return False
-        self._log.warning("%s has been cancelled since it was taken over", instance.flow_instance_id)
-        return True
+        if started.taken_over and instance.status.outcome is Outcome.CANCELLED:
+            self._log.warning("%s has been cancelled since it was taken over", instance.flow_instance_id)
+            return True
+        node = started.restarted_from
+        if node is None or instance.status.outcome is not Outcome.SUCCEEDED:
+            return False
+        looks = Backoff(self._operator.poll_error_tolerance, inf, time, self._log)
+        missed = self._run(looks.repeat(lambda: nodes_left_out(instance.flow_instance_id, node)))
+        if missed:
+            self._log.warning("%s", incomplete_line(instance.flow_instance_id, node, missed))
+            self._retry_from = "start"
+        return bool(missed)
 
     def _end(self, instance: FlowInstance, stream: LogStream | None) -> str:
         """End as the instance has ended: return its id, or raise."""

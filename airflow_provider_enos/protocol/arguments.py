@@ -21,6 +21,8 @@ Value = TypeVar("Value")
 
 OnConflict = Literal["next_minute", "attach", "fail"]
 """What to do if somebody else's instance has the minute: take the next free minute, take the instance over, or fail."""
+RetryFrom = Literal["start", "failure"]
+"""Where a retry begins after an instance that ended badly: at the start, or at the node that has to run again."""
 
 FLOW_TYPES = (0, 1, 2)
 """The types of List Flow Instances: manual, periodic, temporary."""

@@ -186,6 +186,7 @@ class SwitchValues(TypedDict, total=False):
     paused_trigger: str
     import_needs_desc: bool
     omitted_parameters: str
+    from_task_follows: str
 
 
 class Config:
@@ -251,6 +252,11 @@ class Config:
         "kept",
         "whether an instance keeps the stored values of the parameters that Update And Trigger Flow leaves out",
         OneOf("kept", "dropped"),
+    )
+    from_task_follows = Switch(
+        "all",
+        "the relations along which Trigger Flow From Task runs nodes: all of them, or those whose rerun flag is on",
+        OneOf("all", "rerun"),
     )
     time_zone = Switch("GMT+8", "zone of the times in replies", zone_name)
     run_times_in = Switch(

@@ -131,12 +131,16 @@ class Flow:
             raise ValueError(f"flow {self.flow_id} has no link {', '.join(sorted(unlinked))}")
         self.levels(set(self.tasks))
 
-    def downstream(self, task_id: int) -> set[int]:
-        """Return the task and all tasks that run after it."""
+    def downstream(self, task_id: int, follows: str = "all") -> set[int]:
+        """Return the task and all tasks that run after it.
+
+        :param follows: the relations to follow: ``"all"``, or ``"rerun"`` for those whose ``rerun`` flag is on.
+        """
+        relations = [edge for edge in self.relations if follows == "all" or edge.rerun]
         found = {task_id}
         fresh = {task_id}
         while fresh:
-            fresh = {edge.target for edge in self.relations if edge.source in fresh} - found
+            fresh = {edge.target for edge in relations if edge.source in fresh} - found
             found |= fresh
         return found
 

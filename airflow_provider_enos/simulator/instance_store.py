@@ -28,7 +28,7 @@ from airflow_provider_enos.simulator.instances import (
     id_stamp,
     minute_of,
 )
-from airflow_provider_enos.simulator.timetable import progress_of, share_done, timetable
+from airflow_provider_enos.simulator.timetable import progress_of, share_done
 
 
 class Conflict(ValueError):
@@ -110,6 +110,7 @@ class InstanceStore:
                 parameters={**(flow.parameters if keeps_stored else {}), **(parameters or {})},
                 type=type,
                 nodes=dict.fromkeys(flow.tasks, "INIT"),
+                follows=self._config.from_task_follows,
             )
             self.put(instance)
             return self._snapshot(instance)
@@ -276,7 +277,7 @@ class InstanceStore:
                 raise KeyError(failed_task)
             self._update(instance)
             now = self._config.now_ms()
-            plan = timetable(instance.flow, instance.from_task_id, self._progress(instance), status, failed_task)
+            plan = instance.plan_to(status, failed_task, self._progress(instance))
             if instance.started_at is None:
                 instance.started_at = now
             instance.show(plan, 1.0, now)

@@ -89,6 +89,8 @@ class StoredInstance:
     type: int | None
     nodes: dict[int, str]
     """The status of each node."""
+    follows: str = "all"
+    """The switch ``from_task_follows`` when the instance was created."""
     set_by_hand: dict[int, str] = field(default_factory=dict)
     status: str = "INIT"
     polls: int = 0
@@ -121,8 +123,12 @@ class StoredInstance:
         """Return when the nodes of this instance run, and how it ends."""
         by_polls = progress.kind == "polls"
         if by_polls not in self._plans:
-            self._plans[by_polls] = timetable(self.flow, self.from_task_id, progress, self.flow.ends_as)
+            self._plans[by_polls] = self.plan_to(self.flow.ends_as, None, progress)
         return self._plans[by_polls]
+
+    def plan_to(self, ends_as: str, failing: int | None, progress: Progress) -> Timetable:
+        """Return the plan with which it ends with this status, if that is bad because of this node."""
+        return timetable(self.flow, self.from_task_id, progress, ends_as, failing, self.follows)
 
     def show(self, plan: Timetable, share: float, now: int) -> None:
         """Bring the nodes to where a share of the work is done, and note when they started and ended until then.
@@ -159,7 +165,8 @@ class StoredInstance:
 
     def end_cancelled(self, at: int) -> None:
         """End a cancelled instance, with all of its nodes."""
-        in_scope = self.nodes.keys() if self.from_task_id is None else self.flow.downstream(self.from_task_id)
+        start = self.from_task_id
+        in_scope = self.nodes.keys() if start is None else self.flow.downstream(start, self.follows)
         for task in in_scope:
             if self.nodes[task] in ("INIT", "RUNNING"):
                 self.nodes[task] = "CANCEL"

@@ -71,7 +71,12 @@ class Timetable:
 
 
 def timetable(
-    flow: Flow, from_task_id: int | None, progress: Progress, ends_as: str, failing: int | None = None
+    flow: Flow,
+    from_task_id: int | None,
+    progress: Progress,
+    ends_as: str,
+    failing: int | None = None,
+    follows: str = "all",
 ) -> Timetable:
     """Plan an instance.
 
@@ -79,8 +84,9 @@ def timetable(
     :param progress: by polls, all nodes take equally long, unless the flow says how long they take.
     :param ends_as: the status in the end; SUCCESS instead, where the failing node is not part of the instance.
     :param failing: the node because of which it ends badly; None: the one that the flow names, else the last one.
+    :param follows: the relations along which it runs from that node, as ``Flow.downstream`` takes it.
     """
-    levels = flow.levels(set(flow.tasks) if from_task_id is None else flow.downstream(from_task_id))
+    levels = flow.levels(set(flow.tasks) if from_task_id is None else flow.downstream(from_task_id, follows))
     if ends_as in ("SUCCESS", "SKIP"):
         failing = None
     elif failing is None:

@@ -47,6 +47,7 @@ SIDES: dict[str, tuple[Any, ...]] = {
     "import_needs_desc": (False, True),
     "paused_trigger": ("accepted", "refused"),
     "omitted_parameters": ("kept", "dropped"),
+    "from_task_follows": ("all", "rerun"),
 }
 NOT_FOR_THE_HOOK = {"id_style"}
 """A hook gives the id that EnOS gives; who predicts ids is the operator."""

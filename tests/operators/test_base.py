@@ -52,6 +52,8 @@ REFUSED_AT_ONCE = [
     ({"poll_error_tolerance": -1}, "poll_error_tolerance: -1"),
     ({"on_conflict": "retry"}, "on_conflict: 'retry'"),
     ({"on_conflict": None}, "on_conflict: None"),
+    ({"retry_from": "node"}, "retry_from: 'node'"),
+    ({"retry_from": None}, "retry_from: None"),
     ({"task_logs": "some"}, "task_logs: 'some'"),
 ]
 

@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, Any] = {
     "timeout": timedelta(days=1),
     "poll_error_tolerance": 60,
     "on_conflict": "attach",
+    "retry_from": "failure",
     "on_ended": "skip",
     "cancel_on_kill": True,
     "cancel_on_timeout": False,

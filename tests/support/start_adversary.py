@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from start_model import (
+    ALL,
     CLOCK_MINUTE,
     KEPT,
     LONG,
@@ -23,6 +24,7 @@ from start_model import (
     MORNING,
     PATIENCE,
     REFUSED,
+    START,
     TARGET,
     TOLERANCE,
     UNSEEN,
@@ -31,6 +33,7 @@ from start_model import (
     Instance,
     Round,
     Try,
+    downstream,
 )
 from worker import Log
 
@@ -41,6 +44,8 @@ from airflow_provider_enos.protocol.start.killed import cancel_unanswered
 from airflow_provider_enos.protocol.start.starting import Starter
 from airflow_provider_enos.protocol.trigger_time import further_minutes, minute_of, minute_of_id
 from airflow_provider_enos.protocol.wire.messages import Call, Sleep
+
+ENDS = ["SUCCESS", "FAIL", "FAIL", "CANCEL"]
 
 
 class Adversary(RuleBasedStateMachine):
@@ -64,6 +69,7 @@ class Adversary(RuleBasedStateMachine):
         tolerance=st.sampled_from([0.0, 600.0]),
         taken=st.sampled_from([0, 0, 0, 1, 2]),
         clears=st.sampled_from([0, 0, 0, 1, 2]),
+        retry_from=st.sampled_from(["start", "failure", "failure"]),
     )
     def begin(
         self,
@@ -74,6 +80,7 @@ class Adversary(RuleBasedStateMachine):
         taken: int,
         clears: int,
         tolerance: float,
+        retry_from: Any,
         **gateway: Any,
     ) -> None:
         """Before the adversary begins, others had the first ``taken`` minutes, and all went well up to some clears.
@@ -83,15 +90,16 @@ class Adversary(RuleBasedStateMachine):
         zone = timezone(timedelta(hours=8))
         self.minutes = [minute_of(trigger_time), *further_minutes(trigger_time, zone)]
         self.on_conflict, self.retries, self.trigger_time, self.late = on_conflict, retries, trigger_time, late
-        self.tolerance = tolerance
+        self.tolerance, self.retry_from = tolerance, retry_from
         self.clock = Clock()
         self.gateway = Gateway(self.clock, **gateway)
-        self.under_way: list[tuple[int, int]] = []
+        self.under_way: list[tuple[int, int, int]] = []
         self.record: Any = None
         self.last: Intent | None = None
         self.left_running: set[str] = set()
         self.rounds: dict[int, Round] = defaultdict(Round)
-        self.round, self.try_number, self.max_tries = 0, 1, retries
+        self.round, self.try_number, self.max_tries, self.clears = 0, 1, retries, 0
+        self.runs_all = True
         self.sound = True
         for minute in self.minutes[: taken if self.has_store else 0]:
             self._arrive(minute, None)
@@ -125,6 +133,7 @@ class Adversary(RuleBasedStateMachine):
             clock=self.clock,
             gateway_clock=self.clock,
             cancels_predecessor=True,
+            retry_from=self.retry_from,
         )
         self.now = Try(starter.run())
         self._go_on(lambda: next(self.now.steps))
@@ -139,6 +148,7 @@ class Adversary(RuleBasedStateMachine):
             is_readable=is_readable,
             now=int(self.clock.now * 1000),
             trigger_time=lambda now: self.trigger_time,
+            clears=self.clears,
         )
 
     # The record of the try.
@@ -166,9 +176,13 @@ class Adversary(RuleBasedStateMachine):
             if now.at_trigger:
                 self.rounds[self.round].asked.setdefault(minute_of(self._time()), self.clock.now)
                 self._check(self._check_sends, minute_of(self._time()))
+                self._check(self._check_node, minute_of(self._time()))
 
     def _time(self) -> int:
         return int(json.loads(self.now.step.body)["triggerTime"])
+
+    def _node(self) -> int:
+        return int(json.loads(self.now.step.body)["taskId"])
 
     def _note_look(self) -> None:
         step = self.now.step
@@ -185,12 +199,15 @@ class Adversary(RuleBasedStateMachine):
             self.clock.now += step.seconds
             return self._go_on(lambda: self.now.steps.send(None))
         try:
-            given = self.gateway.trigger(self._time(), self.round) if self.now.at_trigger else self.gateway.answer(step)
+            given = self._trigger() if self.now.at_trigger else self.gateway.answer(step)
         except EnosError as error:
             if self.now.at_trigger:
                 self.rounds[self.round].refused.add(minute_of(self._time()))
             return self._throw(error)
         return self._go_on(lambda: self.now.steps.send(given))
+
+    def _trigger(self) -> str:
+        return self.gateway.trigger(self._time(), self.round, self._node())
 
     @precondition(lambda self: self.now.starting)
     @rule(most=st.sampled_from([1, 5, 60, 60]))
@@ -207,10 +224,10 @@ class Adversary(RuleBasedStateMachine):
         self.now.unanswered = True
         self.rounds[self.round].unanswered.add(minute_of(self._time()))
 
-    def _arrive(self, time: int, round: int | None) -> None:
+    def _arrive(self, time: int, round: int | None, node: int = START) -> None:
         """Let the request arrive; nobody gets its answer."""
         with suppress(EnosError):
-            self.gateway.trigger(time, round)
+            self.gateway.trigger(time, round, node)
 
     @precondition(lambda self: self.now.at_trigger)
     @rule(why=st.sampled_from(sorted(REFUSED)))
@@ -226,9 +243,9 @@ class Adversary(RuleBasedStateMachine):
 
     def _send_off(self, request: str) -> None:
         if request == "arrives":
-            self._arrive(self._time(), self.round)
+            self._arrive(self._time(), self.round, self._node())
         elif request == "late":
-            self.under_way.append((self._time(), self.round))
+            self.under_way.append((self._time(), self.round, self._node()))
 
     @precondition(lambda self: self.now.at_trigger)
     @rule(first=st.sampled_from(["is carried out", "is not"]), stranger=st.booleans())
@@ -238,10 +255,10 @@ class Adversary(RuleBasedStateMachine):
         if stranger and self.has_store:
             self._arrive(time, None)
         if first == "is carried out":
-            self._arrive(time, self.round)
+            self._arrive(time, self.round, self._node())
         self.rounds[self.round].unanswered.add(minute_of(time))
         try:
-            id = self.gateway.trigger(time, self.round)
+            id = self._trigger()
         except EnosError as error:
             self.now.doubtful = True
             error.repeated = True
@@ -311,7 +328,7 @@ class Adversary(RuleBasedStateMachine):
     def _lose_wait(self, cancelled: bool) -> None:
         found = self.gateway.called(self.now.id or "")
         if cancelled and found is not None and found.status == "RUNNING":
-            found.status = "CANCEL"
+            found.end("CANCEL", self.clock.now)
         self.now.ended = "failed"
 
     @precondition(lambda self: self.now.waiting)
@@ -333,10 +350,12 @@ class Adversary(RuleBasedStateMachine):
         self._arrive(self.minutes[which], None)
 
     @precondition(lambda self: any(one.status == "RUNNING" for one in self.gateway.instances))
-    @rule(which=st.integers(0, 9), status=st.sampled_from(["SUCCESS", "FAIL", "CANCEL"]))
-    def instance_ends(self, which: int, status: str) -> None:
+    @rule(
+        which=st.integers(0, 9), status=st.sampled_from(["SUCCESS", "FAIL", "FAIL", "CANCEL"]), node=st.integers(0, 3)
+    )
+    def instance_ends(self, which: int, status: str, node: int) -> None:
         running = [one for one in self.gateway.instances if one.status == "RUNNING"]
-        running[which % len(running)].status = status
+        running[which % len(running)].end(status, self.clock.now, node)
 
     # What Airflow does.
 
@@ -349,6 +368,8 @@ class Adversary(RuleBasedStateMachine):
     def task_ends_as_its_instance(self) -> None:
         found = self.gateway.called(self.now.id or "")
         self.now.ended = "success" if found and found.status == "SUCCESS" else "failed"
+        if found and self.now.ended == "success":
+            self._check(self._check_success, found)
 
     def _may_retry(self) -> bool:
         """A task that was cleared while it ran is always tried again."""
@@ -371,15 +392,23 @@ class Adversary(RuleBasedStateMachine):
 
     def retry(self, *, is_readable: bool = True) -> None:
         self.try_number += 1
+        self.runs_all = self.now.restarting
+        self.clears += self.now.restarting
+        self._try_again(is_readable)
+
+    def _try_again(self, is_readable: bool) -> None:
         self._try(is_readable=is_readable)
 
     def clear(self, *, is_readable: bool = True) -> None:
         self.max_tries = self.try_number + self.retries
         self.round += 1
+        self.clears += 1
+        self.try_number += 1
+        self.runs_all = True
         left = self.gateway.called((self.record or {}).get("flow_instance_id") or "")
         if left is not None and left.status == "RUNNING":
             self.left_running.add(left.id)
-        self.retry(is_readable=is_readable)
+        self._try_again(is_readable)
 
     # What must hold.
 
@@ -440,6 +469,35 @@ class Adversary(RuleBasedStateMachine):
         is_strangers = there is not None and there.round is None and not self._may_be_taken_for(there, mine)
         if minute in mine.unanswered and not is_strangers:
             assert minute in self.now.looked_at, "I4: sent again blindly"
+
+    def _check_node(self, minute: int) -> None:
+        """What a request does not run again has succeeded before, and nothing of the failed instance runs."""
+        mine, node, now = self.rounds[self.round], self._node(), self.clock.now
+        before, clears = mine.nodes.get(minute, (node, self.clears))
+        assert node == before or clears != self.clears or not self.has_store, f"I10: {node}, and before it {before}"
+        mine.nodes[minute] = node, self.clears
+        mine.kept[minute] = frozenset()
+        if node == START:
+            return
+        assert self.retry_from == "failure", f"I9: from {node}"
+        assert not self.runs_all, f"I9: from {node}, though this try has to run everything"
+        failed = [one for one in self.gateway.instances if one.minute != minute and self._failed_for(one, mine)]
+        last = max(failed, key=lambda one: self.minutes.index(one.minute), default=None)
+        assert last is not None, f"I9: from {node}, though nothing has failed"
+        assert now >= last.busy_until, f"I11: {last.id} is still running"
+        done = mine.kept.get(last.minute, frozenset()) | last.done(now)
+        mine.kept[minute] = done - downstream(node)
+        assert mine.kept[minute] | downstream(node) == ALL, f"I9: from {node}, though only {sorted(done)} had succeeded"
+
+    def _failed_for(self, one: Instance, mine: Round) -> bool:
+        """Return whether it ended badly, and is this round's or may be taken for it."""
+        is_ambiguous = one.round is None and one.minute in mine.unanswered and self._may_be_taken_for(one, mine)
+        return one.status not in KEPT and (one.round == self.round or one.id in mine.reported or is_ambiguous)
+
+    def _check_success(self, found: Instance) -> None:
+        kept = self.rounds[self.round].kept.get(found.minute, frozenset())
+        missing = ALL - kept - found.done(self.clock.now)
+        assert not missing, f"I9: success, though {sorted(missing)} never succeeded"
 
     @invariant()
     def one_instance_a_round(self) -> None:

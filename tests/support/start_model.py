@@ -25,7 +25,12 @@ from airflow_provider_enos.protocol.trigger_time import minute_of, predicted_flo
 from airflow_provider_enos.protocol.wire.messages import Call
 
 FLOW = 3377
-TARGET = Target(FLOW, 108580)
+START = 108580
+TARGET = Target(FLOW, START)
+AFTER = {START: (108581, 108583), 108581: (108582,), 108582: (), 108583: ()}
+"""The nodes of the flow, and which nodes follow each of them."""
+BUSY = 20.0
+"""Seconds for which the nodes beside a failed one run on."""
 MORNING, MIDNIGHT = 1594016819108, 1594051139108
 """14:26 and 23:58 in the gateway's zone: after 23:59 the further minutes are those before."""
 CLOCK_MINUTE = 5.0
@@ -71,6 +76,17 @@ UNSEEN: dict[str, Callable[[], EnosError]] = {
 """How a gateway may answer for an id that it does not know."""
 
 
+def downstream(node: int) -> frozenset[int]:
+    """Return the node and all that run after it."""
+    return frozenset({node}).union(*(downstream(following) for following in AFTER[node]))
+
+
+ALL = downstream(START)
+RELATIONS = [
+    {"source": f"t_{node}", "target": f"t_{following}"} for node, after in AFTER.items() for following in after
+]
+
+
 @dataclass
 class Clock:
     """Epoch seconds, which only a pause moves on."""
@@ -83,21 +99,53 @@ class Clock:
 
 @dataclass
 class Instance:
-    """``round``: the round whose request made it; None for somebody else's. ``created``: epoch seconds."""
+    """``round``: the round whose request made it; None for somebody else's. ``created``: epoch seconds.
+
+    ``node``: where it starts. ``failed``: the node that ended it badly. ``busy_until``: when the others have ended.
+    """
 
     id: str
     minute: int
     round: int | None
     created: float
+    node: int = START
     status: str = "RUNNING"
+    failed: int = START
+    busy_until: float = -inf
 
-    def parsed(self, hours: int | None) -> FlowInstance:
+    def end(self, status: str, now: float, which: int = 0) -> None:
+        """End it; if badly, because of the node of this number."""
+        scope = sorted(downstream(self.node))
+        self.status, self.failed, self.busy_until = status, scope[which % len(scope)], now + BUSY
+
+    def statuses(self, now: float) -> dict[int, str]:
+        """Return what its nodes show: as long as others run, a failed instance shows FAIL already."""
+        shown = dict.fromkeys(AFTER, "INIT")
+        for node in downstream(self.node):
+            if self.status in KEPT or node == self.failed:
+                shown[node] = self.status
+            elif node not in downstream(self.failed):
+                is_busy = now < self.busy_until and self.failed not in downstream(node)
+                shown[node] = "RUNNING" if is_busy else "SUCCESS"
+        return shown
+
+    def done(self, now: float) -> frozenset[int]:
+        return frozenset(node for node, status in self.statuses(now).items() if status == "SUCCESS")
+
+    def fields(self, hours: int | None, now: float) -> dict[str, Any]:
         """Return it as EnOS shows it, with times in the zone of ``hours``; None leaves the times out."""
         fields: dict[str, Any] = {"instanceId": self.id, "flowId": FLOW, "status": self.status}
+        tasks = [
+            {"taskId": node, "nodeId": f"t_{node}", "taskName": f"{node}", "taskInstId": f"{node}-1", "status": status}
+            for node, status in self.statuses(now).items()
+        ]
+        fields["graph"] = {"tasks": tasks, "relations": RELATIONS}
         if hours is not None:
             moment = datetime.fromtimestamp(self.created, timezone(timedelta(hours=hours)))
             fields["timestamp"] = f"{moment:%Y-%m-%d %H:%M:%S}.0"
-        return FlowInstance.parse(fields)
+            if self.status != "RUNNING" and now >= self.busy_until:
+                fields["endTime"] = fields["timestamp"]
+        return fields
 
 
 @dataclass
@@ -120,20 +168,20 @@ class Gateway:
     def called(self, id: str) -> Instance | None:
         return next((one for one in self.instances if one.id == id), None)
 
-    def trigger(self, time: int, round: int | None) -> str:
+    def trigger(self, time: int, round: int | None, node: int = START) -> str:
         """Start an instance and return its id, or raise a conflict."""
         minute = minute_of(time)
         if self.at(minute) or self.clock.now - self.triggered < self.clock_minute:
             raise conflict()
         self.triggered = self.clock.now
         id = predicted_flow_instance_id(FLOW, time) if self.documented_ids else f"{FLOW}-x{len(self.instances)}"
-        self.instances.append(Instance(id, minute, round, self.clock.now))
+        self.instances.append(Instance(id, minute, round, self.clock.now, node))
         return id
 
     def answer(self, call: Call[Any]) -> Any:
         """Answer a call that is no trigger."""
         if call.operation == "Get Flow":
-            return Flow.parse({"flowId": FLOW, "graph": {"tasks": [{"taskId": 108580, "taskName": "first"}]}})
+            return Flow.parse({"flowId": FLOW, "graph": {"tasks": [{"taskId": node} for node in AFTER]}})
         if call.token_only:
             return None
         if call.operation == "Get Timezone":
@@ -146,18 +194,19 @@ class Gateway:
         found = self.called(dict(call.query)["flowInstId"])
         if found is None:
             raise UNSEEN[self.unseen]()
-        return found.parsed(self.times_in)
+        return call.parse(found.fields(self.times_in, self.clock.now))
 
     def _cancel(self, id: str) -> None:
         found = self.called(id)
         if found is not None and found.status == "RUNNING":
-            found.status = "CANCEL"
+            found.end("CANCEL", self.clock.now)
 
     def _page(self, asked: dict[str, Any]) -> FlowInstancePage:
         found = [one for one in self.instances if asked["fromTriggerTime"] <= one.minute < asked["toTriggerTime"]]
         if asked["type"] != self.listed_type or asked["pagination"]["pageNo"] != self.first_page:
             found = []
-        return FlowInstancePage(tuple(one.parsed(self.times_in) for one in found), len(found))
+        shown = (FlowInstance.parse(one.fields(self.times_in, self.clock.now)) for one in found)
+        return FlowInstancePage(tuple(shown), len(found))
 
 
 @dataclass
@@ -165,12 +214,16 @@ class Round:
     """What the tries of one round did.
 
     ``asked``: when each minute was asked for first. ``unanswered``: the minutes whose requests got no answer.
+    ``kept``: for each minute, the nodes that had succeeded before and that its request does not run again. ``nodes``:
+    the node that each minute was asked for with, and how often the task had been cleared by then.
     """
 
     asked: dict[int, float] = field(default_factory=dict)
     unanswered: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
     reported: set[str] = field(default_factory=set)
+    kept: dict[int, frozenset[int]] = field(default_factory=dict)
+    nodes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from airflow_provider_enos.errors import (
     EnosRequestError,
     EnosTransportError,
 )
-from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstancePage
+from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstanceGraph, FlowInstancePage
 from airflow_provider_enos.protocol.start.attempts import Intent, Target
 from airflow_provider_enos.protocol.start.starting import Starter
 from airflow_provider_enos.protocol.trigger_time import MINUTE, predicted_flow_instance_id
@@ -41,6 +41,18 @@ def name(minute: int) -> str:
 
 def instance(minute: int = 0, status: str = "RUNNING", **changes: Any) -> FlowInstance:
     return FlowInstance.parse({"instanceId": name(minute), "flowId": 3377, "status": status, **changes})
+
+
+def graph(minute: int = 0, statuses: str = "SUCCESS FAIL", status: str = "FAIL", **changes: Any) -> FlowInstanceGraph:
+    """An instance of the nodes 108580, 108581 and so on, one after the other, that has ended."""
+    tasks = [
+        {"taskId": 108580 + at, "taskName": f"n{at}", "nodeId": f"t{at}", "taskInstId": f"{at}-1", "status": shown}
+        for at, shown in enumerate(statuses.split())
+    ]
+    relations = [{"source": f"t{at}", "target": f"t{at + 1}"} for at in range(len(tasks) - 1)]
+    instance = {"instanceId": name(minute), "flowId": 3377, "status": status, "endTime": "2020-07-06 14:40:00"}
+    contents = {"tasks": tasks, "relations": relations}
+    return FlowInstanceGraph.parse({**instance, "graph": contents, **changes})
 
 
 def page(*instances: FlowInstance) -> FlowInstancePage:
@@ -104,7 +116,7 @@ def started_id(*arguments: Any, **options: Any) -> Procedure[str]:
 
 NOW_MS = 1_600_000_000_000
 """When a test begins, by the fixture's clock."""
-written = partial(Intent, flow_id=3377, first_sent=NOW_MS, origin=HERE)
+written = partial(Intent, flow_id=3377, first_sent=NOW_MS, origin=HERE, first_task_id=108580, from_task_id=108580)
 """The record of a request for this flow."""
 named = partial(written, named=True)
 """The same once a reply has named the instance."""
@@ -117,5 +129,15 @@ def retry(**changes: Any) -> dict[str, Any]:
 def stored(sent_time: int = TIME, flow_instance_id: str | None = None, **changes: Any) -> dict[str, Any]:
     refused = changes.pop("refused", False)
     first_index, trigger_time = changes.get("first_index", 0), changes.get("trigger_time", TIME)
-    intent = Intent(0, first_index, trigger_time, sent_time, flow_instance_id, refused=refused)
+    node = changes.pop("node", 108580)
+    intent = Intent(
+        0,
+        first_index,
+        trigger_time,
+        sent_time,
+        flow_instance_id,
+        refused=refused,
+        first_task_id=108580,
+        from_task_id=node,
+    )
     return {"fresh": False, "has_record": True, "intent": intent, **changes}

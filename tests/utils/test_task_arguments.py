@@ -73,6 +73,7 @@ REFUSED: dict[str, list[Any]] = {
     "timeout": [*NO_NUMBERS, 0],
     "poll_error_tolerance": NO_NUMBERS,
     "on_conflict": ["retry", None, True],
+    "retry_from": ["node", None, True],
     "on_ended": ["retry", None, True],
     "task_logs": ["some", None, True],
     "allowed_statuses": ["DONE", (), None, 1, {"DONE"}],

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_enos.client.aio import AsyncClient
@@ -36,7 +36,6 @@ from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowInstanc
 from airflow_provider_enos.protocol.text import excerpt, tail
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.exchange import Retry
-from airflow_provider_enos.protocol.wire.messages import Call
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -194,7 +193,7 @@ class Lookups:
         return _kept(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
 
     async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json | Problem:
-        graph = await client.call(_graph_call(source.flow_instance_id))
+        graph = await client.call(calls.get_flow_instance_graph(source.flow_instance_id))
         if source.flow_id not in (None, graph.instance.flow_id):
             log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow_id)
             return Problem(
@@ -240,11 +239,6 @@ def _kept(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) ->
 def _client(settings: Settings) -> AsyncClient:
     timeout = min(settings.timeout, REPLY_TIMEOUT)
     return AsyncClient(settings, retry=_RETRY, timeout=timeout, limits=LIMITS_OF_A_PAGE)
-
-
-def _graph_call(flow_instance_id: str) -> Call[FlowInstanceGraph]:
-    call: Call[Any] = calls.get_flow_instance(flow_instance_id)
-    return replace(call, parse=FlowInstanceGraph.parse)
 
 
 async def _times(client: AsyncClient, node: FlowInstanceNode) -> Times | EnosError | None:

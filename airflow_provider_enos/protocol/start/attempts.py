@@ -11,7 +11,14 @@ from airflow_provider_enos.protocol.trigger_time import MOST_MINUTES
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call
 
-_TYPES = {"flow_instance_id": (str, type(None)), "refused": (bool,), "named": (bool,), "origin": (str,)}
+_TYPES = {
+    "flow_instance_id": (str, type(None)),
+    "refused": (bool,),
+    "named": (bool,),
+    "origin": (str,),
+    "first_task_id": (int, type(None)),
+    "from_task_id": (int, type(None)),
+}
 """The types of the fields of a record that are not numbers."""
 
 
@@ -51,6 +58,9 @@ class Intent:
         clock; 0 where it is not known.
     :param origin: the gateway and the organisation; empty where they were not written down.
     :param named: whether EnOS has named the instance in a reply to this round, so that it is surely ours.
+    :param first_task_id: the node that the task was to start from; None for the whole flow.
+    :param from_task_id: the node that the request asks for. It differs from ``first_task_id`` where a retry restarts
+        from the node that has to run again.
     """
 
     max_tries: int
@@ -66,11 +76,18 @@ class Intent:
     first_sent: int = 0
     origin: str = ""
     named: bool = False
+    first_task_id: int | None = None
+    from_task_id: int | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether the outcome of the request is not known."""
         return self.flow_instance_id is None and not self.refused
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether the request was for the node that had to run again after an instance that ended badly."""
+        return self.from_task_id != self.first_task_id
 
     def is_elsewhere(self, flow_id: int, origin: str) -> bool:
         """Return whether the record is about another flow, or about another gateway or organisation."""

@@ -26,22 +26,29 @@ class Record(Protocol):
 class Ledger:
     """Write the records of one try; remember when each minute was asked for first.
 
+    :param first_task_id: the node that the task is to start from; None for the whole flow.
     :param origin: names the gateway and the organisation.
     :param clock: epoch seconds.
     :param gateway_clock: epoch seconds as the gateway counts them.
     """
 
     flow_id: int
+    first_task_id: int | None
     attempt: Attempt
     record: Record
     origin: str
     clock: Callable[[], float]
     gateway_clock: Callable[[], float]
     _first_sent: dict[int, int] = field(default_factory=dict, init=False)
+    _nodes: tuple[int | None, int | None] = field(init=False)
+    """Of the last request: the node that the task was to start from, and the node that was asked for."""
 
     def __post_init__(self) -> None:
-        if self.attempt.intent is not None:
-            self._first_sent[minute_of(self.attempt.intent.sent_time)] = self.attempt.intent.first_sent
+        intent = self.attempt.intent
+        self._nodes = (self.first_task_id, self.first_task_id)
+        if intent is not None:
+            self._first_sent[minute_of(intent.sent_time)] = intent.first_sent
+            self._nodes = (intent.first_task_id, intent.from_task_id)
 
     @property
     def now(self) -> int:
@@ -58,9 +65,10 @@ class Ledger:
             return known or 0
         return self.attempt.not_before + int((self.gateway_clock() - self.clock()) * 1000)
 
-    def note_request(self, index: int, time: int) -> None:
-        """Write down that a request for this minute is about to be sent."""
+    def note_request(self, index: int, time: int, from_task_id: int | None) -> None:
+        """Write down that a request for this minute and this node is about to be sent."""
         self._first_sent.setdefault(minute_of(time), self.now)
+        self._nodes = (self.first_task_id, from_task_id)
         self._save(index, time)
 
     def note_refused(self, index: int, time: int) -> None:
@@ -110,5 +118,7 @@ class Ledger:
                 first_sent=self._first_sent.get(minute_of(time), 0),
                 origin=self.origin,
                 named=named,
+                first_task_id=self._nodes[0],
+                from_task_id=self._nodes[1],
             )
         )

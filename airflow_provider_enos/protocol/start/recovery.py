@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstanceNode, Relation
     from airflow_provider_enos.protocol.start.attempts import Target
 
+_NOT_STARTED = (FlowStatus.INIT, FlowStatus.WAIT, FlowStatus.READY)
+
 
 @dataclass(frozen=True, slots=True)
 class Restart:
@@ -94,17 +96,22 @@ class _NotKnownYet(_Impossible):
     """There is no restart node as far as is known now."""
 
 
-def restart_of(graph: FlowInstanceGraph, flow: Flow | None = None, target: Target | None = None) -> Restart | NoRestart:
+def restart_of(
+    graph: FlowInstanceGraph, flow: Flow | None = None, target: Target | None = None, *, is_restart: bool = False
+) -> Restart | NoRestart:
     """Return the node from which the failed instance is run again, or the reason why there is none.
 
     :param graph: the instance. Nothing of it may be running any more.
     :param flow: the flow as it is now; None where EnOS cannot be asked for it.
     :param target: what was started; None where that is not known. Then the instance counts as started from the nodes
         that ran in it.
+    :param is_restart: whether ``target`` was itself chosen as a restart node. Then to start from it again is a restart,
+        too: what is upstream of it had succeeded before.
     """
     try:
         _check(graph, flow, target)
-        return _choose(_Nodes(graph.instance.nodes, _relations_of(graph, flow)), target)
+        nodes = _Nodes(graph.instance.nodes, _relations_of(graph, flow))
+        return _choose(nodes, target, from_everywhere=target is None or is_restart)
     except _Impossible as reason:
         return NoRestart(str(reason), for_now=isinstance(reason, _NotKnownYet))
 
@@ -134,6 +141,20 @@ def rerun_line(choice: Restart | NoRestart) -> str:
     if choice.for_now:
         return f"From which node a rerun would start is not known yet: {choice.why}"
     return f"A rerun has no node to start from: {choice.why}"
+
+
+def left_out(graph: FlowInstanceGraph, task_id: int) -> tuple[str, ...]:
+    """Return the names of the nodes downstream of this node that did not run though they were not skipped.
+
+    Return none where the graph cannot be read: then nothing shows that EnOS has left out a node.
+    """
+    try:
+        nodes = _Nodes(graph.instance.nodes, _relations_of(graph, None))
+        below = nodes.from_node(task_id)
+    except _Impossible:
+        return ()
+    missed = below & nodes.where(lambda node: node.status in _NOT_STARTED)
+    return tuple(excerpt(node.task_name, 100) for number, node in enumerate(nodes.all) if missed >> number & 1)
 
 
 def restart_line(retry: int, flow_id: int, choice: Restart | NoRestart) -> str:
@@ -266,7 +287,8 @@ class _Nodes:
         ]
 
 
-def _choose(nodes: _Nodes, target: Target | None) -> Restart:
+def _choose(nodes: _Nodes, target: Target | None, *, from_everywhere: bool) -> Restart:
+    """Return the restart node. ``from_everywhere``: also where everything runs again."""
     if target is None:
         scope = nodes.from_all_that_ran()
     elif target.from_task_id is not None:
@@ -284,7 +306,7 @@ def _choose(nodes: _Nodes, target: Target | None) -> Restart:
         raise _Impossible("no single node leads to all of its unfinished nodes")
     best = min(candidates, key=lambda number: (_count(nodes.downstream[number] & succeeded), -nodes.depth[number]))
     node, again = nodes.all[best], nodes.downstream[best]
-    if node.task_id is None or (target is not None and not scope & ~again):
+    if node.task_id is None or not (from_everywhere or scope & ~again):
         raise _Impossible(
             f"everything runs again, since its unfinished nodes begin with {excerpt(node.task_name, 100)}"
         )

@@ -20,13 +20,14 @@ from airflow_provider_enos.errors import (
     EnosTriggerTargetError,
     EnosTriggerUncertainError,
 )
-from airflow_provider_enos.protocol.arguments import OnConflict
+from airflow_provider_enos.protocol.arguments import OnConflict, RetryFrom
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.start.ledger import Ledger, Record
 from airflow_provider_enos.protocol.start.lookup import can_be_ours, flow_of, instances_of_minute
 from airflow_provider_enos.protocol.start.minutes import Minutes
 from airflow_provider_enos.protocol.start.pauses import Backoff, ClockMinutes
+from airflow_provider_enos.protocol.start.restarts import Restarts
 from airflow_provider_enos.protocol.start.states import (
     TRANSITIONS,
     Minute,
@@ -65,6 +66,7 @@ class Starter:
     :param clock: epoch seconds.
     :param gateway_clock: epoch seconds as the gateway counts them.
     :param cancels_predecessor: whether to cancel an instance that the round before a clear has left running.
+    :param retry_from: what a retry starts after an instance that ended badly.
     """
 
     target: Target
@@ -78,21 +80,32 @@ class Starter:
     gateway_clock: Callable[[], float]
     origin: str = ""
     cancels_predecessor: bool = False
+    retry_from: RetryFrom = "start"
     ledger: Ledger = field(init=False)
     minutes: Minutes = field(init=False)
     backoff: Backoff = field(init=False)
     clock_minutes: ClockMinutes = field(init=False)
+    restarts: Restarts = field(init=False)
     is_switched_off: bool = field(default=False, init=False)
     """Whether the schedule of the flow is off."""
 
     def __post_init__(self) -> None:
         self.attempt = self._without_records_from_elsewhere(self.attempt)
         self.ledger = Ledger(
-            self.target.flow_id, self.attempt, self.record, self.origin, self.clock, self.gateway_clock
+            self.target.flow_id,
+            self.target.from_task_id,
+            self.attempt,
+            self.record,
+            self.origin,
+            self.clock,
+            self.gateway_clock,
         )
         self.minutes = Minutes(self.target.flow_id, self.attempt, self.log)
         self.backoff = Backoff(self.tolerance, self.deadline, self.clock, self.log)
         self.clock_minutes = ClockMinutes(self.target.flow_id, self.deadline, self.clock, self.log)
+        self.restarts = Restarts(
+            self.target, self.attempt, self.retry_from, self.deadline, self.clock, self.backoff, self.log
+        )
 
     def run(self) -> Procedure[Started]:
         """Take step after step until the try has its instance. Raises an ``EnosError`` where it gets none."""
@@ -115,7 +128,7 @@ class Starter:
             found = yield from self._instances_of(before.sent_time, before.flow_instance_id)
             own = yield from self._own_of(found, before.first_sent, before.flow_instance_id)
             if own is not None and not own.status.ended:
-                yield from self._patiently(lambda: _call(calls.cancel_flow_instance(own.flow_instance_id)))
+                yield from self.backoff.repeat(lambda: _call(calls.cancel_flow_instance(own.flow_instance_id)))
                 self.log.warning(
                     "The task was cleared while flow instance %s (%s) was running, and nothing has cancelled it: "
                     "asked EnOS to cancel it",
@@ -129,31 +142,32 @@ class Starter:
         if minute.tries_before < 1:
             return StepResult(StepOutcome.NO_EARLIER_TRY, minute)
         if not minute.time:
-            minute = replace(minute, time=(yield from self._patiently(lambda: self.minutes.time(minute.index))))
+            minute = replace(minute, time=(yield from self.backoff.repeat(lambda: self.minutes.time(minute.index))))
         intent = self.attempt.intent
         known_id = intent.flow_instance_id if intent else None
         found = _triggered((yield from self._instances_of(minute.time, known_id)))
         if not found:
             # The trigger time may have been changed since. Then nobody has asked for its minute yet.
-            time = yield from self._patiently(lambda: self.minutes.time(minute.index))
+            time = yield from self.backoff.repeat(lambda: self.minutes.time(minute.index))
             is_open = minute_of(time) == minute_of(minute.time)
             return StepResult(StepOutcome.FREE, replace(minute, is_open=is_open))
         own = yield from self._own_of(found, self.ledger.first_sent(minute.time), known_id)
         if own is not None:
-            return self._take_over_from_earlier(minute, own)
+            return (yield from self._take_over_from_earlier(minute, own))
         if intent is None and self.on_conflict == "next_minute":
             return StepResult(StepOutcome.PASSED_OVER, minute)
         return StepResult(StepOutcome.OTHERS, replace(minute, found=found[0]))
 
     def send(self, minute: Minute) -> Procedure[StepResult]:
         """Ask EnOS for an instance."""
-        time = yield from self._patiently(lambda: self.minutes.time(minute.index))
+        time = yield from self.backoff.repeat(lambda: self.minutes.time(minute.index))
         minute = replace(minute, time=time, error=None, found=None)
         # This comes first: it tells the gateway's clock, and nothing is recorded that cannot be sent.
-        yield from self._patiently(lambda: _call(calls.authenticate()))
-        self.ledger.note_request(minute.index, time)
+        yield from self.backoff.repeat(lambda: _call(calls.authenticate()))
+        self.restarts.announce()
+        self.ledger.note_request(minute.index, time, self.restarts.next.from_task_id)
         try:
-            flow_instance_id: str = yield self.target.call(time)
+            flow_instance_id: str = yield self.restarts.next.call(time)
         except EnosError as error:
             return (yield from self._not_started(minute, error))
         predicted = predicted_flow_instance_id(self.target.flow_id, time)
@@ -161,7 +175,7 @@ class Starter:
             self.log.warning("EnOS named the instance %s, not %s", flow_instance_id, predicted)
         self.ledger.note_instance(minute.index, time, flow_instance_id, named=True)
         self.log.info("Started flow instance %s", flow_instance_id)
-        return StepResult(StepOutcome.NAMED, minute, Started(flow_instance_id))
+        return StepResult(StepOutcome.NAMED, minute, Started(flow_instance_id, restarted_from=self.restarts.node))
 
     def find(self, minute: Minute) -> Procedure[StepResult]:
         """Look for the instance of a request that was not answered. The request is never sent again blindly."""
@@ -197,8 +211,10 @@ class Starter:
         if minute.found is not None:
             return self._yield_to(minute, minute.found)
         try:
-            flow = yield from flow_of(self.target.flow_id, self.target.from_task_id, self.log)
+            flow = yield from flow_of(self.target.flow_id, self.restarts.next.from_task_id, self.log)
         except EnosTriggerTargetError as missing:
+            if self.restarts.give_up_node(missing):
+                return StepResult(StepOutcome.NODE_GONE, minute)
             return StepResult(StepOutcome.NO_TARGET, minute, missing)
         if flow is not None:
             self.is_switched_off = flow.switched_off
@@ -209,8 +225,16 @@ class Starter:
         if minute.is_open:
             own = yield from self._own_of(_triggered(there), self.ledger.first_sent(minute.time))
             if own is not None:
-                return self._take_over_open(minute, own)
+                return (yield from self._take_over_open(minute, own))
         return self._yield_to(minute, there[0])
+
+    def recover(self, minute: Minute) -> Procedure[StepResult]:
+        """Choose what is started after an instance that ended badly, once nothing of it runs any more."""
+        if minute.found is None:
+            raise AssertionError("only an instance that ended badly leads here")
+        outcome = yield from self.restarts.recover(minute.found)
+        fewer = outcome is not StepOutcome.RUNS_AGAIN
+        return StepResult(outcome, replace(minute, found=None, tries_before=minute.tries_before - fewer))
 
     # Parts of the steps.
 
@@ -219,7 +243,7 @@ class Starter:
         intent, tries_before = self.attempt.intent, self.attempt.tries_to_look_for
         if intent is None:
             return replace(minute, tries_before=tries_before)
-        index = yield from self._patiently(lambda: self.minutes.index_of(intent.sent_time))
+        index = yield from self.backoff.repeat(lambda: self.minutes.index_of(intent.sent_time))
         return Minute(index, intent.sent_time, tries_before)
 
     def _not_started(self, minute: Minute, error: EnosError) -> Procedure[StepResult]:
@@ -274,11 +298,10 @@ class Starter:
             self.ledger.check_not_superseded(minute.error)
             self.ledger.note_refused(minute.index, minute.time)
 
-    def _take_over_from_earlier(self, minute: Minute, found: FlowInstance) -> StepResult:
+    def _take_over_from_earlier(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
         """Take over what an earlier try has started, unless that ended badly."""
-        if found.status.ended_badly:
-            self.log.info("%s ended with status %s: starting another", found.flow_instance_id, str(found.status))
-            return StepResult(StepOutcome.ENDED_BADLY, replace(minute, tries_before=minute.tries_before - 1))
+        if found.status.ended_badly or (yield from self.restarts.ran_incompletely(found)):
+            return StepResult(StepOutcome.ENDED_BADLY, replace(minute, found=found))
         intent = self.attempt.intent
         if intent is None:
             why = "which has the minute of this task, and counts as started by an earlier try"
@@ -288,14 +311,15 @@ class Starter:
         why = f"which {who} of this task started" if named else f"which has the minute that {who} asked for"
         return self._take_over(minute, found, why, sender=intent.try_number, named=named)
 
-    def _take_over_open(self, minute: Minute, found: FlowInstance) -> StepResult:
+    def _take_over_open(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
         """Take over what a request of this round may have started that EnOS then refused."""
         if minute.error is not None and minute.error.repeated:
             why = (
                 "which has the minute of this request: EnOS has refused a copy of it, and may have carried out another"
             )
             return self._take_over(minute, found, why)
-        return self._take_over_from_earlier(minute, found)
+        # No earlier try has gone further than this minute, which was free.
+        return (yield from self._take_over_from_earlier(replace(minute, tries_before=1), found))
 
     def _take_over(
         self,
@@ -311,10 +335,11 @@ class Starter:
         self.ledger.note_instance(minute.index, minute.time, found.flow_instance_id, sender=sender, named=named)
         self.log.info("Took over flow instance %s (%s), %s", found.flow_instance_id, str(found.status), why)
         taken_over = sender not in (None, self.attempt.try_number)
-        return StepResult(outcome, minute, Started(found.flow_instance_id, taken_over))
+        node = self.restarts.node if sender is None else self.restarts.node_before
+        return StepResult(outcome, minute, Started(found.flow_instance_id, taken_over, node))
 
     def _instances_of(self, time: int, flow_instance_id: str | None = None) -> Procedure[tuple[FlowInstance, ...]]:
-        found = yield from self._patiently(lambda: instances_of_minute(self.target.flow_id, time, flow_instance_id))
+        found = yield from self.backoff.repeat(lambda: instances_of_minute(self.target.flow_id, time, flow_instance_id))
         self.backoff.answered()
         return found
 
@@ -330,15 +355,7 @@ class Starter:
         return None
 
     def _zone(self) -> Procedure[tzinfo | None]:
-        return self._patiently(self.minutes.zone)
-
-    def _patiently(self, make: Callable[[], Procedure[T]]) -> Procedure[T]:
-        """Do what only reads or may be repeated; repeat it while EnOS is out of reach."""
-        while True:
-            try:
-                return (yield from make())
-            except EnosError as error:
-                yield from self.backoff.wait(error)
+        return self.backoff.repeat(self.minutes.zone)
 
     def _without_records_from_elsewhere(self, attempt: Attempt) -> Attempt:
         """Leave alone what was asked for of another flow, gateway or organisation, whatever its id is."""
@@ -361,6 +378,7 @@ STEPS: Mapping[State, Step] = MappingProxyType(
         State.SEND: Starter.send,
         State.FIND: Starter.find,
         State.SETTLE: Starter.settle,
+        State.RECOVER: Starter.recover,
     }
 )
 """The step of each state."""

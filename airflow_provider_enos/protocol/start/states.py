@@ -35,6 +35,7 @@ class State(Enum):
     SEND = "ask EnOS to start an instance in this minute"
     FIND = "look for the instance of a request that got no clear answer"
     SETTLE = "find out who has the minute that EnOS refused"
+    RECOVER = "wait until nothing of a failed instance runs any more, and choose from which node to start after it"
     STARTED = "the end: the try has its instance"
     FAILED = "the end: the try raises an error"
 
@@ -59,6 +60,10 @@ class StepOutcome(Enum):
     LEFT_ALONE = 'an instance of somebody else has the minute (on_conflict="next_minute")'
     ATTACHED = 'an instance of somebody else has the minute (on_conflict="attach")'
     CONFLICT = 'an instance of somebody else has the minute (on_conflict="fail")'
+    FROM_START = "the retry starts what the first try started"
+    FROM_NODE = 'the retry starts at the node that has to run again (retry_from="failure")'
+    RUNS_AGAIN = "somebody has rerun the failed instance in EnOS, so it has not ended badly"
+    NODE_GONE = "the node that has to run again does not exist any more"
 
 
 class Next(NamedTuple):
@@ -75,7 +80,7 @@ TRANSITIONS: Mapping[tuple[State, StepOutcome], Next] = MappingProxyType(
         (State.LOOK_BACK, StepOutcome.NO_EARLIER_TRY): Next(State.SEND),
         (State.LOOK_BACK, StepOutcome.FREE): Next(State.SEND),
         (State.LOOK_BACK, StepOutcome.OURS): Next(State.STARTED),
-        (State.LOOK_BACK, StepOutcome.ENDED_BADLY): Next(State.LOOK_BACK, next_minute=True),
+        (State.LOOK_BACK, StepOutcome.ENDED_BADLY): Next(State.RECOVER),
         (State.LOOK_BACK, StepOutcome.PASSED_OVER): Next(State.LOOK_BACK, next_minute=True),
         (State.LOOK_BACK, StepOutcome.OTHERS): Next(State.SETTLE),
         #
@@ -90,12 +95,17 @@ TRANSITIONS: Mapping[tuple[State, StepOutcome], Next] = MappingProxyType(
         (State.FIND, StepOutcome.NOT_SEEN): Next(State.FAILED),
         #
         (State.SETTLE, StepOutcome.OURS): Next(State.STARTED),
-        (State.SETTLE, StepOutcome.ENDED_BADLY): Next(State.SEND, next_minute=True),
+        (State.SETTLE, StepOutcome.ENDED_BADLY): Next(State.RECOVER),
         (State.SETTLE, StepOutcome.FREE): Next(State.SEND),
         (State.SETTLE, StepOutcome.LEFT_ALONE): Next(State.SEND, next_minute=True),
         (State.SETTLE, StepOutcome.ATTACHED): Next(State.STARTED),
         (State.SETTLE, StepOutcome.CONFLICT): Next(State.FAILED),
+        (State.SETTLE, StepOutcome.NODE_GONE): Next(State.SEND),
         (State.SETTLE, StepOutcome.NO_TARGET): Next(State.FAILED),
+        #
+        (State.RECOVER, StepOutcome.FROM_START): Next(State.LOOK_BACK, next_minute=True),
+        (State.RECOVER, StepOutcome.FROM_NODE): Next(State.LOOK_BACK, next_minute=True),
+        (State.RECOVER, StepOutcome.RUNS_AGAIN): Next(State.LOOK_BACK),
     }
 )
 """The next state by state and outcome. A start begins in ``CANCEL_PREDECESSOR``."""
@@ -110,7 +120,7 @@ class Minute:
     :param tries_before: how many earlier tries may have an instance in this minute or in a later one.
     :param is_open: whether EnOS may have carried out an earlier request of this round for this minute.
     :param error: how EnOS answered the request; None where nothing was sent.
-    :param found: the instance that has the minute, where it is known that it is not ours.
+    :param found: the instance that has the minute, where it is known that it is not ours, or that it ended badly.
     """
 
     index: int
@@ -127,10 +137,15 @@ class Minute:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The try has its instance. ``taken_over``: whether another try has sent the request for it."""
+    """The try has its instance.
+
+    :param taken_over: whether another try has sent the request for it.
+    :param restarted_from: the node that a retry has restarted it from; None where it was started as the first time.
+    """
 
     flow_instance_id: str
     taken_over: bool = False
+    restarted_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

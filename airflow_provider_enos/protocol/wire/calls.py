@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -170,6 +171,12 @@ def get_flow_instance(flow_instance_id: str) -> Call[models.FlowInstance]:
         models.FlowInstance.parse,
         missing_codes=(INVALID,),
     )
+
+
+def get_flow_instance_graph(flow_instance_id: str) -> Call[models.FlowInstanceGraph]:
+    """Get Flow Instance, with the edges between the nodes."""
+    call: Call[Any] = get_flow_instance(flow_instance_id)
+    return replace(call, parse=models.FlowInstanceGraph.parse)
 
 
 def list_flow_instances(

@@ -28,6 +28,7 @@ def run(play: Any, clock: Any, log: Any, records: list[Intent]) -> Callable[...,
         superseded: bool = False,
         tolerance: float = 0.0,
         cancels: bool = False,
+        retry_from: Any = "start",
         **attempt: Any,
     ) -> Any:
         steps = started_id(
@@ -42,6 +43,7 @@ def run(play: Any, clock: Any, log: Any, records: list[Intent]) -> Callable[...,
             gateway_clock=clock,
             origin=HERE,
             cancels_predecessor=cancels,
+            retry_from=retry_from,
         )
         return play(steps, answers, clock, most)
 

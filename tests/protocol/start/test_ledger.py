@@ -20,17 +20,17 @@ AHEAD = 3600.0
 def ledger(clock: Any) -> Any:
     def make(superseded: bool = False, **attempt: Any) -> Ledger:
         ahead = lambda: clock.now + AHEAD  # noqa: E731
-        return Ledger(3377, Attempt(TIME, **attempt), Kept([], superseded), HERE, clock, ahead)
+        return Ledger(3377, 108580, Attempt(TIME, **attempt), Kept([], superseded), HERE, clock, ahead)
 
     return make
 
 
 def test_first_request_for_a_minute_counts_by_the_clock_of_the_gateway(ledger: Any, clock: Any) -> None:
     one = ledger()
-    one.note_request(0, TIME)
+    one.note_request(0, TIME, 108580)
     clock.now += 60
-    one.note_request(0, TIME)
-    one.note_request(1, FIRST + MINUTE)
+    one.note_request(0, TIME, 108580)
+    one.note_request(1, FIRST + MINUTE, 108580)
     first = NOW_MS + int(AHEAD) * 1000
     assert [intent.first_sent for intent in one.record.intents] == [first, first, first + 60_000]
     assert (one.first_sent(FIRST), one.first_sent(FIRST + MINUTE)) == (first, first + 60_000)
@@ -38,7 +38,7 @@ def test_first_request_for_a_minute_counts_by_the_clock_of_the_gateway(ledger: A
 
 def test_what_an_earlier_try_asked_for_first_is_kept(ledger: Any) -> None:
     one = ledger(intent=written(0, 0, TIME, TIME, first_sent=5))
-    one.note_request(0, TIME)
+    one.note_request(0, TIME, 108580)
     assert (one.record.intents[0].first_sent, one.first_sent(TIME)) == (5, 5)
 
 

@@ -16,10 +16,13 @@ from start_adversary import NORMAL, Adversary, WithoutStore, WithStore
 from start_model import FLOW
 
 from airflow_provider_enos.errors import EnosError, EnosTransportError, EnosTriggerConflictError
-from airflow_provider_enos.protocol.start import attempts, killed, starting
+from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.start import attempts, killed, restarts, starting
 from airflow_provider_enos.protocol.start.attempts import Attempt
 from airflow_provider_enos.protocol.start.ledger import Ledger
 from airflow_provider_enos.protocol.start.pauses import ClockMinutes
+from airflow_provider_enos.protocol.start.recovery import Restart
+from airflow_provider_enos.protocol.start.restarts import Restarts
 from airflow_provider_enos.protocol.start.starting import STEPS, Starter
 from airflow_provider_enos.protocol.start.states import (
     TRANSITIONS,
@@ -125,6 +128,17 @@ def cancel_nothing(*_: Any, **__: Any) -> Any:
     yield from ()
 
 
+def wait_for_no_node(restarts: Restarts, failed: FlowInstance) -> Any:
+    """And restart a flow of which nodes are still running."""
+    graph = yield calls.get_flow_instance_graph(failed.flow_instance_id)
+    nodes = tuple(replace(one, status=None if one.status.working else one.status) for one in graph.instance.nodes)
+    return replace(graph, instance=replace(graph.instance, nodes=nodes))
+
+
+def restart_from_the_last_node(*_: Any, **__: Any) -> Restart:
+    return Restart(108582, "", 1, 1, 0, 0, 0, 0, 0)
+
+
 def settle(**changes: bool) -> Broken:
     """A protocol that misjudges who may have the minute."""
     return step(State.SETTLE, lambda starter, minute: starter.settle(replace(minute, **changes)))
@@ -160,6 +174,10 @@ BROKEN_WITH_A_STORE: dict[str, Broken] = {
     "leaves the predecessor running": step(State.CANCEL_PREDECESSOR, leave_the_predecessor_running),
     "looks for nothing when killed": lambda patch: patch.setattr(start_adversary, "cancel_unanswered", cancel_nothing),
     "cancels anything when killed": lambda patch: patch.setattr(killed, "can_be_ours", always_ours),
+    "restarts beside the failed instance": lambda patch: patch.setattr(Restarts, "_ended", wait_for_no_node),
+    "restarts too far down": lambda patch: patch.setattr(restarts, "restart_of", restart_from_the_last_node),
+    "forgets the node of a restart": lambda patch: patch.setattr(Restarts, "_node_on_record", None),
+    "restarts after a clear": lambda patch: patch.setattr(Restarts, "_hindrance", None),
 }
 NEEDS_A_STORE = (
     "takes over anything",
@@ -170,6 +188,7 @@ NEEDS_A_STORE = (
     "guesses what it cannot read",
     "leaves the predecessor running",
     "cancels anything when killed",
+    "forgets the node of a restart",
 )
 BROKEN = [
     *((WithStore, name) for name in BROKEN_WITH_A_STORE),

@@ -15,6 +15,7 @@ from starts import (
     THE_FLOW,
     UNSENT,
     ZONE,
+    graph,
     instance,
     name,
     never_sent,
@@ -36,6 +37,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
     EnosTriggerError,
 )
+from airflow_provider_enos.protocol.models import Flow
 from airflow_provider_enos.protocol.start import starting
 from airflow_provider_enos.protocol.start.starting import STEPS
 from airflow_provider_enos.protocol.start.states import TRANSITIONS, Next, State, StepOutcome, outcome_of
@@ -81,6 +83,7 @@ def test_outcome_of_a_request(error: EnosError, plain: StepOutcome, sent_again: 
 Scenario = tuple[list[Any], dict[str, Any]]
 OLD = instance(0, "SUCCESS", timestamp="2020-08-01 00:00:00")
 """An instance from before the first request of the task."""
+FROM_FAILURE = {"retry_from": "failure"}
 SCENARIOS: dict[tuple[State, StepOutcome], Scenario] = {
     (State.CANCEL_PREDECESSOR, StepOutcome.NONE_RUNS): ([name(0)], {}),
     (State.LOOK_BACK, StepOutcome.NO_EARLIER_TRY): ([name(0)], {}),
@@ -106,7 +109,20 @@ SCENARIOS: dict[tuple[State, StepOutcome], Scenario] = {
     (State.SETTLE, StepOutcome.LEFT_ALONE): ([CONFLICT, THE_FLOW, instance(0), ZONE, name(1)], {}),
     (State.SETTLE, StepOutcome.ATTACHED): ([CONFLICT, THE_FLOW, instance(0)], {"on_conflict": "attach"}),
     (State.SETTLE, StepOutcome.CONFLICT): ([CONFLICT, THE_FLOW, instance(0)], {"on_conflict": "fail"}),
+    (State.SETTLE, StepOutcome.NODE_GONE): (
+        [*NOWHERE, CONFLICT, Flow.parse({"flowId": 3377, "graph": {"tasks": [{"taskId": 108580}]}}), name(0)],
+        {**stored(node=108581), **FROM_FAILURE},
+    ),
     (State.SETTLE, StepOutcome.NO_TARGET): ([CONFLICT, GONE], {}),
+    (State.RECOVER, StepOutcome.FROM_START): ([instance(0, "FAIL"), ZONE, name(1)], stored()),
+    (State.RECOVER, StepOutcome.FROM_NODE): (
+        [instance(0, "FAIL"), graph(), THE_FLOW, ZONE, name(1)],
+        {**stored(), **FROM_FAILURE},
+    ),
+    (State.RECOVER, StepOutcome.RUNS_AGAIN): (
+        [instance(0, "FAIL"), graph(status="RERUN"), instance(0, "RERUN")],
+        {**stored(), **FROM_FAILURE},
+    ),
 }
 
 
