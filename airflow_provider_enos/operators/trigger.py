@@ -41,6 +41,7 @@ class _TriggerOperator(StartingOperator, ReportsLineage):
         :param deadline: when ``timeout`` is over, in epoch seconds.
         :param task_deadline: when ``execution_timeout`` is over, in epoch seconds.
         """
+        self.link_may_be_stored = True
         return self._execution_in(context).resume(
             event, taken_over=taken_over, deadline=deadline, task_deadline=task_deadline
         )
