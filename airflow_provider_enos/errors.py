@@ -209,7 +209,10 @@ class EnosTriggerUncertainError(EnosTriggerError):
 
 
 class EnosFlowError(EnosError):
-    """A flow instance did not succeed. ``status``: its status, as EnOS names it."""
+    """A flow instance did not succeed. ``status``: its status, as EnOS names it.
+
+    ``reason``: one short line that says why, such as ``node load failed: disk is full``; empty if nothing is known.
+    """
 
     def __init__(
         self,
@@ -218,11 +221,13 @@ class EnosFlowError(EnosError):
         flow_instance_id: str,
         status: str,
         failed_tasks: tuple[str, ...] = (),
+        reason: str = "",
     ) -> None:
         super().__init__(message)
         self.flow_instance_id = flow_instance_id
         self.status = status
         self.failed_tasks = failed_tasks
+        self.reason = reason
 
 
 class EnosFlowFailedError(EnosFlowError):

@@ -14,6 +14,9 @@ __all__ = ["EnosFlowInstanceLink"]
 LINK_KEY = "_link_EnosFlowInstanceLink"
 """The XCom with the address. Airflow 3 serves it from there for subclasses of our operators and sensors."""
 
+_pushed: tuple[tuple[object, ...] | None, str] = (None, "")
+"""The task instance for which this process has stored an address last, and the address."""
+
 
 class EnosFlowInstanceLink(BaseOperatorLink):
     """Leads to the task's flow instance in the EnOS console, by the connection's ``console_url``.
@@ -40,14 +43,27 @@ class EnosFlowInstanceLink(BaseOperatorLink):
 
             return address_of(ti_key)
         # A worker of Airflow 3 calls this when the task ends, and stores the address again.
-        value = xcom().get_value(key=LINK_KEY, ti_key=ti_key)
+        if _name(ti_key) == _pushed[0]:
+            value: object = _pushed[1]
+        elif getattr(operator, "link_may_be_stored", True):
+            value = xcom().get_value(key=LINK_KEY, ti_key=ti_key)
+        else:
+            # Airflow would log an error of an XCom that is not there.
+            value = ""
         return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""
+
+
+def _name(task_instance: Any) -> tuple[object, ...]:
+    return tuple(
+        getattr(task_instance, name, None) for name in ("dag_id", "task_id", "run_id", "map_index", "try_number")
+    )
 
 
 def push_link(task_instance: Any, link: str | None) -> None:
     """Store the address of this task's instance, from a worker. None: there is none."""
-    # Airflow reads it when the task ends, and logs an error if nothing is stored.
+    global _pushed
     task_instance.xcom_push(key=LINK_KEY, value=link or "")
+    _pushed = (_name(task_instance), link or "")
 
 
 def push_instance(task_instance: Any, flow_instance_id: str, link: str | None, *, do_xcom_push: bool) -> None:

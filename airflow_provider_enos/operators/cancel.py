@@ -92,6 +92,7 @@ class EnosCancelFlowInstanceOperator(WaitingOperator):
         :param deadline: when ``timeout`` is over, in epoch seconds.
         :param task_deadline: when ``execution_timeout`` is over, in epoch seconds.
         """
+        self.link_may_be_stored = True
         return self._execution_in(context).resume(event, deadline=deadline, task_deadline=task_deadline)
 
     def _execution_in(self, context: Context) -> CancelExecution:

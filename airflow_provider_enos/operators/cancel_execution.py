@@ -74,7 +74,7 @@ class CancelExecution(Execution[WaitingOperator]):
         """
         with airflow_errors(known=lambda: True):
             event = InstanceEvent.of(payload)
-            watch = self._watch(event.flow_instance_id, strict=True)
+            watch = self._watch(event.flow_instance_id, strict=True, told=event.told)
             if event.error is None:
                 steps = await_stop(watch, **self._pace(deadline))
             elif isinstance(event.error, EnosFlowTimeoutError):

@@ -32,9 +32,15 @@ class Execution(Generic[Operator]):
         return self._operator.hook
 
     def _watch(
-        self, flow_instance_id: str, *, known: bool = True, strict: bool = False, stream: LogStream | None = None
+        self,
+        flow_instance_id: str,
+        *,
+        known: bool = True,
+        strict: bool = False,
+        stream: LogStream | None = None,
+        told: object = None,
     ) -> InstanceWatch:
-        return InstanceWatch(
+        watch = InstanceWatch(
             flow_instance_id,
             tolerance=self._operator.poll_error_tolerance,
             log=self._log,
@@ -43,6 +49,8 @@ class Execution(Generic[Operator]):
             stream=stream,
             strict=strict,
         )
+        watch.was_told(told)
+        return watch
 
     def _defer(
         self, flow_instance_id: str, deadline: float, *, cancel_on_kill: bool, show_logs: bool = False, **kwargs: Any

@@ -43,6 +43,7 @@ class _TriggerOperator(StartingOperator, ReportsLineage):
         :param task_deadline: when ``execution_timeout`` is over, in epoch seconds.
         :param restarted_from: the node from which a retry has restarted the instance.
         """
+        self.link_may_be_stored = True
         return self._execution_in(context).resume(
             event,
             taken_over=taken_over,

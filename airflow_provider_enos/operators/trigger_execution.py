@@ -83,7 +83,9 @@ class TriggerExecution(Execution[StartingOperator]):
                 deadline = max(deadline, time() + self._operator.poll_error_tolerance)
             is_task_late = event.error is not None and task_deadline is not None and task_deadline <= deadline
             stream = stream_of(self._operator.task_logs, self._log, event.logs)
-            instance = self._wait(event.flow_instance_id, deadline, stream, event.error, is_task_late=is_task_late)
+            instance = self._wait(
+                event.flow_instance_id, deadline, stream, event.error, is_task_late=is_task_late, told=event.told
+            )
             if self._must_start_again(instance, Started(event.flow_instance_id, taken_over, restarted_from)):
                 return self._start_and_wait()
             return self._end(instance, stream)
@@ -217,13 +219,15 @@ class TriggerExecution(Execution[StartingOperator]):
         error: EnosError | None = None,
         *,
         is_task_late: bool = False,
+        told: object = None,
     ) -> FlowInstance:
         """Return the instance once it has ended; cancel it if it is late.
 
         :param error: why the trigger has ended the wait too early.
         :param is_task_late: whether the trigger's deadline was the ``execution_timeout``.
+        :param told: what the trigger has logged.
         """
-        watch = self._watch(flow_instance_id, stream=stream)
+        watch = self._watch(flow_instance_id, stream=stream, told=told)
         if error is None:
             steps = watch.wait(poll_interval=self._operator.poll_interval, deadline=deadline, clock=time)
         else:

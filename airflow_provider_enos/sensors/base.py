@@ -41,6 +41,8 @@ class EnosSensor(SensorArguments, ReportsLineage):
         :param is_execution_timeout: whether the trigger's deadline was the ``execution_timeout``; None if the task was
             started in the triggerer.
         """
+        # A worker stores one when it defers a task, even if it is empty. A triggerer may store none.
+        self.link_may_be_stored = is_execution_timeout is not None
         self._execution = self._execution_in(context)
         return self._execution.resume(event, is_execution_timeout)
 

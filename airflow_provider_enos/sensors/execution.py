@@ -85,7 +85,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         """Look once."""
         sensor = self._sensor
         deadline = time() + sensor.timeout if self._deadline is None else self._deadline
-        with self._sensor_errors():
+        with airflow_errors(), self._soft_errors():
             if self._watch is None:
                 self._watch = self._checked_watch()
             watch = self._watch
@@ -108,7 +108,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         deadline = time() + sensor.timeout if self._deadline is None else self._deadline
         execution_deadline = task_deadline(sensor.execution_timeout, self._ti)
         trigger_deadline = deadline if execution_deadline is None else min(deadline, execution_deadline)
-        with self._sensor_errors():
+        with airflow_errors(), self._soft_errors():
             watch = self._watch = self._checked_watch()
             # The triggerer would show the logs from the beginning again.
             watch.stream = None
@@ -129,7 +129,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
             started in the triggerer.
         """
         sensor = self._sensor
-        with self._sensor_errors():
+        with airflow_errors(), self._soft_errors():
             self._check_tenant()
             watch, error = self._watch_after(payload)
             self._watch = watch
@@ -193,15 +193,14 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         return seen
 
     @contextmanager
-    def _sensor_errors(self) -> Iterator[None]:
-        """Turn errors of this package into Airflow's; skip the task instead with ``soft_fail`` or ``never_fail``.
+    def _soft_errors(self) -> Iterator[None]:
+        """Skip the task in place of an error with ``soft_fail`` or ``never_fail``.
 
         Airflow itself skips for fewer errors: with ``soft_fail`` for a timeout and for what is not retried, and for no
         error of this package in a resumed task. Here all ways to wait skip alike.
         """
         try:
-            with airflow_errors():
-                yield
+            yield
         except (EnosError, AirflowSensorTimeout, AirflowFailException) as error:
             if not (self._sensor.soft_fail or self._sensor.never_fail):
                 raise

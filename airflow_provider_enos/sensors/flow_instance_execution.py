@@ -39,7 +39,11 @@ class FlowInstanceExecution(SensorExecution[InstanceWatch, "FlowInstance"]):
     def _watch_after(self, payload: object) -> tuple[InstanceWatch, EnosError | None]:
         event = InstanceEvent.of(payload)
         flow_instance_id = arguments.instance(event.flow_instance_id, "flow_instance_id")
-        return self._watch_of(flow_instance_id, event.logs), event.error
+        if not self._sensor.link_may_be_stored:
+            self._push_link(flow_instance_id)
+        watch = self._watch_of(flow_instance_id, event.logs)
+        watch.was_told(event.told)
+        return watch, event.error
 
     def _watch_of(self, flow_instance_id: str, logs: object = None) -> InstanceWatch:
         self.reported_ids = (flow_instance_id,)

@@ -122,7 +122,8 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
 
     def _resume(self, error: EnosError | None = None) -> TriggerEvent:
         logs = self._stream.memory if self._stream else None
-        return resume(InstanceEvent(self.flow_instance_id, error, logs))
+        told = self._watch.told if self._watch else None
+        return resume(InstanceEvent(self.flow_instance_id, error, logs, told))
 
     async def _settings_for_cancel(self) -> Settings:
         try:

@@ -17,6 +17,9 @@ class EnosTask(ArgumentChecks):
 
     ui_color = "#d9f2ee"
 
+    link_may_be_stored = False
+    """Whether an earlier process of this try may have stored the task's link to its instance: see ``links.enos``."""
+
     enos_conn_id: str
     org_id: str | None
     user_id: str | None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from airflow_provider_enos.errors import EnosFlowError
 from airflow_provider_enos.protocol.follow.instance_wait import conclude
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.version_compat import AirflowSkipException
@@ -51,7 +52,13 @@ def end_as(
     """
     link = link_of(hook, instance.flow_instance_id)
     steps = conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream)
-    outcome = (run or hook.client.run)(steps)
+    try:
+        outcome = (run or hook.client.run)(steps)
+    except EnosFlowError as error:
+        # The last line before Airflow's own, below the log of the node.
+        if error.reason:
+            log.error("%s", error.reason)
+        raise
     if outcome is Outcome.SKIPPED:
         raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
 

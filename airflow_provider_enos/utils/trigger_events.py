@@ -15,30 +15,32 @@ if TYPE_CHECKING:
 class InstanceEvent:
     """The wait for an instance has ended, or was cut short by ``error``.
 
-    ``logs`` says how much of the nodes' logs has been shown: see ``LogStream.memory``.
+    ``logs`` says how much of the nodes' logs has been shown: see ``LogStream.memory``. ``told`` says which statuses
+    have been logged: see ``InstanceWatch.told``.
     """
 
     flow_instance_id: str
     error: EnosError | None = None
     logs: dict[str, Any] | None = None
+    told: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the payload of the trigger's event."""
         error = None if self.error is None else to_json(self.error)
         event = {"flow_instance_id": self.flow_instance_id, "status": "error" if error else "ended", "error": error}
-        return {**event, "logs": self.logs} if self.logs else event
+        return event | {name: value for name, value in (("logs", self.logs), ("told", self.told)) if value}
 
     @classmethod
     def of(cls, payload: object) -> InstanceEvent:
         """Return the event with this payload. Raises ``EnosEventError`` if no trigger of this package sends it."""
         if isinstance(payload, dict):
             flow_instance_id, error = payload.get("flow_instance_id"), payload.get("error")
-            logs = payload.get("logs")
+            logs, told = payload.get("logs"), payload.get("told")
             if isinstance(flow_instance_id, str) and flow_instance_id:
                 if payload.get("status") == "ended" and error is None:
-                    return cls(flow_instance_id, logs=logs)
+                    return cls(flow_instance_id, logs=logs, told=told)
                 if payload.get("status") == "error":
-                    return cls(flow_instance_id, from_json(error), logs)
+                    return cls(flow_instance_id, from_json(error), logs, told)
         raise _unknown(payload)
 
 

@@ -21,7 +21,7 @@ from airflow_provider_enos.errors import (
     EnosFlowFailedError,
     EnosNotFoundError,
 )
-from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.models.instances import time_of
 from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, rerun_line, rerun_of
 from airflow_provider_enos.protocol.text import clean, excerpt, tail
@@ -41,7 +41,8 @@ _SHOWN_LINES, _SHOWN_LENGTH = 40, 8_000
 _NODES_IN_MESSAGE = 3
 _FIRST_LINE, _OTHER_LINE = 300, 100
 _LONGEST_MESSAGE, _LONGEST_LINK = 1_600, 2_000
-_COLUMNS = ("node", "task instance", "status", "start", "end")
+_COLUMNS = ("node", "task instance", "status", "start (EnOS)", "end (EnOS)")
+"""The times are EnOS's, next to Airflow's own at the beginning of each line of its log."""
 
 _RULER = re.compile(r"[\W_]*")
 _LONGEST_HEAD = 12
@@ -191,7 +192,8 @@ class FailureReport:
     def lines(self, *, logs: bool = True) -> Iterator[str]:
         """Give the lines for Airflow's log: the nodes, which of them failed first, and the ends of their logs.
 
-        Airflow's log page folds what is between the marks ``::group::`` and ``::endgroup::``.
+        Airflow's log page folds what is between the marks ``::group::`` and ``::endgroup::``. The log of the node that
+        failed first comes last and is not folded, since the page opens at its end.
         """
         instance = self.instance
         yield f"::group::Nodes of flow instance {excerpt(instance.flow_instance_id)}: {instance.status}"
@@ -201,11 +203,17 @@ class FailureReport:
         if self.failed:
             yield f"Failed first: {self._who_failed_first()}"
         yield rerun_line(self.rerun)
-        for node in self.failed if logs else ():
-            if node.task_instance_id in self.logs:
-                yield f"::group::End of the log of node {node}"
-                yield from tail(self.logs[node.task_instance_id], _SHOWN_LINES, _SHOWN_LENGTH).splitlines()
-                yield "::endgroup::"
+        told = [node for node in self.failed if logs and node.task_instance_id in self.logs]
+        for node in told[1:]:
+            yield f"::group::End of the log of node {node}"
+            yield from self._end_of_log(node)
+            yield "::endgroup::"
+        for node in told[:1]:
+            yield f"End of the log of node {node}:"
+            yield from self._end_of_log(node)
+
+    def _end_of_log(self, node: FlowInstanceNode) -> list[str]:
+        return tail(self.logs[node.task_instance_id], _SHOWN_LINES, _SHOWN_LENGTH).splitlines()
 
     def _table(self) -> Iterator[str]:
         nodes = list(self.instance.nodes)
@@ -223,25 +231,27 @@ class FailureReport:
         if not first:
             return "unknown, since EnOS does not tell when each of them ended"
         end = _end(self.task_instances.get(first[0].task_instance_id))
-        when = f", at {end}" if end else ""
+        when = f", at {end} EnOS" if end else ""
         shown = ", ".join(str(node) for node in first[:_NODES_IN_MESSAGE])
         more = f" and {len(first) - _NODES_IN_MESSAGE} more" if len(first) > _NODES_IN_MESSAGE else ""
         return f"{shown}{more}{' in the same second' if len(first) > 1 else ''}{when}"
 
     @property
     def message(self) -> str:
-        """Return one line: flow, instance, failed nodes, each with the line of its log that says why, and the link.
+        """Return one line: failed nodes, each with the line of its log that says why; flow, instance and link.
 
-        It also names the node from which a rerun would start, if there is one.
+        The reason comes first: where a line is too long for the screen, its end is cut off. The line also names the
+        node from which a rerun would start, if there is one.
         """
         instance, failed = self.instance, self.failed
-        flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
-        parts = [f"{flow}: instance {excerpt(instance.flow_instance_id)} ended with status {instance.status}"]
-        for number, node in enumerate(failed[:_NODES_IN_MESSAGE]):
-            line = self._reason(node, _OTHER_LINE if number else _FIRST_LINE)
-            parts.append(f"node {node} {node.status}" + (f": {line}" if line else ""))
+        parts = [
+            self._why_failed(node, _OTHER_LINE if number else _FIRST_LINE)
+            for number, node in enumerate(failed[:_NODES_IN_MESSAGE])
+        ]
         if len(failed) > _NODES_IN_MESSAGE:
             parts.append(f"and {len(failed) - _NODES_IN_MESSAGE} more failed nodes")
+        flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
+        parts.append(f"{flow}: {self._how_ended}")
         if working := instance.working_nodes:
             shown = ", ".join(str(node) for node in working[:_NODES_IN_MESSAGE])
             more = f" and {len(working) - _NODES_IN_MESSAGE} more" if len(working) > _NODES_IN_MESSAGE else ""
@@ -251,9 +261,20 @@ class FailureReport:
         said = excerpt("; ".join(parts), _LONGEST_MESSAGE)
         return f"{said}; {self.link}" if self.link and len(self.link) <= _LONGEST_LINK else said
 
-    def _reason(self, node: FlowInstanceNode, length: int) -> str:
+    @property
+    def reason(self) -> str:
+        """Return the shortest line that says why: the node that failed first, and the line of its log."""
+        return self._why_failed(self.failed[0], _FIRST_LINE) if self.failed else f"flow {self._how_ended}"
+
+    @property
+    def _how_ended(self) -> str:
+        return f"instance {excerpt(self.instance.flow_instance_id)} ended with status {self.instance.status}"
+
+    def _why_failed(self, node: FlowInstanceNode, length: int) -> str:
+        how = "failed" if node.status is FlowStatus.FAIL else f"ended with status {node.status}"
         text = self.logs.get(node.task_instance_id)
-        return "" if text is None else last_meaningful_line(text, length) or "(the log is empty)"
+        why = "" if text is None else last_meaningful_line(text, length) or "(the log is empty)"
+        return f"node {excerpt(node.task_name, 100)} {how}" + (f": {why}" if why else "")
 
     def error(self) -> EnosFlowError:
         """Return the error to raise."""
@@ -263,6 +284,7 @@ class FailureReport:
             flow_instance_id=self.instance.flow_instance_id,
             status=str(self.instance.status),
             failed_tasks=tuple(str(node) for node in self.instance.nodes_with(Outcome.FAILED)),
+            reason=self.reason,
         )
 
 

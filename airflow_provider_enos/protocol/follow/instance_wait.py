@@ -25,6 +25,9 @@ _MOST_REMEMBERED = 20_000
 _MOST_IN_MEMORY = 500
 """Nodes whose status is handed to another process: about 40 kB of JSON. Airflow advises 64 kB at most."""
 
+_MOST_TOLD = 100
+"""The same for the event of a trigger, of which there may be thousands at once. About 8 kB."""
+
 
 class InstanceWatch(Watch["FlowInstance"]):
     """Wait until a flow instance has ended.
@@ -67,12 +70,25 @@ class InstanceWatch(Watch["FlowInstance"]):
         is_small = len(self._node_statuses) <= _MOST_IN_MEMORY
         nodes = {node: status.name for node, status in self._node_statuses.items()} if is_small else None
         return {
-            "flow_instance_id": self.flow_instance_id,
+            **_of(self.flow_instance_id),
             "status": self._status and self._status.name,
             "nodes": nodes,
             "failing_since": self.tolerance.failing_since,
             **({"logs": self.stream.memory} if self.stream else {}),
         }
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Return which statuses it has logged, as JSON: for a resumed task, which logs in the same log."""
+        if self._status is None:
+            return {}
+        nodes = {node: status.name for node, status in self._node_statuses.items()}
+        return {"status": self._status.name, "nodes": nodes if len(nodes) <= _MOST_TOLD else None}
+
+    def was_told(self, told: object) -> None:
+        """Log nothing again that the trigger has logged before it resumed this task; ignore anything but ``told``."""
+        if isinstance(told, dict):
+            self.remember({"status": told.get("status"), "nodes": told.get("nodes"), **_of(self.flow_instance_id)})
 
     def remember(self, memory: object) -> None:
         if not isinstance(memory, dict) or memory.get("flow_instance_id") != self.flow_instance_id:
@@ -112,7 +128,7 @@ class InstanceWatch(Watch["FlowInstance"]):
         changes = [change for node in instance.nodes if (change := self._note_node(node)) is not None]
         if self._logs_nodes:
             for node, before in changes[:_MOST_LOGGED]:
-                self.log.info("Node %s: %s -> %s", str(node), str(before), str(node.status))
+                self._level(node.status)("Node %s: %s -> %s", str(node), str(before), str(node.status))
             if len(changes) > _MOST_LOGGED:
                 self.log.info("And %s more nodes have another status than before", len(changes) - _MOST_LOGGED)
         self._logs_nodes = True
@@ -134,16 +150,21 @@ class InstanceWatch(Watch["FlowInstance"]):
         if before is None:
             flow = f"flow {instance.flow_id} {excerpt(instance.flow_name, 80)!r}"
             where = f", see {self.link}" if self.link else ""
-            self.log.info("Flow instance %s of %s: %s%s", self.flow_instance_id, flow, str(status), where)
+            self._level(status)("Flow instance %s of %s: %s%s", self.flow_instance_id, flow, str(status), where)
         else:
             # As text, since Airflow 2 logs the value of an enum, here a number.
-            self.log.info("Flow instance %s: %s -> %s", self.flow_instance_id, str(before), str(status))
+            self._level(status)("Flow instance %s: %s -> %s", self.flow_instance_id, str(before), str(status))
         if not status.known:
             self.log.warning(
                 "Flow instance %s: EnOS does not document the status %s; it counts as running",
                 self.flow_instance_id,
                 str(status),
             )
+
+    def _level(self, status: FlowStatus | None) -> Callable[..., Any]:
+        """Return the method of the log for a line that says that something has this status now."""
+        has_failed = status is not None and status.outcome is Outcome.FAILED
+        return self.log.warning if has_failed else self.log.info
 
     def _note_node(self, node: FlowInstanceNode) -> tuple[FlowInstanceNode, FlowStatus] | None:
         """Remember the status of a node. Return the node and its former status if that has changed."""
@@ -153,6 +174,10 @@ class InstanceWatch(Watch["FlowInstance"]):
             return None
         self._node_statuses[key] = node.status
         return node, before
+
+
+def _of(flow_instance_id: str) -> dict[str, str]:
+    return {"flow_instance_id": flow_instance_id}
 
 
 def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:
