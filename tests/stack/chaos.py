@@ -44,6 +44,7 @@ TRIGGER, GET, CANCEL = "flows/triggerFromTask", "flowInstances/get", "flowInstan
 FOLLOWED = ("sync", "deferred")
 ALL = ("sync", "deferred", "unfollowed")
 LATE = ("late_sync", "late_deferred")
+RECOVERING = ("recovering_sync", "recovering_deferred")
 
 
 # The acts. Each starts its tasks, destroys something, and leaves the rest to ``see_to_the_end``.
@@ -130,6 +131,22 @@ def killed_while_cancelling(scene: Scene) -> None:
     (held,) = scene.simulator.wait_held()
     scene.end_instances(job)
     scene.simulator.release(held)
+
+
+def killed_while_recovering(scene: Scene) -> None:
+    """The flow has failed; the retry that restarts it from the failed node dies, and the next try does the same."""
+    at = scene.choose("received", "accepted")
+    job = scene.begin(scene.choose(*RECOVERING))
+    until(lambda: scene.instances(job), 60, "the instance", pause=0.05)
+    scene.wait_until_followed(job)
+    scene.simulator.hold(TRIGGER, at)
+    scene.fail_instance(job)
+    (held,) = scene.simulator.wait_held()
+    scene.kill(job)
+    scene.simulator.release(held, drop=at == "received")
+    job.most, job.tries = 2, 3
+    job.nodes = [job.flow_id * 10, job.flow_id * 10 + 1]
+    job.polls = sum(one["polls"] for one in scene.instances(job))
 
 
 def supervisor_killed(scene: Scene) -> None:
@@ -263,6 +280,7 @@ ACTS: dict[str, Callable[[Scene], None]] = {
         killed_and_the_request_comes_late,
         killed_while_waiting,
         killed_while_cancelling,
+        killed_while_recovering,
         supervisor_killed,
         suspended_and_superseded,
         scheduler_killed,

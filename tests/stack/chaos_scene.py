@@ -38,6 +38,8 @@ class Job:
     """Tries there must have been, so that an act which missed shows."""
     polls: int = 0
     """How often the instance had been looked at when the act was over: it ends once it is looked at again."""
+    nodes: list[int] = field(default_factory=list)
+    """The nodes from which its instances have to be started; empty: any."""
 
 
 @dataclass
@@ -140,6 +142,12 @@ class Scene:
         for instance in self.instances(job):
             if instance["ended_at"] is None:
                 self.simulator.post(f"instances/{instance['id']}/finish", {"status": "SUCCESS"})
+
+    def fail_instance(self, job: Job) -> None:
+        """The second node of what runs fails, once the first one has succeeded."""
+        (instance,) = self.instances(job)
+        failure = {"status": "FAIL", "failed_task": job.flow_id * 10 + 1}
+        self.simulator.post(f"instances/{instance['id']}/finish", failure)
 
     def replace_part(self, part: str, victims: Sequence[psutil.Process], left: Sequence[psutil.Process] = ()) -> None:
         """Kills these processes of a part, and starts the part again."""
@@ -247,9 +255,9 @@ class Scene:
 
 
 def _duplicate(job: Job, instances: list[dict[str, Any]]) -> str | None:
-    alive = [one for one in instances if one["status"] != "CANCEL"]
+    alive = [one for one in instances if one["status"] not in ("CANCEL", "FAIL")]
     if len(alive) > 1:
-        return f"DUPLICATE: {len(alive)} instances that were not cancelled"
+        return f"DUPLICATE: {len(alive)} instances that neither failed nor were cancelled"
     return f"DUPLICATE: {len(instances)} instances, at most {job.most} expected" if len(instances) > job.most else None
 
 
@@ -258,6 +266,9 @@ def _lost(job: Job, task: dict[str, Any], instances: list[dict[str, Any]]) -> st
         return f"LOST: the task is {task['state']}"
     if task["try_number"] < job.tries:
         return f"THE ACT MISSED: {task['try_number']} tries, {job.tries} expected"
+    nodes = [one["from_task_id"] for one in instances]
+    if job.nodes and nodes != job.nodes:
+        return f"LOST: started from the nodes {nodes}, not {job.nodes}"
     named = job.run.xcom()
     statuses = {one["id"]: one["status"] for one in instances}
     if statuses.get(named) != "SUCCESS":

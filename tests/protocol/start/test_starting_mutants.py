@@ -16,7 +16,7 @@ from start_adversary import NORMAL, Adversary, WithoutStore, WithStore
 from start_model import FLOW
 
 from airflow_provider_enos.errors import EnosError, EnosTransportError, EnosTriggerConflictError
-from airflow_provider_enos.protocol.models import FlowInstance
+from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
 from airflow_provider_enos.protocol.start import attempts, killed, restarts, starting
 from airflow_provider_enos.protocol.start.attempts import Attempt
 from airflow_provider_enos.protocol.start.ledger import Ledger
@@ -131,7 +131,9 @@ def cancel_nothing(*_: Any, **__: Any) -> Any:
 def wait_for_no_node(restarts: Restarts, failed: FlowInstance) -> Any:
     """And restart a flow of which nodes are still running."""
     graph = yield calls.get_flow_instance_graph(failed.flow_instance_id)
-    nodes = tuple(replace(one, status=None if one.status.working else one.status) for one in graph.instance.nodes)
+    nodes = tuple(
+        replace(one, status=FlowStatus.SUCCESS) if one.status.working else one for one in graph.instance.nodes
+    )
     return replace(graph, instance=replace(graph.instance, nodes=nodes))
 
 

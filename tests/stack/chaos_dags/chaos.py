@@ -15,6 +15,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unfollowed": {"wait_for_completion": False},
     "late_sync": {"deferrable": False, "timeout": 4},
     "late_deferred": {"deferrable": True, "timeout": 4},
+    "recovering_sync": {"deferrable": False, "retry_from": "failure", "retries": 2},
+    "recovering_deferred": {"deferrable": True, "retry_from": "failure", "retries": 2},
 }
 
 for name, options in VARIANTS.items():
@@ -24,7 +26,6 @@ for name, options in VARIANTS.items():
             flow_id="{{ dag_run.conf['flow_id'] }}",
             from_task_id="{{ dag_run.conf['flow_id'] * 10 }}",
             poll_interval=0.5,
-            retries=1,
             retry_delay=timedelta(seconds=1),
-            **options,
+            **{"retries": 1, **options},
         )
