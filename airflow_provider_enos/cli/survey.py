@@ -59,8 +59,8 @@ def survey(call: Invocation) -> list[Finding]:
         call.terminal.when_interrupted = f"Flow {wanted.flow_id} may have been started. To look: {look}"
     try:
         return call.hook.client.exchange(_ask_all(scene, wanted))
-    except EnosError as error:
-        if wanted is not None and error.sent:
+    except (EnosError, Failure):
+        if scene.run_requested:
             call.terminal.note(call.terminal.when_interrupted)
         raise
 

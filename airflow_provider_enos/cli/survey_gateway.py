@@ -21,6 +21,7 @@ from airflow_provider_enos.protocol.wire.messages import Exchange
 
 
 def time_zone(scene: Scene) -> Asked:
+    """Ask for the zone that Get Timezone names."""
     yield from ()
     if not scene.zone_text:
         return unknown("Get Timezone names no zone")
@@ -32,6 +33,7 @@ def time_zone(scene: Scene) -> Asked:
 
 
 def clock_skew(scene: Scene) -> Asked:
+    """Ask the gateway's clock, and compare it with our own. Of three replies the fastest counts."""
     best: tuple[float, float] | None = None
     call = calls.get_current_time()
     for _ in range(3):
@@ -50,6 +52,7 @@ def clock_skew(scene: Scene) -> Asked:
 
 
 def http_status(scene: Scene) -> Asked:
+    """Ask for an instance or a log that does not exist, and look at the HTTP status of the refusal."""
     seen = yield from scene.ask(calls.get_flow_instance(f"{scene.flow_id}-{ENDED_LONG_AGO}"))
     if not seen.refused or seen.code is None:
         # This gateway answers with code 0 for an instance that is not there.
@@ -62,6 +65,7 @@ def http_status(scene: Scene) -> Asked:
 
 
 def request_id(scene: Scene) -> Asked:
+    """Ask for something that exists, and for something that does not: do both replies carry a requestId?"""
     good = yield from scene.ask(calls.get_time_zone())
     bad = yield from scene.ask(calls.get_task_instance_log(f"1-{ENDED_LONG_AGO}"))
     has = [bool(seen.envelope.get("requestId")) for seen in (good, bad) if seen.code is not None]
@@ -69,6 +73,7 @@ def request_id(scene: Scene) -> Asked:
 
 
 def replayed_call(scene: Scene) -> Asked:
+    """Send the same signed request twice, which only reads."""
     first, second = yield from scene.ask_twice(calls.get_current_time())
     if not first.accepted:
         return unknown(first.problem)
@@ -103,6 +108,8 @@ def _refresh(scene: Scene) -> Exchange[dict[str, Answer]]:
 
 
 def of_refresh(part: str) -> Callable[[Scene], Asked]:
+    """Return how to ask for one part of what a refresh of the token does. The token is refreshed once."""
+
     def ask(scene: Scene) -> Asked:
         if scene.refreshed is None:
             scene.refreshed = yield from _refresh(scene)

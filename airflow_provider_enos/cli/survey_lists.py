@@ -46,6 +46,7 @@ def _ids_of_instances(seen: Seen) -> list[Any]:
 
 
 def first_page(scene: Scene) -> Asked:
+    """Ask for pages 0 and 1 of the instances, with one entry each."""
     listing = scene.listing
     if listing is None:
         # A refusal of page 0 tells, even if the list is empty.
@@ -54,6 +55,7 @@ def first_page(scene: Scene) -> Asked:
 
 
 def search_first_page(scene: Scene) -> Asked:
+    """Ask for pages 0 and 1 of the flows, with one entry each."""
     if not scene.search_sorters:
         return unknown("Search Flow accepts no field to sort by that is known")
     by = scene.search_sorters[0]
@@ -66,6 +68,7 @@ def search_first_page(scene: Scene) -> Asked:
 
 
 def search_sorters(scene: Scene) -> Asked:
+    """Tell by which fields the gateway sorts flows."""
     yield from ()
     snake, camel = (name in scene.search_sorters for name in calls.SORT_FIELDS)
     if not snake and not camel:
@@ -74,11 +77,13 @@ def search_sorters(scene: Scene) -> Asked:
 
 
 def list_sorters(scene: Scene) -> Asked:
+    """Tell by which fields the gateway sorts instances."""
     yield from ()
     return Answer(None, " and ".join(scene.list_sorters) or "neither create_time nor createTime is accepted")
 
 
 def count_means(scene: Scene) -> Asked:
+    """Ask for pages with one entry, and compare their counts with how many there are."""
     if scene.listing is None:
         return unknown(NO_INSTANCE)
     ids: set[str] = set()
@@ -94,6 +99,7 @@ def count_means(scene: Scene) -> Asked:
 
 
 def page_size(scene: Scene) -> Asked:
+    """Ask for a page of 200 entries."""
     listing = scene.listing or scene.recent
     seen = yield from scene.ask(listing.call(1, 200, scene.list_sorter))
     if not seen.accepted:
@@ -103,6 +109,7 @@ def page_size(scene: Scene) -> Asked:
 
 
 def keeps_order(scene: Scene) -> Asked:
+    """Ask for the oldest and for the newest instances first, and look at when they were created."""
     if scene.listing is None or scene.list_sorter is None:
         return unknown(NO_INSTANCE if scene.listing is None else "no field to sort by is accepted")
     listing = scene.listing
@@ -119,6 +126,7 @@ def keeps_order(scene: Scene) -> Asked:
 
 
 def keeps_statuses(scene: Scene) -> Asked:
+    """Ask for the instances with one status, where there are others."""
     present = {one.status for one in scene.listed if one.status.ended and one.status.known}
     if scene.listing is None or len({one.status for one in scene.listed}) < 2 or not present:
         return unknown("there are too few instances with different statuses")
@@ -133,6 +141,7 @@ def keeps_statuses(scene: Scene) -> Asked:
 
 
 def listed_type(scene: Scene) -> Asked:
+    """Look for the run in the lists of all three types."""
     if scene.run is None:
         return unknown(NO_RUN)
     found = []

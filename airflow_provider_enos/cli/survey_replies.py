@@ -46,12 +46,14 @@ def _objects(scene: Scene) -> list[Mapping[str, Any]]:
 
 
 def graph_as(scene: Scene) -> Asked:
+    """Tell the form of the graphs of flows and instances."""
     yield from ()
     forms = {"str": "text", "dict": "object"}
     return agreed((form(data.get("graph"), forms) for data in _objects(scene)), NO_FLOW)
 
 
 def graph_keys(scene: Scene) -> Asked:
+    """Tell the style of the keys of the nodes in graphs."""
     yield from ()
     return agreed((_style_of(data) for data in _objects(scene)), NO_FLOW)
 
@@ -69,18 +71,21 @@ def _style_of(data: Mapping[str, Any]) -> str | None:
 
 
 def ids_as(scene: Scene) -> Asked:
+    """Tell the form of the ids of flows."""
     yield from ()
     forms = {"int": "int", "str": "str"}
     return agreed((form(Fields(data, "reply").any("flowId"), forms) for data in _objects(scene)), NO_FLOW)
 
 
 def data_as(scene: Scene) -> Asked:
+    """Tell the form of Get Flow Instance's data."""
     yield from ()
     forms = {"dict": "object", "list": "list"}
     return agreed((form(seen.data, forms) for _, seen in scene.instances), NO_INSTANCE)
 
 
 def unknown_instance(scene: Scene) -> Asked:
+    """Ask for an instance that does not exist."""
     seen = yield from scene.ask(calls.get_flow_instance(f"{scene.flow_id}-{ENDED_LONG_AGO}"))
     if seen.code not in (None, 0):
         return Answer("error") if seen.refused else unknown(seen.problem)
@@ -93,6 +98,7 @@ def unknown_instance(scene: Scene) -> Asked:
 
 
 def directory_type(scene: Scene) -> Asked:
+    """Ask for the directories, and tell the form of their types."""
     seen = yield from scene.ask(calls.list_workflow_directories())
     forms = {"int": "int", "str": "str"}
     try:
@@ -103,6 +109,7 @@ def directory_type(scene: Scene) -> Asked:
 
 
 def task_types(scene: Scene) -> Asked:
+    """Export flows, and tell the form of the types of their tasks."""
     forms = {"int": "int", "str": "str"}
     problem, found = NO_FLOW, []
     for flow, _ in scene.flows:
@@ -117,6 +124,7 @@ def task_types(scene: Scene) -> Asked:
 
 
 def run_times(scene: Scene) -> Asked:
+    """Read the times of instances in both zones: of the run, one reading is near; of others, one may be impossible."""
     yield from ()
     if scene.zone is None:
         return unknown("the zone of Get Timezone cannot be read")
@@ -145,6 +153,7 @@ def _the_one(fits: list[bool]) -> str | None:
 
 
 def log_missing(scene: Scene) -> Asked:
+    """Ask for the log of a node that has not begun."""
     seen = scene.run.missing_log if scene.run else None
     for instance, _ in scene.instances:
         if seen is None:
@@ -155,6 +164,7 @@ def log_missing(scene: Scene) -> Asked:
 
 
 def log_grows(scene: Scene) -> Asked:
+    """Ask for the log of a node that runs."""
     found = scene.run.log_while_running if scene.run else None
     for instance, _ in scene.instances:
         if found is None:
@@ -163,6 +173,7 @@ def log_grows(scene: Scene) -> Asked:
 
 
 def log_keeps(scene: Scene) -> Asked:
+    """Ask for a whole log, and for half of it."""
     nodes = [node for instance, _ in scene.instances if instance.status.ended for node in instance.nodes]
     for node in [node for node in nodes if node.has_run and node.status and node.status.ended][:5]:
         whole = _text_of((yield from scene.ask(calls.get_task_instance_log(node.task_instance_id))))
@@ -182,6 +193,7 @@ def _text_of(seen: Seen) -> str:
 
 
 def id_style(scene: Scene) -> Asked:
+    """Compare the id of the run with the one that the documentation predicts."""
     yield from ()
     if scene.run is None:
         return unknown(NO_RUN)
@@ -190,6 +202,7 @@ def id_style(scene: Scene) -> Asked:
 
 
 def one_at_a_time(scene: Scene) -> Asked:
+    """Look for two instances of one flow that run."""
     yield from ()
     running = [one.flow_id for one, _ in scene.instances if one.status.working and one.flow_id is not None]
     # That only one runs now does not say that another one would have to wait.
@@ -197,6 +210,7 @@ def one_at_a_time(scene: Scene) -> Asked:
 
 
 def paused_trigger(scene: Scene) -> Asked:
+    """Tell whether the run was accepted although the schedule of its flow is off."""
     yield from ()
     if scene.run is None:
         return unknown(f"{NO_RUN}, with a flow whose schedule is off")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any, TypeVar
@@ -35,6 +35,8 @@ _LISTED = 50
 """Entries of a page."""
 _MOST_FLOWS, _ENOUGH_FLOWS = 12, 3
 _MOST_INSTANCES = 12
+_MOST_NODES = 3
+"""Nodes of an instance whose logs are asked for."""
 _NOT_LET_IN = (62101, 62105)
 """Codes for a user that does not belong to the organisation, or is locked."""
 _NO_PAGE = FlowInstancePage((), None)
@@ -121,6 +123,8 @@ class Scene:
     instances: list[tuple[FlowInstance, Seen]] = field(default_factory=list)
     listed: list[FlowInstance] = field(default_factory=list)
     run: Run | None = None
+    run_requested: bool = False
+    """Whether the gateway was asked to start it."""
     refreshed: dict[str, Any] | None = None
     """The answers to the questions about a refresh, which is done once."""
 
@@ -267,11 +271,13 @@ def _start(scene: Scene, wanted: Wanted) -> Exchange[None]:
         if wanted.from_task_id is None
         else calls.trigger_flow_from_task(wanted.flow_id, wanted.from_task_id, moment)
     )
+    scene.run_requested = True
     # Not safe, so the exchange never sends it again where its reply is lost.
     seen = yield from scene.gateway.ask(call, scene.tenant)
     flow_instance_id = read(call.parse, seen)
     if flow_instance_id is None:
-        raise Failure(f"flow {wanted.flow_id} was not started: {seen.problem or 'the reply names no instance'}")
+        # Where it was sent twice, on its way or by us, the first copy may have started it.
+        raise Failure(f"EnOS names no instance of flow {wanted.flow_id}: {seen.problem or 'the reply has no id'}")
     scene.run = Run(wanted.flow_id, flow_instance_id, moment, flow.switched_off)
     yield from _watch(scene, scene.run, wanted)
 
@@ -296,27 +302,22 @@ def _watch(scene: Scene, run: Run, wanted: Wanted) -> Exchange[None]:
 
 def log_while_running(scene: Scene, instance: FlowInstance) -> Exchange[bool | None]:
     """Return whether a running node has a log; None if the instance has no node that runs."""
-    for node in instance.working_nodes:
+    for node in instance.working_nodes[:_MOST_NODES]:
         log = yield from scene.ask(calls.get_task_instance_log(node.task_instance_id))
         # It may have ended in between.
-        if (yield from _status_of(scene, node.task_instance_id)) is FlowStatus.RUNNING:
+        if (yield from _status_of(scene, node.task_instance_id)) == FlowStatus.RUNNING:
             return log.accepted if log.accepted or log.code in (62109, 62102) else None
     return None
 
 
 def log_of_waiting_node(scene: Scene, instance: FlowInstance) -> Exchange[Seen | None]:
     """Return the reply for the log of a node that exists and has not begun; None if there is no such node."""
-    for node in _waiting(instance):
-        log = yield from scene.ask(calls.get_task_instance_log(node))
-        if not log.accepted and (yield from _status_of(scene, node)) is not None:
+    ids = [node.task_instance_id for node in instance.nodes if node.status == FlowStatus.INIT and node.task_instance_id]
+    for task_instance_id in ids[:_MOST_NODES]:
+        log = yield from scene.ask(calls.get_task_instance_log(task_instance_id))
+        if not log.accepted and (yield from _status_of(scene, task_instance_id)) is not None:
             return log
     return None
-
-
-def _waiting(instance: FlowInstance) -> Iterator[str]:
-    for node in instance.nodes:
-        if node.status is FlowStatus.INIT and node.task_instance_id:
-            yield node.task_instance_id
 
 
 def _status_of(scene: Scene, task_instance_id: str) -> Exchange[FlowStatus | None]:

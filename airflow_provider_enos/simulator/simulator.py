@@ -18,8 +18,8 @@ from airflow_provider_enos.simulator.wire import Reply, Request
 class EnosSimulator(Simulation):
     """An EnOS API gateway on the loopback interface. Use it as a context manager, or call ``start`` and ``stop``.
 
-    Every parameter but ``switches`` is an attribute of the same name. Every switch (see ``config.py``) is a keyword, and
-    an attribute that can be set at any time.
+    Every parameter but ``switches`` is an attribute of the same name. Every switch (see ``config.py``) is a keyword,
+    and an attribute that can be set at any time.
 
     :param host: the address to listen on; ``0.0.0.0``: all addresses of this machine, as in a container.
     :param port: 0 takes a free one. Once started, the attribute is the real port, and a restart keeps it.
