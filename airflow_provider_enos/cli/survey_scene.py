@@ -289,8 +289,10 @@ def _watch(scene: Scene, run: Run, wanted: Wanted) -> Exchange[None]:
         instance = read(FlowInstance.parse, seen)
         if instance is not None:
             scene.note(f"{run.flow_instance_id}: {instance.status}")
-            if run.log_while_running is None:
-                run.log_while_running = yield from log_while_running(scene, instance)
+            if not run.log_while_running:
+                # It may come a while after the node has begun.
+                seen_now = yield from log_while_running(scene, instance)
+                run.log_while_running = run.log_while_running if seen_now is None else seen_now
             if run.missing_log is None:
                 run.missing_log = yield from log_of_waiting_node(scene, instance)
             if instance.status.ended and not instance.working_nodes:
