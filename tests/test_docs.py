@@ -17,7 +17,7 @@ import pytest
 
 import airflow_provider_enos
 from airflow_provider_enos import errors
-from airflow_provider_enos.cli import definition, runner
+from airflow_provider_enos.cli import definition, runner, survey_questions
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.polling import poller
 from airflow_provider_enos.hooks.enos import EnosHook
@@ -400,6 +400,20 @@ def test_every_switch_is_an_open_question() -> None:
     assert named.keys() == SWITCHES.keys()
 
 
+def test_the_survey_page() -> None:
+    rows = {row[0]: row[1] for row in table("survey", "what it takes")}
+    assert {name for switches in rows.values() for name in names_in(switches)} == SWITCHES.keys()
+    assert names_in(rows["more than a survey does"]) == survey_questions.NOT_ASKED.keys()
+    parsed = definition.parser().parse_args(["survey"])
+    assert (parsed.timeout, "for an hour at most" in PAGES["survey"]) == (3600, True)
+    known = {flag for one in (definition.COMMON, survey_options()) for option in one for flag in option.flags}
+    assert set(re.findall(r"--[a-z][a-z-]+", PAGES["survey"])) <= known | {"--port", "--switch", "--switches"}
+
+
+def survey_options() -> tuple[definition.Option, ...]:
+    return next(one.options for one in definition.COMMANDS if one.name == "survey")
+
+
 def test_the_payload_of_an_event() -> None:
     told = {name for row in table("events", "key") for name in names_in(row[0])}
     instance = FlowInstance.parse({"instanceId": "3377-20200706062600", "status": 1})
@@ -419,7 +433,7 @@ def test_the_commands() -> None:
     assert set(re.findall(r"--[a-z][a-z-]+", PAGES["command_line"])) <= known | {"--help"}
 
 
-@pytest.mark.parametrize("line", re.findall(r"^\$ airflow enos (.+)$", PAGES["command_line"], re.M))
+@pytest.mark.parametrize("line", re.findall(r"^\$ airflow enos (.+)$", PAGES["command_line"] + PAGES["survey"], re.M))
 def test_the_command_lines_that_are_shown_can_be_given(line: str) -> None:
     assert definition.parser().parse_args(shlex.split(line)).subcommand == line.split()[0]
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from time import time
 
-from airflow_provider_enos.cli import display
+from airflow_provider_enos.cli import display, survey as surveys
 from airflow_provider_enos.cli.instance_actions import cancel_and_wait, end_as, say_how_to_follow, start, wait_for_end
 from airflow_provider_enos.cli.log_follower import LOG_LENGTH, LogFollower, check_may_run
 from airflow_provider_enos.cli.rerun import choose, failed_instance, restart, show_plan, trigger_time_of
@@ -231,3 +231,17 @@ def _explains_absent_instance(call: Invocation) -> AbstractContextManager[None]:
     flow_id = flow_instance_id.partition("-")[0]
     of_flow = [flow_id] if flow_id.isdecimal() else []
     return call.explains_absence(f"Flow instance {flow_instance_id}", "instances", *of_flow)
+
+
+@command
+def survey(call: Invocation) -> int:
+    """Ask the gateway what the documentation leaves open."""
+    findings = surveys.survey(call)
+    surveys.show(call, findings)
+    unknown = sum(not one.told for one in findings)
+    call.terminal.note(f"{len(findings) - unknown} of {len(findings)} questions are answered.")
+    if call.options.write is not None:
+        written = surveys.write(findings, call.options.write)
+        start = f"python -m airflow_provider_enos.simulator --switches {call.options.write}"
+        call.terminal.note(f"Wrote {written} switches. To run a simulator that behaves alike: {start}")
+    return 0

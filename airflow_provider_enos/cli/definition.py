@@ -9,6 +9,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -354,6 +355,41 @@ COMMANDS = (
         ("3377-20200706062600", "3377-20200706062600 --wait --timeout 600"),
         description="Ask EnOS to cancel an instance, unless it has ended. With --wait, the exit code is 0 once it is "
         "cancelled. In either way it is 1 if the instance had ended by itself.",
+    ),
+    Command(
+        "survey",
+        "Find out what the EnOS documentation leaves open about your gateway",
+        (
+            _option(
+                "--write",
+                type=Path,
+                metavar="FILE",
+                help="Write a file from which a simulator takes its switches: see its --switches",
+            ),
+            _option(
+                "--trigger",
+                type=_number,
+                metavar="FLOW_ID",
+                help="Start this flow once, for the questions that take a run. Without it nothing is started",
+            ),
+            _option("-t", "--from-task", type=_number, metavar="TASK_ID", help="With --trigger: start from this node"),
+            _option(
+                "--keep-token",
+                action="store_true",
+                help="Do not refresh the access token: other programs with the same access key may hold it",
+            ),
+            _option("--poll-interval", **_POLL_INTERVAL, help="With --trigger: seconds between two looks (default: 5)"),
+            _option(
+                "--timeout",
+                type=_seconds,
+                metavar="SECONDS",
+                default=3600.0,
+                help="With --trigger: seconds after which to go on without the run's end (default: 3600)",
+            ),
+        ),
+        ("", "--write gateway.json", "--trigger 3377 --from-task 108580"),
+        description="Ask your gateway the questions that the EnOS documentation leaves open, and show how this package "
+        "copes with each answer. Only reads, unless --trigger is given.",
     ),
 )
 """All commands."""

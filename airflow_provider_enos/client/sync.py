@@ -22,7 +22,16 @@ from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_TASK, Limits
 from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.wire import replies
 from airflow_provider_enos.protocol.wire.exchange import DEFAULT_RETRY, Retry, Tenant
-from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Read, Request, Response, Sleep, T
+from airflow_provider_enos.protocol.wire.messages import (
+    Call,
+    Exchange,
+    Procedure,
+    Read,
+    Request,
+    Response,
+    Sleep,
+    T,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -74,6 +83,12 @@ class SyncClient:
         except EnosError as error:
             self._is_refused = is_refusal(error)
             raise
+
+    def exchange(self, steps: Exchange[T]) -> T:
+        """Carry out the steps of an exchange that somebody else has written. Return its result."""
+        self._refresh()
+        with without_frames():
+            return self._drive(steps, self._step_of_exchange)
 
     def run(
         self,

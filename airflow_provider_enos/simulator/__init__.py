@@ -31,6 +31,7 @@ shares nothing with the client: a simulator that used the signer of the client w
     faults.py         ways in which requests go wrong, on demand
     held_requests.py  requests that stop at a moment until they are released
     config.py         the settings, and a switch for each question that the documentation leaves open
+    switch_file.py    switches in a file, as a survey of a gateway writes it
     wire.py           Request, Reply and Record, which these modules pass to each other
 """
 

@@ -93,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
         help="calls of the vendor's SDK, which only EnOS can verify (default: refuse)",
     )
     parser.add_argument("--no-schedules", action="store_true", help="do not run flows by their own schedules")
+    parser.add_argument(
+        "--switches",
+        type=Path,
+        metavar="FILE",
+        help="behave as the gateway for which airflow enos survey --write FILE has written it. --switch comes on top",
+    )
     parser.add_argument("--switch", action="append", default=[], metavar="NAME=VALUE", help="see below")
     parser.add_argument(
         "--state",
@@ -121,6 +127,7 @@ def _simulator(options: argparse.Namespace) -> EnosSimulator:
         token_lifetime=options.token_lifetime,
         poseidon=options.poseidon,
         schedules=not options.no_schedules,
+        switches=options.switches,
     )
     sim.switch({"progress": options.progress, **dict(_switch(text) for text in options.switch)})
     if options.state is not None and not options.state.absolute().parent.is_dir():

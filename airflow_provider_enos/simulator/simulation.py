@@ -25,6 +25,7 @@ from airflow_provider_enos.simulator.server import HOST, own_address
 from airflow_provider_enos.simulator.service import Service
 from airflow_provider_enos.simulator.state import State
 from airflow_provider_enos.simulator.state_file import load, save
+from airflow_provider_enos.simulator.switch_file import SwitchesLike, switches_of
 from airflow_provider_enos.simulator.wire import Delivery, Record, Reply, Request, record_of
 
 TOKEN_OPERATIONS = ("token/get", "token/refresh")
@@ -52,14 +53,15 @@ class Simulation(Config):
         tls: ssl.SSLContext | None = None,
         poseidon: str = "refuse",
         schedules: bool = False,
-        **switches: Unpack[SwitchValues],
+        switches: SwitchesLike | None = None,
+        **more_switches: Unpack[SwitchValues],
     ) -> None:
         super().__init__(access_key, secret_key, org_id, user_id, token_lifetime, poseidon, schedules=schedules)
         self.host = host
         self.port = port
         self.tls = tls
         self.allowed_hosts = (allowed_hosts,) if isinstance(allowed_hosts, str) else tuple(allowed_hosts)
-        self.switch(dict(switches))
+        self.switch({**switches_of(switches or {}), **more_switches})
         self._initial_switches = self.switch_values
         self._lock = threading.Lock()
         self._callbacks: list[EventCallback] = []

@@ -18,8 +18,8 @@ from airflow_provider_enos.simulator.wire import Reply, Request
 class EnosSimulator(Simulation):
     """An EnOS API gateway on the loopback interface. Use it as a context manager, or call ``start`` and ``stop``.
 
-    Every parameter is an attribute of the same name. Every switch (see ``config.py``) is a keyword, and an attribute
-    that can be set at any time.
+    Every parameter but ``switches`` is an attribute of the same name. Every switch (see ``config.py``) is a keyword,
+    and an attribute that can be set at any time.
 
     :param host: the address to listen on; ``0.0.0.0``: all addresses of this machine, as in a container.
     :param port: 0 takes a free one. Once started, the attribute is the real port, and a restart keeps it.
@@ -32,6 +32,8 @@ class EnosSimulator(Simulation):
         can verify them, so by default (``refuse``) they are refused.
     :param schedules: let flows with a schedule run by it, since two days before the start. Off by default, so that a
         test has only the instances that it starts.
+    :param switches: switches by name, or the path of the file that ``airflow enos survey --write FILE`` has written, so
+        that it behaves as the gateway that was asked. Switches that are keywords come on top.
     """
 
     _server: Server | None = None

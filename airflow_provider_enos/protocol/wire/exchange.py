@@ -219,16 +219,17 @@ class Gateway:
 
     def _refresh_token(self, token: AccessToken | _HeldToken) -> Exchange[AccessToken]:
         try:
-            return (
-                yield from self._token_exchange(
-                    lambda timestamp: calls.refresh_token(
-                        self._access_key, self._encryption(timestamp), timestamp, token.value
-                    ),
-                    Secrets((token.value,)),
-                )
-            )
+            return (yield from self._refresh_once(token))
         except EnosTokenError:
             return (yield from self._fetch_token())
+
+    def _refresh_once(self, token: AccessToken | _HeldToken) -> Exchange[AccessToken]:
+        return self._token_exchange(
+            lambda timestamp: calls.refresh_token(
+                self._access_key, self._encryption(timestamp), timestamp, token.value
+            ),
+            Secrets((token.value,)),
+        )
 
     def _token_exchange(
         self, make: Callable[[int], Call[AccessToken]], secrets: Secrets = NO_SECRETS

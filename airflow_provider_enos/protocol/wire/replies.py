@@ -135,7 +135,7 @@ def epoch_seconds(http_date: str) -> float | None:
 
 def _data(call: Call[Any], response: Response, secrets: Secrets) -> Any:
     envelope = _envelope(response)
-    code = _code(envelope)
+    code = code_of(envelope)
     if code is None or (code == 0 and response.status >= 400):
         _refuse_by_http(call, response, envelope, secrets)
     data = envelope.get("data")
@@ -164,7 +164,8 @@ def _envelope(response: Response) -> Mapping[str, Any]:
     return envelope if isinstance(envelope, dict) else {}
 
 
-def _code(envelope: Mapping[str, Any]) -> int | None:
+def code_of(envelope: Mapping[str, Any]) -> int | None:
+    """Return the code of an envelope; None if it has none."""
     for name in ("apim_status", "code", "status"):
         value = envelope.get(name)
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
