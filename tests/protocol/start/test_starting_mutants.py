@@ -178,7 +178,6 @@ BROKEN_WITH_A_STORE: dict[str, Broken] = {
     "cancels anything when killed": lambda patch: patch.setattr(killed, "can_be_ours", always_ours),
     "restarts beside the failed instance": lambda patch: patch.setattr(Restarts, "_ended", wait_for_no_node),
     "restarts too far down": lambda patch: patch.setattr(restarts, "restart_of", restart_from_the_last_node),
-    "forgets the node of a restart": lambda patch: patch.setattr(Restarts, "_node_on_record", None),
     "restarts after a clear": lambda patch: patch.setattr(Restarts, "_hindrance", None),
 }
 NEEDS_A_STORE = (
@@ -190,7 +189,9 @@ NEEDS_A_STORE = (
     "guesses what it cannot read",
     "leaves the predecessor running",
     "cancels anything when killed",
-    "forgets the node of a restart",
+    "restarts beside the failed instance",
+    "restarts too far down",
+    "restarts after a clear",
 )
 BROKEN = [
     *((WithStore, name) for name in BROKEN_WITH_A_STORE),
