@@ -374,7 +374,7 @@ COMMANDS = (
             ),
             _option("-t", "--from-task", type=_number, metavar="TASK_ID", help="With --trigger: start from this node"),
             _option(
-                "--keep-token",
+                "--no-refresh",
                 action="store_true",
                 help="Do not refresh the access token: other programs with the same access key may hold it",
             ),

@@ -52,7 +52,7 @@ def survey(call: Invocation) -> list[Finding]:
         gateway,
         Tenant(settings.org_id, settings.user_id),
         call.terminal.progress,
-        keep_token=call.options.keep_token,
+        no_refresh=call.options.no_refresh,
     )
     if wanted is not None:
         look = call.next_command("instances", str(wanted.flow_id))

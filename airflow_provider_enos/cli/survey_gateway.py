@@ -85,8 +85,8 @@ def replayed_call(scene: Scene) -> Asked:
 
 def _refresh(scene: Scene) -> Exchange[dict[str, Answer]]:
     """Refresh the token once, for three questions."""
-    if scene.keep_token:
-        return dict.fromkeys(("changes", "revokes", "refused"), unknown("--keep-token was given"))
+    if scene.no_refresh:
+        return dict.fromkeys(("changes", "revokes", "refused"), unknown("--no-refresh was given"))
     try:
         found = yield from scene.gateway.refresh(scene.tenant)
     except (EnosApiError, EnosReplyError) as error:

@@ -113,7 +113,7 @@ class Scene:
     gateway: ProbingGateway
     tenant: Tenant
     note: Callable[[str], None]
-    keep_token: bool = False
+    no_refresh: bool = False
     zone_text: str = ""
     list_sorters: list[str] = field(default_factory=list)
     """The names of the field to sort instances by that the gateway accepts."""

@@ -10,6 +10,6 @@ from airflow_provider_enos.simulator import EnosSimulator
 
 
 def test_the_token_can_be_kept(enos: Any, connection: EnosSimulator) -> None:
-    ran = enos("survey", "-o", "json", "--keep-token")
+    ran = enos("survey", "-o", "json", "--no-refresh")
     assert connection.count("token/refresh") == 0
     assert not answers(ran.json).keys() & {"refresh_changes_token", "refresh_revokes_old", "refused_token"}
