@@ -68,7 +68,7 @@ def test_a_failed_instance_fails_the_task_and_says_where_and_why(task: MakeTask)
     assert error.status == "FAIL"
     assert error.failed_tasks == ("load (40012-20200706062600)",)
     assert "flow 4001 'fails_at_load': instance 4001-20200706062600 ended with status FAIL" in str(error)
-    assert "node load (40012-20200706062600) FAIL: ColumnMissing: dw.meter_readings has no column" in str(error)
+    assert str(error).startswith("node load failed: ColumnMissing: dw.meter_readings has no column")
     assert "still running: tidy_up" in str(error)
 
 
