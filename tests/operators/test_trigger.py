@@ -142,7 +142,7 @@ def test_whose_logs_are_copied(task: MakeTask, sim: EnosSimulator, task_logs: st
     one = task(flow_id=4001, from_task_id=40011, task_logs=task_logs)
     with pytest.raises(errors.EnosFlowFailedError):
         one.run()
-    shown = [line.split()[-2] for line in one.log.lines if re.match("::group::.* of node", line)]
+    shown = [line.split()[-2] for line in one.log.lines if re.match("(::group::.*|End of the log) of node", line)]
     assert sorted(shown) == sorted(nodes)
     if task_logs != "all":
         assert sim.count("taskInstances/getLog") == len(nodes)

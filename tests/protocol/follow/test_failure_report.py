@@ -174,7 +174,7 @@ def test_logs_that_are_known_or_not_wanted_are_not_read(play: Any) -> None:
     assert not any("the reason" in line for line in report.lines(logs=False))
     report, played = examined(play, ended, {}, logs=False)
     assert played.operations == ["Get Task Instance"]
-    assert f"node load failed; flow 3377" in report.message
+    assert "node load failed; flow 3377" in report.message
 
 
 def test_hostile_names_and_logs_break_nothing(play: Any) -> None:
