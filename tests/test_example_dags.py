@@ -60,7 +60,7 @@ def test_how_instances_end(run: Run, sim: EnosSimulator) -> None:
     by_flow = {instance.flow_id: instance.id for instance in sim.instances}
     expected = {"failed": by_flow[4001], "cancelled": by_flow[4002], "skipped": by_flow[4003]}
     assert result["xcom"]["report"] == expected
-    assert "ended with status FAIL; node load" in result["printed"]
+    assert "node load failed: ColumnMissing: " in result["printed"]
     assert "ColumnMissing: dw.meter_readings has no column 'reactive_power'" in result["printed"]
     assert "ended with status CANCEL" in result["printed"]
 

@@ -63,7 +63,7 @@ REFUSED: dict[str, Callable[[], End]] = {
 }
 STATUSES = {
     "SUCCESS": (None, ""),
-    "FAIL": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status FAIL; node load "),
+    "FAIL": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status FAIL"),
     "INTERNAL_ERROR": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status INTERNAL_ERROR"),
     "TIMEOUT": (errors.EnosFlowFailedError, f"instance {INSTANCE} ended with status TIMEOUT"),
     "CANCEL": (errors.EnosFlowCancelledError, f"instance {INSTANCE} ended with status CANCEL"),

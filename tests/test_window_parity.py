@@ -73,7 +73,7 @@ def start(connection: EnosSimulator, short_pauses: None) -> Callable[..., str]:
     ("status", "error", "said"),
     [
         ("SUCCESS", None, ""),
-        ("FAIL", errors.EnosFlowFailedError, "instance {id} ended with status FAIL; node load .*: why it failed"),
+        ("FAIL", errors.EnosFlowFailedError, "node load failed: why it failed; .*instance {id} ended with status FAIL"),
         ("INTERNAL_ERROR", errors.EnosFlowFailedError, "instance {id} ended with status INTERNAL_ERROR"),
         ("TIMEOUT", errors.EnosFlowFailedError, "instance {id} ended with status TIMEOUT"),
         ("CANCEL", errors.EnosFlowCancelledError, "instance {id} ended with status CANCEL"),

@@ -11,8 +11,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred, XCom
 from worker import StateStore, TaskInstance, execute
 
+from airflow_provider_enos.errors import EnosEventError
 from airflow_provider_enos.hooks.enos import EnosHook
-from airflow_provider_enos.links.enos import LINK_KEY, EnosFlowInstanceLink
+from airflow_provider_enos.links.enos import LINK_KEY, EnosFlowInstanceLink, push_link
 from airflow_provider_enos.operators.enos import (
     EnosCancelFlowInstanceOperator,
     EnosTriggerFlowFromTaskOperator,
@@ -98,6 +99,32 @@ def test_a_worker_stores_what_is_stored_and_nothing_else(
     operator: Any = None
     assert EnosFlowInstanceLink().get_link(operator, ti_key=key) == link
     assert asked == [{"key": LINK_KEY, "ti_key": key}]
+
+
+def test_a_task_that_has_stored_none_does_not_look_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow would log an error: "XCom not found". A resumed task looks, since a process before it has stored one."""
+    asked: list[Any] = []
+    monkeypatch.setattr(XCom, "get_value", lambda **what: asked.append(what) or URL)
+    key: Any = SimpleNamespace(dag_id="d", task_id="none", run_id="r", map_index=-1, try_number=1, xcom_push=None)
+    operator = OPERATORS[0]()
+    assert EnosFlowInstanceLink().get_link(operator, ti_key=key) == ""
+    assert asked == []
+    with pytest.raises(EnosEventError):
+        operator.execute_complete({"ti": TaskInstance()}, event=None)
+    assert EnosFlowInstanceLink().get_link(operator, ti_key=key) == URL
+    assert len(asked) == 1
+
+
+def test_what_this_process_has_stored_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(XCom, "get_value", lambda **what: pytest.fail("read"))
+    names = {"dag_id": "d", "task_id": "stored", "run_id": "r", "map_index": -1}
+    stored: dict[str, str] = {}
+    ti: Any = SimpleNamespace(**names, try_number=1, xcom_push=lambda key, value: stored.update({key: value}))
+    push_link(ti, URL)
+    assert stored == {LINK_KEY: URL}
+    assert EnosFlowInstanceLink().get_link(OPERATORS[0](), ti_key=ti) == URL
+    ti.try_number = 2
+    assert EnosFlowInstanceLink().get_link(OPERATORS[0](), ti_key=ti) == ""
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

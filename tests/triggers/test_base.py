@@ -77,7 +77,8 @@ def test_a_connection_that_cannot_be_read_for_a_while_is_waited_for(
         return await read(*arguments, **more)
 
     monkeypatch.setattr(connections, "async_settings", flaky)
-    assert events(trigger()) == [{"flow_instance_id": INSTANCE, "status": "ended", "error": None}]
+    (payload,) = events(trigger())
+    assert payload.items() >= {"flow_instance_id": INSTANCE, "status": "ended", "error": None}.items()
     failures[:] = [OSError("away")] * 99
     error = error_of(events(trigger(poll_error_tolerance=0.1)))
     assert isinstance(error, errors.EnosPollLostError)
@@ -167,7 +168,8 @@ def test_one_with_silent_fail_goes_on_to_its_deadline(trigger: MakeTrigger, sim:
     """Whatever comes, and however long."""
     sim.fault("http_404", on="flowInstances/get", times=5)
     one = trigger(silent_fail=True, poll_error_tolerance=0)
-    assert events(one) == [{"flow_instance_id": INSTANCE, "status": "ended", "error": None}]
+    (payload,) = events(one)
+    assert payload.items() >= {"flow_instance_id": INSTANCE, "status": "ended", "error": None}.items()
 
 
 def test_an_argument_that_cannot_work_is_not_waited_for(trigger: MakeTrigger, sim: EnosSimulator) -> None:

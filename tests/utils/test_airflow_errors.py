@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 import pytest
 
@@ -60,6 +61,61 @@ def test_a_refusal_is_retried_once_there_is_an_instance(cls: type[errors.EnosErr
     error = made(cls)
     with pytest.raises(cls if is_refusal(error) else AirflowFailException), airflow_errors(known=lambda: True):
         raise error
+
+
+def printed(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+def fail(error: BaseException, cause: BaseException | None = None) -> None:
+    """Raise it as the package does: some frames deep, and from another error."""
+    try:
+        if cause is not None:
+            raise cause
+    except BaseException as caught:
+        raise error from caught
+    raise error
+
+
+def task(error: BaseException, cause: BaseException | None = None) -> None:
+    with airflow_errors():
+        fail(error, cause)
+
+
+@pytest.mark.parametrize("cls", [errors.EnosFlowFailedError, errors.EnosTriggerTargetError])
+@pytest.mark.parametrize("cause", [None, errors.EnosNotFoundError], ids=str)
+def test_one_short_traceback(cls: type[errors.EnosError], cause: type[errors.EnosError] | None) -> None:
+    """What remains are the frames above the block, which Airflow adds, and the cause without frames."""
+    with pytest.raises(Exception, match="what went wrong") as caught:
+        task(made(cls), cause and made(cause))
+    text = printed(caught.value)
+    assert text.count("Traceback") == 1
+    assert "in fail" not in text
+    assert text.endswith("what went wrong\n")
+
+
+def test_the_error_behind_one_of_airflow_has_no_frames_either() -> None:
+    late = made(errors.EnosFlowTimeoutError)
+    with pytest.raises(AirflowException) as caught:
+        task(AirflowException("x"), late)
+    assert caught.value.__cause__ is late
+    assert printed(caught.value).count("Traceback") == 1
+
+
+def test_errors_of_others_keep_their_frames() -> None:
+    with pytest.raises(ValueError, match="x") as caught:
+        task(ValueError("x"), KeyError("y"))
+    assert printed(caught.value).count("in fail") == 2
+    with pytest.raises(errors.EnosError) as behind:
+        task(made(errors.EnosReplyError), KeyError("y"))
+    assert printed(behind.value).count("in fail") == 1
+
+
+def test_a_circle_of_causes_ends() -> None:
+    one, other = made(errors.EnosPollLostError), made(errors.EnosReplyError)
+    one.__cause__, other.__cause__ = other, one
+    with pytest.raises(errors.EnosPollLostError), airflow_errors():
+        raise one
 
 
 def test_without_an_error_nothing_happens() -> None:

@@ -17,7 +17,8 @@ def through_json(payload: Any) -> Any:
 
 
 def test_an_instance_event_arrives_as_it_was_sent() -> None:
-    for event in (InstanceEvent(INSTANCE), InstanceEvent(INSTANCE, logs={"108580": [3, "line"]})):
+    told = {"status": "RUNNING", "nodes": {"108580": "SUCCESS"}}
+    for event in (InstanceEvent(INSTANCE), InstanceEvent(INSTANCE, logs={"108580": [3, "line"]}, told=told)):
         assert InstanceEvent.of(through_json(event.to_json())) == event
 
 

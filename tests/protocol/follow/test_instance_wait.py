@@ -122,6 +122,39 @@ def test_statuses_are_logged_as_text() -> None:
     assert {"RUNNING", "42", "INIT", "FAIL"} <= set(given)
 
 
+def test_what_a_trigger_has_logged_is_not_logged_again(log: Any) -> None:
+    """The resumed task logs in the same log. A failure is a warning there, and everything else is none."""
+    in_triggerer, resumed = (InstanceWatch(ID, tolerance=60, log=log) for _ in range(2))
+    assert in_triggerer.told == {}
+    in_triggerer.saw(instance("RUNNING", a="SUCCESS", b="RUNNING"), 0)
+    del log.lines[:]
+    resumed.was_told(json.loads(json.dumps(in_triggerer.told)))
+    resumed.saw(instance("FAIL", a="SUCCESS", b="FAIL"), 1)
+    assert log.lines == [
+        f"warning: Flow instance {ID}: RUNNING -> FAIL",
+        "warning: Node b (b-1): RUNNING -> FAIL",
+    ]
+
+
+def test_of_many_nodes_a_trigger_tells_the_status_of_the_instance_alone(log: Any) -> None:
+    in_triggerer, resumed = (InstanceWatch(ID, tolerance=60, log=log) for _ in range(2))
+    many = [f"n{number}" for number in range(101)]
+    in_triggerer.saw(instance("RUNNING", **dict.fromkeys(many, "RUNNING")), 0)
+    assert len(json.dumps(in_triggerer.told)) < 100
+    del log.lines[:]
+    resumed.was_told(in_triggerer.told)
+    resumed.saw(instance("SUCCESS", **dict.fromkeys(many, "SUCCESS")), 1)
+    assert log.lines == [f"info: Flow instance {ID}: RUNNING -> SUCCESS"]
+
+
+@pytest.mark.parametrize("told", [None, {}, [], "x", {"status": 1, "nodes": 2}, {"nodes": {"a": None}}])
+def test_what_no_trigger_tells_is_ignored(log: Any, told: object) -> None:
+    resumed = InstanceWatch(ID, tolerance=60, log=log)
+    resumed.was_told(told)
+    resumed.saw(instance("SUCCESS", a="SUCCESS"), 1)
+    assert log.lines[0].endswith(": SUCCESS")
+
+
 def test_nodes_without_a_task_instance_are_distinguished(watch: InstanceWatch, log: Any) -> None:
     """By their node ids, else by their names; each change is one line, and a poll that brings none is none."""
 
@@ -137,7 +170,7 @@ def test_nodes_without_a_task_instance_are_distinguished(watch: InstanceWatch, l
         watch.saw(seen("SUCCESS", "FAIL", "RUNNING"), 0)
     assert log.lines[1:] == [
         "info: Node same (): INIT -> SUCCESS",
-        "info: Node same (): INIT -> FAIL",
+        "warning: Node same (): INIT -> FAIL",
         "info: Node other (): INIT -> RUNNING",
     ]
     del log.lines[:]
@@ -402,20 +435,19 @@ def test_failed(play: Any, log: Any, status: str) -> None:
     error = finish(play, log, ended, "one\ntwo\nthe reason\n\n").error
     assert type(error) is EnosFlowFailedError
     assert str(error) == (
-        f"flow 3377 'daily': instance {ID} ended with status {status}; node b (b-1) FAIL: the reason; "
+        f"node b failed: the reason; flow 3377 'daily': instance {ID} ended with status {status}; "
         f"still running: c (c-1); {LINK}"
     )
     assert (error.flow_instance_id, error.status, error.failed_tasks) == (ID, status, ("b (b-1)",))
     assert log.lines[0] == f"info: ::group::Nodes of flow instance {ID}: {status}"
-    assert log.lines[-8:] == [
+    assert log.lines[-7:] == [
         "info: ::endgroup::",
         "info: Failed first: b (b-1)",
         "info: From which node a rerun would start is not known yet: node c (c-1) is still running",
-        "info: ::group::End of the log of node b (b-1)",
+        "info: End of the log of node b (b-1):",
         "info: one",
         "info: two",
         "info: the reason",
-        "info: ::endgroup::",
     ]
 
 
@@ -429,7 +461,7 @@ def test_cancelled(play: Any, log: Any) -> None:
 def test_more_than_three_failed(play: Any, log: Any) -> None:
     nodes = dict.fromkeys("abcde", "FAIL")
     error = finish(play, log, instance("FAIL", **nodes), *["x"] * 5).error
-    assert "node c (c-1) FAIL: x; and 2 more failed nodes; " in str(error)
+    assert "node c failed: x; and 2 more failed nodes; " in str(error)
     assert "d-1" not in str(error)
     assert len(error.failed_tasks) == 5
 
@@ -455,13 +487,13 @@ def test_log_that_cannot_be_read_does_not_hide_the_failure(play: Any, log: Any) 
     for failure in (NO_LOG, LOST, GONE):
         error = finish(play, log, instance("FAIL", b="FAIL"), failure).error
         assert type(error) is EnosFlowFailedError
-        assert "node b (b-1) FAIL: (no log: " in str(error)
+        assert "node b failed: (no log: " in str(error)
 
 
 @pytest.mark.parametrize("text", ["", " \n\n", "\x1c\x85"])
 def test_empty_log(play: Any, log: Any, text: str) -> None:
     error = finish(play, log, instance("FAIL", b="FAIL"), text).error
-    assert "node b (b-1) FAIL: (the log is empty)" in str(error)
+    assert "node b failed: (the log is empty)" in str(error)
 
 
 def test_node_that_never_ran_has_no_log(play: Any, log: Any) -> None:
@@ -474,8 +506,8 @@ def test_long_log_is_cut(play: Any, log: Any) -> None:
     text = "\n".join(f"line {number} \x1b[31m" for number in range(1000)) + "\n" + "x" * 5000
     error = finish(play, log, instance("FAIL", b="FAIL"), text).error
     assert len(str(error)) < 600
-    shown = log.lines[log.lines.index("info: ::group::End of the log of node b (b-1)") :]
-    assert len(shown) == 42
+    shown = log.lines[log.lines.index("info: End of the log of node b (b-1):") :]
+    assert len(shown) == 41
     assert shown[1].startswith("info: … line 961")
     assert not any("\x1b" in line for line in log.lines)
 
