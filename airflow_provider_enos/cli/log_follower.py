@@ -40,7 +40,7 @@ class LogFollower:
     """Prints the log of a run until the run has ended.
 
     :param lines: how many of the lines that are there at first to print, the last ones; None: all.
-    :param pause: seconds between two looks.
+    :param pause: seconds between two polls.
     """
 
     def __init__(self, task_instance_id: str, terminal: Terminal, lines: int | None, pause: float) -> None:

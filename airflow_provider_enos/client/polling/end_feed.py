@@ -1,9 +1,9 @@
 """The feed of ends: one list that shows for all waits of a gateway and tenant what has ended since the last read.
 
 Who waits for an instance, for a window of trigger times, or for the ends of a flow adds a ``Subscription``. No wait
-depends on the feed to be right. ``patience`` says for how many poll intervals a wait may skip its own looks while the
+depends on the feed to be right. ``patience`` says for how many poll intervals a wait may skip its own polls while the
 feed shows nothing of it. The feed earns that by what it shows. There is none while the feed fails, is read in part, or
-has missed an end that a single look found.
+has missed an end that a single poll found.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from airflow_provider_enos.protocol.wire.messages import Procedure, T
 _log = logging.getLogger(__name__)
 
 MANY = 20
-"""The feed is read if the subscriptions replace at least this many looks a poll interval."""
+"""The feed is read if the subscriptions replace at least this many polls a poll interval."""
 LATE = 5.0
-"""Seconds after which the feed should show an end that a single look has found."""
+"""Seconds after which the feed should show an end that a single poll has found."""
 _MOST_PATIENCE = 10
 """Poll intervals."""
 _LONGEST_READ = 30.0
@@ -54,8 +54,8 @@ class Subscription:
 
     :param of: the id of an instance, or of a flow.
     :param first, end: the trigger times in question, epoch milliseconds; None where they are not known.
-    :param looks: requests of one look without the feed.
-    :param poll_interval: seconds between two such looks.
+    :param looks: requests of one poll without the feed.
+    :param poll_interval: seconds between two such polls.
     :param types: the types of instances; None where the type is not known.
     :param on_end: is called with each instance that the feed shows.
     """
@@ -105,7 +105,7 @@ class EndFeedReader:
         self._requests = len(calls.ALL_FLOW_TYPES)
         """Of the last read."""
         self._found: dict[str, float] = {}
-        """Ends that single looks have found, and when: the feed has to show them, too."""
+        """Ends that single polls have found, and when: the feed has to show them, too."""
         self._window: Window | None = None
         """The window that was read; None while it means nothing that the feed does not show an end."""
         self._sound_since = 0.0
@@ -160,12 +160,12 @@ class EndFeedReader:
         self._types.add(type)
 
     def found(self, flow_instance_id: str) -> None:
-        """Note that a single look has found that this instance has ended."""
+        """Note that a single poll has found that this instance has ended."""
         if self._window is not None:
             self._found[flow_instance_id] = self._now()
 
     async def was_wrong(self, times: int = 1) -> None:
-        """Note that the feed has missed an end, or has shown an end that a single look denies."""
+        """Note that the feed has missed an end, or has shown an end that a single poll denies."""
         metrics.count("missed_ends", times)
         self._trust.fail()
         await self._on_loss()
@@ -249,7 +249,7 @@ class EndFeedReader:
         await self._judge(begun)
 
     async def _judge(self, begun: float) -> None:
-        """Compare the feed with ends that single looks had found some time before this read began."""
+        """Compare the feed with ends that single polls had found some time before this read began."""
         due = [id for id, at in self._found.items() if at + LATE <= begun]
         missed = [id for id in due if self.mark(id) is None]
         for id in due:

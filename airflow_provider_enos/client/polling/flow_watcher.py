@@ -1,7 +1,7 @@
 """Look at flows again and again, for all event triggers of one gateway and tenant.
 
-Few flows: read the list of each. Many flows: read one list of everything, as long as that pays. Each look reads the
-last day; now and then a look reads the whole window of trigger times.
+Few flows: read the list of each. Many flows: read one list of everything, as long as that pays. Each poll reads the
+last day; now and then a poll reads the whole window of trigger times.
 
 The feed of ends shows which flow has to be looked at now. While the feed is trusted, the others are looked at less
 often.
@@ -32,15 +32,15 @@ _FEW = 8
 _PAGES_A_FLOW = 3
 """One list of everything does not pay if it takes more pages: single lists take one of each type, at least."""
 _WHOLE = 600.0
-"""Seconds between two looks at the whole window."""
+"""Seconds between two polls at the whole window."""
 _LOOKS_AFTER_AN_END = 2
-"""Regular looks at a flow after the look that an end has led to: what was held back then is told at one of them."""
+"""Regular polls at a flow after the poll that an end has led to: what was held back then is told at one of them."""
 _HOUR, _DAY = 3_600_000, 86_400_000
 
 
 @dataclass(eq=False, slots=True)
 class Look:
-    """What one look has shown: for each flow that it has read, all its instances in the window."""
+    """What one poll has shown: for each flow that it has read, all its instances in the window."""
 
     window: LookWindow
     flows: dict[int, list[FlowInstance]]
@@ -49,7 +49,7 @@ class Look:
     read: Callable[[str], Awaitable[FlowInstance]]
     """Reads one instance."""
     when_told: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    """What to do once all events that come of this look are stored."""
+    """What to do once all events that come of this poll are stored."""
 
 
 class Watched:
@@ -61,7 +61,7 @@ class Watched:
         self.new: set[int] = set()
         """The flows with a trigger that has not been shown the whole window yet."""
         self.holding: set[Hashable] = set()
-        """The triggers that hold back events. They want a look to tell them at, even if EnOS does not answer."""
+        """The triggers that hold back events. They want a poll to tell them at, even if EnOS does not answer."""
 
     @property
     def flows(self) -> set[int]:
@@ -86,7 +86,7 @@ class Watched:
         return set(self.new)
 
     def show_all_again(self, flow_id: int) -> None:
-        """Have the next look show the whole window of this flow: a trigger could not use the last look."""
+        """Have the next poll show the whole window of this flow: a trigger could not use the last poll."""
         if flow_id in self._flows:
             self.new.add(flow_id)
 
@@ -120,7 +120,7 @@ def stream(key: Hashable) -> Iterator[Watched]:
 class Watcher:
     """Look at the flows that are watched.
 
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :param lookback: seconds that the whole window reaches back.
     """
 
@@ -129,7 +129,7 @@ class Watcher:
         self._poll_interval = poll_interval
         self._lookback = lookback
         self._whole_at = 0.0
-        """When the next look at the whole window is due, in epoch seconds."""
+        """When the next poll at the whole window is due, in epoch seconds."""
         self._backoff = {
             whole: ListBackoff(f"flow instances of {when} for all flows together", self._now)
             for whole, when in ((True, "the whole window"), (False, "the last day"))
@@ -139,9 +139,9 @@ class Watcher:
         """The flows of which the feed has shown an end since they were last looked at, each with whether the whole
         window has to be read to see it."""
         self._again: dict[int, int] = {}
-        """At how many more regular looks a flow is looked at in any case."""
+        """At how many more regular polls a flow is looked at in any case."""
         self._regular_at = 0.0
-        """When the next regular look is due."""
+        """When the next regular poll is due."""
         self._all_at = 0.0
         """When all flows were looked at last."""
 
@@ -223,7 +223,7 @@ class Watcher:
         self._watched.wake()
 
     def _regular(self, feed: EndFeedReader) -> set[int]:
-        """Return the flows of a regular look if it is due: all, or those of which the feed showed an end recently."""
+        """Return the flows of a regular poll if it is due: all, or those of which the feed showed an end recently."""
         now = self._now()
         if now < self._regular_at:
             return set()
@@ -242,7 +242,7 @@ class Watcher:
     async def _look(
         self, poller: Poller, flows: set[int], *, is_first: bool = False
     ) -> tuple[Look | None, EnosError | None]:
-        """Return a look at these flows, None if none of them could be listed; and an error if one could not."""
+        """Return a poll at these flows, None if none of them could be listed; and an error if one could not."""
         # Before the list is read: an end that the feed shows meanwhile may be missing in it.
         ended = {flow_id: self._ended.pop(flow_id) for flow_id in flows & self._ended.keys()}
         whole = is_first or time() >= self._whole_at or any(ended.values())

@@ -12,7 +12,7 @@ from airflow_provider_enos.protocol.models import FlowInstance
 _CONCURRENT = 3
 """Waits whose logs are read at a time: fewer than there are connections, so that looks find one."""
 _LONGEST = 30.0
-"""Seconds for the logs of one instance at a look; the next look goes on with the others."""
+"""Seconds for the logs of one instance at a poll; the next poll goes on with the others."""
 _PAUSE, _LONGEST_PAUSE = 30.0, 60.0
 """Seconds for which no logs are read after an error."""
 

@@ -1,7 +1,7 @@
 """One poll loop for all waits for a gateway and tenant: for the triggerer.
 
 Few waits: Get Flow Instance for each. Many waits: the feed of ends (``polling.end_feed``) shows what has ended, and one
-list of what runs (``polling.running_list``) replaces many single looks.
+list of what runs (``polling.running_list``) replaces many single polls.
 
 No wait depends on a list to be right. A wait relies on the feed only once a list has shown it, or for a short while if
 the feed was read when the wait began, and only for as many poll intervals as the feed has earned. Then it is looked
@@ -9,7 +9,7 @@ at: by the list of what runs if there are more like it, and singly if that does 
 singly now and then, and all of them while lists fail.
 
 A gateway that says it is busy, or does not answer a number of times in a row, is left alone for a while. A wait that
-is due in that time counts that as a failed look, so that tolerance and deadline hold.
+is due in that time counts that as a failed poll, so that tolerance and deadline hold.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _GATHER, _GATHER_MANY = 0.02, 1.0
 _UNSHOWN = 3.0
 """Poll intervals for which a new wait may rely on the feed though no list has shown it, so that one list shows many."""
 _SOON = 0.75
-"""A wait for which this part of its pause is over is looked at by the list with those that are due."""
+"""A wait for which this part of its pause is over is polled by the list with those that are due."""
 _TRY_AGAIN = 0.1
-"""Chance at each single look that a wait which no list has shown is looked for in lists again."""
+"""Chance at each single poll that a wait which no list has shown is looked for in lists again."""
 _GRACE = 10.0
-"""Seconds after the deadline that the last look may take."""
+"""Seconds after the deadline that the last poll may take."""
 
 
 class Poller:
@@ -82,11 +82,11 @@ class Poller:
     ) -> FlowInstance:
         """Wait until the instance has ended, and return it.
 
-        :param poll_interval: seconds between two looks at the most. Younger waits are looked at more often.
+        :param poll_interval: seconds between two polls at the most. Younger waits are looked at more often.
         :param deadline: epoch seconds.
         :param read_end: whether to read an end singly that a list shows, before it counts. Without that the returned
             instance may have no nodes, and the caller reads it again.
-        :param at_once: whether to look at once, since the caller has not looked.
+        :param at_once: whether to poll at once, since the caller has not looked.
         :raises EnosFlowTimeoutError: at the ``deadline``.
         :raises EnosError: a refusal of the connection (``final``), at once; another one once the watch tolerates it no
             longer.
@@ -165,7 +165,7 @@ class Poller:
                 wait.logs.cancel()
 
     async def _run(self) -> None:
-        """Start a look at the waits that are due. Each look is a task, so that a slow answer holds up no other look."""
+        """Start a poll at the waits that are due. Each poll is a task, so that a slow answer holds up no other poll."""
         while True:
             first = await self._queue.first()
             # Those that are due at about the same time are looked at together.
@@ -194,7 +194,7 @@ class Poller:
         self._queue.add(wait, 0.0)
 
     def _pause(self, wait: Wait, seen: float) -> float:
-        """Return the seconds from a look at ``seen`` to the next."""
+        """Return the seconds from a poll at ``seen`` to the next."""
         patience = self._patience(wait)
         if patience > 1.0:
             return patience * wait.poll_interval
@@ -298,7 +298,7 @@ class Poller:
             self._looked(wait)
 
     def _found(self, wait: Wait) -> None:
-        """Note an end that a single look has found: the lists have to show it, too."""
+        """Note an end that a single poll has found: the lists have to show it, too."""
         if wait.claimed is not None:
             return
         self._running_list.found(wait.id)
@@ -307,14 +307,14 @@ class Poller:
             self.feed.found(wait.id)
 
     async def _deny(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
-        """Note that the instance runs, though a list had shown this end before the look."""
+        """Note that the instance runs, though a list had shown this end before the poll."""
         wait.contradicted = mark
         if was_claimed and wait.claimed == mark:
             wait.claimed = None
             await self.feed.was_wrong()
 
     def _looked(self, wait: Wait) -> None:
-        """Queue a wait for its next look."""
+        """Queue a wait for its next poll."""
         wait.is_asked = False
         if wait.result.done():
             return
@@ -328,7 +328,7 @@ class Poller:
             self._queue.add(wait, 0.0 if wait.is_urgent else pause)
 
     def _turn_away(self, wait: Wait) -> None:
-        """Count a look as failed without asking, since the gateway is left alone."""
+        """Count a poll as failed without asking, since the gateway is left alone."""
         error = self._breaker.error
         if error is not None:
             wait.missed(error)

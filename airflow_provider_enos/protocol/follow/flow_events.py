@@ -46,14 +46,14 @@ def ends(value: object, field: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LookWindow(Window):
-    """The trigger times of one look."""
+    """The trigger times of one poll."""
 
     whole: bool
     """Whether it reaches back for the whole ``lookback``, and not for a day only."""
 
     @classmethod
     def at(cls, now: float, lookback: float, *, whole: bool) -> LookWindow:
-        """Return the window of a look at ``now`` (epoch seconds), up to a day ahead.
+        """Return the window of a poll at ``now`` (epoch seconds), up to a day ahead.
 
         It begins ``lookback`` seconds ago if ``whole``, and otherwise a day ago.
         """
@@ -107,7 +107,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class EndMemory:
-    """The ends of one flow that were told, or were there at the first look."""
+    """The ends of one flow that were told, or were there at the first poll."""
 
     since: int
     """From which trigger time on everything was looked at."""
@@ -175,7 +175,7 @@ def news(
 ) -> tuple[list[FlowInstance], EndMemory | None]:
     """Return the instances of one flow whose end is to be told now, in the order of their ends; and the new memory.
 
-    Without a memory nothing is told: what has ended by the first look at the whole window was there before.
+    Without a memory nothing is told: what has ended by the first poll at the whole window was there before.
 
     :param instances: all that the list has in the ``window``, and those whose end waits to be told.
     """

@@ -1,7 +1,7 @@
 """Show the logs of an instance's nodes as they grow.
 
-Each look reads a log again and shows the lines that have come since: see ``log_place``. What is shown stays within
-bounds: a number of logs and lines at each look, a number of characters of each log. A line says where something is left
+Each poll reads a log again and shows the lines that have come since: see ``log_place``. What is shown stays within
+bounds: a number of logs and lines at each poll, a number of characters of each log. A line says where something is left
 out. Of much that comes at once the end is shown.
 """
 
@@ -51,11 +51,11 @@ class _Shown:
     looks_after_end: int = 0
     """Looks since the node has ended, counted from the last one that has brought something."""
     asked: int = 0
-    """The number of the look that has asked for it last."""
+    """The number of the poll that has asked for it last."""
 
     @property
     def is_done(self) -> bool:
-        """Return whether all has been shown. It takes two looks, since the last lines may come late."""
+        """Return whether all has been shown. It takes two polls, since the last lines may come late."""
         return self.looks_after_end > 1
 
     def to_json(self) -> list[int]:

@@ -85,7 +85,7 @@ class PollTolerance:
         self._said_refusal = self._said_late = False
 
     def missed(self, error: EnosError, now: float) -> float | None:
-        """Note that a look met this error. Raise it if this wait does not tolerate it at all.
+        """Note that a poll met this error. Raise it if this wait does not tolerate it at all.
 
         Return for how many seconds EnOS could not be asked, once that is longer than is tolerated; None before.
         """

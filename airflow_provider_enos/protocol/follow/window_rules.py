@@ -107,7 +107,7 @@ def judge(rules: Rules, found: Iterable[FlowInstance]) -> Verdict:
     """Return what the instances ``found`` mean, which are in the order of their trigger times.
 
     - ``all``: one failed instance fails at once. Otherwise wait until each is decided and there are as many as
-      expected, so that the verdict does not depend on the time of a look.
+      expected, so that the verdict does not depend on the time of a poll.
     - ``any``: succeed with as many allowed instances as expected. Fail or skip only when all are decided.
     - ``latest``: the last instance decides, once there are as many as expected.
 

@@ -77,7 +77,7 @@ class WindowWatch(Watch[Verdict]):
         self.checks_flow = check_existence
         """Whether EnOS still has to be asked for the flow."""
         self.listed: dict[str, FlowStatus] | None = None
-        """The statuses that the last look has listed; None where it did not rest on the list alone, or failed."""
+        """The statuses that the last poll has listed; None where it did not rest on the list alone, or failed."""
         self._said: str | None = None
 
     @property
@@ -117,7 +117,7 @@ class WindowWatch(Watch[Verdict]):
         return seen.over
 
     def saw(self, found: Iterable[FlowInstance], now: float) -> None:
-        """Note that a look has shown these instances."""
+        """Note that a poll has shown these instances."""
         self.tolerance.answered(now)
         there = tuple(found)
         said = _summary(there)
