@@ -16,11 +16,11 @@ _STEP = 2**20
 _TIMES = 8
 """How many times larger JSON is when it is decompressed, roughly."""
 _FEW_PIECES, _SMALL_PIECE = 20_000, 64
-"""A reply of more chunks than this must have so many bytes a chunk, on average: each costs a step of Python."""
+"""A reply with more chunks than the first number needs the second number of bytes a chunk, on average."""
 
 
 class ReplyBody:
-    """Takes a reply chunk by chunk. ``whole`` returns it, decompressed if ``encoding`` says that it is compressed.
+    """Collect a reply chunk by chunk. ``whole`` returns it, decompressed if ``encoding`` says that it is compressed.
 
     Only one compression is undone: nested ones can turn a kilobyte into terabytes, and the request asks for gzip only.
 

@@ -1,9 +1,9 @@
 """The feed of ends: one list that shows for all waits of a gateway and tenant what has ended since the last read.
 
-Who waits for an instance, for a window of trigger times, or for the ends of a flow adds a ``Subscription``. No wait
+Each wait for an instance, for a window of trigger times, or for the ends of a flow adds a ``Subscription``. No wait
 depends on the feed to be right. ``patience`` says for how many poll intervals a wait may skip its own polls while the
-feed shows nothing of it. The feed earns that by what it shows. There is none while the feed fails, is read in part, or
-has missed an end that a single poll found.
+feed shows nothing of it. It grows each time that the feed proves right. It is lost if the feed fails, is read only in
+part, or has missed an end that a single poll found.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _LONGEST_READ = 30.0
 _FEWEST_PAGES, _MOST_PAGES = 3, 25
 _SLOWEST = 16
 _AT_A_TIME = 50
-"""After this many calls of subscribers the event loop is given to others."""
+"""After this many calls of subscribers, other tasks of the event loop get a turn."""
 _MARGIN = 86_400_000
-"""Milliseconds by which the window is larger than all subscriptions, for the next ones."""
+"""Milliseconds by which the window is larger than the subscriptions need, so that new ones fit in."""
 _SHRINK = 60.0
 """Seconds after which the window is computed anew, without the subscriptions that are gone."""
 
@@ -70,7 +70,7 @@ class Subscription:
 
 
 class Run(Protocol):
-    """Carries out a procedure."""
+    """Carry out a procedure."""
 
     def __call__(self, procedure: Procedure[T]) -> Awaitable[T]: ...
 
@@ -79,7 +79,7 @@ class EndFeedReader:
     """Read the feed while there are many subscriptions. Lives on one event loop.
 
     :param run: carries out what is asked of the gateway.
-    :param on_loss: is called when ``patience`` is lost: waits have to look themselves again.
+    :param on_loss: is called when ``patience`` is lost: waits have to be polled singly again.
     """
 
     def __init__(self, run: Run, on_loss: Callable[[], Awaitable[None]]) -> None:
@@ -107,14 +107,14 @@ class EndFeedReader:
         self._found: dict[str, float] = {}
         """Ends that single polls have found, and when: the feed has to show them, too."""
         self._window: Window | None = None
-        """The window that was read; None while it means nothing that the feed does not show an end."""
+        """The window that was read; None while ends may be missing from the feed."""
         self._sound_since = 0.0
         self._read_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def patience(self) -> float:
-        """Return for how many poll intervals a wait may rely on the feed; 1: each wait has to look itself."""
+        """Return for how many poll intervals a wait may rely on the feed; 1: each wait has to be polled."""
         return self._trust.level if self._window is not None else 1.0
 
     @property
@@ -235,7 +235,7 @@ class EndFeedReader:
                         await asyncio.sleep(0)
 
     async def _note(self, window: Window | None, begun: float) -> None:
-        """Note that a read that ``begun`` then was complete for this window; None: it was not complete."""
+        """Note the window for which the read that began at ``begun`` was complete; None: it was not complete."""
         had = self._window
         self._window = window
         if window is None:

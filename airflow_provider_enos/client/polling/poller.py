@@ -4,12 +4,12 @@ Few waits: Get Flow Instance for each. Many waits: the feed of ends (``polling.e
 list of what runs (``polling.running_list``) replaces many single polls.
 
 No wait depends on a list to be right. A wait relies on the feed only once a list has shown it, or for a short while if
-the feed was read when the wait began, and only for as many poll intervals as the feed has earned. Then it is looked
-at: by the list of what runs if there are more like it, and singly if that does not show it. Each wait is looked at
-singly now and then, and all of them while lists fail.
+the feed was read when the wait began, and only for as many poll intervals as the feed has earned. Then it is polled: by
+the list of what runs if there are more such waits, and singly if that list does not show it. Each wait is polled singly
+now and then, and all of them while lists fail.
 
-A gateway that says it is busy, or does not answer a number of times in a row, is left alone for a while. A wait that
-is due in that time counts that as a failed poll, so that tolerance and deadline hold.
+A gateway that says it is busy, or does not answer several times in a row, is left alone for a while. A wait that is due
+in that time counts this as a failed poll, so that tolerance and deadline hold.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _GRACE = 10.0
 
 
 class Poller:
-    """Look at flow instances for all who wait for them. Made by ``shared_poller``; lives on one event loop."""
+    """Poll flow instances for all waits. Made by ``shared_poller``; lives on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._requests = Requests(settings)
@@ -82,11 +82,11 @@ class Poller:
     ) -> FlowInstance:
         """Wait until the instance has ended, and return it.
 
-        :param poll_interval: seconds between two polls at the most. Younger waits are looked at more often.
+        :param poll_interval: seconds between two polls at the most. Younger waits are polled more often.
         :param deadline: epoch seconds.
         :param read_end: whether to read an end singly that a list shows, before it counts. Without that the returned
             instance may have no nodes, and the caller reads it again.
-        :param at_once: whether to poll at once, since the caller has not looked.
+        :param at_once: whether to poll at once, since the caller has not polled.
         :raises EnosFlowTimeoutError: at the ``deadline``.
         :raises EnosError: a refusal of the connection (``final``), at once; another one once the watch tolerates it no
             longer.
@@ -165,10 +165,10 @@ class Poller:
                 wait.logs.cancel()
 
     async def _run(self) -> None:
-        """Start a poll at the waits that are due. Each poll is a task, so that a slow answer holds up no other poll."""
+        """Start to poll the waits that are due. Each poll is a task, so that a slow answer holds up no other poll."""
         while True:
             first = await self._queue.first()
-            # Those that are due at about the same time are looked at together.
+            # Those that are due at about the same time are polled together.
             is_soon = first.is_urgent or self._waiting < MANY
             await asyncio.sleep(_GATHER if is_soon else min(_GATHER_MANY, max(_GATHER, first.poll_interval / 10)))
             due = await self._queue.take(self._postpone)
@@ -194,14 +194,14 @@ class Poller:
         self._queue.add(wait, 0.0)
 
     def _pause(self, wait: Wait, seen: float) -> float:
-        """Return the seconds from a poll at ``seen`` to the next."""
+        """Return the seconds from a poll at the time ``seen`` to the next."""
         patience = self._patience(wait)
         if patience > 1.0:
             return patience * wait.poll_interval
         return pace.look_pause(seen - wait.begun, wait.poll_interval, self._waiting)
 
     def _patience(self, wait: Wait) -> float:
-        """Return for how many poll intervals a wait may rely on the feed; 1: it has to be looked at."""
+        """Return for how many poll intervals a wait may rely on the feed; 1: it has to be polled."""
         if wait.is_unlisted or not wait.may_be_listed or wait.seen <= self.feed.sound_since:
             return 1.0
         if wait.minute is None or not self.feed.covers(wait.minute, wait.minute + MINUTE):
@@ -209,7 +209,7 @@ class Poller:
         return self.feed.patience if wait.type is not None else min(self.feed.patience, _UNSHOWN)
 
     async def _look_sooner(self) -> None:
-        """Make all waits due that have relied on the feed, spread over one pause."""
+        """Make all waits due that have relied on the feed, spread over the length of one pause."""
         for number, wait in enumerate([wait for waits in self._waits.values() for wait in waits], 1):
             if not wait.is_asked and not wait.result.done():
                 pause, now = self._pause(wait, wait.seen), self._now()
@@ -237,7 +237,7 @@ class Poller:
         await asyncio.gather(*(self._get(wait) for wait in sorted(waits, key=lambda wait: wait.seen)))
 
     async def _look_by_list(self, waits: set[Wait]) -> None:
-        """Look at these waits by the list of what runs, and singly at those that it does not show."""
+        """Poll these waits by the list of what runs, and singly those that it does not show."""
         if not waits:
             return
         answered, to_ask = await self._ask_list(waits)
@@ -352,7 +352,7 @@ _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], tuple[Poller, int]] =
 
 @asynccontextmanager
 async def shared_poller(settings: Settings) -> AsyncIterator[Poller]:
-    """Give the poller for these settings on this event loop: made for its first user, closed after its last one."""
+    """Yield the poller for these settings on this event loop: made for its first user, closed after its last one."""
     key = (asyncio.get_running_loop(), settings)
     poller, users = _pollers.get(key) or (Poller(settings), 0)
     _pollers[key] = (poller, users + 1)

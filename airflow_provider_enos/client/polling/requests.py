@@ -17,7 +17,7 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.wire.paging import PAGE_FAULTS
 
 _CONCURRENT = 6
-"""Requests of polls at a time: fewer than there are connections, so that lists find one."""
+"""Requests of polls at a time: fewer than there are connections, so that lists find a free one."""
 _DISPENSABLE = ("ends", "running", "log")
 """Requests that no wait needs. Their errors do not count for the breaker: they may have a quota of their own."""
 
@@ -35,7 +35,7 @@ class Requests:
         self.breaker = CircuitBreaker(lambda: asyncio.get_running_loop().time())
 
     async def call(self, kind: str, call: Call[T]) -> T:
-        """Return the result of one call. ``kind``: as what the metrics count it."""
+        """Return the result of one call. ``kind``: the name under which the metrics count it."""
         if (reason := self.breaker.error) is not None:
             raise reason
         metrics.count(f"requests.{kind}")

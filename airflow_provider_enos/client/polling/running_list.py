@@ -1,4 +1,4 @@
-"""Look at many waits by one list of what runs, in place of a single poll at each.
+"""Poll many waits by one list of what runs, in place of a single poll for each.
 
 A wait that the list shows as running does run, whatever else is wrong with the list. A wait that it does not show is
 polled singly. So only one thing has to be trusted: that the list is up to date. Some single polls check that.
@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 _LOOKS_BY_LIST = 20
 """About one poll in this many is a single poll."""
 _LONGEST_READ = 8.0
-"""Seconds. The waits that it answers for wait for it; what it has shown by then counts."""
+"""Seconds that a read may take, since waits wait for it. What it has shown by then counts."""
 _AT_A_TIME = 100
-"""After this many entries the event loop is given to others."""
+"""After this many entries, other tasks of the event loop get a turn."""
 _MOST_PAGES = 60
 _ENDS_REMEMBERED = 100
 """Ends that single polls have found, kept to see whether the list still shows them as running."""
@@ -40,7 +40,7 @@ _ENDS_REMEMBERED = 100
 
 @dataclass(slots=True)
 class _Read:
-    """What one read of the lists looks for, and what it has found.
+    """The instances that one read of the lists looks for, and those that it has found.
 
     :param missing: the ids that were not listed so far, each with its type if that is known.
     """

@@ -33,7 +33,7 @@ class Wait:
     seen: float
     """When the instance was last known to run."""
     due: float = 0.0
-    """When to look next."""
+    """When to poll next."""
     context: Context = field(default_factory=copy_context)
     """The context of the task that waits: by it Airflow knows to which task's log a line belongs."""
     type: int | None = None
@@ -41,7 +41,7 @@ class Wait:
     is_unlisted: bool = False
     """Whether lists that were read to their end did not show the instance."""
     is_asked: bool = False
-    """Whether a poll at it is under way."""
+    """Whether a poll of it is under way."""
     is_urgent: bool = False
     """Whether to poll at once, even if the feed is trusted."""
     claimed: Mark | None = None
@@ -50,7 +50,7 @@ class Wait:
     """An end that a list shows, and that a single poll has denied."""
     status: str = "unknown"
     logs: asyncio.Task[EnosError | None] | None = None
-    """Shows what has come in the logs of the nodes."""
+    """Shows the new lines in the logs of the nodes."""
 
     @property
     def id(self) -> str:

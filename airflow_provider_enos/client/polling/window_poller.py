@@ -50,10 +50,10 @@ class _Wait:
 
 
 class WindowPoller:
-    """Look at windows for all waits. Part of a ``Poller``; lives on its event loop.
+    """Poll windows for all waits. Part of a ``Poller``; lives on its event loop.
 
     :param run: carries out what is asked of the gateway.
-    :param spread: returns the seconds to the next look for a pause.
+    :param spread: returns the seconds to the next poll for a pause.
     """
 
     def __init__(self, run: Run, feed: EndFeedReader, spread: Callable[[float], float]) -> None:
@@ -65,7 +65,7 @@ class WindowPoller:
     async def wait(self, watch: WindowWatch, *, poll_interval: float, deadline: float) -> Verdict:
         """Wait until there is a verdict, and return it.
 
-        :param poll_interval: seconds between two polls at the most. Younger waits look more often.
+        :param poll_interval: seconds between two polls at the most. Younger waits are polled more often.
         :param deadline: epoch seconds.
         :raises EnosFlowTimeoutError: at the ``deadline``.
         :raises EnosError: a refusal of the connection (``final``), at once; another one once the watch tolerates it no

@@ -69,7 +69,7 @@ def ask_to_cancel(
 def await_stop(
     watch: InstanceWatch, *, poll_interval: float, deadline: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance]:
-    """Wait until an instance has stopped that EnOS was asked to cancel. Raise what ``ask_to_cancel`` raises."""
+    """Wait until a cancelled instance has stopped. Raise what ``ask_to_cancel`` raises."""
     # Most instances stop at once, but only after the answer to the cancel.
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
     try:

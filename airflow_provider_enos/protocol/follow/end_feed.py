@@ -1,8 +1,8 @@
 """Read the list of ends of one type: which instances have ended, the newest end first.
 
 Often one page has all ends since the last read: a read goes on only until it meets the ends that it knows. A gateway
-may sort or page otherwise. So each read says whether it is sound: whether an instance that it does not show can be
-taken not to have ended.
+may sort or page otherwise. So each read says whether it is sound. After a sound read, an instance that it does not show
+has not ended.
 
 Times are compared as texts, and only to see whether the gateway has sorted them: their zone is not documented.
 """
@@ -25,7 +25,7 @@ _OVERLAP = 5
 _REMEMBERED = 4000
 """Ends that are remembered. A longer list that is not sorted is not read to its end."""
 _TRY_AGAIN = 20
-"""After this many reads a list that is not sorted, and was too long, is read to its end again."""
+"""A list that is not sorted, and was too long, is read to its end again after this many reads."""
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}.\d{2}:\d{2}:\d{2}")
 
 Mark = tuple[str, str | None]
@@ -54,7 +54,7 @@ class Reading:
     new: tuple[FlowInstance, ...]
     """The ends that no earlier read has shown."""
     is_sound: bool
-    """Whether an instance that it has not shown can be taken not to have ended."""
+    """Whether an instance is known not to have ended if this read has not shown it."""
     confirmations: int
     """How many new ends were listed where they belong: before the known ones."""
     requests: int

@@ -1,4 +1,4 @@
-"""Which ends of a flow's instances are new, so that each is told once.
+"""Find out which ends of a flow's instances are new, so that each end is told once.
 
 The list of a window of trigger times is read again and again. What was told is remembered by instance. So neither the
 order of a list, nor what comes late or twice, nor a restart changes what is told. The list is read without a filter on
@@ -110,7 +110,7 @@ class EndMemory:
     """The ends of one flow that were told, or were there at the first poll."""
 
     since: int
-    """From which trigger time on everything was looked at."""
+    """All trigger times from this one on have been polled."""
     hidden_before: int
     """Instances that are named after an earlier time are neither told nor remembered."""
     ends: Mapping[str, End]
@@ -143,7 +143,7 @@ class EndMemory:
         return self.hidden_before > self.since
 
     def without(self, instance: FlowInstance, earlier: EndMemory) -> EndMemory:
-        """Return the memory as if the instance had not been seen since the ``earlier`` one."""
+        """Return the memory with what the ``earlier`` memory has of this instance."""
         id = excerpt(instance.flow_instance_id)
         kept = {other: end for other, end in self.ends.items() if other != id}
         if id in earlier.ends:
@@ -175,7 +175,7 @@ def news(
 ) -> tuple[list[FlowInstance], EndMemory | None]:
     """Return the instances of one flow whose end is to be told now, in the order of their ends; and the new memory.
 
-    Without a memory nothing is told: what has ended by the first poll at the whole window was there before.
+    Without a memory nothing is told: what has ended by the first poll of the whole window is old.
 
     :param instances: all that the list has in the ``window``, and those whose end waits to be told.
     """
@@ -225,7 +225,7 @@ def _new_from(memory: EndMemory | None, window: LookWindow) -> float:
     if memory is None:
         return float("inf")
     if window.whole and window.first < memory.since - _HOUR:
-        # It looks further back than before.
+        # This window reaches further back than those before.
         return memory.since + _DAY
     return 0
 

@@ -60,7 +60,7 @@ class InstanceWatch(Watch["FlowInstance"]):
         self._status: FlowStatus | None = None
         self._node_statuses: dict[str, FlowStatus] = {}
         self._logs_nodes = True
-        """Whether a poll logs which nodes have changed. False for the first look after one with too many nodes."""
+        """Whether a poll logs which nodes have changed. False for the first poll after one with too many nodes."""
 
     @property
     def memory(self) -> dict[str, Any]:

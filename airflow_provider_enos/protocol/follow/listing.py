@@ -1,8 +1,9 @@
 """Read List Flow Instances page by page, in the way that this gateway understands.
 
 The documentation leaves open whether pages start at 0 or 1, what the fields to sort by are called, how large a page may
-be, and what ``count`` counts. A gateway refuses all of them with the same code, or silently does something else. So the
-way to ask is learned by asking, once for each kind of list, and kept in a ``ListStyle``.
+be, and what ``count`` counts. A gateway that wants another form refuses the request, always with the same code, or
+silently does something else. So the way to ask is learned by asking, once for each kind of list, and kept in a
+``ListStyle``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each poll reads a log again and shows the lines that have come since: see ``log_place``. What is shown stays within
 bounds: a number of logs and lines at each poll, a number of characters of each log. A line says where something is left
-out. Of much that comes at once the end is shown.
+out. If much comes at once, only the end of it is shown.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class _Shown:
     length: int = 0
     """Characters."""
     is_cut: int = 0
-    """Whether the log says that EnOS does not give all of it."""
+    """Whether the task's log says already that EnOS does not give all of this log."""
     looks_after_end: int = 0
-    """Looks since the node has ended, counted from the last one that has brought something."""
+    """Polls since the node has ended, or since the last poll that has brought new lines."""
     asked: int = 0
     """The number of the poll that has asked for it last."""
 

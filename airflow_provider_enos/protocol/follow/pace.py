@@ -1,4 +1,4 @@
-"""Compute the pauses between looks. All times are in seconds."""
+"""Compute the pauses between polls. All times are in seconds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ SHORTEST = 2.0
 """The shortest pause of a wait, and of the feed."""
 _PART_OF_AGE = 3
 _WORTH = 40
-"""The feed may cost one in this many of the single polls that it replaces."""
+"""The feed may cost one request for this many single polls that it replaces."""
 _BEARABLE = 5
-"""An expensive feed may cost one in this many of them, rather than be read less often than single polls come."""
+"""An expensive feed may cost one request for this many, so that it is read once in each ``poll_interval``."""
 
 
 def look_pause(age: float, poll_interval: float, waits: int) -> float:

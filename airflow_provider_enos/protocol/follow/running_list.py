@@ -1,4 +1,4 @@
-"""The list of the flow instances that run: one page of it replaces as many single polls as it has entries."""
+"""The list of the flow instances that run. A page of it replaces one single poll for each entry."""
 
 from __future__ import annotations
 

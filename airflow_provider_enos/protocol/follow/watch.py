@@ -27,13 +27,13 @@ Seen = TypeVar("Seen")
 
 
 class Watch(ABC, Generic[Seen]):
-    """Look at one thing again and again until it is over.
+    """Poll an instance or a window until the wait for it is over.
 
     It logs changes, never a poll that shows nothing new. It tolerates errors for a while. In all methods ``clock``
     returns epoch seconds, and so is ``deadline``.
 
-    :param subject: what is looked at, for the log.
-    :param tolerance: for how many seconds looks may fail one after the other.
+    :param subject: what is polled, for the log.
+    :param tolerance: for how many seconds polls may fail one after the other.
     :param known: whether EnOS is known to have it. If so, "not found" is tolerated too.
     :param stream: shows the logs of the nodes as they grow; None where they are not to be shown.
     :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on to its deadline.
@@ -87,7 +87,7 @@ class Watch(ABC, Generic[Seen]):
 
     @property
     def known(self) -> bool:
-        """Return whether EnOS is known to have what is looked at."""
+        """Return whether EnOS is known to have what is polled."""
         return self.tolerance.known
 
     def missed(self, error: EnosError, now: float) -> None:
@@ -118,7 +118,7 @@ class Watch(ABC, Generic[Seen]):
             return None
 
     def look_before_deferral(self, *, clock: Callable[[], float], deadline: float = inf) -> Procedure[Seen | None]:
-        """Poll once, for 10 seconds at most; None where that shows nothing in time, since the triggerer looks too."""
+        """Poll once, for 10 seconds at most. Return None if no reply comes in time: the triggerer will poll, too."""
         try:
             return (yield from self.look(clock=clock, deadline=min(deadline, clock() + BEFORE_DEFERRAL)))
         except EnosFlowTimeoutError:
@@ -132,7 +132,7 @@ class Watch(ABC, Generic[Seen]):
         clock: Callable[[], float],
         until: Callable[[Seen], bool] | None = None,
     ) -> Procedure[Seen]:
-        """Look every ``poll_interval`` seconds until it is over, and return what the last poll has shown.
+        """Poll every ``poll_interval`` seconds until it is over, and return what the last poll has shown.
 
         :param until: in place of ``is_over``.
         :raises EnosFlowTimeoutError: at the ``deadline``.

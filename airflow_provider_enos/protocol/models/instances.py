@@ -154,8 +154,8 @@ class FlowInstanceReference:
 class FlowInstanceGraph:
     """A reply of Get Flow Instance with the edges between the nodes: what a picture or a recovery needs.
 
-    A wait does not read the edges, so a mistake in them cannot end it. Flows and relations that have not the
-    documented shape are left out, and counted in ``left_out``.
+    A wait does not read the edges, so a mistake in them cannot end it. Flows and relations without the documented shape
+    are left out, and counted in ``left_out``.
     """
 
     instance: FlowInstance
