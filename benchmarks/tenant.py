@@ -22,7 +22,7 @@ FIRST_FLOW, FIRST_OTHER_FLOW = 100_000, 5_000_000
 
 @dataclass(frozen=True)
 class Tenant:
-    """So many waits, and so many instances of others."""
+    """A number of waits, and a number of instances that nobody waits for."""
 
     waits: int
     others: int

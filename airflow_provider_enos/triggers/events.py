@@ -339,7 +339,7 @@ class _FlowEvents:
         for value in kept:
             memory = EndMemory.of(value)
             if memory is None:
-                self._log.warning("What Airflow's asset state store has for flow %s is not ours", self._flow_id)
+                self._log.warning("The value in Airflow's asset state store for flow %s cannot be read", self._flow_id)
             else:
                 self._memory = memory if self._memory is None else self._memory.merged_with(memory)
         self._is_loaded = True

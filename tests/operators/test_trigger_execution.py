@@ -394,7 +394,7 @@ def test_nothing_is_started_that_could_not_be_put_on_record(
     """So it is, too, for a worker that Airflow has given up and that goes on: the store knows its try no more."""
     one = task(state_store)
     one.store = Gone(state_store)
-    with pytest.raises(errors.EnosTriggerError, match="nothing is started: what would be asked for") as caught:
+    with pytest.raises(errors.EnosTriggerError, match="nothing is started: the request cannot be recorded") as caught:
         one.run()
     assert not caught.value.sent
     assert sim.count("flows/triggerFromTask") == 0

@@ -49,7 +49,7 @@ REPLY_TIMEOUT, LONGEST_LOOK = 10.0, 25.0
 AT_A_TIME = 4
 """How many fetches run at the same time for a connection."""
 MOST_SOURCES, MOST_LOGS = 200, 50
-"""How many answers are cached."""
+"""The most instances and logs that are cached."""
 MOST_RUNS = 16
 """For how many nodes one poll fetches start and end: each costs a request."""
 RUNS_PAUSE = 60.0
@@ -77,7 +77,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why there is nothing to see, in words for all who may see the task. Details are in the API server's log."""
+    """Why there is nothing to see, in words for every viewer of the task. Details are in the API server's log."""
 
     message: str
     fresh: float = FRESH_PROBLEM
@@ -127,7 +127,7 @@ class OwnLoop:
 
 
 class Lookups:
-    """Fetches and caches flow instances and logs, on one event loop.
+    """Fetch and cache flow instances and logs, on one event loop.
 
     :param settings_of: returns the settings of a source's connection. It may block, and raise anything.
     """
@@ -277,7 +277,7 @@ def _problem(error: Exception, source: Source) -> Problem:
     if isinstance(error, EnosNotFoundError):
         return Problem("EnOS has nothing by this id, or not yet.")
     if isinstance(error, EnosRateLimitError):
-        return Problem("EnOS says that it is asked too often; a minute of rest.", FRESH_LIMITED)
+        return Problem("EnOS says that it is asked too often. This page asks again in a minute.", FRESH_LIMITED)
     if isinstance(error, EnosApiError):
         return Problem(f"EnOS answered: {error.code} {excerpt(error.api_message, 200)}")
     if isinstance(error, EnosError):

@@ -36,7 +36,7 @@ _FAULTS = 3
 
 _CUT = f"({LOG_LENGTH:,} characters of a log are asked for at the most: a part of this one may be missing)"
 _GAP = "(the log begins anew here, or a part of it is missing)"
-_ENOUGH = f"(more than {_LENGTH_A_LOG:,} characters: what follows is shown when the node has ended, the end of it)"
+_ENOUGH = f"(more than {_LENGTH_A_LOG:,} characters: the end of the log is shown when the node has ended)"
 
 
 @dataclass(slots=True)
