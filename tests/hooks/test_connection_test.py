@@ -79,7 +79,7 @@ def test_a_connection_that_does_not_work(sim: EnosSimulator, hook_for: MakeHook,
 def test_the_sentence_says_what_the_form_calls_a_field(
     sim: EnosSimulator, hook_for: MakeHook, fields: Any, said: str
 ) -> None:
-    """Where its label is no more than its name, it says nothing of it."""
+    """If a label is the same as the name of the field, the sentence does not name it."""
     works, message = hook_for(sim, fields=fields).test_connection()
     assert not works
     assert message.endswith(said)
@@ -100,7 +100,7 @@ REPLIES: dict[str, tuple[str, dict[str, Any], str]] = {
 def test_a_gateway_that_does_not_answer_as_it_should(
     hook: EnosHook, sim: EnosSimulator, kind: str, options: Any, said: str, on: str
 ) -> None:
-    """Said at once: who waits for the answer sits before a form."""
+    """The message comes at once: the user waits in front of a form."""
     sim.fault(kind, on=on, times=None, **options)
     works, message = hook.test_connection()
     assert not works
