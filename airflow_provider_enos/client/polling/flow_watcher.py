@@ -33,7 +33,7 @@ _PAGES_A_FLOW = 3
 _WHOLE = 600.0
 """Seconds between two polls of the whole window."""
 _LOOKS_AFTER_AN_END = 2
-"""Regular polls of a flow after a poll because of an end: an end that was held back is told at one of them."""
+"""Regular polls of a flow after a poll because of an end: an end that was held back is reported then."""
 _HOUR, _DAY = 3_600_000, 86_400_000
 
 

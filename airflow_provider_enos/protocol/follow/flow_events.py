@@ -1,8 +1,8 @@
-"""Find out which ends of a flow's instances are new, so that each end is told once.
+"""Find out which ends of a flow's instances are new, so that each end is reported once.
 
-The list of a window of trigger times is read again and again. What was told is remembered by instance. So neither the
-order of a list, nor what comes late or twice, nor a restart changes what is told. The list is read without a filter on
-the status: rows do not move between pages while it is read, and an instance that runs again is seen.
+The list of a window of trigger times is read again and again. What was reported is remembered by instance. So neither
+the order of a list, nor what comes late or twice, nor a restart changes what is reported. The list is read without a
+filter on the status: rows do not move between pages while it is read, and an instance that runs again is seen.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ def instances_of(
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last end that was told of an instance. If its status is not final, the instance has run again since."""
+    """The last end of an instance that was reported. If its status is not final, the instance has run again since."""
 
     status: FlowStatus
     end_time: str | None
 
     def is_same_end(self, told: End) -> bool:
-        """Return whether this is the end that was ``told``, and not the end of a later run of the instance.
+        """Return whether this is the end that was reported (``told``), and not the end of a later run of the instance.
 
         EnOS may give the end time of a failed instance only when its last nodes are done. So another end time tells
         of another run only if the instance succeeded: then no nodes are left.
@@ -107,12 +107,12 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class EndMemory:
-    """The ends of one flow that were told, or were there at the first poll."""
+    """The ends of one flow that were reported, or were there at the first poll."""
 
     since: int
     """All trigger times from this one on have been polled."""
     hidden_before: int
-    """Instances that are named after an earlier time are neither told nor remembered."""
+    """Instances that are named after an earlier time are neither reported nor remembered."""
     ends: Mapping[str, End]
 
     def to_json(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class EndMemory:
 
 
 def classify(previous: End | None, current: End) -> tuple[bool, End | None]:
-    """Return whether ``current`` is an end to tell, and what to remember of the instance; None: nothing yet.
+    """Return whether to report ``current`` as an end, and what to remember of the instance; None: nothing yet.
 
     :param previous: what is remembered of the instance.
     """
@@ -173,11 +173,11 @@ def classify(previous: End | None, current: End) -> tuple[bool, End | None]:
 def news(
     memory: EndMemory | None, instances: Iterable[FlowInstance], window: LookWindow
 ) -> tuple[list[FlowInstance], EndMemory | None]:
-    """Return the instances of one flow whose end is to be told now, in the order of their ends; and the new memory.
+    """Return the instances of one flow whose ends are to be reported, in the order of the ends; and the new memory.
 
-    Without a memory nothing is told: what has ended by the first poll of the whole window is old.
+    Without a memory nothing is reported: what has ended by the first poll of the whole window is old.
 
-    :param instances: all that the list has in the ``window``, and those whose end waits to be told.
+    :param instances: all that the list has in the ``window``, and those whose end waits to be reported.
     """
     if memory is None and not window.whole:
         return [], None
