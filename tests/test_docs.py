@@ -153,8 +153,8 @@ def test_the_view_page() -> None:
     text = " ".join(PAGES["view"].split())
     assert f"refreshed every {picture.REFRESH} seconds" in text
     assert f"instance is requested at most once in {lookups.FRESH:.0f} seconds" in text
-    assert f"When it has ended, this is once in {lookups.FRESH_ENDED:.0f} seconds" in text
-    assert f"after a problem once in {lookups.FRESH_PROBLEM:.0f} seconds" in text
+    assert f"After it has ended, it is once in {lookups.FRESH_ENDED:.0f} seconds" in text
+    assert f"after a problem, once in {lookups.FRESH_PROBLEM:.0f} seconds" in text
     assert lookups.FRESH_LIMITED == lookups.RUNS_PAUSE == 60
     assert f"makes {lookups.MOST_RUNS} of these requests at most" in text
     assert f"at most {lookups.AT_A_TIME} requests for instances or logs at the same time" in text

@@ -39,12 +39,12 @@ _MOST_PATIENCE = 10
 """Poll intervals."""
 _LONGEST_READ = 30.0
 _FEWEST_PAGES, _MOST_PAGES = 3, 25
-_SLOWEST = 16
+_MOST_SLOWNESS = 16
 _AT_A_TIME = 50
 """After this many calls of subscribers, other tasks of the event loop get a turn."""
 _MARGIN = 86_400_000
 """Milliseconds by which the window is larger than the subscriptions need, so that new ones fit in."""
-_SHRINK = 60.0
+_WINDOW_LIFETIME = 60.0
 """Seconds after which the window is computed anew, without the subscriptions that are gone."""
 
 
@@ -246,9 +246,9 @@ class EndFeedReader:
         if had is None:
             self._sound_since = begun
         metrics.gauge("feed_age", self._now() - begun)
-        await self._judge(begun)
+        await self._check_found_ends(begun)
 
-    async def _judge(self, begun: float) -> None:
+    async def _check_found_ends(self, begun: float) -> None:
         """Compare the feed with ends that single polls had found some time before this read began."""
         due = [id for id, at in self._found.items() if at + LATE <= begun]
         missed = [id for id in due if self.mark(id) is None]
@@ -261,7 +261,7 @@ class EndFeedReader:
     async def _failed(self, error: EnosError | TimeoutError | None) -> float:
         pause = self._backoff.failed(error)
         if isinstance(error, EnosRateLimitError):
-            self._slowness = min(self._slowness * 2, _SLOWEST)
+            self._slowness = min(self._slowness * 2, _MOST_SLOWNESS)
         metrics.gauge("feed_age", self._now() - self._read_at)
         if self._window is not None:
             self._window = None
@@ -284,7 +284,7 @@ class EndFeedReader:
 
     def _whole_window(self) -> Window:
         """Return the trigger times of all subscriptions, and some more for the next ones."""
-        if self._span is None or self._now() > self._spanned_at + _SHRINK:
+        if self._span is None or self._now() > self._spanned_at + _WINDOW_LIFETIME:
             self._span = _span(None, (one for ones in self._subscriptions.values() for one in ones))
             self._spanned_at = self._now()
         first, end = self._span or (0, 0)

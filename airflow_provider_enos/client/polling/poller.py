@@ -43,11 +43,11 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, T
 
 _GATHER, _GATHER_MANY = 0.02, 1.0
 """Seconds to wait for others once a wait is due: if there are few, if there are many."""
-_UNSHOWN = 3.0
+_PATIENCE_UNSHOWN = 3.0
 """Poll intervals for which a new wait may rely on the feed though no list has shown it, so that one list shows many."""
-_SOON = 0.75
+_DUE_SOON = 0.75
 """A wait for which this part of its pause is over is polled by the list with those that are due."""
-_TRY_AGAIN = 0.1
+_RETRY_LISTS_CHANCE = 0.1
 """Chance at each single poll that a wait which no list has shown is looked for in lists again."""
 _GRACE = 10.0
 """Seconds after the deadline that the last poll may take."""
@@ -173,7 +173,7 @@ class Poller:
             await asyncio.sleep(_GATHER if is_soon else min(_GATHER_MANY, max(_GATHER, first.poll_interval / 10)))
             due = await self._queue.take(self._postpone)
             if self._breaker.error is not None:
-                await _for_each(due, self._turn_away)
+                await _for_each(due, self._count_as_failed)
             elif due:
                 look = asyncio.create_task(self._look(due))
                 self._looks.add(look)
@@ -206,7 +206,7 @@ class Poller:
             return 1.0
         if wait.minute is None or not self.feed.covers(wait.minute, wait.minute + MINUTE):
             return 1.0
-        return self.feed.patience if wait.type is not None else min(self.feed.patience, _UNSHOWN)
+        return self.feed.patience if wait.type is not None else min(self.feed.patience, _PATIENCE_UNSHOWN)
 
     async def _look_sooner(self) -> None:
         """Make all waits due that have relied on the feed, spread over the length of one pause."""
@@ -258,7 +258,7 @@ class Poller:
     def _due_soon(self, waits: Iterable[Wait]) -> set[Wait]:
         """Return those that are due, or will be a little later: one list answers for all of them."""
         now = self._now()
-        return {wait for wait in waits if wait.seen + _SOON * self._pause(wait, wait.seen) <= now}
+        return {wait for wait in waits if wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= now}
 
     def _see(self, type: int, instance: FlowInstance) -> None:
         """Note what the list of what runs shows, also for waits that were not due."""
@@ -287,7 +287,7 @@ class Poller:
             if instance.status.ended:
                 self._found(wait)
             elif claimed is not None or known is not None:
-                await self._deny(wait, claimed or known, was_claimed=claimed is not None)
+                await self._note_denied_end(wait, claimed or known, was_claimed=claimed is not None)
             wait.saw(instance, self._now())
             await self._logs.show(wait, instance)
         except EnosError as error:
@@ -306,7 +306,7 @@ class Poller:
         if wait.seen > wait.begun and wait.seen >= self.feed.sound_since:
             self.feed.found(wait.id)
 
-    async def _deny(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
+    async def _note_denied_end(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
         """Note that the instance runs, though a list had shown this end before the poll."""
         wait.contradicted = mark
         if was_claimed and wait.claimed == mark:
@@ -319,7 +319,7 @@ class Poller:
         if wait.result.done():
             return
         # Now and then it is looked for in lists again.
-        wait.is_unlisted = wait.is_unlisted and random.random() >= _TRY_AGAIN
+        wait.is_unlisted = wait.is_unlisted and random.random() >= _RETRY_LISTS_CHANCE
         pause = timing.poll_pause(self._pause(wait, self._now()))
         if left := self._breaker.left:
             left *= random.uniform(1.0, 1.2)
@@ -327,7 +327,7 @@ class Poller:
         else:
             self._queue.add(wait, 0.0 if wait.is_urgent else pause)
 
-    def _turn_away(self, wait: Wait) -> None:
+    def _count_as_failed(self, wait: Wait) -> None:
         """Count a poll as failed without asking, since the gateway is left alone."""
         error = self._breaker.error
         if error is not None:

@@ -141,7 +141,7 @@ class Lookups:
 
     async def instance(self, source: Source) -> Json | Problem:
         """Return the flow instance as the page draws it."""
-        watched = _kept(self._watched, source, MOST_SOURCES, _Watched)
+        watched = _cached(self._watched, source, MOST_SOURCES, _Watched)
         return await self._shared(
             watched.answer,
             source,
@@ -151,7 +151,7 @@ class Lookups:
 
     async def log(self, source: Source, task_instance_id: str) -> str | Problem:
         """Return the end of a node's log, cleaned. The caller has checked that the node is of this instance."""
-        answer = _kept(self._logs, (source, task_instance_id), MOST_LOGS, _Answer[str])
+        answer = _cached(self._logs, (source, task_instance_id), MOST_LOGS, _Answer[str])
         return await self._shared(answer, source, lambda client, _: _read(client, task_instance_id), lambda _: FRESH)
 
     async def _shared(
@@ -191,7 +191,7 @@ class Lookups:
     def _slots_of(self, source: Source) -> asyncio.Semaphore:
         """Return the slots of its connection: a gateway that hangs does not delay other connections."""
         connection = (source.conn_id, source.team)
-        return _kept(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
+        return _cached(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
 
     async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json | Problem:
         graph = await client.call(_graph_call(source.flow_instance_id))
@@ -227,7 +227,7 @@ class Lookups:
         return len(news) > MOST_RUNS and self._clock() >= watched.no_runs_until
 
 
-def _kept(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
+def _cached(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
     """Return the cached value of this key, or make one. Beyond ``most``, drop the least recently used."""
     if key not in store:
         store[key] = make()

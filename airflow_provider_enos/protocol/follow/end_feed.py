@@ -20,11 +20,11 @@ from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
 from airflow_provider_enos.protocol.wire.messages import Procedure
 
 ENDED = tuple(status for status in FlowStatus if status.ended)
-_OVERLAP = 5
+_KNOWN_IN_A_ROW = 5
 """After this many known ends in a row there are no new ones, even if some come a little out of order."""
 _REMEMBERED = 4000
 """Ends that are remembered. A longer list that is not sorted is not read to its end."""
-_TRY_AGAIN = 20
+_READS_UNTIL_WHOLE = 20
 """A list that is not sorted, and was too long, is read to its end again after this many reads."""
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}.\d{2}:\d{2}:\d{2}")
 
@@ -100,7 +100,7 @@ class EndFeed:
         in_a_row = 0
         for position, one in enumerate(ends, 1):
             in_a_row = in_a_row + 1 if self._knows(one) and one.flow_instance_id in self._connected else 0
-            if in_a_row == _OVERLAP:
+            if in_a_row == _KNOWN_IN_A_ROW:
                 return position
         return None
 
@@ -139,8 +139,8 @@ class EndFeed:
 
     def _choose_size(self, fresh: int, is_sound: bool, in_order: bool) -> None:
         # Small pages if few ends are new; the largest ones to catch up.
-        self._size = size_for(2 * fresh + _OVERLAP) if in_order and is_sound else SIZES[-1]
+        self._size = size_for(2 * fresh + _KNOWN_IN_A_ROW) if in_order and is_sound else SIZES[-1]
         if in_order or is_sound:
             self._skip = 0
         else:
-            self._skip = self._skip - 1 if self._skip else _TRY_AGAIN
+            self._skip = self._skip - 1 if self._skip else _READS_UNTIL_WHOLE

@@ -5,9 +5,9 @@ from __future__ import annotations
 SHORTEST = 2.0
 """The shortest pause of a wait, and of the feed."""
 _PART_OF_AGE = 3
-_WORTH = 40
+_POLLS_A_REQUEST = 40
 """The feed may cost one request for this many single polls that it replaces."""
-_BEARABLE = 5
+_FEWEST_POLLS_A_REQUEST = 5
 """An expensive feed may cost one request for this many, so that it is read once in each ``poll_interval``."""
 
 
@@ -27,5 +27,5 @@ def feed_pause(requests: int, looks_a_second: float, poll_interval: float) -> fl
     The feed costs at most a fortieth of them. It is read at least every ``poll_interval``, unless it would then cost
     more than a fifth of them.
     """
-    longest = max(poll_interval, _BEARABLE * requests / looks_a_second)
-    return max(SHORTEST, min(_WORTH * requests / looks_a_second, longest))
+    longest = max(poll_interval, _FEWEST_POLLS_A_REQUEST * requests / looks_a_second)
+    return max(SHORTEST, min(_POLLS_A_REQUEST * requests / looks_a_second, longest))

@@ -355,7 +355,7 @@ def test_the_feed_shows_which_flow_to_look_at_now(
 ) -> None:
     """Long before the next regular poll, and back to the trigger time of the instance."""
     monkeypatch.setattr(pace, "SHORTEST", 0.05)
-    monkeypatch.setattr(pace, "_WORTH", 0.1)
+    monkeypatch.setattr(pace, "_POLLS_A_REQUEST", 0.1)
     running, other = past(51, hours), past(52, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -379,9 +379,9 @@ def test_the_feed_shows_which_flow_to_look_at_now(
 def test_a_flow_with_a_new_end_is_looked_at_again_at_the_next_regular_looks(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As soon as the next regular look: an event may have been held back for it."""
+    """As soon as the next regular poll: an event may have been held back for it."""
     monkeypatch.setattr(pace, "SHORTEST", 0.02)
-    monkeypatch.setattr(pace, "_WORTH", 0.1)
+    monkeypatch.setattr(pace, "_POLLS_A_REQUEST", 0.1)
     ids = [past(51, hours) for hours in range(1, 12)]
 
     async def work(watched: Watched, looks: Any) -> None:
