@@ -34,7 +34,7 @@ _MOST_PLACES_KEPT = 20_000
 """Logs above which the places of nodes that are gone are dropped."""
 _FAULTS = 3
 
-_CUT = f"({LOG_LENGTH:,} characters of a log are asked for at the most: a part of this one may be missing)"
+_CUT = f"({LOG_LENGTH:,} characters of a log are read at most: a part of this log may be missing)"
 _GAP = "(the log begins anew here, or a part of it is missing)"
 _ENOUGH = f"(more than {_LENGTH_A_LOG:,} characters: the end of the log is shown when the node has ended)"
 
