@@ -92,6 +92,7 @@ def test_logs_go_to_the_log_of_the_task_that_waits(sim: EnosSimulator, found: Se
             if line.startswith("::group::Log of node"):
                 seen[line] = whose.get()
 
+    sim.log_grows = True
     ids = trigger(sim, 2)
 
     async def work(poller: Poller) -> None:
