@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _load_commands(*, quietly: bool) -> ModuleType:
-    """Import the commands, and Airflow with them, which prints warnings then, some versions on stdout."""
+    """Import the commands. This imports Airflow, which prints warnings, some versions of it on stdout."""
     with warnings.catch_warnings(), redirect_stdout(sys.stderr):
         if quietly:
             warnings.simplefilter("ignore")

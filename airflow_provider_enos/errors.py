@@ -12,7 +12,7 @@
     │   │   └── EnosTokenError           the access token is not valid any more (it is renewed automatically)
     │   ├── EnosAccessError              user, organisation, privilege, lock, address      final
     │   ├── EnosRequestError             the request is malformed, or its object does not exist
-    │   │   └── EnosNotFoundError        the instance, node or flow is not there
+    │   │   └── EnosNotFoundError        the flow, instance, node or log is not there
     │   ├── EnosRateLimitError           over the API's quota; ``retry_after``
     │   └── EnosServerError              a fault of EnOS or of its gateway
     ├── EnosTriggerError                 the flow was not started
@@ -170,7 +170,7 @@ class EnosRequestError(EnosApiError):
 
 
 class EnosNotFoundError(EnosRequestError):
-    """The instance, node or flow does not exist."""
+    """The flow, instance, node or log does not exist."""
 
 
 class EnosRateLimitError(EnosApiError):

@@ -28,7 +28,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "allow_http": {
         "label": "Allow plain http",
         "description": "Only for gateways without TLS, such as EnOS Edge",
-        # Without null, Airflow marks it as one to be filled in.
+        # Without null, Airflow marks the field as required.
         "schema": {"type": ["boolean", "null"], "default": False},
     },
     "console_url": {
@@ -60,7 +60,7 @@ FIELD_BEHAVIOUR: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The dictionary behind the entry point ``apache_airflow_provider``."""
+    """Return the dictionary behind the entry point ``apache_airflow_provider``."""
     name = "EnOS"
     return {
         "package-name": "airflow-provider-enos",

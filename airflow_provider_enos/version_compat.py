@@ -97,7 +97,7 @@ async def async_connection(conn_id: str) -> Any:
     """
     from asgiref.sync import sync_to_async
 
-    # By way of __getattr__, which a bare name does not come by.
+    # An import calls __getattr__ of this module; a bare name would not.
     from airflow_provider_enos.version_compat import BaseHook
 
     if _reads_connections_without_blocking():

@@ -70,7 +70,7 @@ class Instance:
 
 
 class World:
-    """All instances: those that are waited for by number, and those of others."""
+    """All instances: those with a wait, by number, and the others."""
 
     def __init__(self, tenant: Tenant, switches: set[str], page_cap: int) -> None:
         self.tenant = tenant
@@ -94,7 +94,7 @@ class World:
         self._all[one.id] = one
 
     def start(self) -> int:
-        """Starts the next one; gives its number."""
+        """Start the next instance. Return its number."""
         number = len(self.numbers)
         one = Instance(self.tenant.instance_id(number), self.tenant.trigger_time(number), time.time(), None)
         self.numbers[number] = one
@@ -103,12 +103,12 @@ class World:
         return number
 
     def end(self, number: int) -> None:
-        """Ends this one."""
+        """End this instance."""
         self._running.remove(number)
         self.numbers[number].ended = self.ended[number] = time.time()
 
     async def live(self) -> None:
-        """Has one after the other end, and be replaced."""
+        """End one instance after the other, and replace each."""
         pause, next_at = self.tenant.seconds_between_ends, time.monotonic()
         while True:
             next_at += pause

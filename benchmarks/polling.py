@@ -1,7 +1,7 @@
-"""What waiting costs the triggerer: this package's triggers, and beside them those of two other providers.
+"""Measure what waiting costs the triggerer, for this package's triggers and for those of two other providers.
 
-TLS on loopback; the gateway is a process of its own (``gateway.py``), and so is whoever waits (``waiting.py``), who is
-measured by itself. What the tenant is like is in ``tenant.py``.
+TLS on loopback; the gateway is a process of its own (``gateway.py``). The waits are another process (``waiting.py``),
+which is measured by itself. ``tenant.py`` describes the tenant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
 
 @dataclass(frozen=True)
 class Measured:
-    """What one kind of wait has cost, a minute or of a core, and how late it has told of ends."""
+    """What one kind of wait has cost, by the minute or as a share of a core, and how late it has reported ends."""
 
     requests: float
     singly: float
@@ -40,13 +40,13 @@ class Measured:
 
 
 def main() -> None:
-    """Measures all, and prints the table."""
+    """Measure all, and print the table."""
     table = Table()
     print(f"\nWaiting in the triggerer, TLS on loopback, {SECONDS:.0f} s each; 6 % of the waits end each minute")
     dbt = measure("dbt", 1000, 10)
     databricks = measure("databricks", 1000, 10)
     few = measure("ours", 1000, 10)
-    table.head("1,000 waits at 10 s, 500 instances of others", dbt, databricks, few)
+    table.head("1,000 waits at 10 s, 500 other instances", dbt, databricks, few)
     single = 1000 * 60 / 10
     table.row("requests, of one a wait and interval", few.requests / single, 1 / 40, "fraction")
     table.row("CPU, of the dbt Cloud trigger's", few.cpu / dbt.cpu, 1 / 18, "fraction")
@@ -55,12 +55,12 @@ def main() -> None:
     table.row("end to event, p95", few.p95, 2.5, "s")
     table.row("memory added", few.memory, 10, "MB")
     busy = measure("ours", 1000, 10, others=20_000)
-    table.head("the same with 20,000 instances of others", busy)
+    table.head("the same with 20,000 other instances", busy)
     table.row("requests, of those with 500", busy.requests / few.requests, 1.5, "times")
     table.row("CPU, of that with 500", busy.cpu / few.cpu, 1.5, "times")
     table.row("end to event, p95, of that with 500", busy.p95 / few.p95, 1.5, "times")
     many = measure("ours", 10_000, 30, others=5000, warm_up=60)
-    table.head("10,000 waits at 30 s, 5,000 instances of others", many)
+    table.head("10,000 waits at 30 s, 5,000 other instances", many)
     table.row("requests, of one a wait and interval", many.requests / (10_000 * 60 / 30), 1 / 100, "fraction")
     table.row("end to event, p95", many.p95, 3.0, "s")
     table.row("CPU", many.cpu * 100, 4.5, "%")
@@ -87,7 +87,7 @@ def young(table: Table) -> None:
 
 
 class Table:
-    """Prints what was measured beside what is wanted."""
+    """Print what was measured beside the target."""
 
     def __init__(self) -> None:
         self.missed = 0
@@ -121,7 +121,7 @@ def measure(
     warm_up: float | None = None,
     tenants: int = 1,
 ) -> Measured:
-    """Has so many wait, and ends some of them."""
+    """Run this many ``waits``, and end some of them."""
     others = max(500, waits // 2) if others is None else others
     warm_up = 2.5 * interval if warm_up is None else warm_up
     with gateway(waits, others, switches) as serving:
@@ -161,7 +161,7 @@ def measure(
 
 
 def one_young_wait(lasts: float) -> tuple[float, int | None]:
-    """The delay from the end of a new instance to its event; the looks in its first 30 s, if it lasts so long."""
+    """The delay from the end of a new instance to its event; the polls in its first 30 s, if it lasts as long."""
     with gateway(1, 0) as serving:
         environment = {**os.environ, **serving.environment(0)}
         command = [str(PEERS), str(HERE / "waiting.py"), "ours", "1", "0", str(serving.now), "30", "0", str(lasts + 25)]
@@ -186,7 +186,7 @@ def one_young_wait(lasts: float) -> tuple[float, int | None]:
 
 
 def heard(process: subprocess.Popen[str]) -> Any:
-    """The next thing that it has to say to us, among lines of logs."""
+    """Return the next message of the process for this program, among lines of logs."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("BENCH "):
@@ -205,7 +205,8 @@ class Gateway:
         self._port = json.loads(process.stdout.readline())
 
     def environment(self, tenants: int) -> dict[str, str]:
-        """What leads the clients to it; ``tenants``: how many connections of ours there are beside the default one."""
+        """Return the environment that leads the clients to it. ``tenants``: the number of connections beside the
+        default one."""
         place = {"host": "127.0.0.1", "port": self._port, "schema": "https", "login": "key", "password": "secret"}
         extra = {"org_id": "o1", "user_id": "u1", "verify": str(self._folder / "ca.pem")}
         enos = {"conn_type": "enos", **place}
@@ -228,7 +229,7 @@ class Gateway:
         return found
 
     def ask(self, question: str) -> Any:
-        """Sends it a command; gives the answer."""
+        """Send it a command. Return the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(question, file=self._process.stdin, flush=True)
@@ -237,7 +238,7 @@ class Gateway:
 
 @contextmanager
 def gateway(waits: int, others: int, switches: str = "", page_cap: int = 500) -> Iterator[Gateway]:
-    """A gateway of that tenant."""
+    """Run a gateway of that tenant."""
     with tempfile.TemporaryDirectory() as folder:
         now = time.time()
         arguments = [waits, others, now, switches, page_cap, folder]

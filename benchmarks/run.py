@@ -110,7 +110,7 @@ def imported(modules: tuple[str, ...]) -> tuple[float, str]:
 
 
 def interleaved(rounds: int, *works: Callable[[], object]) -> list[float]:
-    """The median seconds of each, taken in turns so that they share the machine's moods."""
+    """Return the median seconds of each, taken in turns, so that all meet the same load of the machine."""
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for work, taken in zip(works, seconds, strict=True):

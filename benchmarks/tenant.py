@@ -1,4 +1,4 @@
-"""The tenant that is waited for: what the gateway and those who wait agree on, each in a process of its own.
+"""The tenant of the benchmark: what the gateway and the waits, each in a process of its own, agree on.
 
 60 % of the trigger times are the last midnight, the others lie anywhere in the last 20 hours, and each wait has a flow
 of its own. Others have instances in the same window, most of which ended long ago. 6 % of the waits end each minute,
@@ -22,7 +22,7 @@ FIRST_FLOW, FIRST_OTHER_FLOW = 100_000, 5_000_000
 
 @dataclass(frozen=True)
 class Tenant:
-    """So many waits, and so many instances of others."""
+    """A number of waits, and a number of instances that nobody waits for."""
 
     waits: int
     others: int
@@ -35,31 +35,31 @@ class Tenant:
         return self.now - self.now % 86_400
 
     def trigger_time(self, number: int) -> float:
-        """Of an instance, in epoch seconds: the same in each process."""
+        """The trigger time of an instance, in epoch seconds: the same in each process."""
         luck = random.Random(number)
         if luck.random() < AT_MIDNIGHT:
             return self.midnight
         return (self.now - luck.uniform(0, HOURS * 3600)) // 60 * 60
 
     def instance_id(self, number: int) -> str:
-        """Of the instance that is waited for as this number."""
+        """The id of the instance of the wait with this number."""
         return f"{FIRST_FLOW + number}-{stamp(self.trigger_time(number))}"
 
     def other_id(self, number: int) -> str:
-        """Of another's instance."""
+        """The id of an instance that nobody waits for."""
         return f"{FIRST_OTHER_FLOW + number}-{stamp(self.trigger_time(-1 - number))}"
 
     @property
     def seconds_between_ends(self) -> float:
-        """From the end of one wait to that of the next."""
+        """From the end of one wait to the end of the next."""
         return 60 / (self.waits * ENDING)
 
 
 def stamp(seconds: float) -> str:
-    """The minute as ids of EnOS have it."""
+    """Return the minute as EnOS writes it in ids."""
     return time.strftime("%Y%m%d%H%M00", time.gmtime(seconds))
 
 
 def text(seconds: float) -> str:
-    """A time as EnOS writes it."""
+    """Return a time as EnOS writes it."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))

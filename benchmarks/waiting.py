@@ -1,4 +1,4 @@
-"""Those who wait, in a process of its own that is measured: this package's trigger, or that of another provider.
+"""The waits, in a process of their own that is measured: triggers of this package or of another provider.
 
 Prints a line that begins with ``BENCH`` when it has warmed up, waits for one of input, and prints what it measured.
 """
@@ -31,7 +31,7 @@ class Process:
         self.longest_stop = 0.0
 
     async def watch(self) -> None:
-        """Finds the longest time for which the event loop did not come round, as far as it was at work itself."""
+        """Find the longest time for which the event loop was busy with its own work."""
         while True:
             begun, worked = time.monotonic(), time.thread_time()
             await asyncio.sleep(_PROBE)
@@ -86,7 +86,7 @@ async def main(kind: str, tenant: Tenant, interval: float, warm_up: float, secon
                 events[number] = time.time()
                 break
 
-    # What is imported and made once is no cost of waiting.
+    # Imports and what is made once are no cost of waiting.
     first = asyncio.create_task(anext(make(0).run()))
     await asyncio.wait({first}, timeout=3.0)
     first.cancel()

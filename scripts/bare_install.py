@@ -1,7 +1,7 @@
 """Print what installing a wheel of this package adds to a bare Airflow; fail if that is more than it names.
 
-python scripts/bare_install.py dist/airflow_provider_enos-*.whl        on each Airflow that requirements/ has pins of
-python scripts/bare_install.py dist/airflow_provider_enos-*.whl 3.3.2  on these
+python scripts/bare_install.py dist/airflow_provider_enos-*.whl        on each Airflow with pins in requirements/ python
+scripts/bare_install.py dist/airflow_provider_enos-*.whl 3.3.2  on these
 
 It names the dependencies in pyproject.toml, and what these need themselves. Nothing is installed: uv resolves it.
 """

@@ -1,4 +1,4 @@
-"""Shows that this package can be installed beside each Airflow with the packages of that Airflow's release day.
+"""Show that this package can be installed beside each Airflow with the packages of that Airflow's release day.
 
 Airflow's constraint file pins the newest packages of about that day, and people who install with it get nothing newer.
 So Airflow alone is resolved as of that day, and then Airflow and the wheel, constrained to what came of the first: the

@@ -80,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(nodeid: str) -> str:
-    """Return which tests run one after the other, in one process: those of a group."""
+    """Return the group of a test. The tests of a group run one after the other, in one process."""
     if whole := _whole_airflow(nodeid):
         return whole[1]
     file, _, name = nodeid.partition("::")
@@ -104,28 +104,28 @@ def pytest_xdist_make_scheduler(config: Any, log: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_shared_gateways() -> Iterator[None]:
-    """A free port may be one that an earlier simulator had; its token must not come along."""
+    """Forget tokens: a free port may be one that an earlier simulator had, and its token must not be used."""
     with fresh_gateways():
         yield
 
 
 @pytest.fixture(autouse=True)
 def no_handover() -> Iterator[None]:
-    """No worker has deferred the tasks whose triggers run here."""
+    """Wait for no worker: none has deferred the tasks whose triggers run here."""
     with timing.override(handover=0.0):
         yield
 
 
 @pytest.fixture
 def override_timing() -> Iterator[Callable[..., None]]:
-    """What ``timing.override`` does, until the test ends."""
+    """Return ``timing.override``, which holds until the test ends."""
     with ExitStack() as overrides:
         yield lambda **changes: overrides.enter_context(timing.override(**changes))
 
 
 @pytest.fixture
 def pauses(override_timing: Callable[..., None]) -> list[float]:
-    """The seconds that clients would have slept for; they do not."""
+    """Return the seconds that clients would have slept. They do not sleep."""
     slept: list[float] = []
 
     def note(seconds: float) -> float:
@@ -138,7 +138,7 @@ def pauses(override_timing: Callable[..., None]) -> list[float]:
 
 @pytest.fixture(autouse=True)
 def never_rescheduled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow 2 looks into its database for when a sensor was rescheduled first. These tests have none."""
+    """Airflow 2 reads in its database when a sensor was first rescheduled. These tests have no database."""
     if AIRFLOW < (3, 0):
         monkeypatch.setattr("airflow.sensors.base._orig_start_date", lambda **_: None)
 
@@ -159,7 +159,7 @@ def connection(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> EnosSimul
 
 @pytest.fixture(params=["with a state store", "without a state store"])
 def store(request: pytest.FixtureRequest) -> StateStore | None:
-    """As on Airflow 3.3 and later, and as before."""
+    """Run the test with a state store, as on Airflow 3.3 and later, and without, as before."""
     return StateStore() if request.param == "with a state store" else None
 
 
@@ -175,7 +175,7 @@ def state_store() -> StateStore:
 
 @pytest.fixture(scope="session")
 def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow home with an empty database, for tests to copy. Made once for all processes that run tests."""
+    """Make an Airflow home with an empty database, for tests to copy. Once for all processes that run tests."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     home, done = shared / "airflow", shared / "airflow.done"
@@ -193,7 +193,7 @@ def migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def short_pauses(override_timing: Callable[..., None]) -> None:
-    """The pauses between repetitions of a call, a thousandth of what they are."""
+    """Shorten the pauses between repetitions of a call to a thousandth."""
     override_timing(pause=lambda seconds: seconds / 1000 if seconds > 0.1 else seconds)
 
 

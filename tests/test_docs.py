@@ -1,4 +1,4 @@
-"""What the documentation says is so. That its links lead somewhere is Sphinx's to check: ``make docs``."""
+"""What the documentation says is true. Sphinx checks its links: ``make docs``."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def names_in(text: str) -> set[str]:
 
 
 def parameters_of(*classes: type) -> dict[str, inspect.Parameter]:
-    """Return what the constructors of these classes take, those of the bases that are ours included."""
+    """Return the parameters of the constructors of these classes and of their bases in this package."""
     return {
         name: parameter
         for cls in classes
@@ -158,8 +158,8 @@ def test_the_view_page() -> None:
     text = " ".join(PAGES["view"].split())
     assert f"refreshed every {picture.REFRESH} seconds" in text
     assert f"instance is requested at most once in {lookups.FRESH:.0f} seconds" in text
-    assert f"When it has ended, this is once in {lookups.FRESH_ENDED:.0f} seconds" in text
-    assert f"after a problem once in {lookups.FRESH_PROBLEM:.0f} seconds" in text
+    assert f"After it has ended, it is once in {lookups.FRESH_ENDED:.0f} seconds" in text
+    assert f"after a problem, once in {lookups.FRESH_PROBLEM:.0f} seconds" in text
     assert lookups.FRESH_LIMITED == lookups.RUNS_PAUSE == 60
     assert f"makes {lookups.MOST_RUNS} of these requests at most" in text
     assert f"at most {lookups.AT_A_TIME} requests for instances or logs at the same time" in text
@@ -314,7 +314,7 @@ def test_the_folders_of_the_architecture_are_all_there() -> None:
 
 
 def test_the_table_of_the_start() -> None:
-    """The table, and the states and arrows of the picture, are those of the code."""
+    """The table, and the states and arrows of the picture, agree with the code."""
     rows = table("architecture", "state")
     written = {tuple(cell.strip("`") for cell in row[:4]) for row in rows}
     assert len(written) == len(rows)

@@ -113,7 +113,7 @@ def versions_of(found: dict[str, str]) -> list[tuple[tuple[int, ...], str]]:
 
 
 def test_the_changelog_keeps_its_form() -> None:
-    """That of Keep a Changelog; the newest version and day come first, and the newest is this one."""
+    """The form of Keep a Changelog: the newest version and day come first, and the newest is this version."""
     found = releases(CHANGELOG)
     released = versions_of(found)
     assert released == sorted(released, reverse=True)
@@ -195,7 +195,7 @@ def sdist(distributions: dict[str, bytes]) -> tarfile.TarFile:
 def test_they_are_the_same_bytes_wherever_and_whenever_they_are_built(
     distributions: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """In another folder, of files with other times, permissions and order, with another seed."""
+    """From another folder, and files with other times, permissions and order, with another seed."""
     source = copy_of_the_project(tmp_path / "two" / "deeper")
     for path in sorted(source.rglob("*"), reverse=True):
         os.utime(path, (1_234_567_890, 1_234_567_890))

@@ -104,7 +104,7 @@ def prepare(sim: EnosSimulator, status: str, course: str) -> None:
 
 
 def after_the_first_look(sim: EnosSimulator, do: Callable[[], None]) -> None:
-    """Does it while the first look is answered, so that the next one meets it."""
+    """Do it while the first poll is answered, so that the next poll meets it."""
     todo = [do]
 
     def see(event: str, record: Any) -> None:
@@ -205,7 +205,7 @@ LOGGED: dict[str, Callable[[Log], End]] = {
 def test_every_way_to_wait_shows_the_same_of_the_logs(
     status: str, log_keeps: str, monkeypatch: pytest.MonkeyPatch, short_pauses: None
 ) -> None:
-    """While they grow, each line once, wherever the one part of the wait ends and the other begins."""
+    """While they grow, each line once, at whatever point one part of the wait hands over to the next."""
     texts = {node: [f"{node} line {number}" for number in range(8)] for node in (NODE, FAILING)}
     shown: dict[str, list[str]] = {}
     for way, wait in LOGGED.items():
@@ -311,7 +311,7 @@ SENSOR_MODES: dict[str, Any] = {
 def test_silent_fail_is_for_looks_and_not_for_what_the_instance_came_to(
     mode: str, status: str, connection: EnosSimulator, short_pauses: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever goes wrong with the looks, it waits on; the outcome is told at once."""
+    """After any failed poll it keeps waiting; the result of the instance is reported at once."""
     monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 0.01)
     prepare(connection, status, "answer at once")
     connection.trigger(FLOW, NODE, TIME)

@@ -1,4 +1,4 @@
-"""What holds a row of docs/security.md that no module holds alone."""
+"""The tests of those rows of docs/security.md that concern more than one module."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
 
 @pytest.mark.parametrize("drive", DRIVES)
 def test_no_password_of_a_netrc_file_is_sent(drive: Drive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is somebody's for this host, and none of EnOS's."""
+    """Such a password belongs to the user, for this host, and is not for EnOS."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password of-somebody-else\ndefault login me password of-mine\n")
     netrc.chmod(0o600)

@@ -1,4 +1,4 @@
-"""The same DAG is serialized alike at each parse: Airflow makes another version of a DAG where it is not."""
+"""Each parse serializes a DAG in the same way: otherwise Airflow makes a new version of the DAG."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def show_flow(call: Invocation, flow: Flow) -> None:
 
 
 def show_instance(call: Invocation, instance: FlowInstance) -> None:
-    """Print an instance and its nodes, and of one that failed why, and what to type next."""
+    """Print an instance and its nodes. If it failed, print why, and which command to type next."""
     runs = _runs(call, instance)
     failed = failed_nodes(instance, runs)
     reason = _reason(call, failed[0]) if failed else ""

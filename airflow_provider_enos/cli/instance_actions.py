@@ -54,7 +54,7 @@ def start_target(call: Invocation, target: Target, attempt: Attempt) -> str:
 
 
 class _Record:
-    """The record of a start, which has no place to be kept: it tells what an interrupt would leave behind."""
+    """The record of a start. It is not stored: it only lets an interrupt say what it may leave behind."""
 
     superseded = False
 
@@ -75,7 +75,7 @@ def _how_to_look(call: Invocation, flow_instance_id: str) -> str:
 
 
 def say_how_to_follow(call: Invocation, flow_instance_id: str) -> None:
-    """Have an interrupt say that the instance runs on, and how to follow or end it."""
+    """Prepare the note of an interrupt: the instance runs on, and how to follow or end it."""
     call.terminal.when_interrupted = (
         f"Flow instance {flow_instance_id} runs on. To follow it again: "
         f"{call.next_command('instance', '--wait', flow_instance_id)}. "

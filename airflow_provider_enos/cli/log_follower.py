@@ -37,10 +37,10 @@ def check_may_run(run: TaskInstance) -> Procedure[None]:
 
 
 class LogFollower:
-    """Prints the log of a run until the run has ended.
+    """Print the log of a run until the run has ended.
 
     :param lines: how many of the lines that are there at first to print, the last ones; None: all.
-    :param pause: seconds between two looks.
+    :param pause: seconds between two polls.
     """
 
     def __init__(self, task_instance_id: str, terminal: Terminal, lines: int | None, pause: float) -> None:
@@ -53,7 +53,7 @@ class LogFollower:
         subject = f"task instance {task_instance_id}"
         self._tolerance = PollTolerance(subject, tolerance=TOLERANCE, log=terminal, strict=True)
         self._no_status: EnosRequestError | None = None
-        """Why EnOS cannot be asked for the run's status, which versions before 2.3 do not tell."""
+        """Why EnOS does not tell the run's status: releases before 2.3 lack this call. None: it does."""
 
     def steps(self) -> Procedure[str]:
         """Follow the log; return it whole.
@@ -82,7 +82,7 @@ class LogFollower:
         except EnosRequestError as error:
             if self._tolerance.known:
                 raise
-            # Whether there is such a run, its log tells.
+            # Reading the log tells whether there is such a run.
             self._no_status = error
             return False
         self._tolerance.known = True

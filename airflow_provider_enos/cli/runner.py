@@ -89,7 +89,7 @@ Body: TypeAlias = Callable[[Invocation], int]
 
 
 def command(body: Body) -> Callable[[Namespace], None]:
-    """Make a command of its body: it ends with ``SystemExit``, and never with a traceback."""
+    """Turn a function into a command that ends with ``SystemExit``, and never with a traceback."""
 
     @wraps(body)
     def run(options: Namespace) -> None:
@@ -99,7 +99,7 @@ def command(body: Body) -> Callable[[Namespace], None]:
 
 
 def _program(options: Namespace) -> str:
-    """Return what the user has typed to get here, for messages that say what to type next."""
+    """Return how the user has called this program, for messages that say what to type next."""
     return str(getattr(options, "program", AIRFLOW_PROGRAM))
 
 
@@ -145,7 +145,7 @@ def _remedy(error: Exception, options: Namespace) -> str:
 
 
 def _quietly(body: Body, options: Namespace, terminal: Terminal) -> int:
-    """Run the body without a word from Airflow's loggers, unless ``--verbose`` asks for them."""
+    """Run the body without output of Airflow's loggers, unless ``--verbose`` asks for it."""
     from airflow.utils.cli import suppress_logs_and_warning
 
     codes: list[int] = []

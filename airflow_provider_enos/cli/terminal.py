@@ -127,7 +127,7 @@ class Terminal:
         self._notes.flush()
 
     def progress(self, text: str) -> None:
-        """Say on stderr what goes on, in a line that the next one overwrites; nothing unless it is a terminal."""
+        """Say on stderr what goes on, in a line that the next one overwrites. Do nothing if stderr is no terminal."""
         if self._notes.isatty():
             self._notes.write(f"\r\x1b[K{excerpt(text, 70)}")
             self._notes.flush()
@@ -155,7 +155,7 @@ class Terminal:
     error = warning
 
     def hang_up(self) -> None:
-        """Lead stdout, which nobody reads any more, nowhere: else Python complains of it when it ends."""
+        """Discard further output to stdout, which nobody reads any more: else Python complains when it ends."""
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._out.fileno())

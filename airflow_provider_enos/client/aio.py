@@ -32,11 +32,11 @@ _MOST_CONNECTIONS = 8
 _READ_AT_ONCE = 16 * 1024
 """Bytes. A reply up to this size is parsed on the event loop, a larger one in another thread."""
 _PIECES_AT_ONCE = 100
-"""Chunks of a reply that are taken in before the event loop gets a turn."""
+"""Chunks of a reply that are read before other tasks of the event loop get a turn."""
 
 
 class AsyncClient:
-    """Carries out calls and procedures on one event loop, all in one HTTP session.
+    """Carry out calls and procedures on one event loop, all in one HTTP session.
 
     Use it as ``async with AsyncClient(settings) as client``.
 

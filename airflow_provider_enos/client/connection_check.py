@@ -65,7 +65,7 @@ def failed(name: str, error: EnosError) -> Step:
     if isinstance(error, EnosAuthError):
         return Step(name, "failed", f"Access key or secret key are not accepted. {error}")
     if isinstance(error, EnosAccessError):
-        return Step(name, "failed", f"EnOS does not let this user or caller in. {error}")
+        return Step(name, "failed", f"EnOS refuses this user or this caller. {error}")
     # An error with a code says itself what to do.
     to_do = "Check that host is the address of the API gateway." if isinstance(error, EnosReplyError) else ""
     return Step(name, "failed", f"The gateway does not answer as EnOS does. {error}", to_do)
@@ -137,17 +137,17 @@ def _user(settings: Settings, client: SyncClient, now: int) -> Iterator[Step]:
     if isinstance(listed, EnosError):
         yield failed("user", listed)
         return
-    yield Step("user", "ok", f"user {settings.user_id} of organisation {settings.org_id} is let in")
+    yield Step("user", "ok", f"user {settings.user_id} of organisation {settings.org_id} is accepted")
     yield _rights(_tried(client, calls.get_my_flow()))
 
 
 def _rights(flows: tuple[MyFlow, ...] | EnosError) -> Step:
     """Return a step that never fails: a trigger needs the flow's owner, and EnOS does not say who that is."""
     if isinstance(flows, EnosError):
-        return Step("rights", "note", f"Which flows the user may edit cannot be told. {flows}")
+        return Step("rights", "note", f"It is not known which flows the user may edit. {flows}")
     editable = sum(flow.editable for flow in flows)
     if not editable:
-        said = f"Of {len(flows)} flows that it owns or may view it may edit none; EnOS triggers only for an owner."
+        said = f"The user may edit none of the {len(flows)} flows that it owns or may view; only an owner can trigger."
         return Step("rights", "note", said)
     said = f"may edit {editable} of the {len(flows)} flows that it owns or may view; EnOS triggers only for an owner"
     return Step("rights", "ok", said)

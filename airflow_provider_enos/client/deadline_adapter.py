@@ -20,7 +20,7 @@ from airflow_provider_enos.client.route import Route
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """Sends requests on a given route. Reading ends with ``TimeoutError`` at ``deadline``, by the monotonic clock."""
+    """Send requests on a given route. Reading ends with ``TimeoutError`` at ``deadline``, by the monotonic clock."""
 
     def __init__(self, route: Route) -> None:
         super().__init__()

@@ -13,14 +13,14 @@ _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _COMPRESSED = ("gzip", "x-gzip", "deflate")
 _STEP = 2**20
 """Bytes that are decompressed in one step."""
-_TIMES = 8
+_COMPRESSION_RATIO = 8
 """How many times larger JSON is when it is decompressed, roughly."""
 _FEW_PIECES, _SMALL_PIECE = 20_000, 64
-"""A reply of more chunks than this must have so many bytes a chunk, on average: each costs a step of Python."""
+"""A reply with more chunks than the first number needs the second number of bytes a chunk, on average."""
 
 
 class ReplyBody:
-    """Takes a reply chunk by chunk. ``whole`` returns it, decompressed if ``encoding`` says that it is compressed.
+    """Collect a reply chunk by chunk. ``whole`` returns it, decompressed if ``encoding`` says that it is compressed.
 
     Only one compression is undone: nested ones can turn a kilobyte into terabytes, and the request asks for gzip only.
 
@@ -40,7 +40,7 @@ class ReplyBody:
     @property
     def size(self) -> int:
         """About how many bytes ``whole`` will return."""
-        return len(self._data) * (_TIMES if self._compressed else 1)
+        return len(self._data) * (_COMPRESSION_RATIO if self._compressed else 1)
 
     def add(self, piece: bytes) -> None:
         """Add the next chunk. Raises ``EnosReplyError`` if there are too many chunks or bytes."""

@@ -43,7 +43,7 @@ _WAKE_UP = 1.0
 
 
 class SyncClient:
-    """Carries out calls and procedures, all in one HTTP session. Not to be shared between threads.
+    """Carry out calls and procedures, all in one HTTP session. Not to be shared between threads.
 
     :param settings: the settings of the connection, or a function that reads them. It is called before the first call,
         with None, and after each refusal, with the settings that were refused. Its errors are errors of the call.

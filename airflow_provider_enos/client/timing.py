@@ -29,9 +29,9 @@ class Timing:
     """What ``override`` can change. The defaults are those of production."""
 
     pause: Callable[[float], float] = _as_asked
-    """Makes the seconds that a client sleeps of the seconds that a retry or a wait asks for."""
+    """Turns the seconds that a retry or a wait asks for into the seconds that the client sleeps."""
     poll_pause: Callable[[float], float] = _jittered
-    """Makes the seconds to the next poll, in the triggerer, of the seconds that the wait's pace gives."""
+    """Turns the seconds that the wait's pace gives into the seconds to the next poll, in the triggerer."""
     handover: float = 6.0
     """Seconds that the process of a worker may need to end after it has deferred its task."""
 

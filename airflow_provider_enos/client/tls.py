@@ -30,10 +30,10 @@ def new_context(verify: bool | str) -> ssl.SSLContext:
 
 
 def shared_context(verify: bool | str) -> ssl.SSLContext:
-    """Return the same, one context for all who ask with the same files. A file that has changed is loaded again.
+    """Return the same, but one context for all callers with the same files. Load a file that has changed again.
 
-    Loading certifi's file takes 30 ms and a megabyte, and a triggerer may have a hundred tenants. Nobody who shares a
-    context may change it.
+    Loading certifi's file takes 30 ms and a megabyte, and a triggerer may have a hundred tenants. A caller must not
+    change a shared context.
     """
     return _context(verify, is_shared=True)
 

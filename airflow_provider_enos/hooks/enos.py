@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class EnosHook(BaseHook):
-    """Signs and sends calls of the EnOS Batch Processing Service v2.1 through the API gateway.
+    """Sign and send calls of the EnOS Batch Processing Service v2.1 through the API gateway.
 
     There is one method for each operation, named after its page in the EnOS documentation. Ids are numbers or digits; a
     trigger time is what ``protocol.trigger_time.parse`` takes. If the connection or an argument cannot work, a method
@@ -168,7 +168,7 @@ class EnosHook(BaseHook):
         return self.run(checked_calls.get_my_flow(expression))
 
     def search_flows(self, expression: str = "", page_size: int = 50) -> Iterator[FlowSummary]:
-        """Search Flow: yield all flows of the organisation, also of other users, whose id or name is like this.
+        """Search Flow: yield the organisation's flows, also of other users, whose id or name is like ``expression``.
 
         Pages are fetched as they are needed. No flow comes twice, also where the gateway numbers pages from 0.
 
@@ -190,7 +190,7 @@ class EnosHook(BaseHook):
         flow_id: int | str | None = None,
         desc: str = "",
     ) -> int:
-        """Import Flow: make a flow of an export. Return its id. Not repeated where the reply is lost.
+        """Import Flow: create a flow from an export. Return its id. Not repeated where the reply is lost.
 
         :param flow_name: the name of the new flow, which no other may have.
         :param dir_id: the directory to put it into: the ``key`` of one that List Workflow Directories gives.
@@ -266,7 +266,7 @@ class EnosHook(BaseHook):
         :param type: 0 manual, 1 periodic, 2 temporary; None: all of them.
         :param status: only instances with one of these; none given: any.
         :param owner: only instances whose owner has this user name.
-        :param expression: only instances whose id or flow name is like it.
+        :param expression: only instances whose id or flow name is like this text.
         :param page_size: instances a page; EnOS recommends at most 50.
         """
         return self._all_pages(

@@ -19,7 +19,7 @@ _pushed: tuple[tuple[object, ...] | None, str] = (None, "")
 
 
 class EnosFlowInstanceLink(BaseOperatorLink):
-    """Leads to the task's flow instance in the EnOS console, by the connection's ``console_url``.
+    """Link a task to its flow instance in the EnOS console, by the connection's ``console_url``.
 
     The link appears as soon as the instance is known: while the task runs or is deferred, and after it has ended. After
     a retry or a clear it leads to the newest instance. Without ``console_url`` there is no link.

@@ -1,1 +1,1 @@
-"""Operators that start EnOS flows."""
+"""Operators that start EnOS flows, cancel instances, and switch schedules on and off."""

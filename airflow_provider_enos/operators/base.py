@@ -69,7 +69,7 @@ class WaitingOperator(EnosOperator):
 
 
 class StartingOperator(WaitingOperator):
-    """The base of operators that start a flow: their arguments, without what they do."""
+    """The base of operators that start a flow. It checks their arguments; another module starts the flow."""
 
     _enos_arguments = {
         **WaitingOperator._enos_arguments,

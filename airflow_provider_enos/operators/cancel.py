@@ -40,8 +40,9 @@ class EnosCancelFlowInstanceOperator(WaitingOperator):
     :param poll_interval: the longest pause between two polls of the instance, a timedelta or seconds. Default: 5
         seconds.
     :param timeout: how long EnOS may take, a timedelta or seconds. Default: one hour.
-    :param poll_error_tolerance: how long EnOS may be out of reach while the task waits, or, once it has shown the
-        instance, refuse the keys and rights of the connection: a timedelta or seconds. Default: 10 minutes.
+    :param poll_error_tolerance: how long EnOS may be out of reach while the task waits, a timedelta or seconds. Once
+        EnOS has shown the instance, it may also refuse the keys or rights of the connection for as long. Default: 10
+        minutes.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection. The user must own the instance.

@@ -1,4 +1,4 @@
-"""What the operator that cancels an instance does when its task runs. Parsing a DAG file needs none of it."""
+"""Cancel an instance while the task runs. A module of its own, so that parsing a DAG file need not import it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class CancelExecution(Execution[WaitingOperator]):
             if event.error is None:
                 steps = await_stop(watch, **self._pace(deadline))
             elif isinstance(event.error, EnosFlowTimeoutError):
-                # A wait whose time is over looks once more.
+                # A wait whose time is over polls once more.
                 steps = await_stop(watch, **self._pace(0.0))
             else:
                 steps = watch.recheck(event.error, clock=time, until=has_stopped)

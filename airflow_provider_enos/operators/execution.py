@@ -1,4 +1,4 @@
-"""What operators have in common when their task runs."""
+"""The code that operators share while their task runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Operator = TypeVar("Operator", bound=WaitingOperator)
 
 
 class Execution(Generic[Operator]):
-    """One execution of an operator, in a worker: of a new try, or of a task that a trigger resumes."""
+    """One execution of an operator in a worker: a new try, or a task that its trigger has resumed."""
 
     def __init__(self, operator: Operator, context: Context) -> None:
         self._operator = operator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING
 
-# With it all that a request needs: a signal must not come while a module is half imported.
+# Import here all that a request needs: a signal may come while a later import is half done.
 import airflow_provider_enos.client.deadline_adapter  # noqa: F401
 from airflow_provider_enos.client.sync import SyncClient
 from airflow_provider_enos.protocol.start.killed import cancel_unanswered

@@ -1,6 +1,7 @@
 """Check arguments as DAG authors write them or as templates render them, before anything is sent.
 
-Each check returns the value that is used. It raises ``EnosConfigError``, naming ``field`` and the value, for any other.
+Each check returns the value to use. If a value cannot work, the check raises ``EnosConfigError``, which names ``field``
+and the value.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ FLOW_TYPES = (0, 1, 2)
 """The types of List Flow Instances: manual, periodic, temporary."""
 
 _SURROGATE = r"[\ud800-\udfff]"
-"""Half a character, which UTF-8 cannot encode."""
+"""A lone surrogate (half a character), which UTF-8 cannot encode."""
 TEMPLATE_MARKS = ("{{", "{%", "{#")
-"""The marks that begin what Jinja replaces or removes."""
+"""The marks that begin a Jinja expression, statement or comment."""
 _LARGEST = 2**63 - 1
 _MOST_DIGITS = 1000
 _LONGEST = timedelta(days=36_500).total_seconds()

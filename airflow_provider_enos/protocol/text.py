@@ -9,7 +9,7 @@ from itertools import islice
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 
 _COLOUR = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-"""Escape sequences of terminals, such as colours. They go as a whole: the rest of one would be left as text."""
+"""Escape sequences of terminals, such as colours. They are removed whole, so that no rest of one remains."""
 
 _PLAIN = r"[A-Za-z0-9_.-]*"
 

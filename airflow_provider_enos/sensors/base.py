@@ -1,4 +1,4 @@
-"""What the sensors have in common: how they begin to wait, in a worker or in the triggerer."""
+"""The base of the sensors: how they begin to wait, in a worker or in the triggerer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EnosSensor(SensorArguments, ReportsLineage):
         if self._wants_trigger:
             self.log.info(
                 "Airflow cannot start this task in the triggerer (before 3.3, mapped, or with an argument that only a "
-                "worker can find out): deferring from a worker"
+                "worker can render): deferring from a worker"
             )
         execution = self._execution = self._execution_in(context)
         execution.set_deadline()
@@ -47,7 +47,7 @@ class EnosSensor(SensorArguments, ReportsLineage):
         return self._execution.resume(event, is_execution_timeout)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Poll once."""
         if self._execution is None:
             self._execution = self._execution_in(context)
         return self._execution.poke()
@@ -57,5 +57,5 @@ class EnosSensor(SensorArguments, ReportsLineage):
         raise NotImplementedError
 
     def _reported_ids(self) -> tuple[str, ...]:
-        """The ids of the instances that the task was about; the last one is reported."""
+        """Return the ids of the instances that the task waited for; the last one is reported."""
         return () if self._execution is None else self._execution.reported_ids

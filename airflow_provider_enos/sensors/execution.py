@@ -1,4 +1,4 @@
-"""What the sensors do when their task runs. Parsing a DAG file needs none of it."""
+"""Run sensors in a worker. A module of its own, so that parsing a DAG file need not import it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _STATE_KEY = "enos_watch"
 
 TheWatch = TypeVar("TheWatch", bound=Watch[Any])
 Seen = TypeVar("Seen")
-"""What a look of the watch returns."""
+"""What a poll of the watch returns."""
 
 
 class SensorExecution(ABC, Generic[TheWatch, Seen]):
-    """One execution of a sensor, in a worker: of a new try, of a look in reschedule mode, or after deferral."""
+    """One execution of a sensor in a worker: a new try, a poll in reschedule mode, or a task that was deferred."""
 
     def __init__(self, sensor: SensorArguments, context: Context) -> None:
         self._sensor = sensor
@@ -48,9 +48,9 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         self._deadline: float | None = None
         self._has_logged_skip = False
         self.reported_ids: tuple[str, ...] = ()
-        """The ids of the instances that the task is about, as far as they are known; the last one is reported."""
+        """The ids of the instances that the task waits for, as far as they are known; the last one is reported."""
 
-    # What the sensors differ in.
+    # What each sensor defines itself.
 
     @abstractmethod
     def _new_watch(self) -> TheWatch:
@@ -60,7 +60,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
     def _watch_after(self, payload: object) -> tuple[TheWatch, EnosError | None]:
         """Return the watch after a trigger has fired with this payload, and the error that has ended its wait.
 
-        Raise ``EnosEventError`` for the payload of another trigger, and the error if there is nothing to look at.
+        Raise ``EnosEventError`` for the payload of another trigger, and the error if there is nothing to poll.
         """
 
     @abstractmethod
@@ -69,9 +69,9 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
 
     @abstractmethod
     def _end(self, watch: TheWatch, seen: Seen) -> str | list[str]:
-        """End the task as what it has waited for has ended: return what it returns, or raise."""
+        """End the task by what the last poll has ``seen``: return the task's return value, or raise."""
 
-    # What they have in common.
+    # What all sensors share.
 
     @property
     def _hook(self) -> EnosHook:
@@ -82,7 +82,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         self._deadline = self._first_look_at() + self._sensor.timeout
 
     def poke(self) -> PokeReturnValue:
-        """Look once."""
+        """Poll once."""
         sensor = self._sensor
         deadline = time() + sensor.timeout if self._deadline is None else self._deadline
         with airflow_errors(), self._soft_errors():
@@ -98,12 +98,12 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
                 raise AirflowSensorTimeout(f"Sensor has timed out: {error}") from error
             if seen is None or not is_over:
                 return PokeReturnValue(is_done=False)
-            # It hides errors of a look. How the instances have ended is none, so Airflow must not hide it.
+            # It hides failed polls. A bad end of the instances is no failed poll, so Airflow must not hide it.
             sensor.silent_fail = False
             return PokeReturnValue(is_done=True, xcom_value=self._end(watch, seen))
 
     def end_or_defer(self) -> str | list[str]:
-        """Look once, and end if the wait is over; otherwise wait in the triggerer."""
+        """Poll once, and end if the wait is over; otherwise wait in the triggerer."""
         sensor = self._sensor
         deadline = time() + sensor.timeout if self._deadline is None else self._deadline
         execution_deadline = task_deadline(sensor.execution_timeout, self._ti)
@@ -157,7 +157,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
             raise
 
     def _first_look_at(self) -> float:
-        """Return when this try has looked first, in epoch seconds: in reschedule mode perhaps in another process."""
+        """Return when this try polled first, in epoch seconds. In reschedule mode another process may have done it."""
         find = getattr(self._ti, "get_first_reschedule_date", None)
         is_rescheduled = self._sensor.reschedule and not self._sensor.deferrable
         first = find(self._context) if is_rescheduled and find is not None else None
@@ -170,7 +170,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         return self._new_watch()
 
     def _check_tenant(self) -> None:
-        """Raise ``EnosConfigError`` if a rendered argument cannot work: unlike a connection it stays as it is."""
+        """Raise ``EnosConfigError`` if a rendered argument cannot work: unlike a connection, nobody can mend it."""
         check_tenant(org_id=self._sensor.org_id, user_id=self._sensor.user_id)
 
     def _look(self, watch: TheWatch, deadline: float) -> Seen | None:
@@ -178,13 +178,13 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         return seen
 
     def _look_rescheduled(self, watch: TheWatch, deadline: float) -> Seen | None:
-        """Look once in reschedule mode, with what earlier looks of this try, in other processes, have seen."""
+        """Poll once in reschedule mode. Use what earlier polls of this try, in other processes, have seen."""
         state = TaskState(self._context, _STATE_KEY, self._log)
         before = state.load()
         if isinstance(before, dict) and before.get("try_number") == self._ti.try_number:
             watch.remember(before)
         if not state.kept:
-            # Each look would show the logs from the beginning.
+            # Each poll would show the logs from the beginning.
             watch.stream = None
         seen = self._look(watch, deadline)
         after = {**watch.memory, "try_number": self._ti.try_number}
@@ -196,8 +196,8 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
     def _soft_errors(self) -> Iterator[None]:
         """Skip the task in place of an error with ``soft_fail`` or ``never_fail``.
 
-        Airflow itself skips for fewer errors: with ``soft_fail`` for a timeout and for what is not retried, and for no
-        error of this package in a resumed task. Here all ways to wait skip alike.
+        With ``soft_fail`` Airflow itself skips the task only for a timeout and for errors that are not retried. In a
+        resumed task it skips for no error of this package. Here the task is skipped for the same errors in every mode.
         """
         try:
             yield

@@ -49,29 +49,29 @@ class EnosFlowSensor(EnosSensor):
     is in the window of one DAG run. The run of a daily DAG for 2 March has the data interval from 2 March 00:00 to
     3 March 00:00. In its window are:
 
-    - for a flow that is scheduled daily at 00:00: the instance triggered at 3 March 00:00. EnOS takes the trigger time
-      as the business time and computes the day before it. That is 2 March, as Airflow means it, and as for the
-      operators of this package.
+    - for a flow that is scheduled daily at 00:00: the instance triggered at 3 March 00:00. EnOS computes the day before
+      the trigger time. That is 2 March, the day of Airflow's data interval, as with the operators of this package.
     - for a flow that is scheduled hourly: the instances triggered at 01:00, 02:00, ... and 3 March 00:00. With
       ``expected_instances=24`` the task waits until all of them exist.
     - for a flow that is scheduled daily at 03:00: the instance triggered at 2 March 03:00, which computes 1 March. The
       instance that computes 2 March comes three hours after the data interval: ``window_shift=timedelta(hours=-3)``.
 
-    Airflow's days are those of the DAG's time zone, EnOS's days are those of its own time zone: use the same zone.
+    Airflow's days begin at midnight in the DAG's time zone, EnOS's days at midnight in its own: use the same zone.
 
-    If start and end are the same, the window is that one minute. So it is with Airflow 3's cron schedules, whose data
-    intervals are empty unless Airflow is configured otherwise. That is right if both sides have the same schedule.
-    Otherwise give a start, such as ``window_start="{{ data_interval_end - macros.timedelta(days=1) }}"``. A run without
-    a data interval, such as a run that an asset has started, fails with a message that says so.
+    If start and end are the same, the window is that one minute. This is the case for Airflow 3's cron schedules, whose
+    data intervals are empty unless Airflow is configured otherwise. It is right if Airflow and EnOS have the same
+    schedule. Otherwise give a start, such as ``window_start="{{ data_interval_end - macros.timedelta(days=1) }}"``. A
+    run without a data interval, such as a run that an asset has started, fails with a message that says so.
 
-    **What the instances mean.** A status is allowed, or it fails the task, or it skips the task. A status in none of
-    the three sets is waited through, such as INIT and RUNNING. The list of EnOS is enough for a success; before the
+    **What the instances mean.** A status is allowed, or it fails the task, or it skips the task. While an instance has
+    another status, such as INIT or RUNNING, the task waits. List Flow Instances is enough for a success; before the
     task fails, it also reads the instance with Get Flow Instance. If the window has several instances:
 
-    - ``"all"``: one failed instance fails the task at once. Otherwise the task waits until each instance is decided and
-      there are as many as expected. Then one skipped instance skips the task.
-    - ``"any"``: as many allowed instances as expected are enough, whatever the others are. The task fails, or is
-      skipped, if there are as many instances as expected and all are decided.
+    - ``"all"``: one failed instance fails the task at once. Otherwise the task waits until each instance has a status
+      in one of the three sets, and there are as many instances as expected. Then one skipped instance skips the task.
+    - ``"any"``: the task succeeds with as many allowed instances as expected, whatever the others do. It fails, or is
+      skipped, if there are as many instances as expected, each has a status in one of the sets, and too few of them
+      are allowed.
     - ``"latest"``: the instance with the last trigger time decides, once there are as many as expected.
 
     A failure is reported as by ``EnosFlowInstanceSensor``: with the failed nodes and their logs. The return value is
@@ -79,7 +79,7 @@ class EnosFlowSensor(EnosSensor):
     has ended the task, the link leads to the last of these, or to the instance that is reported. Its id is then in XCom
     as ``flow_instance_id``, also if the task failed. Nothing is ever cancelled.
 
-    In ``reschedule`` mode before Airflow 3.3 nothing is kept between two looks. So errors of the network are tolerated
+    In ``reschedule`` mode before Airflow 3.3 nothing is kept between two polls. So errors of the network are tolerated
     there until ``timeout``, and the log repeats itself. In the triggerer many of these sensors share one list.
 
     Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance", "Get Flow".
@@ -91,7 +91,7 @@ class EnosFlowSensor(EnosSensor):
         this minute. Default: the start of the data interval.
     :param window_end: the same. The window ends with this minute. Default: the end of the data interval.
     :param window_shift: how much earlier the window lies, as ``execution_delta`` of ``ExternalTaskSensor``: a timedelta
-        or seconds, in whole minutes. A negative shift: later. Default: 0.
+        or seconds, in whole minutes. Negative: later. Default: 0.
     :param allowed_statuses: names, such as ``"SUCCESS"`` (default), or members of ``FlowStatus``; one or several.
     :param failed_statuses: statuses that fail the task. Default: FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL. If it is empty,
         the task waits until somebody has run the instance again.
@@ -118,8 +118,8 @@ class EnosFlowSensor(EnosSensor):
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.
-    :param kwargs: the arguments of every sensor: ``poke_interval`` (60 s), ``timeout`` (each try begins anew),
-        ``mode``, ``silent_fail`` (wait on after any error of a look), ``soft_fail``, ``execution_timeout``, ...
+    :param kwargs: the arguments of every sensor: ``poke_interval`` (60 s), ``timeout`` (anew for each try), ``mode``,
+        ``silent_fail`` (keep waiting after any failed poll), ``soft_fail``, ``execution_timeout``, ...
 
     :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
     :raises AirflowFailException: a rendered argument cannot work, or there is no such flow. The task is not retried.

@@ -1,4 +1,4 @@
-"""What the sensor for a flow's instances does when its task runs."""
+"""Run ``EnosFlowSensor`` in a worker."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
         event = WindowEvent.of(payload)
         if event.window is None:
             raise event.error or EnosEventError("the trigger's event has no window")
-        # The window of the wait that began: templates may be rendered to something else by now.
+        # The window with which the wait began: by now, templates may render to another one.
         return self._watch_of(self._given.wanted(event.window)), event.error
 
     def _watch_of(self, wanted: Wanted) -> WindowWatch:

@@ -26,7 +26,7 @@ class EnosFlowInstanceSensor(EnosSensor):
     If the instance succeeds, the task succeeds and returns its id. If it is skipped, the task is skipped. If it fails
     or is cancelled, the task raises one of the errors below, or is skipped with ``soft_fail``.
 
-    In ``reschedule`` mode before Airflow 3.3 nothing is kept between two looks. So errors of the network are tolerated
+    In ``reschedule`` mode before Airflow 3.3 nothing is kept between two polls. So errors of the network are tolerated
     there until ``timeout``.
 
     Documentation: Batch Processing API, "Get Flow Instance", "Get Task Instance Log".
@@ -52,8 +52,8 @@ class EnosFlowInstanceSensor(EnosSensor):
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.
-    :param kwargs: the arguments of every sensor: ``poke_interval`` (60 s), ``timeout`` (each try begins anew),
-        ``mode``, ``silent_fail`` (wait on after any error of a look), ``soft_fail``, ``execution_timeout``, ...
+    :param kwargs: the arguments of every sensor: ``poke_interval`` (60 s), ``timeout`` (anew for each try), ``mode``,
+        ``silent_fail`` (keep waiting after any failed poll), ``soft_fail``, ``execution_timeout``, ...
 
     :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
     :raises AirflowFailException: a rendered argument cannot work. The task is not retried.

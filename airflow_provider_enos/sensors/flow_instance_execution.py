@@ -1,4 +1,4 @@
-"""What the sensor for a flow instance does when its task runs."""
+"""Run ``EnosFlowInstanceSensor`` in a worker."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class FlowInstanceExecution(SensorExecution[InstanceWatch, "FlowInstance"]):
         """Give the task its link; return whether the connection could be read. If not, the triggerer tries again."""
         try:
             push_link(self._ti, self._hook.settings.link(flow_instance_id))
-        except Exception as error:  # noqa: BLE001 - whatever Airflow raises: a look tolerates it, and says why
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises: a poll tolerates it, and says why
             self._log.debug("There is no link yet: %s", error)
             return False
         return True

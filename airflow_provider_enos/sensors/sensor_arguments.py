@@ -1,4 +1,4 @@
-"""The arguments that the sensors share, and what a sensor hands to the trigger in which it starts."""
+"""The arguments that the sensors share, and how a sensor starts in the triggerer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from airflow_provider_enos.version_compat import BaseSensorOperator, triggers_ar
 
 
 class SensorArguments(EnosTask, BaseSensorOperator):
-    """The base of the sensors: their arguments, without what they do."""
+    """The base of the sensors that checks their arguments."""
 
     _enos_arguments = {
         **TENANT_ARGUMENTS,

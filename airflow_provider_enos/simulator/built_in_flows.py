@@ -30,7 +30,7 @@ BUILT_IN_FLOWS: Mapping[int, str] = MappingProxyType(
         4011: "ends as SUCCESS. Relies on 3377, which therefore cannot be deleted",
     }
 )
-"""What each built-in flow is good for: in ``--help``, and in ``docs/testing.md``."""
+"""What each built-in flow is good for. ``--help`` and ``docs/testing.md`` show it."""
 
 # Fixed, so that a program finds a directory again in the next simulator.
 METER_DATA = "62e3038840514caf9af60ad36878851e"

@@ -13,7 +13,7 @@ from airflow_provider_enos.simulator.flows import Flow
 
 
 class SameName(ValueError):
-    """The directory has one of that name."""
+    """The parent directory already holds a directory of this name."""
 
 
 class Catalog:
@@ -39,7 +39,7 @@ class Catalog:
             return list(self._flows.values())
 
     def add_flows(self, flows: Collection[Flow]) -> None:
-        """Add flows, or replace those with their ids; existing instances keep the flow that they were made of.
+        """Add flows; replace flows with the same ids. Existing instances keep the flow that they were created from.
 
         All are added or none: raise ValueError where one lies in a directory, or relies on a flow, that does not exist.
         """
@@ -73,7 +73,7 @@ class Catalog:
             return removed
 
     def name_is_taken(self, name: str, except_by: int | None = None) -> bool:
-        """Return whether a flow, other than the flow ``except_by``, has that name."""
+        """Return whether a flow other than ``except_by`` has this name."""
         return any(flow.name == name and flow.copy_of is None and flow.flow_id != except_by for flow in self.flows())
 
     def task_ids(self) -> set[int]:

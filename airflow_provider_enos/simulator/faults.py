@@ -61,7 +61,7 @@ class Fault:
 
     @property
     def seconds_before(self) -> float:
-        """Seconds to wait before it does."""
+        """Seconds to wait before EnOS executes the request."""
         return float(self.options["seconds"]) if self.kind == "slow_before" else 0.0
 
     def apply(self, reply: Reply, request: Request, config: Config) -> Reply:

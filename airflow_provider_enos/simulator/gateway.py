@@ -127,7 +127,7 @@ class _Replays:
 
 
 class Gateway:
-    """Checks requests, and passes those that are as documented on to a service. Any thread may call it."""
+    """Check requests, and pass those that are as documented on to a service. Any thread may call it."""
 
     def __init__(self, config: Config, service: Callable[[Request, Mapping[str, str]], Reply]) -> None:
         self._config = config

@@ -1,4 +1,4 @@
-"""Holds: requests stop at a moment until they are released. To look at the state then, or to drop the request.
+"""Hold requests at a given moment until they are released: to look at the state then, or to drop the request.
 
 | moment     | what has happened                                                                    |
 | ---------- | ------------------------------------------------------------------------------------ |
@@ -67,7 +67,7 @@ class HoldRegistry:
             self._armed.append((on, at, checked_times(times)))
 
     def wait(self, operation: str, at: str) -> bool:
-        """Wait, if a hold stops this request, until it is released. Return False where it is to be dropped."""
+        """Wait until the request is released, if a hold stops it. Return False if it is to be dropped."""
         with self._lock:
             if not self._take(operation, at):
                 return True
@@ -77,7 +77,7 @@ class HoldRegistry:
         return not waiting.dropped
 
     def release(self, held_id: int | None, *, drop: bool) -> None:
-        """Let a held request, or all, go on, or drop them. Raise ValueError for an unknown id."""
+        """Let a held request go on, or drop it; None: all of them. Raise ValueError for an unknown id."""
         with self._lock:
             if held_id is not None and held_id not in self._waiting:
                 raise ValueError(f"no request is held as {held_id!r}; there are {', '.join(map(str, self._waiting))}")

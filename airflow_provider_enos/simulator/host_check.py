@@ -62,7 +62,7 @@ class Refusal:
 
 
 class HostCheck:
-    """Decides which requests are allowed.
+    """Decide which requests are allowed.
 
     :param host: the name or address that the simulator listens on.
     :param allowed: more names or addresses that ``Host`` and ``Origin`` may have; with any port, unless they name one.

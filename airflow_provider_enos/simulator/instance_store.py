@@ -66,8 +66,8 @@ class InstanceStore:
     def run_schedule(self, flow_id: int, trigger_time: int) -> Instance | None:
         """Start what the schedule of a flow starts at that time.
 
-        Return None where that is nothing: the schedule is off, does not hold yet, or the flow has none. Raise Conflict,
-        and KeyError for an unknown flow.
+        Return None if it starts nothing: the schedule is off or not yet in effect, or the flow has none. Raise
+        Conflict, and KeyError for an unknown flow.
         """
         with self._lock:
             flow = self._flow(flow_id)
@@ -192,8 +192,8 @@ class InstanceStore:
     def poll(self, instance_id: str) -> Instance | None:
         """Return the instance, or None. With the progress ``polls`` this moves it on.
 
-        Polling one that waits for its turn moves on the one that runs: otherwise an instance that nobody polls would
-        run for ever, and none after it would start.
+        A poll of an instance that waits for its turn also counts for the instance that runs: otherwise an instance that
+        nobody polls would run for ever, and no later one would start.
         """
         with self._lock:
             instance = self._instances.get(instance_id)

@@ -29,9 +29,9 @@ STATUS_CODES: Mapping[str, int] = MappingProxyType(
 )
 MINUTE_MS = 60_000
 NOT_STARTED = frozenset({"INIT", "WAIT", "READY", "SKIP"})
-"""What a node shows that has not run."""
+"""The statuses of a node that has not run."""
 RUNNING = frozenset({"RUNNING", "SUSPEND", "RERUN"})
-"""What a node shows that has started and not ended."""
+"""The statuses of a node that has started and not ended."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class StoredInstance:
     polls: int = 0
     polls_running: int = 0
     share: float = 0.0
-    """The share of its work that was done when it was last looked at: 0 at the start, 1 or more at the end."""
+    """The share of its work that was done at the last update: 0 at the start, 1 or more at the end."""
     seen_at: int | None = None
-    """When it was last looked at while it ran."""
+    """When it was last updated while it ran."""
     started: dict[int, int] = field(default_factory=dict)
     """When nodes started."""
     ended: dict[int, int] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class StoredInstance:
 
     @property
     def id_stamp(self) -> str:
-        """The part of the id after the flow's, which the ids of its task instances share."""
+        """The part of the id after the flow id. The ids of its task instances have the same part."""
         return self.id.partition("-")[2]
 
     def task_instance_id(self, task_id: int) -> str:
@@ -131,9 +131,8 @@ class StoredInstance:
         return timetable(self.flow, self.from_task_id, progress, ends_as, failing, self.follows)
 
     def show(self, plan: Timetable, share: float, now: int) -> None:
-        """Bring the nodes to where a share of the work is done, and note when they started and ended until then.
-
-        Between two looks the work is taken to have gone on evenly.
+        """Set the nodes to the state at which this share of the work is done. Note when they started and ended.
+        Between two updates the work is assumed to progress evenly.
         """
         before = self.share
         since = self.seen_at if self.seen_at is not None else now if self.started_at is None else self.started_at
@@ -228,7 +227,7 @@ def minute_of(moment: int) -> int:
 
 
 def id_stamp(trigger_time: int, cycle: str | None) -> str:
-    """Return the stamp in the id of an instance: shorter where a schedule of this cycle started it."""
+    """Return the time in the id of an instance. It has fewer digits if a schedule of this ``cycle`` started it."""
     moment = datetime.fromtimestamp(minute_of(trigger_time) / 1000, UTC)
     if cycle is None:
         return f"{moment:%Y%m%d%H%M%S}"

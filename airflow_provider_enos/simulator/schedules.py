@@ -15,9 +15,9 @@ _MOST_PAST_INSTANCES = 48
 
 
 class ScheduleRunner:
-    """Starts the instances of periodic flows when they are due. It catches up whenever it is called.
+    """Start the instances of periodic flows when they are due. Each call starts what was due since the last call.
 
-    A flow that it sees for the first time has run for two days already, but at most 48 times.
+    A flow that is new gets ended instances, as if its schedule had run for two days, but at most 48.
     """
 
     def __init__(self, config: Config, catalog: Catalog, instances: InstanceStore) -> None:

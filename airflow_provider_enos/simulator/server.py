@@ -33,7 +33,7 @@ def own_address(host: str) -> str:
 
 
 class Application(Protocol):
-    """What answers the requests to a server."""
+    """The interface of an object that answers the requests to a server."""
 
     def respond(self, request: Request, send: Callable[[Reply], None]) -> None:
         """Answer a request by calling ``send``.

@@ -104,7 +104,7 @@ class Simulation(Config):
     def load(self, path: str | os.PathLike[str]) -> None:
         """Replace the directories, flows and instances by those of the file, and forget all tokens.
 
-        Raise OSError, and ValueError where ``save`` did not write the file.
+        Raise OSError, or ValueError if ``save`` did not write the file.
         """
         state = State(self)
         load(state, Path(path))
@@ -164,8 +164,8 @@ class Simulation(Config):
     def run_schedule(self, flow_id: int, trigger_time: int | None = None) -> Instance | None:
         """Start what EnOS's own schedule starts of a flow at a time (ms; None: now), without waiting for that time.
 
-        Return None where that is nothing: the schedule is off, does not hold yet, or the flow is not periodic. Raise
-        ValueError where the minute is taken, KeyError for an unknown flow.
+        Return None if it starts nothing: the schedule is off or not yet in effect, or the flow is not periodic. Raise
+        ValueError if the minute is taken, KeyError for an unknown flow.
         """
         return self._state.instances.run_schedule(flow_id, self.now_ms() if trigger_time is None else trigger_time)
 
@@ -177,7 +177,7 @@ class Simulation(Config):
         *,
         type: int | None = None,
     ) -> Instance:
-        """Trigger a flow as somebody else would, without HTTP. Raise ValueError where the minute is taken, or KeyError.
+        """Trigger a flow as somebody else would, without HTTP. Raise ValueError if the minute is taken, or KeyError.
 
         :param task_id: the node to start from; None: the whole flow.
         :param trigger_time: in milliseconds; None: now.

@@ -65,7 +65,7 @@ class EnosSimulator(Simulation):
         server.start()
 
     def stop(self) -> None:
-        """Drop held requests, close all connections and end all threads. May be repeated.
+        """Drop held requests, close all connections and end all threads. A second call does nothing.
 
         What happened so far can still be read.
         """

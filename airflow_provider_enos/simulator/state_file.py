@@ -1,7 +1,9 @@
-"""Directories, flows and instances in a file, so that they outlive the process. Tokens do not: clients get new ones.
+"""Store directories, flows and instances in a file, so that they outlive the process.
+
+Tokens are not stored: clients get new ones.
 
 The file is JSON, for people to read. Flows have the form of ``FlowDescription``. An instance names its flow by id. If
-that flow has been replaced since, the instance contains the flow that it was made of.
+that flow has been replaced since, the instance contains the flow that it was created from.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def save(state: State, path: Path) -> None:
 
 
 def load(state: State, path: Path) -> None:
-    """Fill an empty state from the file. Raise OSError, and ValueError where ``save`` did not write the file."""
+    """Fill an empty state from the file. Raise OSError, or ValueError if ``save`` did not write the file."""
     try:
         content = parse_object(_bytes_of(path))
         if content.get("format") != FORMAT:

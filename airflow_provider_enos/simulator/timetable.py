@@ -1,4 +1,4 @@
-"""When the nodes of an instance run, and what they show. Pure: no clock, and nothing is changed.
+"""Compute when the nodes of an instance run, and what they show. Pure: no clock, and nothing is changed.
 
 Each node takes some time. It starts when all nodes before it have ended. An instance lasts as long as its longest path.
 
@@ -16,7 +16,7 @@ from airflow_provider_enos.simulator.config import Progress
 from airflow_provider_enos.simulator.flows import Flow
 
 JUST_STARTED = 1e-9
-"""The share of an instance whose first nodes run, and of which nothing is done yet."""
+"""The share of work just after the start: the first nodes run, and nothing is done yet."""
 _SHORTEST, _LONGEST = 5, 30
 """Seconds that a node takes if its flow does not say how many."""
 
@@ -40,7 +40,7 @@ class Timetable:
     """The nodes that run, in the order of the flow."""
     ends_as: str
     failing: int | None
-    """The node because of which the instance ends badly."""
+    """The node that makes the instance end badly."""
 
     @property
     def length(self) -> float:
@@ -83,7 +83,7 @@ def timetable(
     :param from_task_id: the node from which it runs; None: the whole flow.
     :param progress: by polls, all nodes take equally long, unless the flow says how long they take.
     :param ends_as: the status in the end; SUCCESS instead, where the failing node is not part of the instance.
-    :param failing: the node because of which it ends badly; None: the one that the flow names, else the last one.
+    :param failing: the node that makes it end badly; None: the node that the flow names, else the last one.
     :param follows: the relations along which it runs from that node, as ``Flow.downstream`` takes it.
     """
     levels = flow.levels(set(flow.tasks) if from_task_id is None else flow.downstream(from_task_id, follows))
@@ -127,7 +127,7 @@ def progress_of(flow: Flow, default: Progress) -> Progress:
 
 
 def share_done(progress: Progress, plan: Timetable, seconds: float, polls: int) -> float:
-    """Return how much of its work an instance has done: from 0; 1 or more: all of it.
+    """Return which share of its work an instance has done, from 0; 1 or more means all of it.
 
     :param seconds: since its start.
     :param polls: since its start.

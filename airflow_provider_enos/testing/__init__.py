@@ -1,1 +1,1 @@
-"""For tests of your own DAGs."""
+"""Help for tests of your own DAGs: a pytest fixture."""

@@ -34,6 +34,6 @@ def enos_simulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[EnosSimulator]:
     """
     with EnosSimulator(progress="at_once") as simulator:
         monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", simulator.connection_json)
-        # The process that defers a task is the one that goes on with it, so nobody has to learn that it has ended.
+        # One process defers the task and resumes it, so no time is needed until a worker's process has ended.
         with timing.override(pause=_short, poll_pause=_short, handover=0.0), fresh_gateways():
             yield simulator

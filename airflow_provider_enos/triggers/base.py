@@ -1,4 +1,4 @@
-"""What the triggers that resume or end a task have in common."""
+"""The base of the triggers that resume or end a task."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def argument(
     templated: bool = False,
     kw_only: bool = True,
 ) -> Any:
-    """Return the field of a trigger for one of its arguments.
+    """Return the dataclass field that declares one argument of a trigger.
 
     :param check: takes the value and the name; returns the value to use, or raises ``EnosConfigError``.
     :param templated: whether the value may be a template, which the triggerer renders later. It is kept as it is then.
@@ -49,7 +49,7 @@ def argument(
 
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(argument,))
 def with_arguments(cls: TriggerClass) -> TriggerClass:
-    """Make the constructor of a trigger from its fields."""
+    """Give a trigger a constructor that takes its fields."""
     return dataclass(eq=False, repr=False)(cls)  # type: ignore[return-value]
 
 
@@ -124,7 +124,7 @@ class WaitingTrigger(BaseTrigger):
         """Return when the wait is over, in epoch seconds."""
         if self.deadline is not None:
             return self.deadline
-        # From the start of the task, so that another triggerer, later, gets the same time.
+        # Counted from the start of the task, so that a later triggerer gets the same time.
         started = getattr(self.task_instance, "start_date", None)
         return (started.timestamp() if started else time()) + (self.timeout or 0.0)
 

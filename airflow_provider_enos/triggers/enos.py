@@ -152,7 +152,7 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
                 deadline=deadline,
                 # A resumed task reads the instance itself.
                 read_end=self.ends_task,
-                # No worker has deferred the task, so nobody has looked yet.
+                # No worker has deferred the task, so nothing has polled the instance yet.
                 at_once=self.deadline is None,
             ),
         )
@@ -177,16 +177,17 @@ class EnosFlowTrigger(WaitingTrigger):
     """Fire one event when the instances of a flow in a window of trigger times have ended, or the wait cannot go on.
 
     As for ``EnosFlowInstanceTrigger``, all waits of one gateway share one poller, the event says only that the wait is
-    over, and the resumed task looks itself and decides. Nothing is ever cancelled, since the task did not start the
+    over, and the resumed task polls once more and decides. Nothing is ever cancelled, since the task did not start the
     instances.
 
     Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance", "Get Flow".
 
     :param flow_id: the flow.
-    :param window_start: the window begins after this minute; as for ``EnosFlowSensor``, but a datetime as text.
+    :param window_start: the window begins after this minute; as for ``EnosFlowSensor``, but a datetime is given as
+        text.
     :param window_end: the window ends with this minute.
     :param enos_conn_id: the Airflow connection, of type ``enos``. It is read again after each refusal.
-    :param poll_interval: the longest pause between two looks, in seconds.
+    :param poll_interval: the longest pause between two polls, in seconds.
     :param deadline: when to give up, in epoch seconds; None if ``timeout`` is given.
     :param window_shift: how many seconds earlier the window lies. Default: 0.
     :param allowed_statuses: names of statuses, as for ``EnosFlowSensor``, like the next six arguments.

@@ -52,23 +52,23 @@ class EnosFlowEventTrigger(BaseEventTrigger):
     and can be the ``trigger_time`` of an operator. It is None if the id names no minute, as for the hourly and daily
     instances of EnOS's schedule.
 
-    If several events come together, Airflow starts one run at the first of them, and gives the others to the run of the
-    next event. So of several ends the last one is fired alone, one look later: within two ``poll_interval`` after it
-    was seen, and at least 5 seconds after the others. Give each flow an asset of its own. If a DAG is to run for
-    several flows, give it several assets: ``schedule=(a | b)``.
+    If several events come together, Airflow starts one run for the first of them, and gives the others to the run of
+    the next event. So if a poll finds several ends, the last one is fired alone, one poll later: within two
+    ``poll_interval`` after it was seen, and at least 5 seconds after the others. Give each flow an asset of its own. If
+    a DAG is to run for several flows, give it several assets: ``schedule=(a | b)``.
 
-    No event is fired for an instance that had ended before the first look. Each end is fired once. It is fired again
-    only if the instance is run again in EnOS: it was seen running in between, it has another status, or it succeeded at
-    another time.
+    No event is fired for an instance that had ended before the first poll. Each end is fired once. It is fired again
+    only if the instance is run again in EnOS: a poll has seen it running in between, or it has another status, or it
+    has succeeded at another time.
 
     Since Airflow 3.3 the ends that were fired are kept in Airflow's asset state store. So if a triggerer stops, no end
     is lost, and the next triggerer goes on. The store is written once Airflow has stored the events, a second or two
-    later: a triggerer that ends in between fires these events again. Before 3.3 Airflow has no such store: what ends
-    while no triggerer runs is missed.
+    later. If a triggerer ends in between, the next one fires these events again. Before 3.3 Airflow has no such store:
+    what ends while no triggerer runs is missed.
 
-    All triggers with the same connection, tenant, ``poll_interval`` and ``lookback`` share one stream of looks (since
-    3.3), and one session and token with all other waits of this gateway in the triggerer. Errors never end the stream.
-    They are logged when they begin and when they are over.
+    All triggers with the same connection, tenant, ``poll_interval`` and ``lookback`` share one stream of polls (from
+    Airflow 3.3 on). They share one session and one token with all other waits for this gateway in the triggerer. Errors
+    never end the stream. They are logged when they begin and when they are over.
 
     Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance".
 
@@ -76,12 +76,12 @@ class EnosFlowEventTrigger(BaseEventTrigger):
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param statuses: which ends are events: names out of SUCCESS, FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL, SKIP; None
         (default): all.
-    :param poll_interval: the pause between two looks, a timedelta or seconds. Default: 60 seconds. Instances whose
-        trigger time is more than a day ago are looked at every ten minutes.
-    :param lookback: how long ago the trigger time of an instance may be, a timedelta or seconds. Default: 7 days.
-        Older instances are not looked at. EnOS lists by trigger time, so it must be longer than an instance takes, and
-        longer than business times lie in the past when flows are triggered for them. Never more than the last thousand
-        ends of a flow are looked at.
+    :param poll_interval: the longest pause between two polls, a timedelta or seconds. Default: 60 seconds. Instances
+        whose trigger time is more than a day ago are polled every ten minutes.
+    :param lookback: how long ago the trigger time of an instance may be, a timedelta or seconds. Default: 7 days. Older
+        instances are ignored. EnOS lists by trigger time. So ``lookback`` must be longer than an instance takes, and
+        longer than the age of the trigger times that are used, as in a backfill. At most a thousand ends of a flow are
+        remembered; if there are more, instances with earlier trigger times are ignored.
     :param poll_error_tolerance: how long EnOS may be out of reach before the log has an error and not a warning, a
         timedelta or seconds. Default: 10 minutes.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
@@ -138,20 +138,20 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
     @property
     def watched_key(self) -> Hashable:
-        """The key of the triggers that watch flows together: those of one stream; or this trigger, if it is alone."""
+        """The key of the triggers that share one stream. A trigger that shares none has a key of its own."""
         return (self.shared_stream_key(), id(self) if self._is_alone else None)
 
     def shared_stream_key(self) -> Hashable:
-        """Return the key of the triggers that share one stream of looks."""
+        """Return the key of the triggers that share one stream of polls."""
         return ("enos", self.enos_conn_id, self.org_id, self.user_id, self.poll_interval, self.lookback)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Return the stream of looks for all triggers of one key, which Airflow drives."""
+        """Return the stream that Airflow polls for all triggers with the same key."""
         return LookStream(cls(**kwargs))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncGenerator[TriggerEvent, None]:
-        """Return the events for the flow of this trigger out of the looks."""
+        """Yield the events for the flow of this trigger from the shared stream."""
         from airflow_provider_enos.client.polling.flow_watcher import stream
 
         flow = _FlowEvents(self)
@@ -169,7 +169,7 @@ class EnosFlowEventTrigger(BaseEventTrigger):
                 watched.remove(self.flow_id)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fire the events with a stream of its own: before Airflow 3.3 streams are not shared."""
+        """Fire the events from a stream of its own: before Airflow 3.3, triggers do not share streams."""
         self._is_alone = True
         async with aclosing(self._own_stream()) as looks, aclosing(self.filter_shared_stream(looks)) as events:
             async for event in events:
@@ -183,19 +183,19 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
 
 class LookStream:
-    """Produce a shared stream, in Airflow's terms: its raw events are looks, and each of them is acknowledged.
+    """Produce a shared stream for Airflow. Its raw events are ``Look`` objects, and Airflow acknowledges each of them.
 
-    It does what a ``SharedStreamProducer`` does, a class that Airflow has only since 3.3.
+    It has the methods of Airflow's ``SharedStreamProducer``, a class that exists only from 3.3 on.
     """
 
     def __init__(self, trigger: EnosFlowEventTrigger) -> None:
         self._trigger = trigger
         self._looks = 0
         self._doubtful = 0
-        """The last look whose memory may rest on events that Airflow did not store."""
+        """The last poll after which Airflow may have failed to store an event. Up to it, no memory is saved."""
 
     async def open_stream(self) -> AsyncGenerator[tuple[Look, tuple[int, Look]], None]:
-        """Look for ever. Errors are logged, and the next look tries again."""
+        """Poll for ever. Errors are logged, and the next poll tries again."""
         from airflow_provider_enos.client.polling.flow_watcher import Watcher, stream
         from airflow_provider_enos.client.polling.poller import shared_poller
 
@@ -219,17 +219,17 @@ class LookStream:
                 await asyncio.sleep(min(one.poll_interval, _LONGEST_PAUSE))
 
     async def advance(self, batch: Sequence[Any]) -> None:
-        """Note that Airflow is done with these looks. It has stored their events unless ``outcome`` says otherwise."""
+        """Note that Airflow is done with these polls. It has stored their events unless ``outcome`` says otherwise."""
         for item in batch:
             number, look = item.broker_payload
             if item.outcome.failed:
-                # Airflow does not say which trigger, and which looks it has had since. The others save theirs later.
+                # Airflow does not say which trigger failed, nor what it got since. The others save their memory later.
                 self._doubtful = self._looks
             elif number > self._doubtful:
                 await _settle(look)
 
     def get_advance_lane(self, broker_payload: Any) -> Hashable:
-        """Return one lane for all: they are acknowledged in the order of the looks."""
+        """Return the same lane for all events, so that they are acknowledged in the order of the polls."""
         return None
 
     async def aclose(self) -> None:
@@ -265,12 +265,12 @@ class _FlowEvents:
         self._is_full = False
         self._pacer = EventPacer(_APART)
         self.needs_all = False
-        """Whether a look has shown the flow, but no look has shown its whole window yet."""
+        """Whether a poll has shown the flow, but no poll has shown its whole window yet."""
         self._has_all = False
 
     @property
     def is_holding(self) -> bool:
-        """Whether ends that were seen are held back until the next look."""
+        """Whether ends that were seen are held back until the next poll."""
         return self._pacer.is_holding
 
     async def ended(self, look: Look) -> list[FlowInstance]:
@@ -303,7 +303,7 @@ class _FlowEvents:
 
     def _news(self, look: Look) -> tuple[list[FlowInstance], EndMemory | None]:
         listed = look.flows.get(self._flow_id)
-        # In a look that does not show the flow, nothing is gone.
+        # In a poll that does not show the flow, nothing is gone.
         window = look.window if listed is not None else replace(look.window, whole=False)
         return news(self._memory, self._pacer.seen(listed or []), window)
 
@@ -344,7 +344,7 @@ class _FlowEvents:
         for value in kept:
             memory = EndMemory.of(value)
             if memory is None:
-                self._log.warning("What Airflow's asset state store has for flow %s is not ours", self._flow_id)
+                self._log.warning("The value in Airflow's asset state store for flow %s cannot be read", self._flow_id)
             else:
                 self._memory = memory if self._memory is None else self._memory.merged_with(memory)
         self._is_loaded = True

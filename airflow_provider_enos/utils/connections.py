@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.client.settings import Settings
 
 _FRESH = 3.0
-"""Seconds for which all who ask for a connection get the same reading."""
+"""Seconds for which callers share one reading of a connection."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ def unreadable(conn_id: str, error: Exception) -> EnosError:
 
 
 async def current_settings(conn_id: str, *, org_id: str | None, user_id: str | None) -> Settings:
-    """Return the settings of a connection, at most ``_FRESH`` seconds old. All who ask at once share one reading.
+    """Return the settings of a connection, at most ``_FRESH`` seconds old. Callers share one reading.
 
     After a key is rotated, a thousand waits ask at once. Raises nothing but ``EnosError``.
     """

@@ -43,7 +43,7 @@ class ReportsLineage:
         return self._lineage()
 
     def _external(self) -> External:
-        """Return the flow and instances of the task. Ask nobody, and raise nothing for arguments that cannot work."""
+        """Return the flow and instances of the task. Send no request, and raise nothing for a wrong argument."""
         raise NotImplementedError
 
     def _lineage(self) -> OperatorLineage[Any, Any]:

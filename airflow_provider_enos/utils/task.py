@@ -1,4 +1,4 @@
-"""What operators and sensors have in common: the connection and the tenant that they use."""
+"""The base of operators and sensors: the connection and the tenant that they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments whose value is known only when the task runs: templates, and other tasks' outputs."""
+"""Recognize arguments whose value is known only when the task runs: templates, and other tasks' outputs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STATE_KEY = "enos_trigger"
 _FROZEN = 10.0
-"""Seconds between record and request that show that the process did not run: it was suspended."""
+"""If more seconds than this pass between record and request, the process was suspended."""
 
 
 class TriggerRecord:
@@ -32,7 +32,7 @@ class TriggerRecord:
         self._state = TaskState(context, STATE_KEY, log)
         self._saved_at = time()
         self.last: Intent | None = None
-        """The last intent of this round, also where there is no store."""
+        """The last intent of this round, also if there is no store."""
 
     def attempt(self, *, retries: int, trigger_time: Callable[[int], int]) -> Attempt:
         """Return where this try stands. Airflow raises ``max_tries`` at a clear, and not at a retry.
@@ -64,7 +64,7 @@ class TriggerRecord:
         Then either Airflow has given up this try, or the next try would not know what this one has sent.
         """
         if not self._state.save(intent.to_json()) and self._state.kept and intent.is_open:
-            raise nothing_sent("what would be asked for cannot be kept in Airflow's task state store")
+            raise nothing_sent("the request cannot be recorded in Airflow's task state store")
         self.last = intent
         self._saved_at = time()
 

@@ -53,7 +53,7 @@ def kept(airflow_site: Site) -> Iterator[dict[str, str]]:
 
 
 def _change(site: Site, action: str, entities: list[Any]) -> None:
-    """All in one request, for SQLite suffers one writer at a time."""
+    """Make all changes in one request: SQLite allows one writer at a time."""
     done = site.stack.call("PATCH", "connections", {"actions": [{"action": action, "entities": entities}]})
     assert done[action]["errors"] == []
 
@@ -158,7 +158,7 @@ def _edited(page: Page) -> Locator:
 
 
 def _tested(page: Page, conn_id: str) -> tuple[bool, str]:
-    """What the button of this connection says, once it is seen."""
+    """Return what the button of this connection says, once it is shown."""
     with page.expect_response("**/connections/test") as answered:
         row = page.get_by_role("row", name=re.compile(f"^{conn_id} "))
         # By keyboard: the hint of the button above may lie over it.

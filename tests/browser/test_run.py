@@ -35,7 +35,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def page_at(site: Site, browser: Browser, address: str) -> Iterator[Page]:
-    """A page as a viewer has it; nothing may have been complained of in the end."""
+    """Yield a page as a viewer has it. In the end the page must have reported no error."""
     stack = site.stack
     with tab(browser, token=stack.tokens["viewer"], url=stack.url, width=1280, height=800, seconds=60) as page:
         page.goto(address)

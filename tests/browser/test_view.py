@@ -45,7 +45,7 @@ def view(
     width: int = 1440,
     map_index: int | None = None,
 ) -> Iterator[tuple[Page, Page | FrameLocator]]:
-    """The view as a viewer has it, by itself or in Airflow's page; nothing may have been complained of in the end."""
+    """Yield the view, by itself or in Airflow's page. In the end the page must have reported no error."""
     with tab(
         browser, dark=dark, width=width, token=site.stack.tokens["viewer"], url=site.stack.url, seconds=60
     ) as page:
@@ -98,7 +98,7 @@ def test_it_follows_the_instance_to_its_end_and_then_asks_no_more(airflow_site: 
 
 @pytest.mark.parametrize("way", ["click", "middle click", "Enter"])
 def test_airflow_opens_the_link_to_the_console(airflow_site: Site, browser: Browser, way: str) -> None:
-    """Airflow's frame around the view may not."""
+    """Airflow's frame does not allow the view to open windows itself."""
     run = airflow_site.run("window")
     run.wait_for("failed", seconds=120)
     (instance,) = airflow_site.sim.instances_of(8109)
@@ -178,7 +178,7 @@ def test_a_screen_reader_has_a_table_in_place_of_the_picture(airflow_site: Site,
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 400], ids=["wide", "narrow"])
 def test_all_of_it_can_be_read(airflow_site: Site, browser: Browser, dark: bool, width: int) -> None:
-    """Texts stand out from their ground by 4.5 to 1 (WCAG AA), and nothing but the graph is wider than the screen."""
+    """Texts have a contrast of 4.5 to 1 (WCAG AA), and nothing but the graph is wider than the screen."""
     run = airflow_site.run("fails")
     run.wait_for("failed", seconds=120)
     with view(airflow_site, browser, run, dark=dark, width=width) as (page, frame):

@@ -227,7 +227,7 @@ def test_log_of_what_has_not_begun(enos: Run, sim: EnosSimulator) -> None:
 
 @pytest.mark.parametrize("follow", [(), ("--follow",)], ids=["once", "followed"])
 def test_log_of_what_will_never_run(enos: Run, sim: EnosSimulator, follow: tuple[str, ...]) -> None:
-    """A node upstream of the one that the flow was started from stays INIT for ever."""
+    """A node upstream of the node from which the flow was started stays INIT for ever."""
     sim.finish(triggered(sim, 3377, 108580), "SUCCESS")
     ran = enos("log", "108579-20200706062600", *follow)
     assert "it has not run: its flow instance 3377-20200706062600 has ended without it (SUCCESS)" in error_line(ran)

@@ -148,7 +148,7 @@ def test_cancel_of_one_that_was_cancelled_before(enos: Run, sim: EnosSimulator) 
 
 
 def test_cancel_of_one_that_cannot_be_looked_at(enos: Run, sim: EnosSimulator) -> None:
-    """A cancel is sent where nobody can tell whether the instance has ended."""
+    """A cancel is sent if it is not known whether the instance has ended."""
     instance = triggered(sim, 4009, 40091)
     sim.fault("http_503", on="flowInstances/get", times=None)
     ran = enos("cancel", instance)

@@ -1,4 +1,4 @@
-"""The log of a run as it grows: what is printed at each look, whichever part EnOS gives of it."""
+"""The log of a run as it grows: what is printed at each poll, whichever part of the log EnOS gives."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_errors_are_not_waited_through_for_ever(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_enos_that_cannot_be_asked_for_runs() -> None:
-    """The log is followed without an end; a run that has none either is taken not to be there."""
+    """The log is followed without an end. A run without a log counts as missing."""
     follow = Follow([UNKNOWN, "1\n", "1\n2\n"])
     assert (follow.printed, follow.text) == ("1\n2\n", None)
     assert follow.notes.count("does not tell when this run ends") == 1

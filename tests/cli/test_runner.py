@@ -81,7 +81,7 @@ def test_a_signal_interrupts_a_wait(elsewhere: dict[str, str], sim: EnosSimulato
 
 
 def test_nobody_reads_on(elsewhere: dict[str, str], sim: EnosSimulator) -> None:
-    """As with ``| head``."""
+    """For example ``| head``."""
     with started([MODULE], "flow", "3377", environment=elsewhere) as process:
         process.stdout.close()
         assert process.wait(600) == 141
@@ -109,7 +109,7 @@ def stored_connection(sim: EnosSimulator) -> Iterator[str]:
 
 
 def test_a_connection_of_the_database(run: Run, sim: EnosSimulator, stored_connection: str) -> None:
-    """Airflow 3 looks there only for its own commands, and those that say that they are like them."""
+    """Airflow 3 reads the database only for its own commands, and for commands that declare to be like them."""
     ran = run("flow", "3377", "--conn-id", stored_connection)
     assert (ran.code, ran.err) == (0, "")
     assert "_AIRFLOW_PROCESS_CONTEXT" not in os.environ

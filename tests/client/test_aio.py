@@ -113,7 +113,7 @@ def in_memory(request: Request, found: Settings, call: Call[Any]) -> tuple[str, 
 
 
 def wire(sim: EnosSimulator) -> Any:
-    """What the simulator got last, but what differs by time: timestamp and signature."""
+    """Return what the simulator received last, without what differs by time: timestamp and signature."""
     record = sim.requests[-1]
     ours = {
         name.lower(): value

@@ -114,7 +114,7 @@ def test_every_fault_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_a_bad_reply_to_a_read(sim: EnosSimulator, client_for: MakeClient, kind: str) -> None:
-    """Once: made good by asking again, unless it is an answer to believe. Each time: the documented exception."""
+    """Once: the next request succeeds, unless the reply is a valid answer. Each time: the documented exception."""
     sim.trigger(3377, 108580, TRIGGER_TIME)
     expected = ANSWERS[kind][0]
     client = spoilt(sim, client_for, kind, GET, None)
@@ -166,7 +166,7 @@ def test_a_bad_reply_to_a_trigger(sim: EnosSimulator, client_for: MakeClient, ki
 
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_a_bad_reply_of_the_token_service(sim: EnosSimulator, client_for: MakeClient, kind: str) -> None:
-    """Nothing was sent of the call itself, so that a trigger may be tried again by whoever wants to."""
+    """The call itself was not sent, so a trigger may be tried again."""
     client = client_for(sim, timeout=0.1 if kind in SLOW else 5)
     sim.fault(kind, on="token/get", times=None, **SLOW.get(kind, {}))
     began = time.monotonic()
@@ -208,7 +208,7 @@ BROKEN_SIGNERS: dict[str, tuple[str, Callable[..., Any]]] = {
 def test_a_broken_signer_is_refused(
     sim: EnosSimulator, client_for: MakeClient, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    """The simulator verifies with code of its own: a fault of the client's signer is not a fault of both."""
+    """The simulator verifies with code of its own, so it finds a fault of the client's signer."""
     client_for(sim).call(trigger())
     monkeypatch.setattr(signing, *BROKEN_SIGNERS[broken])
     with fresh_gateways(), pytest.raises(errors.EnosAuthError):

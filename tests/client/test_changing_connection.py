@@ -16,7 +16,7 @@ from airflow_provider_enos.simulator import EnosSimulator
 
 
 class Connection:
-    """What a hook is to a client: the settings as they are now, or the error that comes of reading them."""
+    """Stands for a hook: returns the settings as they are now, or raises the error of reading them."""
 
     def __init__(self, found: settings.Settings | errors.EnosError) -> None:
         self.found = found

@@ -103,4 +103,4 @@ def test_a_user_without_flows_is_told_so() -> None:
     for flows in ((), others):
         step = connection_check._rights(flows)
         assert (step.name, step.state) == ("rights", "note")
-        assert step.said.startswith(f"Of {len(flows)} flows that it owns or may view it may edit none")
+        assert step.said.startswith(f"The user may edit none of the {len(flows)} flows")

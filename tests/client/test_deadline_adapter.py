@@ -1,4 +1,4 @@
-"""A reply has a time as a whole; what is within it comes as it always did."""
+"""A deadline holds for a whole reply; a reply within it is read as usual."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_gateway_that_never_comes_to_an_end(answer: Callable[[socket.socket], 
 
 
 def test_each_reply_has_its_own_time() -> None:
-    """On one connection, of which a slow reply has used the most of a time."""
+    """On one connection, where an earlier slow reply has used most of its time."""
 
     def late(line: socket.socket) -> None:
         time.sleep(0.4)
@@ -63,7 +63,7 @@ def test_each_reply_has_its_own_time() -> None:
 
 
 def test_a_reply_that_ends_with_the_connection() -> None:
-    """Without a length: the body is read after the connection has let go of its socket."""
+    """Without a length, the body is read after the connection has dropped its socket."""
     raw = b'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{"code":0,"data":{"timezone":"GMT+8"}}'
 
     def answer(line: socket.socket) -> None:

@@ -72,7 +72,7 @@ def test_other_keys_addresses_and_processes_share_nothing(
 
 
 class SlowGateway(Gateway):
-    """One whose making can be seen, and interrupted."""
+    """A gateway whose construction can be observed and interrupted."""
 
     made = 0
     during: Callable[[], object] = staticmethod(lambda: None)
@@ -107,7 +107,7 @@ def test_twenty_threads_share_one_gateway(
 def test_a_signal_handler_may_need_the_gateway_that_is_being_made(
     sim: EnosSimulator, settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs in the thread that it interrupts: a lock would never be let go of."""
+    """It runs in the thread that it interrupts: a lock would never be released."""
     monkeypatch.setattr(gateways, "Gateway", SlowGateway)
     given = settings_for(sim)
     handled: list[Gateway] = []

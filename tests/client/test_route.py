@@ -252,7 +252,7 @@ def test_the_same_in_the_triggerer(tls_sim: EnosSimulator, pem: Path, tmp_path: 
 
 
 def test_opening_ahead_of_time_raises_nothing() -> None:
-    """What is wrong is told by the first call, which those who wait for an instance tolerate."""
+    """The first call raises the error, which a wait for an instance tolerates."""
     client = SyncClient(connected_to("https://127.0.0.1:1", verify="/no/ca.pem"))
     client.open()
     with pytest.raises(EnosSetupError, match="no such file"):
@@ -330,7 +330,7 @@ def test_only_the_proxy_is_told_its_password(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Once in each request that it sees, and never inside the tunnel, nor in a log at the level that tells most."""
+    """In each request that it sees, and never inside the tunnel, nor in a log at level DEBUG."""
     caplog.set_level(logging.DEBUG)
     inside: list[bytes] = []
     data = json.dumps({"code": 0, "data": {"timezone": "GMT+8"}}).encode()
@@ -509,7 +509,7 @@ def test_the_hook(unmounted: Path) -> None:
 
 
 def test_a_trigger_waits_through_it(unmounted: Path, tls_sim: EnosSimulator, pem: Path) -> None:
-    """An instance that is known is not given up for a file that is mounted again in a moment."""
+    """A wait for a known instance does not end because of a file that is mounted again soon."""
     tls_sim.progress = "manual"
     instance = tls_sim.trigger(3377, 108580, 1594016819108)
     tls_sim.finish(instance.id, "SUCCESS")
@@ -535,7 +535,7 @@ def test_a_kill_says_why_it_cannot_cancel(unmounted: Path) -> None:
 
 
 def test_events_are_waited_for_all_the_same(unmounted: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A trigger that ended would be made anew by Airflow every two seconds."""
+    """If the trigger ended, Airflow would start it again every two seconds."""
     trigger = EnosFlowEventTrigger(3377, poll_interval=0.05)
 
     async def main() -> bool:

@@ -206,7 +206,7 @@ def test_the_value_is_shown_where_it_is_no_secret() -> None:
 
 
 def test_an_extra_that_calls_it_otherwise_is_told_what_it_has() -> None:
-    """Only names are shown: values may be secrets."""
+    """The message shows only the names in extra: values may be secrets."""
     given = Given(extra=json.dumps({"orgId": SECRET, "userId": "u1"}))
     with pytest.raises(EnosConfigError, match=r"org_id: it is missing in extra \(which has orgId, userId\)"):
         _ = given.read
@@ -367,7 +367,7 @@ def test_arguments_do_without_extra() -> None:
     ids=["blank", "line break", "list", "bool", "None", "None among white space", "half a character"],
 )
 def test_arguments_are_checked_as_the_fields_are(value: Any, name: str) -> None:
-    """ "None" is what a template renders to that found nothing: the connection's own is not taken in its place."""
+    """A template that finds nothing renders to "None"; the id of the connection does not replace it."""
     with pytest.raises(EnosConfigError, match=rf"^{name}: ") as caught:
         settings.read(Given(), **{name: value})
     assert caught.value.field == name

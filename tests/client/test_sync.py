@@ -292,7 +292,7 @@ def test_a_procedure_may_catch_nothing(sim: EnosSimulator, client_for: MakeClien
 
 
 def test_what_could_start_something_can_be_kept_from_going_out(sim: EnosSimulator, client_for: MakeClient) -> None:
-    """It is asked just before, when the token is there; what it raises is neither repeated nor taken for sent."""
+    """The hook is called just before, with the token there. Its error is neither retried nor counts as sent."""
     asked: list[list[str]] = []
     stopped = errors.EnosTriggerError("not now")
 

@@ -1,4 +1,4 @@
-"""Whatever a driver is interrupted by, and wherever: what comes out of it leads to no secret."""
+"""Whatever interrupts a driver, at any place: the exception that leaves it leads to no secret."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def frames_of(error: BaseException) -> Iterator[types.FrameType]:
 
 
 def told(value: object, depth: int = 3) -> Iterator[str]:
-    """Its representation, and those of what is in it."""
+    """Return its representation, and the representations of what it contains."""
     yield repr(value)
     if depth and isinstance(value, dict):
         for one in value.values():
@@ -220,7 +220,7 @@ def told(value: object, depth: int = 3) -> Iterator[str]:
 
 
 def assert_tells_nothing(error: BaseException, *, frames: bool) -> None:
-    """``frames``: whether some of ours may be left, of what carries out several calls."""
+    """``frames``: whether frames of this package may be left, of code that carries out several calls."""
     left = list(frames_of(error))
     names = {(frame.f_code.co_filename, frame.f_code.co_name) for frame in left}
     if frames:
@@ -289,7 +289,7 @@ def test_a_task_that_is_interrupted(place: Place, interruption: Any, several: bo
 @pytest.mark.parametrize("several", [False, True], ids=["one call", "a procedure"])
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
 def test_a_coroutine_that_is_cancelled(place: Place, how: str, several: bool) -> None:
-    """It stays what it is: a cancellation with its message, or the time out of who set one."""
+    """The exception stays what it is: a cancellation with its message, or the timeout of its caller."""
 
     async def main() -> BaseException:
         async with AsyncClient(place.settings, retry=PATIENT) as client:

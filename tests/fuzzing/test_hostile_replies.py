@@ -51,12 +51,12 @@ def seconds_of_work() -> float:
 
 @pytest.fixture(scope="module")
 def slowness() -> float:
-    """How much slower this machine is than the one that the limits were measured on, at least 1."""
+    """Return how much slower this machine is than the machine on which the limits were measured; at least 1."""
     return max(1.0, seconds_of_work() / REFERENCE)
 
 
 def plan(driver: str) -> list[tuple[str, int, list[str]]]:
-    """Small ones to every operation, the largest that are read to the one they are made for, a few larger ones."""
+    """Small replies to every operation, the largest that are read to one operation each, and a few larger ones."""
     kinds = [kind for kind in KINDS if kind != DRIP]
     fitting = LIMITS_OF[driver].size - MIB // 16
     return [
@@ -78,7 +78,7 @@ def test_every_operation_is_tried() -> None:
 
 
 def test_no_reply_stops_a_process(costs: tuple[str, list[Cost]], slowness: float) -> None:
-    """Neither the triggerer's loop nor another thread, as that of the API server's loop."""
+    """It stops neither the triggerer's loop nor another thread, such as the loop of the API server."""
     driver, found = costs
     assert {cost.kind for cost in found} == set(KINDS)
     assert [cost for cost in found if cost.stop > STOP * slowness] == [], driver

@@ -129,7 +129,7 @@ WRONG: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], str]] = {
 def test_arguments_are_checked_before_any_request(
     hook: EnosHook, sim: EnosSimulator, method: str, given: Any, named: Any, field: str
 ) -> None:
-    """At the call itself, also where the answer is an iterator."""
+    """The call itself raises the error, also if it returns an iterator."""
     with pytest.raises(errors.EnosConfigError, match=rf"^{re.escape(field)}: .*expected ") as caught:
         getattr(hook, method)(*given, **named)
     assert caught.value.field == field

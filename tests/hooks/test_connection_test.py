@@ -34,11 +34,11 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "wrong secret": ({"password": "another-secret"}, r"^Access key or secret key are not accepted\. .*1003 .*password"),
     "wrong organisation": (
         {"extra": {"org_id": "o1", "user_id": "u15426865866571"}},
-        r"^EnOS does not let this user or caller in\. .*62101 .*org_id and user_id do not belong together",
+        r"^EnOS refuses this user or this caller\. .*62101 .*org_id and user_id do not belong together",
     ),
     "wrong user": (
         {"extra": {"org_id": "o15426865866571", "user_id": "u1"}},
-        r"^EnOS does not let this user or caller in\. .*62101",
+        r"^EnOS refuses this user or this caller\. .*62101",
     ),
     "plain http": (
         {"host": "10.0.0.1"},
@@ -79,7 +79,7 @@ def test_a_connection_that_does_not_work(sim: EnosSimulator, hook_for: MakeHook,
 def test_the_sentence_says_what_the_form_calls_a_field(
     sim: EnosSimulator, hook_for: MakeHook, fields: Any, said: str
 ) -> None:
-    """Where its label is no more than its name, it says nothing of it."""
+    """If a label is the same as the name of the field, the sentence does not name it."""
     works, message = hook_for(sim, fields=fields).test_connection()
     assert not works
     assert message.endswith(said)
@@ -88,7 +88,7 @@ def test_the_sentence_says_what_the_form_calls_a_field(
 REPLIES: dict[str, tuple[str, dict[str, Any], str]] = {
     "a web page": ("html_200", {}, r"^The gateway does not answer as EnOS does\. .*no JSON object"),
     "a login page elsewhere": ("redirect", {}, r"^The gateway does not answer as EnOS does\. .*points elsewhere"),
-    "an address that is barred": ("http_403", {}, r"^EnOS does not let this user or caller in\. .*its address may be"),
+    "an address that is barred": ("http_403", {}, r"^EnOS refuses this user or this caller\. .*its address may be"),
     "a gateway in trouble": ("http_503", {"body": "html"}, r"^The gateway does not answer as EnOS does\. .*503"),
     "a line that drops": ("dropped", {}, r"^Cannot reach the gateway\. .*the connection broke"),
     "the quota": ("http_429", {"retry_after": 60}, r"429 .*over the quota"),
@@ -100,7 +100,7 @@ REPLIES: dict[str, tuple[str, dict[str, Any], str]] = {
 def test_a_gateway_that_does_not_answer_as_it_should(
     hook: EnosHook, sim: EnosSimulator, kind: str, options: Any, said: str, on: str
 ) -> None:
-    """Said at once: who waits for the answer sits before a form."""
+    """The message comes at once: the user waits in front of a form."""
     sim.fault(kind, on=on, times=None, **options)
     works, message = hook.test_connection()
     assert not works

@@ -194,7 +194,7 @@ SAFE: dict[str, Callable[[EnosHook], object]] = {
 def test_what_makes_something_new_is_not_repeated(
     hook: EnosHook, sim: EnosSimulator, operation: str, ask: Callable[[EnosHook], object], kind: str
 ) -> None:
-    """Where it cannot be known what became of it, although some of these are GETs."""
+    """If the result is not known; although some of these calls are GETs."""
     sim.fault(kind, on=operation, times=None)
     with pytest.raises(errors.EnosError):
         ask(hook)

@@ -14,7 +14,7 @@ from airflow_provider_enos.simulator import EnosSimulator
 
 
 def populated(sim: EnosSimulator, number: int) -> list[str]:
-    """Ids of so many instances, one a minute, finished."""
+    """Return the ids of finished instances, one a minute."""
     sim.progress = "at_once"
     made = [sim.trigger(3377, 108580, TRIGGER_TIME + minute * MINUTE) for minute in range(number)]
     return [instance.id for instance in made]

@@ -124,7 +124,7 @@ def test_flows_the_same_on_either_side_of_every_switch(hook_for: MakeHook, name:
 @pytest.mark.parametrize("changes", [True, False])
 @pytest.mark.parametrize("revokes", [True, False])
 def test_a_token_is_refreshed_whatever_becomes_of_the_old_one(hook_for: MakeHook, changes: bool, revokes: bool) -> None:
-    """Two hooks of one process never drag behind each other's renewals."""
+    """Two hooks of one process always use each other's renewed token."""
     with EnosSimulator(refresh_changes_token=changes, refresh_revokes_old=revokes) as sim:
         one, other = hook_for(sim), hook_for(sim)
         one.get_flow(3377)

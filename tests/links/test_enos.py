@@ -61,7 +61,7 @@ def sensor(**more: Any) -> EnosFlowInstanceSensor:
 
 
 def test_where_it_is_kept() -> None:
-    """Airflow 3 looks there by itself; all that have it declare it, and the provider names it to Airflow 2."""
+    """Airflow 3 reads this XCom itself; all operators declare the link, and the provider names it to Airflow 2."""
     link = EnosFlowInstanceLink()
     assert (link.name, link.xcom_key) == ("EnOS flow instance", "_link_EnosFlowInstanceLink")
     for operator in (

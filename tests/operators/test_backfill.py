@@ -54,7 +54,7 @@ class Run:
 
 
 def together(runs: Iterable[Run], workers: int) -> list[str]:
-    """The results of all, which begin at the same moment as far as there are workers."""
+    """Return the results of all. They begin at the same moment, as far as there are workers."""
     barrier = Barrier(workers)
     with ThreadPoolExecutor(workers, initializer=barrier.wait) as pool:
         return list(pool.map(Run.execute, runs))
@@ -91,7 +91,7 @@ def test_tasks_that_race_for_a_minute_get_one_each(gateway: EnosSimulator, tasks
 
 
 def test_tasks_that_race_where_the_gateway_counts_minutes_by_its_own_clock(gateway: EnosSimulator) -> None:
-    """It lets one through a minute; whoever waits asks no more often than the pauses allow."""
+    """It accepts one trigger a minute; waiting tasks ask no more often than their pauses allow."""
     gateway.minute_rule, gateway.clock_minute = "clock", CLOCK_MINUTE
     runs = [Run(FIRST_DAY, number) for number in range(MAPPED)]
     ids = together(runs, MAPPED)

@@ -115,7 +115,7 @@ def test_arguments_that_are_refused_before_anything_is_sent(
 
 @pytest.mark.parametrize("name", ["org_id", "user_id"])
 def test_a_tenant_of_a_template_that_found_nothing_is_refused(task: MakeTask, sim: EnosSimulator, name: str) -> None:
-    """The connection's own would be another tenant than the one that was meant."""
+    """The id of the connection would be another tenant than the author meant."""
     with pytest.raises(AirflowFailException, match=f"^{name}: 'None'; expected "):
         task(**{name: "None"}).run()
     assert sim.requests == []

@@ -25,7 +25,7 @@ MakeTask = Callable[..., Any]
 def test_what_an_earlier_try_had_cancelled_is_not_the_end_of_this_one(
     task: MakeTask, sim: EnosSimulator, store: Any, deferrable: bool
 ) -> None:
-    """As when a user clears a running task: what the next try finds runs, and EnOS carries the cancel out only then."""
+    """A user clears a running task: the next try finds the instance running, and only then EnOS cancels it."""
     sim.add_flow(FLOW, tasks=[1], progress="manual")
     sim.cancel_takes = 60
     one = task(store, flow_id=FLOW, from_task_id=1, timeout=0.2, deferrable=deferrable)
@@ -94,7 +94,7 @@ REFUSED = errors.EnosAuthError(401, "no", operation="Get Flow Instance", http_st
 def test_a_resumed_task_looks_before_it_believes_an_error(
     task: MakeTask, sim: EnosSimulator, error: errors.EnosError
 ) -> None:
-    """What has ended meanwhile has ended; else the error stands, in a form that is retried."""
+    """If the instance has ended meanwhile, that counts; else the error stands, and is retried."""
     sim.progress = "manual"
     sim.trigger(3377, 108580, TRIGGER_TIME)
     event = InstanceEvent(INSTANCE, error).to_json()

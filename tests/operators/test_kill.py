@@ -86,7 +86,7 @@ def test_a_kill_with_a_gateway_that_hangs_is_over_in_time(task: MakeTask, sim: E
 def test_a_killed_task_does_not_sleep_on(
     task: MakeTask, sim: EnosSimulator, override_timing: Callable[..., None]
 ) -> None:
-    """Airflow would wait for 5 seconds, and then kill it the hard way."""
+    """Airflow would wait for 5 seconds, and then send SIGKILL."""
     override_timing(pause=float)
     sim.cancel_takes = 60
     sim.progress = "manual"
@@ -223,7 +223,7 @@ def test_a_kill_between_two_requests_of_a_trigger_sends_no_second(
 
 
 def test_a_kill_whose_trigger_is_not_answered_still_finds_and_cancels(task: MakeTask, sim: EnosSimulator) -> None:
-    """What was sent before the kill is looked for: only nothing more is started."""
+    """The task looks for the instance of the request that was sent before the kill; it starts nothing more."""
     sim.progress = "manual"
     sim.fault("lost_reply", on="flows/triggerFromTask")
     one = task()
@@ -254,7 +254,7 @@ def test_a_kill_between_request_and_reply_cancels_what_was_started(
 
 
 def test_a_kill_between_request_and_reply_leaves_old_instances_alone(task: MakeTask, sim: EnosSimulator) -> None:
-    """The trigger met a conflict: what has the minute is nobody's of this task."""
+    """The trigger met a conflict: the instance in the minute is not this task's."""
     sim.progress = "manual"
     skew, sim.clock_skew = sim.clock_skew, -WEEK
     sim.trigger(3377, 108580, TRIGGER_TIME)

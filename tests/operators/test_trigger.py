@@ -138,7 +138,7 @@ def test_each_change_is_one_line_and_a_poll_is_none(task: MakeTask, sim: EnosSim
     [("failed", ["load"]), ("all", ["extract", "load", "archive", "tidy_up"]), ("none", [])],
 )
 def test_whose_logs_are_copied(task: MakeTask, sim: EnosSimulator, task_logs: str, nodes: list[str]) -> None:
-    """That of a node which never began, as the one after the failed one, is not even asked for."""
+    """The log of a node that never began, such as the node after the failed one, is not even asked for."""
     one = task(flow_id=4001, from_task_id=40011, task_logs=task_logs)
     with pytest.raises(errors.EnosFlowFailedError):
         one.run()

@@ -35,7 +35,7 @@ def test_poll_errors_are_waited_through(task: MakeTask, sim: EnosSimulator) -> N
     "fault", ["http_404", "http_413", "data_null", "data_empty_list", "unknown to EnOS", "html_200", "graph_not_json"]
 )
 def test_an_instance_that_seems_to_be_gone_is_waited_for(task: MakeTask, sim: EnosSimulator, fault: str) -> None:
-    """It was started, so that it is there: also where the very first look does not find it."""
+    """It was started, so it exists, even if the very first poll does not find it."""
     one = task()
     if fault == "unknown to EnOS":
         refuse(sim, "flowInstances/get", 62102, times=5)
@@ -193,7 +193,7 @@ def test_a_raised_number_of_retries_starts_nothing_twice(task: MakeTask, sim: En
 def test_a_clear_after_an_edit_begins_a_new_round(
     task: MakeTask, sim: EnosSimulator, state_store: Any, retries: int
 ) -> None:
-    """The record of the one before it is not taken for its own."""
+    """The new round does not use the record of the round before."""
     one = task(state_store, retries=3)
     assert one.run() == INSTANCE
     one.arguments["retries"] = retries
@@ -230,7 +230,7 @@ def test_the_same_try_executed_twice_with_a_request_lost_between(
 def test_a_try_after_one_that_was_refused_takes_over_nothing(
     task: MakeTask, sim: EnosSimulator, state_store: Any
 ) -> None:
-    """What has the minute by then is another task's."""
+    """The instance that has the minute by then is another task's."""
     one = task(state_store, poll_error_tolerance=0.05)
     sim.fault("http_429", on="flows/triggerFromTask", times=None)
     with pytest.raises(errors.EnosRateLimitError):
@@ -410,10 +410,10 @@ def test_a_record_that_cannot_be_read_is_not_guessed(
 def test_nothing_is_started_that_could_not_be_put_on_record(
     task: MakeTask, sim: EnosSimulator, state_store: Any
 ) -> None:
-    """So it is, too, for a worker that Airflow has given up and that goes on: the store knows its try no more."""
+    """The same for a worker that Airflow has given up and that still runs: the store refuses its try."""
     one = task(state_store)
     one.store = Gone(state_store)
-    with pytest.raises(errors.EnosTriggerError, match="nothing is started: what would be asked for") as caught:
+    with pytest.raises(errors.EnosTriggerError, match="nothing is started: the request cannot be recorded") as caught:
         one.run()
     assert not caught.value.sent
     assert sim.count("flows/triggerFromTask") == 0

@@ -24,7 +24,7 @@ MakeTask = Callable[..., Any]
 
 
 def trigger_ago(sim: EnosSimulator, seconds: float, status: str = "SUCCESS") -> None:
-    """Somebody had the minute so long ago."""
+    """Have somebody else start the flow for the minute, this long ago."""
     skew, sim.clock_skew = sim.clock_skew, sim.clock_skew - seconds
     sim.trigger(3377, 108580, TRIGGER_TIME)
     sim.finish(INSTANCE, status)
@@ -118,7 +118,7 @@ def test_a_trigger_that_is_delivered_twice_beside_an_old_instance(
 def test_tasks_that_race_for_a_minute_with_a_token_that_is_dead_get_one_each(
     task: MakeTask, sim: EnosSimulator
 ) -> None:
-    """All are refused at first: that is the token's fault, and no conflict after it is with oneself."""
+    """All are refused first because of the token, so a later conflict is with another task's instance."""
     sim.progress = "at_once"
     assert task(wait_for_completion=False, trigger_time=TRIGGER_TIME - 3_600_000).run()
     sim.expire_tokens()

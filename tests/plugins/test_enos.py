@@ -1,4 +1,4 @@
-"""What Airflow loads of the plugin, where, and at what price."""
+"""What Airflow loads of the plugin, where it loads it, and what that costs."""
 
 from __future__ import annotations
 

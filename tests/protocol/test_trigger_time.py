@@ -137,7 +137,7 @@ def test_digits_that_read_as_a_date_are_refused_as_such(digits: str, meant: str)
 
 
 def test_milliseconds_that_read_as_a_date_can_be_written_as_text() -> None:
-    """Those of 12 digits, which are of the years 1973 to 2001."""
+    """Milliseconds of 12 digits are times from 1973 to 2001."""
     with pytest.raises(EnosConfigError, match="for these epoch milliseconds, write") as caught:
         times.parse(202403030012, now=NOW)
     written = re.search(r"milliseconds, write (\S+);", str(caught.value))

@@ -1,4 +1,4 @@
-"""How sensors wait: the timeout, errors that are tolerated, and the looks in reschedule mode."""
+"""How sensors wait: the timeout, errors that are tolerated, and the polls in reschedule mode."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_in_reschedule_mode_it_is_remembered_that_it_was_seen(
 
 
 def test_a_look_lasts_no_longer_than_the_timeout(connection: EnosSimulator) -> None:
-    """Whatever is repeated inside it: Airflow looks at the time between two looks only."""
+    """Also if calls are repeated inside the poll: Airflow checks the time between two polls only."""
     connection.trigger(3377, None, TRIGGER_TIME)
     connection.fault("http_429", on="flowInstances/get", times=None, retry_after=20)
     begun = time.monotonic()

@@ -30,7 +30,7 @@ def test_the_link_is_logged(sensor: MakeSensor, sim: EnosSimulator, monkeypatch:
 
 @pytest.mark.parametrize("fault", UNFOUND)
 def test_an_instance_that_was_seen_before_is_waited_for(sensor: MakeSensor, sim: EnosSimulator, fault: str) -> None:
-    """EnOS has it, whatever a gateway in trouble says."""
+    """EnOS has it, even if a gateway in trouble says that it does not."""
     sim.progress = "manual"
     one = sensor()
     operator = one.renewed()

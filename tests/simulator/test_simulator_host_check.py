@@ -124,7 +124,7 @@ def test_whose_host_it_has(named: EnosSimulator, host: str) -> None:
     ids=str,
 )
 def test_who_is_kept_out(named: EnosSimulator, lines: list[str], path: str) -> None:
-    """On the paths of the gateway and of the control alike, and also on those that there are not."""
+    """On the paths of the gateway, of the control, and on unknown paths."""
     assert not is_let_in(named, *[line.format(port=named.port) for line in lines], target=path)
     assert named.requests == []
 
@@ -231,7 +231,7 @@ def test_what_is_allowed_may_be_one_name_and_may_change_until_it_starts() -> Non
 
 
 def test_an_address_of_this_machine_counts_where_it_was_reached() -> None:
-    """So that one who listens everywhere, as in a container, need not name its addresses, which change."""
+    """So a simulator that listens on all addresses, as in a container, need not name them."""
     with EnosSimulator(host="0.0.0.0") as sim:
         assert sim.url == f"http://127.0.0.1:{sim.port}"
         assert json.loads(sim.connection_json)["host"] == "127.0.0.1"
@@ -247,7 +247,7 @@ def test_an_address_of_this_machine_counts_where_it_was_reached() -> None:
 
 
 def _address_of_this_machine() -> str | None:
-    """One that is not of the loopback interface, if there is any. Nothing is sent."""
+    """Return an address that is not of the loopback interface, if there is one. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

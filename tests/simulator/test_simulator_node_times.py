@@ -46,7 +46,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def diamond(clock: Clock) -> EnosSimulator:
-    """A simulator with flow 9, which is not started: its clock is not that of any client."""
+    """Return a simulator with flow 9. It is not started: its clock differs from the clock of any client."""
     sim = EnosSimulator()
     sim.now_ms = clock  # type: ignore[method-assign]
     sim.add_flow(9, **DIAMOND)  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ INSTANCE = "3377-20200706062600"
 
 
 def threads_on(port: int) -> list[str]:
-    """Those of the simulator that has, or had, this port: other tests may have simulators of their own."""
+    """Return the threads of the simulator that has, or had, this port: other tests may run simulators too."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(f"enos-simulator-{port}")]
 
 

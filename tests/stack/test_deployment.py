@@ -1,4 +1,4 @@
-"""What deployment.py makes of what it finds; `make cluster-test` plays it in earnest."""
+"""How deployment.py judges what it finds; `make cluster-test` runs it on a real cluster."""
 
 from __future__ import annotations
 

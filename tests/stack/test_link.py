@@ -1,4 +1,4 @@
-"""The link to the EnOS console in a real Airflow: as the API server gives it to whoever looks at the task."""
+"""The link to the EnOS console in a real Airflow, as the API server gives it to every viewer of the task."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ EVERYBODY_IS_ADMIN = 'AUTH_ROLE_PUBLIC = "Admin"\nWTF_CSRF_ENABLED = False\n'
 
 
 class Airflow2(Stack):
-    """With the only executor that Airflow 2 has on SQLite: the scheduler itself runs one task at a time.
+    """Run Airflow 2 with the only executor that it has on SQLite: the scheduler itself runs one task at a time.
 
     While a task runs the scheduler does nothing else; it parses the DAG files itself.
     """

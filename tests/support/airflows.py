@@ -11,7 +11,7 @@ AIRFLOW = tuple(int(part) for part in version("apache-airflow").split(".")[:2])
 
 
 def dag_bag(path: Path) -> Any:
-    """The DAGs of a file or folder."""
+    """Return the DAGs of a file or folder."""
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow before 3.2

@@ -120,18 +120,19 @@ def complaints(page: Page) -> list[str]:
 
 
 def shot(what: Page | Locator, name: str, **options: Any) -> None:
-    """Writes ``docs/images/NAME.png``, where screenshots are asked for (``make screenshots``)."""
+    """Write ``docs/images/NAME.png`` if screenshots are wanted (``make screenshots``)."""
     if TAKES_SHOTS:
         IMAGES.mkdir(parents=True, exist_ok=True)
         what.screenshot(path=IMAGES / f"{name}.png", animations="disabled", **options)
 
 
 def set_theme(page: Page, theme: str) -> None:
-    """Has Airflow's pages of this tab be ``"dark"`` or ``"light"``, as its own switch does. Before ``goto``."""
+    """Set Airflow's pages of this tab to ``"dark"`` or ``"light"``, as their own switch does. Call it before
+    ``goto``."""
     page.add_init_script(f"try {{ localStorage.setItem('theme', '{theme}') }} catch (error) {{}}")
 
 
 def accessible(what: Page | Locator | Frame) -> str:
-    """What a screen reader has of it: roles and names, as indented lines."""
+    """Return what a screen reader reads: roles and names, as indented lines."""
     locator = what if hasattr(what, "aria_snapshot") else what.locator("body")  # type: ignore[union-attr]
     return str(locator.aria_snapshot())

@@ -40,6 +40,7 @@ def operations(sim: EnosSimulator) -> list[str]:
 
 
 def with_token(sim: EnosSimulator, client_for: MakeClient, **extra: Any) -> SyncClient:
-    """A client whose next request is the call itself: an error of the token's would always say ``sent=False``."""
+    """Return a client whose next request is the call itself. (An error of a token request always says
+    ``sent=False``.)"""
     client_for(sim).call(calls.get_current_time())
     return client_for(sim, options={"retry": AT_ONCE}, **extra)

@@ -1,4 +1,5 @@
-"""A distributed Airflow on this machine: PostgreSQL, CeleryExecutor over Redis, two of what there may be two of."""
+"""A distributed Airflow on this machine: PostgreSQL, CeleryExecutor over Redis, and two of each part that Airflow
+allows to run twice."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ class Cluster(Stack):
         return ["celery", "worker", "--celery-hostname", part, "--pid", str(self._home / f"{part}.pid")]
 
     def environment(self, part: str) -> dict[str, str]:
-        """With ports of its own for the logs, which two of a kind cannot share on one machine."""
+        """Return the environment of a part. It has its own ports for logs: two equal parts cannot share one."""
         ports = {
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
@@ -61,7 +62,7 @@ class Cluster(Stack):
         return {**super().environment(part), **ports} if kind_of(part) in ("worker", "triggerer") else self._environment
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
-        """What the database answers."""
+        """Return what the database answers."""
         import psycopg2
 
         database = psycopg2.connect(f"postgresql://{self._postgres.address}")
@@ -71,7 +72,7 @@ class Cluster(Stack):
 
 
 class Meter:
-    """CPU seconds of parts from when it begins, those of processes that have been killed since included: look often."""
+    """Count the CPU seconds of parts, also of processes that are killed later. Call ``look`` often."""
 
     def __init__(self, stack: Stack, parts: tuple[str, ...]) -> None:
         self._stack = stack

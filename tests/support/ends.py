@@ -33,7 +33,7 @@ class End:
 
 
 def waited(operator: Any) -> End:
-    """The end of a task, deferred or not: each part of it in an operator of its own, as in another process."""
+    """Return the end of a task, deferred or not. Each part runs in an operator of its own, as in another process."""
     ti = TaskInstance()
     context: Any = {"ti": ti, "task_state_store": StateStore()}
     try:
@@ -52,7 +52,7 @@ def waited(operator: Any) -> End:
 
 
 def executed(make: Callable[[], Any]) -> End:
-    """As ``waited``, with Airflow's own loop around each look, in every mode."""
+    """Do the same as ``waited``, with Airflow's own loop around each poll, in every mode."""
     if make().mode != "reschedule":
         return waited(make)
     context: Any = {"ti": TaskInstance(), "task_state_store": StateStore()}
@@ -67,7 +67,7 @@ def executed(make: Callable[[], Any]) -> End:
 
 
 def rescheduled(operator: Any) -> End:
-    """A sensor that is rescheduled: each look in an operator of its own."""
+    """Run a sensor in reschedule mode, each poll in an operator of its own."""
     context: Any = {"ti": TaskInstance(), "task_state_store": StateStore()}
     try:
         while not (found := operator().poke(context)):
@@ -78,9 +78,9 @@ def rescheduled(operator: Any) -> End:
 
 
 def started_from_trigger(operator: Any, said_if_skipped: str) -> End:
-    """A sensor that starts in the triggerer, and ends there or is resumed. Before Airflow 3.3 it defers.
+    """Run a sensor that starts in the triggerer, and ends there or is resumed. Before Airflow 3.3 it defers.
 
-    One that is skipped in the triggerer says nothing, where another says ``said_if_skipped``.
+    A sensor that is skipped in the triggerer says nothing. ``said_if_skipped`` is what it would say in a worker.
     """
     task = operator()
     if not task.start_from_trigger:

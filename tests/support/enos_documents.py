@@ -185,7 +185,7 @@ json_values: Any = st.recursive(
 
 
 def snake(value: Any) -> Any:
-    """The same with keys in snake case, all the way down."""
+    """Return the same with keys in snake case, at every level."""
     if isinstance(value, list):
         return [snake(one) for one in value]
     if isinstance(value, dict):
@@ -196,5 +196,5 @@ def snake(value: Any) -> Any:
 
 
 def but(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The same with other values, ``...`` leaving one out."""
+    """Return the same with other values; ``...`` leaves a key out."""
     return {key: value for key, value in (document | changes).items() if value is not ...}

@@ -63,7 +63,7 @@ class Watching:
                 self.told.append(event.payload)
 
     async def looks(self, number: int = 2) -> None:
-        """Waits for so many looks to begin and end."""
+        """Wait until this many polls have begun and ended."""
         until = self._sim.count("flowInstances/search") + 6 * (number + 1)
         await self.until(lambda: self._sim.count("flowInstances/search") >= until)
 
@@ -78,7 +78,7 @@ class Watching:
 
 @asynccontextmanager
 async def watching(sim: EnosSimulator, one: EnosFlowEventTrigger) -> AsyncIterator[Watching]:
-    """The trigger, once it has had a first look."""
+    """Yield the trigger after its first poll."""
     watch = Watching(sim, one)
     try:
         await watch.until(lambda: any("are there already" in line for line in one.log.lines) or one.asset_state_store)
@@ -94,7 +94,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 @dataclass
 class Airflow:
-    """As much of Airflow's triggerer as drives watchers, with its own manager of shared streams."""
+    """The part of Airflow's triggerer that drives watchers, with Airflow's own manager of shared streams."""
 
     manager: Any
     told: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Airflow:
             await self.manager.unsubscribe(trigger_id, key)
 
     def store(self) -> None:
-        """The events so far are in Airflow's database."""
+        """Store the events so far, as Airflow does in its database."""
         self.manager.confirm_persisted(self.unconfirmed)
         self.unconfirmed.clear()
 

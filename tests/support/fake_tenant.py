@@ -47,11 +47,11 @@ class FakeTenant:
             monkeypatch.setattr(module, "time", self.now, raising=False)
 
     def now(self) -> float:
-        """Epoch seconds: those of the event loop."""
+        """Return epoch seconds by the event loop's clock."""
         return asyncio.get_event_loop().time()
 
     async def answer(self, call: Call[Any]) -> Any:
-        """Answers a call after a moment, as things are at its beginning."""
+        """Answer a call after a moment, by the state at its beginning."""
         kind = "get" if call.method == "GET" else "list"
         self.asked[kind] += 1
         self.lists.now = self.now()
@@ -73,7 +73,7 @@ class FakeTenant:
         return call.parse({**self.lists.shown(run), "status": self.code(run)})
 
     async def run(self, procedure: Procedure[Any]) -> Any:
-        """The result of several calls."""
+        """Return the result of several calls."""
         try:
             step = next(procedure)
             while True:
@@ -91,7 +91,7 @@ class FakeTenant:
         return run.status
 
     def start(self, minute: int = 0, **options: Any) -> Run:
-        """One more instance, of a flow of its own."""
+        """Start another instance, of a flow of its own."""
         number = 1000 + len(self.lists.runs)
         trigger_time = FIRST + minute * 60_000
         run = Run(predicted_flow_instance_id(number, trigger_time), trigger_time, self.now(), **options)
@@ -109,7 +109,7 @@ class FakeTenant:
     async def wait(
         self, poller: Poller, run: Run, interval: float = 30.0, **options: Any
     ) -> tuple[FlowInstance, float]:
-        """The instance as a wait has it, and how many seconds after its end that was."""
+        """Wait for the instance. Return it, and how many seconds after its end the wait was over."""
         watch = InstanceWatch(
             run.id, tolerance=options.pop("tolerance", 600.0), log=logging.getLogger("fake"), known=True
         )

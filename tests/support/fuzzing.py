@@ -1,7 +1,7 @@
-"""Properties that hold for anything at all: looked at shortly in every test run, for long in `make nightly`.
+"""Check properties that hold for any input: shortly in every test run, for long in `make nightly`.
 
-In the test run the examples are always the same ones. ENOS_FUZZ_SECONDS has each property looked at for so many
-seconds, at random.
+In the test run the examples are always the same ones. With ENOS_FUZZ_SECONDS each property is checked for this many
+seconds, with random examples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EXAMPLES_A_ROUND = 500
 
 
 def hold(check: Callable[..., None], *, examples: int = 100, **strategies: st.SearchStrategy[Any]) -> None:
-    """Calls ``check`` with what the strategies give, by name; it raises where the property does not hold."""
+    """Call ``check`` with what the strategies give, by name. It raises an error if the property does not hold."""
     examples = _EXAMPLES_A_ROUND if SECONDS else examples
     options = settings(
         max_examples=examples,
@@ -37,7 +37,7 @@ def hold(check: Callable[..., None], *, examples: int = 100, **strategies: st.Se
 
 
 def assert_fit_for_a_log(text: str, longest: int = 3_000) -> None:
-    """One line, and no character that moves the cursor or turns the direction of writing."""
+    """Assert that it is one line, without a character that moves the cursor or changes the direction of writing."""
     for letter in text:
         assert unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp")
         assert unicodedata.bidirectional(letter) not in _TURNS
@@ -87,7 +87,7 @@ JSON = st.recursive(
 
 @st.composite
 def changed(draw: st.DrawFn, documents: list[Any]) -> Any:
-    """One of the documents, with up to four of its parts removed or put in the place of by something else."""
+    """Draw one of the documents, with up to four of its parts removed or replaced."""
     document = json.loads(json.dumps(draw(st.sampled_from(documents))))
     for _ in range(draw(st.integers(0, 4))):
         places = list(_places(document))
@@ -102,7 +102,7 @@ def changed(draw: st.DrawFn, documents: list[Any]) -> Any:
 
 
 def _places(value: Any) -> Any:
-    """Every item in it, with what holds it."""
+    """Return every item in it, with its container."""
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield value, key
         yield from _places(inner)

@@ -25,7 +25,7 @@ _numbers = count()
 
 @pytest.fixture(scope="session")
 def stopping() -> Iterator[ThreadPoolExecutor]:
-    """Stops simulators while the next test runs: it takes 20 ms, and there are hundreds of them."""
+    """Stop simulators while the next test runs: a stop takes 20 ms, and there are hundreds."""
     with ThreadPoolExecutor(2) as threads:
         yield threads
 
@@ -41,7 +41,7 @@ def sim(stopping: ThreadPoolExecutor) -> Iterator[EnosSimulator]:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Makes a connection to a simulator, with other fields or more in its extra; gives its id."""
+    """Return what makes a connection to a simulator, with other fields or more in its extra, and returns its id."""
 
     def make(sim: EnosSimulator, *, fields: dict[str, Any] | None = None, **extra: Any) -> str:
         content = json.loads(sim.connection_json) | (fields or {})
@@ -77,5 +77,5 @@ def hook(sim: EnosSimulator, hook_for: MakeHook) -> EnosHook:
 
 @pytest.fixture
 def make_environment() -> Callable[[], dict[str, str]]:
-    """The environment of another process: this one's, without an OpenLineage of the machine's own."""
+    """Return the environment for another process: the environment of this one, without its OpenLineage settings."""
     return lambda: {name: value for name, value in os.environ.items() if "OPENLINEAGE" not in name}

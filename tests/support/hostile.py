@@ -1,7 +1,7 @@
 """Replies that are made to cost as much as they can, and what each of them costs.
 
-Three processes: the gateway that sends them, the client that is measured, and whoever wants to know. Run as a program
-this is one of the first two.
+Three processes: the gateway that sends them, the client that is measured, and the process that asks for the costs. Run
+as a program, this module is one of the first two.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TOKEN = json.dumps({"status": 0, "data": {"accessToken": "a-token-of-the-rogue-
 def serve() -> None:
     """Send what the path of a request asks for: ``/<number of kind>/<size>/<x or token>/...``.
 
-    ``token``: to a request for a token; else those get one.
+    ``token``: send it in reply to a request for a token. Without it, such a request gets a token.
     """
     listener = socket.create_server(("127.0.0.1", 0), backlog=100)
     print(listener.getsockname()[1], flush=True)
@@ -123,7 +123,7 @@ class Cost:
 
 
 def settings_of(port: int, kind: str, size: int, *, on_token: bool) -> Any:
-    """What a connection says that leads to this kind of reply."""
+    """Return the settings of a connection that leads to this kind of reply."""
     from airflow_provider_enos.client import settings
 
     prefix = f"{KINDS.index(kind)}/{size}/{'token' if on_token else 'x'}"
@@ -141,12 +141,12 @@ def settings_of(port: int, kind: str, size: int, *, on_token: bool) -> Any:
 
 
 def resident() -> float:
-    """MiB that this process has had in memory, at its largest."""
+    """Return the most memory that this process has used, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Gaps:
-    """The longest time between two ticks, counting what this process has computed in it, and no waiting for others."""
+    """The longest CPU time of this process between two ticks; waiting for other processes does not count."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -159,7 +159,7 @@ class Gaps:
 
 
 def drive_aiohttp(port: int, kind: str, size: int, wanted: list[str]) -> Iterator[Cost]:
-    """In an event loop, as the triggerer."""
+    """Run the client in an event loop, as the triggerer does."""
     from airflow_provider_enos.client.aio import AsyncClient
     from airflow_provider_enos.protocol.wire.exchange import Retry
 
@@ -174,7 +174,7 @@ def drive_aiohttp(port: int, kind: str, size: int, wanted: list[str]) -> Iterato
         begun, cpu = time.monotonic(), time.process_time()
         try:
             said = f"read: {type(await client.call(operations()[name])).__name__}"
-        except Exception as error:  # what it is, is looked at by whoever asked
+        except Exception as error:  # the process that asked judges it
             said = f"{type(error).__name__}: {error}"
         seconds, cpu = time.monotonic() - begun, time.process_time() - cpu
         await asyncio.sleep(0.002)
@@ -196,7 +196,7 @@ def drive_aiohttp(port: int, kind: str, size: int, wanted: list[str]) -> Iterato
 
 
 def drive_requests(port: int, kind: str, size: int, wanted: list[str]) -> Iterator[Cost]:
-    """In a thread beside another one, as in the API server."""
+    """Run the client in a thread beside another one, as in the API server."""
     from airflow_provider_enos.client.sync import SyncClient
     from airflow_provider_enos.protocol.wire.exchange import Retry
 
@@ -224,7 +224,7 @@ _loops: list[Any] = []
 
 
 def drive_view(port: int, kind: str, size: int, wanted: list[str]) -> Iterator[Cost]:
-    """As the tab of a task instance: in a loop of its own, beside that of Airflow's API server."""
+    """Run the client of the tab: in an event loop of its own, beside the loop of Airflow's API server."""
     from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem, Source
 
     lookups = Lookups(lambda source: settings_of(port, kind, size, on_token=False))
@@ -257,7 +257,7 @@ def drive(driver: str, port: int, plan: list[tuple[str, int, list[str]]]) -> Non
     """Carry out the plan, a list of kind, size and names of operations; print what each costs."""
     costs = {"aiohttp": drive_aiohttp, "requests": drive_requests, "view": drive_view}[driver]
     logging.disable(logging.CRITICAL)
-    # What is imported and made once is no cost of a reply.
+    # Imports and what is made once are no cost of a reply.
     list(costs(port, "no text", 10, ["get_flow_instance"]))
     before = resident()
     for kind, size, wanted in plan:
@@ -265,12 +265,12 @@ def drive(driver: str, port: int, plan: list[tuple[str, int, list[str]]]) -> Non
             print(json.dumps({**asdict(cost), "memory": cost.memory - before}), flush=True)
 
 
-# Who wants to know
+# The process that asks for the costs
 
 
 @contextlib.contextmanager
 def gateway() -> Iterator[int]:
-    """The port of a gateway in a process of its own."""
+    """Yield the port of a gateway in a process of its own."""
     process = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -283,7 +283,7 @@ def gateway() -> Iterator[int]:
 def costs(
     driver: str, port: int, plan: list[tuple[str, int, list[str]]], *, seconds: float | None = None
 ) -> list[Cost]:
-    """What each reply of the plan costs a client in a process of its own, which is given so many ``seconds``."""
+    """Return what each reply of the plan costs a client in a process of its own, which may take ``seconds``."""
     command = [sys.executable, __file__, "drive", driver, str(port), json.dumps(plan)]
     printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=seconds).stdout
     return [Cost(**json.loads(line)) for line in printed.splitlines()]

@@ -15,7 +15,7 @@ def data(of: bytes) -> bytes:
 
 
 def many(item: bytes, size: int, ends: bytes = b"[]") -> bytes:
-    """A list of this item, or an object with this member, of so many bytes."""
+    """Return a list of this item, or an object with this member, of ``size`` bytes."""
     return ends[:1] + (item + b",") * (size // (len(item) + 1)) + item + ends[1:]
 
 
@@ -37,7 +37,7 @@ def log(inner: bytes, size: int, end: bytes = b"") -> bytes:
 
 
 def keys(size: int) -> bytes:
-    """One object of as many names."""
+    """Return an object with names of ``size`` bytes in all."""
     return data(b"{" + b",".join(b'"%x":""' % number for number in range(size // 10)) + b"}")
 
 
@@ -48,7 +48,7 @@ def graph_text(item: bytes, size: int) -> bytes:
 
 
 def pages(size: int, graph_size: int) -> bytes:
-    """A list of instances, each with a graph of empty nodes in a text of so many bytes."""
+    """Return a list of instances, each with a graph of empty nodes in a text of ``graph_size`` bytes."""
     graph = b'"{\\"tasks\\":' + many(b"{}", graph_size) + b'}"'
     one = b'{"instanceId":"1-2","status":1,"graph":' + graph + b"}"
     return data(b'{"flowInsts":' + many(one, size) + b',"count":1}')
@@ -134,5 +134,5 @@ KINDS = [*_BODIES, *_RAW, DRIP]
 
 
 def raw(kind: str, size: int) -> bytes:
-    """All bytes of a reply of this kind, whose body has about so many."""
+    """Return all bytes of a reply of this kind, with a body of about ``size`` bytes."""
     return _RAW[kind](size) if kind in _RAW else with_length(_BODIES[kind](size))

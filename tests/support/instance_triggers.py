@@ -45,7 +45,7 @@ def ended_in_triggerer(one: Any) -> Any:
 
 
 def rotate(sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Key and connection, in one step."""
+    """Change the key in EnOS and in the connection, in one step."""
     sim.secret_key = "rotated"
     sim.expire_tokens()
     monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", sim.connection_uri)

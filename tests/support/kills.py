@@ -15,7 +15,7 @@ from airflow_provider_enos.simulator import EnosSimulator
 
 @contextmanager
 def killable(task: Any) -> Iterator[list[float]]:
-    """The handler for SIGTERM that Airflow sets; gives how long each kill took."""
+    """Set the handler for SIGTERM that Airflow sets. Yield how long each kill took."""
     took: list[float] = []
 
     def on_term(*_: object) -> None:
@@ -32,7 +32,7 @@ def killable(task: Any) -> Iterator[list[float]]:
 
 @contextmanager
 def killed_at(sim: EnosSimulator, task: Any, moment: Callable[[str, Any], bool]) -> Iterator[list[float]]:
-    """SIGTERM when the simulator comes to a moment: of those after a reply, only where the task goes on and on."""
+    """Send SIGTERM when the simulator reaches a moment. A moment after a reply needs a task that keeps running."""
     killed, one_by_one = threading.Event(), threading.Lock()
 
     def on_event(event: str, record: Any) -> None:
@@ -48,7 +48,7 @@ def killed_at(sim: EnosSimulator, task: Any, moment: Callable[[str, Any], bool])
         try:
             yield took
         finally:
-            with one_by_one:  # whoever comes later would end the process of the tests
+            with one_by_one:  # a later signal would end the process of the tests
                 killed.set()
 
 
@@ -77,7 +77,7 @@ def interrupted_while_held(sim: EnosSimulator, on_signal: Callable[..., None]) -
 
 @contextmanager
 def killed_while_held(sim: EnosSimulator, one: Any) -> Iterator[list[float]]:
-    """SIGTERM, as Airflow's supervisor sends it, while EnOS has not answered; gives how long each kill took."""
+    """Send SIGTERM, as Airflow's supervisor does, while EnOS has not answered. Yield how long each kill took."""
     took: list[float] = []
 
     def on_term(*_: object) -> None:

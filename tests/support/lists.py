@@ -39,8 +39,8 @@ class Lists:
     """What a gateway lists.
 
     :param page_0: what it says of page 0 where pages start at 1.
-    :param cap: entries of a page at the most, without a word.
-    :param offset: whether pages are counted in the size that is asked for, or in the one that is given.
+    :param cap: the most entries of a page, whatever size is asked for.
+    :param offset: whether pages are counted in the size that is asked for, or in the size that is given.
     :param largest: page sizes above are refused.
     :param names: of fields to sort by; others are refused.
     :param sorting: ``none``: it goes by the order of creation, whatever is asked for.
@@ -69,7 +69,7 @@ class Lists:
         return run
 
     def answer(self, call: Call[Any]) -> Any:
-        """What this gateway answers; raises what it refuses with."""
+        """Return what this gateway answers, or raise the error of its refusal."""
         body = json.loads(call.body or b"{}")
         self.asked.append(body)
         asked = body["pagination"]
@@ -94,11 +94,11 @@ class Lists:
         return call.parse({"flowInsts": [self.shown(run) for run in shown], **count})
 
     def seen(self, run: Run) -> str:
-        """Its status by the word of the list."""
+        """Return its status as the list shows it."""
         return run.before if run.ended is not None and self.now < run.ended + run.lags else run.status
 
     def shown(self, run: Run) -> dict[str, Any]:
-        """An instance as the list has it."""
+        """Return an instance as the list shows it."""
         return {
             "instanceId": run.id,
             "flowId": int(run.id.partition("-")[0]),
@@ -136,7 +136,7 @@ class Lists:
         return found
 
     def _keys(self, runs: list[Run], name: str, descending: bool) -> list[float]:
-        # To the second, as the texts are: those of one second lie in any order.
+        # To the second, as the texts are: the order within one second is any.
         if name == "created":
             return [float(int(run.created)) for run in runs]
         null = float("inf") if (self.nulls == "first") == descending else float("-inf")

@@ -27,7 +27,7 @@ class OnRecord:
 
     @classmethod
     def made_from(cls, migrated: Path) -> OnRecord:
-        """In the database of this process, for which an empty one is copied."""
+        """Create it in the database of this process, which is a copy of an empty one."""
         one = cls(Path(os.environ["AIRFLOW_HOME"]) / "airflow.db")
         # Into the file that is there: Airflow keeps connections to it open.
         with closing(sqlite3.connect(migrated / "airflow.db")) as empty, closing(sqlite3.connect(one.database)) as own:
@@ -37,7 +37,7 @@ class OnRecord:
         return one
 
     def insert(self, table: str, **values: object) -> None:
-        """A row, with anything in the other columns that must have something."""
+        """Insert a row. Columns that must not be empty get any value."""
         with closing(sqlite3.connect(self.database, timeout=30)) as database, database:
             columns = database.execute(f"PRAGMA table_info({table})").fetchall()
             for _, name, kind, is_needed, default, _ in columns:
@@ -48,7 +48,7 @@ class OnRecord:
             database.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(known)}) VALUES ({marks})", [*known.values()])
 
     def delete(self, table: str) -> None:
-        """All rows of it."""
+        """Delete all rows of a table."""
         with closing(sqlite3.connect(self.database, timeout=30)) as database, database:
             database.execute(f"DELETE FROM {table}")
 
@@ -58,7 +58,7 @@ class OnRecord:
         self.insert("rendered_task_instance_fields", **WHERE, rendered_fields=json.dumps(fields))
 
     def xcom(self, key: str, value: object) -> None:
-        """An XCom of the task, whoever has written it."""
+        """Store an XCom of the task."""
         text = json.dumps(value)
         self.insert("xcom", dag_run_id=1, **WHERE, key=key, value=text.encode() if AIRFLOW < (3, 0) else text)
 

@@ -1,4 +1,4 @@
-"""An Airflow whose pages are looked at: with users of different rights, below a path, and a simulator to play on."""
+"""An Airflow whose pages the tests look at: with users of different rights, below a path, and with a simulator."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def settings_for(sim: EnosSimulator) -> Settings:
 
 
 def trigger(sim: EnosSimulator, count: int) -> list[str]:
-    """So many instances, which run until they are finished by hand."""
+    """Start ``count`` instances, which run until they are finished by hand."""
     sim.progress = "manual"
     sim.one_at_a_time = False
     return [sim.trigger(FLOW, 108580, TIME + minute * 60_000).id for minute in range(count)]

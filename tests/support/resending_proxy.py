@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class ResendingProxy:
-    """Passes requests on to a port of this machine, each over a connection of its own."""
+    """Pass requests on to a port of this machine, each over a connection of its own."""
 
     def __init__(self, port: int) -> None:
         self._upstream = port
@@ -59,7 +59,7 @@ def _request(incoming: object) -> bytes:
 
 @contextlib.contextmanager
 def resending_proxy(port: int) -> Iterator[ResendingProxy]:
-    """One that serves."""
+    """Run a proxy that serves."""
     proxy = ResendingProxy(port)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()

@@ -23,7 +23,7 @@ Answer = Callable[[socket.socket], object]
 
 
 class RogueGateway:
-    """Gives a token to everybody, and answers every other request by calling ``answer`` with the socket.
+    """Give a token to every client, and answer every other request by calling ``answer`` with the socket.
 
     ``heard`` is what it was sent, a text for each request.
     """
@@ -36,7 +36,7 @@ class RogueGateway:
         self._lines: list[socket.socket] = []
 
     def serve(self) -> None:
-        """Until its socket is closed."""
+        """Serve until the socket is closed."""
         with contextlib.suppress(OSError):
             while True:
                 line, _ = self._listener.accept()
@@ -44,7 +44,7 @@ class RogueGateway:
                 threading.Thread(target=self._talk, args=(line,), daemon=True).start()
 
     def stop(self) -> None:
-        """Cuts all lines."""
+        """Close all connections."""
         for line in (self._listener, *self._lines):
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)

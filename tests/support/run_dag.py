@@ -1,4 +1,4 @@
-"""Runs one DAG of a file with ``dag.test()`` and prints, as its last line, what became of it as JSON."""
+"""Run one DAG of a file with ``dag.test()``. Print, as the last line, how it ended, as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(file: str, dag_id: str) -> None:
 
 
 def drop_debug_lines() -> None:
-    """Those that Airflow 3.0 prints in ``dag.test()`` whatever its log level, with each secret that it is to mask."""
+    """Drop the lines that Airflow 3.0 prints in ``dag.test()`` at any log level, with each secret to mask."""
     import structlog
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))

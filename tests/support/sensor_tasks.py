@@ -1,4 +1,4 @@
-"""Sensor tasks that can be looked at several times."""
+"""Sensor tasks that can poll several times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakeSensor = Callable[..., "Sensor"]
 
 @dataclass
 class Sensor:
-    """A sensor task that can be looked at several times, in one process or in one for each look."""
+    """A sensor task that can poll several times, in one process or in one for each poll."""
 
     arguments: dict[str, Any]
     store: StateStore | None = None
@@ -41,9 +41,9 @@ class Sensor:
         return {"ti": self.ti} if self.store is None else {"ti": self.ti, "task_state_store": self.store}
 
     def run(self) -> Any:
-        """In poke mode, to the end."""
+        """Run it in poke mode, to the end."""
         return self.renewed().execute(self.context)
 
     def look(self) -> Any:
-        """One look of reschedule mode: a new process, which knows nothing but what was stored."""
+        """Poll once in reschedule mode: as in a new process, which knows only what was stored."""
         return self.renewed().poke(self.context)

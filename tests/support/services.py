@@ -36,7 +36,7 @@ class _Service:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # to both: at once, whoever is connected
+            self._process.send_signal(signal.SIGINT)  # means to both: stop at once, even with clients connected
             self._process.wait(30)
 
 
@@ -89,7 +89,7 @@ class Redis(_Service):
 
 
 def _user_for(folder: Path, *files: Path) -> dict[str, Any]:
-    """What runs a process in ``folder``; PostgreSQL refuses to run as root, and brings a user for that."""
+    """Return the user for a process in ``folder``. PostgreSQL refuses to run as root, and installs a user for that."""
     if os.geteuid():
         return {"cwd": folder}
     for file in (folder, *files):

@@ -43,7 +43,7 @@ class Simulator:
         self.url = f"http://{parts['host']}:{parts['port']}"
 
     def restart(self, down: float = 0.0) -> None:
-        """Stops it, and starts it on the same port after ``down`` seconds; it keeps what its options say it keeps."""
+        """Stop it, and start it on the same port after ``down`` seconds. It keeps what its options say."""
         self.stop()
         time.sleep(down)
         self._options = (*self._options, "--port", self.url.rpartition(":")[2])
@@ -64,7 +64,7 @@ class Simulator:
         return [one["id"] for one in requests.get(f"{self.url}/_simulator/holds", timeout=10).json()["held"]]
 
     def wait_held(self, number: int = 1, seconds: float = 60) -> list[int]:
-        """Waits until this many requests are held; gives their ids."""
+        """Wait until this many requests are held. Return their ids."""
         until(lambda: len(self.held) >= number, seconds, f"{number} requests to be held", pause=0.02)
         return self.held
 
@@ -146,7 +146,7 @@ class Stack:
         self.log_in()
 
     def log_in(self) -> None:
-        """Waits until the API answers, and gets what it wants with each request."""
+        """Wait until the API answers, and get the token that it wants with each request."""
         until(
             lambda: self._session.get(f"{self.url}/api/v2/monitor/health", timeout=5).ok,
             self.seconds_to_start,
@@ -166,11 +166,11 @@ class Stack:
             )
 
     def command(self, part: str) -> list[str]:
-        """What starts a part, after ``airflow``."""
+        """Return what starts a part, after ``airflow``."""
         return [kind_of(part)]
 
     def environment(self, part: str) -> dict[str, str]:
-        """Of the process of a part."""
+        """Return the environment of a part's process."""
         return self._environment
 
     def stop_part(self, part: str, number: signal.Signals = signal.SIGTERM) -> None:
@@ -183,14 +183,14 @@ class Stack:
             process.wait(10)
 
     def has_part(self, part: str) -> bool:
-        """Whether it has been started, and not stopped since."""
+        """Return whether it has been started, and not stopped since."""
         return part in self._parts
 
     def pid(self, part: str) -> int:
         return self._parts[part].pid
 
     def kill_part(self, part: str) -> int:
-        """Kills a part and all that runs under it, as a machine that breaks down does; gives how many processes."""
+        """Kill a part and its child processes, as a crash of the machine does. Return the number of processes."""
         victims = tree(self.pid(part))
         for process in victims:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -199,7 +199,7 @@ class Stack:
         return len(victims)
 
     def revive(self) -> list[str]:
-        """Starts the parts again that have ended by themselves, as what runs Airflow in earnest does; gives which."""
+        """Start the parts again that have ended by themselves, as a supervisor does. Return which."""
         ended = [part for part, process in self._parts.items() if process.poll() is not None]
         for part in ended:
             self.forget_part(part)
@@ -207,7 +207,7 @@ class Stack:
         return ended
 
     def forget_part(self, part: str) -> None:
-        """Makes sure that a part that was killed is gone, so that it can be started again."""
+        """Make sure that a killed part is gone, so that it can be started again."""
         process = self._parts.pop(part)
         process.kill()
         process.wait(10)
@@ -235,7 +235,7 @@ class Stack:
         return (self._home / f"{part}.log").read_text(errors="replace")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        # SQLite refuses who would write after another one has: then nothing was done.
+        # SQLite refuses a write while another one is under way: then nothing was done.
         for _ in range(10):
             answer = self._session.request(method, f"{self.url}/{self.api}/{path}", json=body, timeout=60)
             if answer.status_code != 500 or "Database error" not in answer.text:
@@ -263,7 +263,7 @@ class Run:
         self.task_id = task_id
 
     def of_task(self, task_id: str) -> Run:
-        """The same run, and another task of it."""
+        """Return the same run, with another task of it."""
         return Run(self._stack, self.dag_id, self.run_id, task_id)
 
     @property
@@ -279,12 +279,12 @@ class Run:
         return self.task
 
     def wait_for_run(self, state: str, seconds: float = 60) -> None:
-        """Waits for the run itself: Airflow ends it a moment after its last task."""
+        """Wait for the run itself: Airflow ends it a moment after its last task."""
         path = f"dags/{self.dag_id}/dagRuns/{self.run_id}"
         until(lambda: self._stack.call("GET", path)["state"] == state, seconds, f"run of {self.dag_id}: {state}")
 
     def kill(self, *, supervisor: bool = False) -> None:
-        """Ends the running task's process, and the one that supervises it, as a machine that breaks down does."""
+        """Kill the running task's process and its supervisor, as a crash of the machine does."""
         pid = self.task["pid"]
         if supervisor:
             parent = subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True)
@@ -319,7 +319,7 @@ class Run:
 def until(
     condition: Callable[[], Any], seconds: float, what: str, seen: Callable[[], Any] = lambda: None, pause: float = 0.2
 ) -> None:
-    """Waits for ``condition``; fails with ``what`` was waited for, and what was seen instead.
+    """Wait for ``condition``. Fail with ``what`` was waited for, and what was seen instead.
 
     ``seconds``: on a quiet machine; others get more, see ``PATIENCE``.
     """
@@ -334,12 +334,12 @@ def until(
 
 
 def kind_of(part: str) -> str:
-    """What a part is, without its number."""
+    """Return what a part is, without its number."""
     return re.sub(r"-\d+$", "", part)
 
 
 def tree(pid: int) -> list[psutil.Process]:
-    """A process and all under it; nothing if it is gone."""
+    """Return a process and its child processes; nothing if it is gone."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -348,7 +348,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def free_port() -> int:
-    """None that anybody gets who lets the system choose: it could be gone before it is used."""
+    """Return a free port outside the range from which the system chooses, so that nobody takes it before it is used."""
     while True:
         port = random.randrange(20_000, 30_000)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -35,7 +35,7 @@ TRIGGER, LOOK, LIST, FLOW, ZONE_CALL = (
 
 
 def name(minute: int) -> str:
-    """The id of the instance that is ``minute`` minutes after the first."""
+    """Return the id of the instance that is ``minute`` minutes after the first."""
     return predicted_flow_instance_id(3377, FIRST + minute * MINUTE)
 
 

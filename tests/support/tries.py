@@ -21,14 +21,14 @@ TRIGGER_TIME = 1594016819108
 
 
 def lose_it(task: Any, sim: EnosSimulator) -> None:
-    """One try that starts or takes over its instance and then loses sight of it."""
+    """Run one try that starts or takes over its instance, and then loses contact with EnOS."""
     sim.fault("internal_error", on="flowInstances/get", times=4)
     with pytest.raises(errors.EnosPollLostError):
         task.run()
 
 
 def completed(task: Any, run: Callable[[], str]) -> str:
-    """What ``run`` gives; where the task is deferred, what it gives when it is resumed, as often as it takes."""
+    """Return what ``run`` returns. If the task is deferred, resume it as often as needed, and return that result."""
     while True:
         try:
             return run()
@@ -42,7 +42,7 @@ def started(sim: EnosSimulator) -> list[str]:
 
 
 def refuse(sim: EnosSimulator, operation: str, code: int, times: int = 1) -> None:
-    """Has the simulator answer the next requests to an operation with any code at all, and do nothing."""
+    """Make the simulator answer the next requests to an operation with any code, and do nothing."""
     answer, left = sim._answer, [None] * times
 
     def refusing(request: Any, *more: Any) -> Any:

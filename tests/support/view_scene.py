@@ -1,4 +1,4 @@
-"""What there is to look at: flows, and one task instance in each state that the view has a word for."""
+"""The scene for the view: flows, and one task instance in each state that the view shows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READINGS = {
 
 
 def set_up(site: Site) -> None:
-    """Adds the flows, and starts a run of each DAG."""
+    """Add the flows, and start a run of each DAG."""
     sim = site.sim
     _add_readings(site, 8101, "meter_readings_daily", progress="manual", logs={81010: "read 1812 rows\ndone"})
     _add_readings(
@@ -76,7 +76,7 @@ def _add_readings(site: Site, flow_id: int, name: str, **more: object) -> None:
 
 
 def half_way(site: Site, dag_id: str, flow_id: int) -> str:
-    """The running instance of this DAG, once it is there: its first node has ended, its second one runs."""
+    """Wait for the running instance of this DAG, and return it: its first node has ended, its second one runs."""
     site.run(dag_id).wait_for("deferred", seconds=120)
     (instance,) = site.sim.instances_of(flow_id)
     site.sim.set_node_status(instance.id, flow_id * 10, "SUCCESS")

@@ -11,11 +11,11 @@ from airflows import AIRFLOW
 
 
 def execute(operator: Any, context: dict[str, Any]) -> Any:
-    """Executes it as a worker does, in any thread."""
+    """Execute it as a worker does, in any thread."""
     if AIRFLOW < (3, 0):
         from airflow.models.baseoperator import ExecutorSafeguard
 
-        # Airflow 2 keeps who may execute in a variable that only its main thread has.
+        # Airflow 2 allows execution by a variable that only its main thread has.
         if not hasattr(ExecutorSafeguard._sentinel, "callers"):
             ExecutorSafeguard._sentinel.callers = {}
     return operator.execute(context)
@@ -23,7 +23,7 @@ def execute(operator: Any, context: dict[str, Any]) -> Any:
 
 @dataclass
 class TaskInstance:
-    """As much of Airflow's as the operator uses."""
+    """The part of Airflow's task instance that the operator uses."""
 
     try_number: int = 1
     max_tries: int = 0

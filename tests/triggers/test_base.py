@@ -55,7 +55,7 @@ def test_a_connection_that_cannot_work_is_an_event_too(trigger: MakeTrigger) -> 
 def test_a_task_is_not_resumed_as_soon_as_it_is_deferred(
     trigger: MakeTrigger, sim: EnosSimulator, override_timing: Callable[..., None], deferred: bool
 ) -> None:
-    """Airflow 3.3 would take the end of the process that deferred it for the end of the one that goes on."""
+    """Airflow 3.3 would confuse the end of the process that deferred it with the end of the resumed process."""
     override_timing(handover=0.4 if deferred else 3600.0)
     sim.progress = "at_once"
     arguments = {} if deferred else {"deadline": None, "timeout": 60}

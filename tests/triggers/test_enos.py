@@ -151,7 +151,7 @@ def test_before_airflow_3_3_the_state_of_the_task_tells_a_kill_from_a_restart(
 
 @pytest.mark.skipif(not hasattr(BaseTrigger, "on_kill"), reason="Airflow before 3.3")
 def test_a_triggerer_that_stops_cancels_nothing(trigger: MakeTrigger, sim: EnosSimulator) -> None:
-    """From 3.3 on only on_kill cancels; the cancellation of the coroutine is that of a restart, too."""
+    """From 3.3 on only on_kill cancels: the coroutine is also cancelled at a restart."""
     sim.progress = "manual"
     one = trigger()
     asyncio.run(cancelled(one))

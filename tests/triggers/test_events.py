@@ -136,7 +136,7 @@ def test_the_utc_time_of_an_event_triggers_another_flow_for_the_same_minute(
 
 
 def test_each_lists_its_own_flow_alone(event_trigger: MakeEventTrigger, ended: Ended, sim: EnosSimulator) -> None:
-    """Else a gateway would be asked the more by each, the more of them there are, where Airflow shares no streams."""
+    """Else, if Airflow shares no streams, each trigger would list the flows of all others too."""
 
     def lists(flow_id: int) -> int:
         return sum(f'"expression":"{flow_id}"'.encode() in record.body for record in sim.requests)

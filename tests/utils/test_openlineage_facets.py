@@ -70,7 +70,7 @@ def test_there_is_a_facet_for_what_is_known(external: External, job: dict[str, A
 
 
 def test_they_are_facets_of_the_specification() -> None:
-    """With properties of their own, which it allows: their schema is that of all facets."""
+    """They have properties of their own, which it allows, and the schema of all facets."""
     lineage = openlineage_facets.lineage_of(3377, None, (INSTANCE,), GATEWAY)
     assert lineage.job_facets["enos_flow"]._schemaURL.endswith("OpenLineage.json#/$defs/JobFacet")
     assert lineage.run_facets["enos_flowInstances"]._schemaURL.endswith("OpenLineage.json#/$defs/RunFacet")

@@ -169,4 +169,4 @@ def test_a_worker_says_why_it_defers_what_was_to_start_in_the_triggerer(connecti
     made.flow_instance_id = INSTANCE  # type: ignore[attr-defined]
     with pytest.raises(TaskDeferred):
         made.execute({"ti": TaskInstance()})  # type: ignore[attr-defined]
-    assert "with an argument that only a worker can find out): deferring from a worker" in "\n".join(log.lines)
+    assert "with an argument that only a worker can render): deferring from a worker" in "\n".join(log.lines)

@@ -1,1 +1,1 @@
-"""The triggerer's poller: its loop, the lists that replace single looks, and the limits of what it asks."""
+"""The triggerer's poller: its loop, the lists that replace single polls, and the limits of what it asks."""

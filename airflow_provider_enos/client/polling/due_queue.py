@@ -1,4 +1,4 @@
-"""When each wait of a poller is looked at next."""
+"""Decide when each wait of a poller is polled next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import count
 from airflow_provider_enos.client.polling.wait import Wait
 
 AT_A_TIME = 500
-"""After this many waits the event loop is given to others."""
+"""After this many waits, other tasks of the event loop get a turn."""
 
 
 class DueQueue:

@@ -1,9 +1,9 @@
 """The feed of ends: one list that shows for all waits of a gateway and tenant what has ended since the last read.
 
-Who waits for an instance, for a window of trigger times, or for the ends of a flow adds a ``Subscription``. No wait
-depends on the feed to be right. ``patience`` says for how many poll intervals a wait may skip its own looks while the
-feed shows nothing of it. The feed earns that by what it shows. There is none while the feed fails, is read in part, or
-has missed an end that a single look found.
+Each wait for an instance, for a window of trigger times, or for the ends of a flow adds a ``Subscription``. No wait
+depends on the feed to be right. ``patience`` says for how many poll intervals a wait may skip its own polls while the
+feed shows nothing of it. It grows each time that the feed proves right. It is lost if the feed fails, is read only in
+part, or has missed an end that a single poll found.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from airflow_provider_enos.protocol.wire.messages import Procedure, T
 _log = logging.getLogger(__name__)
 
 MANY = 20
-"""The feed is read if the subscriptions replace at least this many looks a poll interval."""
+"""The feed is read if the subscriptions replace at least this many polls a poll interval."""
 LATE = 5.0
-"""Seconds after which the feed should show an end that a single look has found."""
+"""Seconds after which the feed should show an end that a single poll has found."""
 _MOST_PATIENCE = 10
 """Poll intervals."""
 _LONGEST_READ = 30.0
 _FEWEST_PAGES, _MOST_PAGES = 3, 25
-_SLOWEST = 16
+_MOST_SLOWNESS = 16
 _AT_A_TIME = 50
-"""After this many calls of subscribers the event loop is given to others."""
+"""After this many calls of subscribers, other tasks of the event loop get a turn."""
 _MARGIN = 86_400_000
-"""Milliseconds by which the window is larger than all subscriptions, for the next ones."""
-_SHRINK = 60.0
+"""Milliseconds by which the window is larger than the subscriptions need, so that new ones fit in."""
+_WINDOW_LIFETIME = 60.0
 """Seconds after which the window is computed anew, without the subscriptions that are gone."""
 
 
@@ -54,8 +54,8 @@ class Subscription:
 
     :param of: the id of an instance, or of a flow.
     :param first, end: the trigger times in question, epoch milliseconds; None where they are not known.
-    :param looks: requests of one look without the feed.
-    :param poll_interval: seconds between two such looks.
+    :param looks: requests of one poll without the feed.
+    :param poll_interval: seconds between two such polls.
     :param types: the types of instances; None where the type is not known.
     :param on_end: is called with each instance that the feed shows.
     """
@@ -70,7 +70,7 @@ class Subscription:
 
 
 class Run(Protocol):
-    """Carries out a procedure."""
+    """Carry out a procedure."""
 
     def __call__(self, procedure: Procedure[T]) -> Awaitable[T]: ...
 
@@ -79,7 +79,7 @@ class EndFeedReader:
     """Read the feed while there are many subscriptions. Lives on one event loop.
 
     :param run: carries out what is asked of the gateway.
-    :param on_loss: is called when ``patience`` is lost: waits have to look themselves again.
+    :param on_loss: is called when ``patience`` is lost: waits have to be polled singly again.
     """
 
     def __init__(self, run: Run, on_loss: Callable[[], Awaitable[None]]) -> None:
@@ -105,16 +105,16 @@ class EndFeedReader:
         self._requests = len(calls.ALL_FLOW_TYPES)
         """Of the last read."""
         self._found: dict[str, float] = {}
-        """Ends that single looks have found, and when: the feed has to show them, too."""
+        """Ends that single polls have found, and when: the feed has to show them, too."""
         self._window: Window | None = None
-        """The window that was read; None while it means nothing that the feed does not show an end."""
+        """The window that was read; None while ends may be missing from the feed."""
         self._sound_since = 0.0
         self._read_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
     def patience(self) -> float:
-        """Return for how many poll intervals a wait may rely on the feed; 1: each wait has to look itself."""
+        """Return for how many poll intervals a wait may rely on the feed; 1: each wait has to be polled."""
         return self._trust.level if self._window is not None else 1.0
 
     @property
@@ -160,12 +160,12 @@ class EndFeedReader:
         self._types.add(type)
 
     def found(self, flow_instance_id: str) -> None:
-        """Note that a single look has found that this instance has ended."""
+        """Note that a single poll has found that this instance has ended."""
         if self._window is not None:
             self._found[flow_instance_id] = self._now()
 
     async def was_wrong(self, times: int = 1) -> None:
-        """Note that the feed has missed an end, or has shown an end that a single look denies."""
+        """Note that the feed has missed an end, or has shown an end that a single poll denies."""
         metrics.count("missed_ends", times)
         self._trust.fail()
         await self._on_loss()
@@ -235,7 +235,7 @@ class EndFeedReader:
                         await asyncio.sleep(0)
 
     async def _note(self, window: Window | None, begun: float) -> None:
-        """Note that a read that ``begun`` then was complete for this window; None: it was not complete."""
+        """Note the window for which the read that began at ``begun`` was complete; None: it was not complete."""
         had = self._window
         self._window = window
         if window is None:
@@ -246,10 +246,10 @@ class EndFeedReader:
         if had is None:
             self._sound_since = begun
         metrics.gauge("feed_age", self._now() - begun)
-        await self._judge(begun)
+        await self._check_found_ends(begun)
 
-    async def _judge(self, begun: float) -> None:
-        """Compare the feed with ends that single looks had found some time before this read began."""
+    async def _check_found_ends(self, begun: float) -> None:
+        """Compare the feed with ends that single polls had found some time before this read began."""
         due = [id for id, at in self._found.items() if at + LATE <= begun]
         missed = [id for id in due if self.mark(id) is None]
         for id in due:
@@ -261,7 +261,7 @@ class EndFeedReader:
     async def _failed(self, error: EnosError | TimeoutError | None) -> float:
         pause = self._backoff.failed(error)
         if isinstance(error, EnosRateLimitError):
-            self._slowness = min(self._slowness * 2, _SLOWEST)
+            self._slowness = min(self._slowness * 2, _MOST_SLOWNESS)
         metrics.gauge("feed_age", self._now() - self._read_at)
         if self._window is not None:
             self._window = None
@@ -284,7 +284,7 @@ class EndFeedReader:
 
     def _whole_window(self) -> Window:
         """Return the trigger times of all subscriptions, and some more for the next ones."""
-        if self._span is None or self._now() > self._spanned_at + _SHRINK:
+        if self._span is None or self._now() > self._spanned_at + _WINDOW_LIFETIME:
             self._span = _span(None, (one for ones in self._subscriptions.values() for one in ones))
             self._spanned_at = self._now()
         first, end = self._span or (0, 0)

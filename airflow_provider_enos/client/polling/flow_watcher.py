@@ -1,10 +1,9 @@
-"""Look at flows again and again, for all event triggers of one gateway and tenant.
+"""Poll flows again and again, for all event triggers of one gateway and tenant.
 
-Few flows: read the list of each. Many flows: read one list of everything, as long as that pays. Each look reads the
-last day; now and then a look reads the whole window of trigger times.
+Few flows: read the list of each. Many flows: read one list of everything, as long as that pays. Each poll reads the
+last day; now and then a poll reads the whole window of trigger times.
 
-The feed of ends shows which flow has to be looked at now. While the feed is trusted, the others are looked at less
-often.
+The feed of ends shows which flow has to be polled now. While the feed is trusted, the others are polled less often.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ _FEW = 8
 _PAGES_A_FLOW = 3
 """One list of everything does not pay if it takes more pages: single lists take one of each type, at least."""
 _WHOLE = 600.0
-"""Seconds between two looks at the whole window."""
+"""Seconds between two polls of the whole window."""
 _LOOKS_AFTER_AN_END = 2
-"""Regular looks at a flow after the look that an end has led to: what was held back then is told at one of them."""
+"""Regular polls of a flow after a poll because of an end: an end that was held back is reported then."""
 _HOUR, _DAY = 3_600_000, 86_400_000
 
 
 @dataclass(eq=False, slots=True)
 class Look:
-    """What one look has shown: for each flow that it has read, all its instances in the window."""
+    """The result of one poll: for each flow that it has read, all its instances in the window."""
 
     window: LookWindow
     flows: dict[int, list[FlowInstance]]
@@ -49,7 +48,7 @@ class Look:
     read: Callable[[str], Awaitable[FlowInstance]]
     """Reads one instance."""
     when_told: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    """What to do once all events that come of this look are stored."""
+    """What to do once Airflow has stored all events of this poll."""
 
 
 class Watched:
@@ -61,7 +60,7 @@ class Watched:
         self.new: set[int] = set()
         """The flows with a trigger that has not been shown the whole window yet."""
         self.holding: set[Hashable] = set()
-        """The triggers that hold back events. They want a look to tell them at, even if EnOS does not answer."""
+        """The triggers that hold back events. They need a next poll to fire these, even if EnOS does not answer."""
 
     @property
     def flows(self) -> set[int]:
@@ -86,12 +85,12 @@ class Watched:
         return set(self.new)
 
     def show_all_again(self, flow_id: int) -> None:
-        """Have the next look show the whole window of this flow: a trigger could not use the last look."""
+        """Have the next poll show the whole window of this flow: a trigger could not use the last poll."""
         if flow_id in self._flows:
             self.new.add(flow_id)
 
     def wake(self) -> None:
-        """End ``more``, since there is something to look at."""
+        """End ``more``, since there is something to poll."""
         self._more.set()
 
     async def more(self, seconds: float | None = None) -> None:
@@ -105,7 +104,7 @@ _streams: dict[tuple[asyncio.AbstractEventLoop, Hashable], tuple[Watched, int]] 
 
 @contextmanager
 def stream(key: Hashable) -> Iterator[Watched]:
-    """Give the flows that are watched through the stream with this key, on this event loop."""
+    """Yield the flows that are watched through the stream with this key, on this event loop."""
     place = (asyncio.get_running_loop(), key)
     watched, users = _streams.get(place) or (Watched(), 0)
     _streams[place] = (watched, users + 1)
@@ -118,9 +117,9 @@ def stream(key: Hashable) -> Iterator[Watched]:
 
 
 class Watcher:
-    """Look at the flows that are watched.
+    """Poll the flows that are watched.
 
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two polls.
     :param lookback: seconds that the whole window reaches back.
     """
 
@@ -129,26 +128,26 @@ class Watcher:
         self._poll_interval = poll_interval
         self._lookback = lookback
         self._whole_at = 0.0
-        """When the next look at the whole window is due, in epoch seconds."""
+        """When the next poll of the whole window is due, in epoch seconds."""
         self._backoff = {
             whole: ListBackoff(f"flow instances of {when} for all flows together", self._now)
             for whole, when in ((True, "the whole window"), (False, "the last day"))
         }
         self._subscriptions: dict[int, Subscription] = {}
         self._ended: dict[int, bool] = {}
-        """The flows of which the feed has shown an end since they were last looked at, each with whether the whole
+        """The flows of which the feed has shown an end since they were last polled, each with whether the whole
         window has to be read to see it."""
         self._again: dict[int, int] = {}
-        """At how many more regular looks a flow is looked at in any case."""
+        """For each flow, at how many more regular polls it is polled in any case."""
         self._regular_at = 0.0
-        """When the next regular look is due."""
+        """When the next regular poll is due."""
         self._all_at = 0.0
-        """When all flows were looked at last."""
+        """When all flows were polled last."""
 
     async def looks(self, poller: Poller) -> AsyncGenerator[Look, None]:
-        """Give one look after the other, for ever.
+        """Yield the result of one poll after the other, for ever.
 
-        What cannot be listed is raised after the looks at what can. Then call this again.
+        If some flows cannot be listed, the error is raised after the results for the others. Then call this again.
         """
         try:
             while True:
@@ -168,7 +167,7 @@ class Watcher:
             self._unsubscribe(poller.feed, self._subscriptions.keys())
 
     async def _round(self, poller: Poller) -> AsyncGenerator[Look, None]:
-        """Look at the new flows, then at the others that are due; then raise the first error."""
+        """Poll the new flows, then the others that are due; then raise the first error."""
         new, error = self._watched.take_new(), None
         if new:
             # They do not have to wait for the others.
@@ -190,7 +189,7 @@ class Watcher:
             raise error
 
     def _subscribe(self, feed: EndFeedReader) -> None:
-        """Have the feed tell of the flows that are watched now, for trigger times from the whole window to tomorrow."""
+        """Subscribe to ends of the watched flows, for trigger times from the start of the whole window to tomorrow."""
         flows = self._watched.flows
         self._unsubscribe(feed, self._subscriptions.keys() - flows)
         self._ended = {flow_id: is_old for flow_id, is_old in self._ended.items() if flow_id in flows}
@@ -223,7 +222,7 @@ class Watcher:
         self._watched.wake()
 
     def _regular(self, feed: EndFeedReader) -> set[int]:
-        """Return the flows of a regular look if it is due: all, or those of which the feed showed an end recently."""
+        """Return the flows of a regular poll if it is due: all, or those with an end in the feed recently."""
         now = self._now()
         if now < self._regular_at:
             return set()
@@ -242,7 +241,7 @@ class Watcher:
     async def _look(
         self, poller: Poller, flows: set[int], *, is_first: bool = False
     ) -> tuple[Look | None, EnosError | None]:
-        """Return a look at these flows, None if none of them could be listed; and an error if one could not."""
+        """Poll these flows. Return the result, or None if none could be listed; and an error if one could not."""
         # Before the list is read: an end that the feed shows meanwhile may be missing in it.
         ended = {flow_id: self._ended.pop(flow_id) for flow_id in flows & self._ended.keys()}
         whole = is_first or time() >= self._whole_at or any(ended.values())

@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class ListBackoff:
-    """Do without a list for a while: longer after each failure in a row. Single looks replace it until then.
+    """Do without a list for a while: longer after each failure in a row. Single polls replace it until then.
 
     A list that did not pay, or met an error that passes, is asked for again after 5 s, up to a minute. A list that was
     refused, or did not come in time, is asked for again after a minute, up to ten minutes.

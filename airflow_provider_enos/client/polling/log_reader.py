@@ -10,9 +10,9 @@ from airflow_provider_enos.errors import EnosError, EnosRateLimitError
 from airflow_provider_enos.protocol.models import FlowInstance
 
 _CONCURRENT = 3
-"""Waits whose logs are read at a time: fewer than there are connections, so that looks find one."""
+"""Waits whose logs are read at a time: fewer than there are connections, so that polls find a free one."""
 _LONGEST = 30.0
-"""Seconds for the logs of one instance at a look; the next look goes on with the others."""
+"""Seconds in which one poll reads the logs of an instance; the next poll reads the others."""
 _PAUSE, _LONGEST_PAUSE = 30.0, 60.0
 """Seconds for which no logs are read after an error."""
 
@@ -51,7 +51,7 @@ class LogReader:
         if isinstance(fault, Exception) and not isinstance(fault, TimeoutError):
             wait.fail(fault)
         elif fault is None and (error := wait.logs.result()) is not None:
-            # Looks go on: they may have another quota, and no wait depends on logs to be right.
+            # Polls go on: they may have another quota, and no wait depends on logs.
             asked = error.retry_after if isinstance(error, EnosRateLimitError) else None
             self._from = self._now() + min(asked or _PAUSE, _LONGEST_PAUSE)
 

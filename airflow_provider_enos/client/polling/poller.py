@@ -1,15 +1,15 @@
 """One poll loop for all waits for a gateway and tenant: for the triggerer.
 
 Few waits: Get Flow Instance for each. Many waits: the feed of ends (``polling.end_feed``) shows what has ended, and one
-list of what runs (``polling.running_list``) replaces many single looks.
+list of what runs (``polling.running_list``) replaces many single polls.
 
 No wait depends on a list to be right. A wait relies on the feed only once a list has shown it, or for a short while if
-the feed was read when the wait began, and only for as many poll intervals as the feed has earned. Then it is looked
-at: by the list of what runs if there are more like it, and singly if that does not show it. Each wait is looked at
-singly now and then, and all of them while lists fail.
+the feed was read when the wait began, and only for as many poll intervals as the feed has earned. Then it is polled: by
+the list of what runs if there are more such waits, and singly if that list does not show it. Each wait is polled singly
+now and then, and all of them while lists fail.
 
-A gateway that says it is busy, or does not answer a number of times in a row, is left alone for a while. A wait that
-is due in that time counts that as a failed look, so that tolerance and deadline hold.
+A gateway that says it is busy, or does not answer several times in a row, is left alone for a while. A wait that is due
+in that time counts this as a failed poll, so that tolerance and deadline hold.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, T
 
 _GATHER, _GATHER_MANY = 0.02, 1.0
 """Seconds to wait for others once a wait is due: if there are few, if there are many."""
-_UNSHOWN = 3.0
+_PATIENCE_UNSHOWN = 3.0
 """Poll intervals for which a new wait may rely on the feed though no list has shown it, so that one list shows many."""
-_SOON = 0.75
-"""A wait for which this part of its pause is over is looked at by the list with those that are due."""
-_TRY_AGAIN = 0.1
-"""Chance at each single look that a wait which no list has shown is looked for in lists again."""
+_DUE_SOON = 0.75
+"""A wait for which this part of its pause is over is polled by the list with those that are due."""
+_RETRY_LISTS_CHANCE = 0.1
+"""Chance at each single poll that a wait which no list has shown is looked for in lists again."""
 _GRACE = 10.0
-"""Seconds after the deadline that the last look may take."""
+"""Seconds after the deadline that the last poll may take."""
 
 
 class Poller:
-    """Look at flow instances for all who wait for them. Made by ``shared_poller``; lives on one event loop."""
+    """Poll flow instances for all waits. Made by ``shared_poller``; lives on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._requests = Requests(settings)
@@ -82,11 +82,11 @@ class Poller:
     ) -> FlowInstance:
         """Wait until the instance has ended, and return it.
 
-        :param poll_interval: seconds between two looks at the most. Younger waits are looked at more often.
+        :param poll_interval: seconds between two polls at the most. Younger waits are polled more often.
         :param deadline: epoch seconds.
         :param read_end: whether to read an end singly that a list shows, before it counts. Without that the returned
             instance may have no nodes, and the caller reads it again.
-        :param at_once: whether to look at once, since the caller has not looked.
+        :param at_once: whether to poll at once, since the caller has not polled.
         :raises EnosFlowTimeoutError: at the ``deadline``.
         :raises EnosError: a refusal of the connection (``final``), at once; another one once the watch tolerates it no
             longer.
@@ -165,15 +165,15 @@ class Poller:
                 wait.logs.cancel()
 
     async def _run(self) -> None:
-        """Start a look at the waits that are due. Each look is a task, so that a slow answer holds up no other look."""
+        """Start to poll the waits that are due. Each poll is a task, so that a slow answer holds up no other poll."""
         while True:
             first = await self._queue.first()
-            # Those that are due at about the same time are looked at together.
+            # Those that are due at about the same time are polled together.
             is_soon = first.is_urgent or self._waiting < MANY
             await asyncio.sleep(_GATHER if is_soon else min(_GATHER_MANY, max(_GATHER, first.poll_interval / 10)))
             due = await self._queue.take(self._postpone)
             if self._breaker.error is not None:
-                await _for_each(due, self._turn_away)
+                await _for_each(due, self._count_as_failed)
             elif due:
                 look = asyncio.create_task(self._look(due))
                 self._looks.add(look)
@@ -194,22 +194,22 @@ class Poller:
         self._queue.add(wait, 0.0)
 
     def _pause(self, wait: Wait, seen: float) -> float:
-        """Return the seconds from a look at ``seen`` to the next."""
+        """Return the seconds from a poll at the time ``seen`` to the next."""
         patience = self._patience(wait)
         if patience > 1.0:
             return patience * wait.poll_interval
         return pace.look_pause(seen - wait.begun, wait.poll_interval, self._waiting)
 
     def _patience(self, wait: Wait) -> float:
-        """Return for how many poll intervals a wait may rely on the feed; 1: it has to be looked at."""
+        """Return for how many poll intervals a wait may rely on the feed; 1: it has to be polled."""
         if wait.is_unlisted or not wait.may_be_listed or wait.seen <= self.feed.sound_since:
             return 1.0
         if wait.minute is None or not self.feed.covers(wait.minute, wait.minute + MINUTE):
             return 1.0
-        return self.feed.patience if wait.type is not None else min(self.feed.patience, _UNSHOWN)
+        return self.feed.patience if wait.type is not None else min(self.feed.patience, _PATIENCE_UNSHOWN)
 
     async def _look_sooner(self) -> None:
-        """Make all waits due that have relied on the feed, spread over one pause."""
+        """Make all waits due that have relied on the feed, spread over the length of one pause."""
         for number, wait in enumerate([wait for waits in self._waits.values() for wait in waits], 1):
             if not wait.is_asked and not wait.result.done():
                 pause, now = self._pause(wait, wait.seen), self._now()
@@ -237,7 +237,7 @@ class Poller:
         await asyncio.gather(*(self._get(wait) for wait in sorted(waits, key=lambda wait: wait.seen)))
 
     async def _look_by_list(self, waits: set[Wait]) -> None:
-        """Look at these waits by the list of what runs, and singly at those that it does not show."""
+        """Poll these waits by the list of what runs, and singly those that it does not show."""
         if not waits:
             return
         answered, to_ask = await self._ask_list(waits)
@@ -258,7 +258,7 @@ class Poller:
     def _due_soon(self, waits: Iterable[Wait]) -> set[Wait]:
         """Return those that are due, or will be a little later: one list answers for all of them."""
         now = self._now()
-        return {wait for wait in waits if wait.seen + _SOON * self._pause(wait, wait.seen) <= now}
+        return {wait for wait in waits if wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= now}
 
     def _see(self, type: int, instance: FlowInstance) -> None:
         """Note what the list of what runs shows, also for waits that were not due."""
@@ -287,7 +287,7 @@ class Poller:
             if instance.status.ended:
                 self._found(wait)
             elif claimed is not None or known is not None:
-                await self._deny(wait, claimed or known, was_claimed=claimed is not None)
+                await self._note_denied_end(wait, claimed or known, was_claimed=claimed is not None)
             wait.saw(instance, self._now())
             await self._logs.show(wait, instance)
         except EnosError as error:
@@ -298,7 +298,7 @@ class Poller:
             self._looked(wait)
 
     def _found(self, wait: Wait) -> None:
-        """Note an end that a single look has found: the lists have to show it, too."""
+        """Note an end that a single poll has found: the lists have to show it, too."""
         if wait.claimed is not None:
             return
         self._running_list.found(wait.id)
@@ -306,20 +306,20 @@ class Poller:
         if wait.seen > wait.begun and wait.seen >= self.feed.sound_since:
             self.feed.found(wait.id)
 
-    async def _deny(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
-        """Note that the instance runs, though a list had shown this end before the look."""
+    async def _note_denied_end(self, wait: Wait, mark: Mark | None, *, was_claimed: bool) -> None:
+        """Note that the instance runs, though a list had shown this end before the poll."""
         wait.contradicted = mark
         if was_claimed and wait.claimed == mark:
             wait.claimed = None
             await self.feed.was_wrong()
 
     def _looked(self, wait: Wait) -> None:
-        """Queue a wait for its next look."""
+        """Queue a wait for its next poll."""
         wait.is_asked = False
         if wait.result.done():
             return
         # Now and then it is looked for in lists again.
-        wait.is_unlisted = wait.is_unlisted and random.random() >= _TRY_AGAIN
+        wait.is_unlisted = wait.is_unlisted and random.random() >= _RETRY_LISTS_CHANCE
         pause = timing.poll_pause(self._pause(wait, self._now()))
         if left := self._breaker.left:
             left *= random.uniform(1.0, 1.2)
@@ -327,8 +327,8 @@ class Poller:
         else:
             self._queue.add(wait, 0.0 if wait.is_urgent else pause)
 
-    def _turn_away(self, wait: Wait) -> None:
-        """Count a look as failed without asking, since the gateway is left alone."""
+    def _count_as_failed(self, wait: Wait) -> None:
+        """Count a poll as failed without asking, since the gateway is left alone."""
         error = self._breaker.error
         if error is not None:
             wait.missed(error)
@@ -352,7 +352,7 @@ _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], tuple[Poller, int]] =
 
 @asynccontextmanager
 async def shared_poller(settings: Settings) -> AsyncIterator[Poller]:
-    """Give the poller for these settings on this event loop: made for its first user, closed after its last one."""
+    """Yield the poller for these settings on this event loop: made for its first user, closed after its last one."""
     key = (asyncio.get_running_loop(), settings)
     poller, users = _pollers.get(key) or (Poller(settings), 0)
     _pollers[key] = (poller, users + 1)

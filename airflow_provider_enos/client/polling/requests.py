@@ -17,13 +17,13 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, T
 from airflow_provider_enos.protocol.wire.paging import PAGE_FAULTS
 
 _CONCURRENT = 6
-"""Requests of looks at a time: fewer than there are connections, so that lists find one."""
+"""Requests of polls at a time: fewer than there are connections, so that lists find a free one."""
 _DISPENSABLE = ("ends", "running", "log")
 """Requests that no wait needs. Their errors do not count for the breaker: they may have a quota of their own."""
 
 
 class Requests:
-    """Ask a gateway. No call is repeated, since the next look comes anyway.
+    """Ask a gateway. No call is repeated, since the next poll comes anyway.
 
     While the breaker is open, each call fails with the error that has opened it.
     """
@@ -31,11 +31,11 @@ class Requests:
     def __init__(self, settings: Settings) -> None:
         self._client = AsyncClient(settings, retry=Retry(attempts=1))
         self.limit = asyncio.Semaphore(_CONCURRENT)
-        """To be held for each call of a look."""
+        """To be held for each call of a poll."""
         self.breaker = CircuitBreaker(lambda: asyncio.get_running_loop().time())
 
     async def call(self, kind: str, call: Call[T]) -> T:
-        """Return the result of one call. ``kind``: as what the metrics count it."""
+        """Return the result of one call. ``kind``: the name under which the metrics count it."""
         if (reason := self.breaker.error) is not None:
             raise reason
         metrics.count(f"requests.{kind}")

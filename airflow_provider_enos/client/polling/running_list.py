@@ -1,7 +1,7 @@
-"""Look at many waits by one list of what runs, in place of a single look at each.
+"""Poll many waits by one list of what runs, in place of a single poll for each.
 
 A wait that the list shows as running does run, whatever else is wrong with the list. A wait that it does not show is
-looked at singly. So only one thing has to be trusted: that the list is up to date. Some single looks check that.
+polled singly. So only one thing has to be trusted: that the list is up to date. Some single polls check that.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from airflow_provider_enos.protocol.wire import calls
 _log = logging.getLogger(__name__)
 
 _LOOKS_BY_LIST = 20
-"""About one look in this many is a single look."""
+"""About one poll in this many is a single poll."""
 _LONGEST_READ = 8.0
-"""Seconds. The waits that it answers for wait for it; what it has shown by then counts."""
+"""Seconds that a read may take, since waits wait for it. What it has shown by then counts."""
 _AT_A_TIME = 100
-"""After this many entries the event loop is given to others."""
+"""After this many entries, other tasks of the event loop get a turn."""
 _MOST_PAGES = 60
 _ENDS_REMEMBERED = 100
-"""Ends that single looks have found, kept to see whether the list still shows them as running."""
+"""Ends that single polls have found, kept to see whether the list still shows them as running."""
 
 
 @dataclass(slots=True)
 class _Read:
-    """What one read of the lists looks for, and what it has found.
+    """The instances that one read of the lists looks for, and those that it has found.
 
     :param missing: the ids that were not listed so far, each with its type if that is known.
     """
@@ -72,7 +72,7 @@ class RunningList:
         """How many waits the list of each type has shown."""
         self._freshness = Trust(_LOOKS_BY_LIST, start=_LOOKS_BY_LIST)
         self._found: dict[str, float] = {}
-        """Ends that single looks have found, and when."""
+        """Ends that single polls have found, and when."""
         self._backoff = ListBackoff("the flow instances that run", self._now)
 
     @property
@@ -81,7 +81,7 @@ class RunningList:
         return self._backoff.is_over
 
     def found(self, flow_instance_id: str) -> None:
-        """Note that a single look has found that this instance has ended."""
+        """Note that a single poll has found that this instance has ended."""
         self._found[flow_instance_id] = self._now()
         if len(self._found) > _ENDS_REMEMBERED:
             del self._found[next(iter(self._found))]
@@ -137,7 +137,7 @@ class RunningList:
                 await asyncio.sleep(0)
 
     def _check_freshness(self, begun: float, read: _Read) -> None:
-        """Compare the list with ends that single looks had found some time before this read began."""
+        """Compare the list with ends that single polls had found some time before this read began."""
         found = {id for id, at in self._found.items() if at + LATE <= begun}
         wrong = found & read.running
         for id in found if read.is_whole else wrong:

@@ -33,7 +33,7 @@ class Wait:
     seen: float
     """When the instance was last known to run."""
     due: float = 0.0
-    """When to look next."""
+    """When to poll next."""
     context: Context = field(default_factory=copy_context)
     """The context of the task that waits: by it Airflow knows to which task's log a line belongs."""
     type: int | None = None
@@ -41,16 +41,16 @@ class Wait:
     is_unlisted: bool = False
     """Whether lists that were read to their end did not show the instance."""
     is_asked: bool = False
-    """Whether a look at it is under way."""
+    """Whether a poll of it is under way."""
     is_urgent: bool = False
-    """Whether to look at once, even if the feed is trusted."""
+    """Whether to poll at once, even if the feed is trusted."""
     claimed: Mark | None = None
     """An end that a list shows, and that still has to be read singly."""
     contradicted: Mark | None = None
-    """An end that a list shows, and that a single look has denied."""
+    """An end that a list shows, and that a single poll has denied."""
     status: str = "unknown"
     logs: asyncio.Task[EnosError | None] | None = None
-    """Shows what has come in the logs of the nodes."""
+    """Shows the new lines in the logs of the nodes."""
 
     @property
     def id(self) -> str:
@@ -64,12 +64,12 @@ class Wait:
 
     @property
     def may_be_listed(self) -> bool:
-        """Return whether a list can replace a look."""
-        # To show logs a look has to know the nodes, which lists do not have.
+        """Return whether a list can replace a poll."""
+        # To show logs a poll has to know the nodes, which lists do not have.
         return self.minute is not None and self.watch.stream is None and self.left > 0
 
     def saw(self, instance: FlowInstance, now: float) -> None:
-        """Note what a look has shown."""
+        """Note what a poll has shown."""
         self.seen, self.status = now, str(instance.status)
         if not self._tell(self.watch.saw, instance):
             return
@@ -79,7 +79,7 @@ class Wait:
             self.check_deadline()
 
     def missed(self, error: EnosError) -> None:
-        """Note that a look failed. A refusal ends the wait here: the trigger reads the connection again."""
+        """Note that a poll failed. A refusal ends the wait here: the trigger reads the connection again."""
         if is_refusal(error):
             metrics.count("refusals")
             self.fail(error)

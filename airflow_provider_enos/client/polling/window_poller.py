@@ -1,7 +1,7 @@
 """Wait for the instances in windows of trigger times: for the triggerer.
 
-Each wait lists its own window, and its verdict comes from that list alone. Between two looks it relies on the feed of
-ends: an end of its flow leads to a look at once, and without one it skips as many looks as the feed has earned.
+Each wait lists its own window, and its verdict comes from that list alone. Between two polls it relies on the feed of
+ends: an end of its flow leads to a poll at once, and without one it skips as many polls as the feed has earned.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import stamp_of_id
 
 _GRACE = 10.0
-"""Seconds after the deadline that the last look may take."""
+"""Seconds after the deadline that the last poll may take."""
 _DAY = 86_400_000
 """Milliseconds: more than the offset of any time zone."""
 
@@ -50,10 +50,10 @@ class _Wait:
 
 
 class WindowPoller:
-    """Look at windows for all waits. Part of a ``Poller``; lives on its event loop.
+    """Poll windows for all waits. Part of a ``Poller``; lives on its event loop.
 
     :param run: carries out what is asked of the gateway.
-    :param spread: returns the seconds to the next look for a pause.
+    :param spread: returns the seconds to the next poll for a pause.
     """
 
     def __init__(self, run: Run, feed: EndFeedReader, spread: Callable[[float], float]) -> None:
@@ -65,7 +65,7 @@ class WindowPoller:
     async def wait(self, watch: WindowWatch, *, poll_interval: float, deadline: float) -> Verdict:
         """Wait until there is a verdict, and return it.
 
-        :param poll_interval: seconds between two looks at the most. Younger waits look more often.
+        :param poll_interval: seconds between two polls at the most. Younger waits are polled more often.
         :param deadline: epoch seconds.
         :raises EnosFlowTimeoutError: at the ``deadline``.
         :raises EnosError: a refusal of the connection (``final``), at once; another one once the watch tolerates it no
@@ -113,7 +113,7 @@ class WindowPoller:
             self._waiting -= 1
 
     async def _look(self, wait: _Wait, deadline: float) -> Verdict | None:
-        """Return the verdict; None if the look met an error that is tolerated."""
+        """Return the verdict; None if the poll met an error that is tolerated."""
         watch = wait.watch
         before = watch.listed
         try:
@@ -132,7 +132,7 @@ class WindowPoller:
         return verdict
 
     async def _rest(self, wait: _Wait, deadline: float) -> None:
-        """Pause until the next look is due, or the feed shows an end of the flow."""
+        """Pause until the next poll is due, or the feed shows an end of the flow."""
         looked = self._now()
         while not wait.woken.is_set():
             # In steps, since the feed may be trusted less by then.

@@ -31,17 +31,17 @@ def _address_of(key: Key) -> str:
     if record is None:
         return ""
     if record.source is not None:
-        return (settings_of(record.source).link(record.source.flow_instance_id) or "") if _may(record.source) else ""
+        return (settings_of(record.source).link(record.source.flow_instance_id) or "") if _fits(record.source) else ""
     # A task that pushes no XComs, or runs in no worker, has stored its address only: use it if we would build the same.
     linked = record.linked
     if linked is None or not linked.sources:
         return ""
     settings = settings_of(linked.sources[0])
     matches = (one for one in linked.sources if settings.link(one.flow_instance_id) == linked.address)
-    return linked.address if any(_may(one) for one in matches) else ""
+    return linked.address if any(_fits(one) for one in matches) else ""
 
 
-def _may(source: Source) -> bool:
+def _fits(source: Source) -> bool:
     """Return whether this is an instance of the task's flow, by its id. Ids of another form get no link."""
     flow_id, _, _ = source.flow_instance_id.partition("-")
     if source.flow_id is None or flow_id == str(source.flow_id):

@@ -17,7 +17,7 @@ MARGIN = 16.0
 
 _BEND_HEIGHT = 10.0
 _MOST_BENDS = 3000
-"""Up to so many points where a long edge crosses a layer, edges are routed around nodes; beyond, they go straight."""
+"""Long edges that cross layers at no more points than this, in all, go around nodes; otherwise straight."""
 _SWEEPS = 4
 
 Point = tuple[float, float]

@@ -48,7 +48,7 @@ REPLY_TIMEOUT, LONGEST_LOOK = 10.0, 25.0
 AT_A_TIME = 4
 """How many fetches run at the same time for a connection."""
 MOST_SOURCES, MOST_LOGS = 200, 50
-"""How many answers are cached."""
+"""The most instances and logs that are cached."""
 MOST_RUNS = 16
 """For how many nodes one poll fetches start and end: each costs a request."""
 RUNS_PAUSE = 60.0
@@ -76,7 +76,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why there is nothing to see, in words for all who may see the task. Details are in the API server's log."""
+    """Why there is nothing to see, in words for every viewer of the task. Details are in the API server's log."""
 
     message: str
     fresh: float = FRESH_PROBLEM
@@ -126,7 +126,7 @@ class OwnLoop:
 
 
 class Lookups:
-    """Fetches and caches flow instances and logs, on one event loop.
+    """Fetch and cache flow instances and logs, on one event loop.
 
     :param settings_of: returns the settings of a source's connection. It may block, and raise anything.
     """
@@ -140,7 +140,7 @@ class Lookups:
 
     async def instance(self, source: Source) -> Json | Problem:
         """Return the flow instance as the page draws it."""
-        watched = _kept(self._watched, source, MOST_SOURCES, _Watched)
+        watched = _cached(self._watched, source, MOST_SOURCES, _Watched)
         return await self._shared(
             watched.answer,
             source,
@@ -150,7 +150,7 @@ class Lookups:
 
     async def log(self, source: Source, task_instance_id: str) -> str | Problem:
         """Return the end of a node's log, cleaned. The caller has checked that the node is of this instance."""
-        answer = _kept(self._logs, (source, task_instance_id), MOST_LOGS, _Answer[str])
+        answer = _cached(self._logs, (source, task_instance_id), MOST_LOGS, _Answer[str])
         return await self._shared(answer, source, lambda client, _: _read(client, task_instance_id), lambda _: FRESH)
 
     async def _shared(
@@ -190,7 +190,7 @@ class Lookups:
     def _slots_of(self, source: Source) -> asyncio.Semaphore:
         """Return the slots of its connection: a gateway that hangs does not delay other connections."""
         connection = (source.conn_id, source.team)
-        return _kept(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
+        return _cached(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
 
     async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json | Problem:
         graph = await client.call(calls.get_flow_instance_graph(source.flow_instance_id))
@@ -226,7 +226,7 @@ class Lookups:
         return len(news) > MOST_RUNS and self._clock() >= watched.no_runs_until
 
 
-def _kept(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
+def _cached(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
     """Return the cached value of this key, or make one. Beyond ``most``, drop the least recently used."""
     if key not in store:
         store[key] = make()
@@ -271,7 +271,7 @@ def _problem(error: Exception, source: Source) -> Problem:
     if isinstance(error, EnosNotFoundError):
         return Problem("EnOS has nothing by this id, or not yet.")
     if isinstance(error, EnosRateLimitError):
-        return Problem("EnOS says that it is asked too often; a minute of rest.", FRESH_LIMITED)
+        return Problem("EnOS says that it is asked too often. This page asks again in a minute.", FRESH_LIMITED)
     if isinstance(error, EnosApiError):
         return Problem(f"EnOS answered: {error.code} {excerpt(error.api_message, 200)}")
     if isinstance(error, EnosError):

@@ -14,7 +14,7 @@ from airflow_provider_enos.protocol.start.recovery import Restart, rerun_of
 from airflow_provider_enos.protocol.text import excerpt
 
 MOST_NODES, MOST_EDGES = 1000, 3000
-"""How many are drawn at most."""
+"""The most nodes and edges that are drawn."""
 REFRESH, REFRESH_SLOW = 5, 10
 """Seconds until the page polls again: while the instance runs; after a problem, or while only the task is active."""
 

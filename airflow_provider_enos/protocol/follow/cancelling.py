@@ -69,7 +69,7 @@ def ask_to_cancel(
 def await_stop(
     watch: InstanceWatch, *, poll_interval: float, deadline: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance]:
-    """Wait until an instance has stopped that EnOS was asked to cancel. Raise what ``ask_to_cancel`` raises."""
+    """Wait until a cancelled instance has stopped. Raise what ``ask_to_cancel`` raises."""
     # Most instances stop at once, but only after the answer to the cancel.
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
     try:
@@ -82,7 +82,7 @@ def await_stop(
 def stopped_at_once(
     watch: InstanceWatch, *, poll_interval: float, clock: Callable[[], float]
 ) -> Procedure[FlowInstance | None]:
-    """Look once, soon after the cancel was accepted; return the instance if it has stopped, otherwise None."""
+    """Poll once, soon after the cancel was accepted; return the instance if it has stopped, otherwise None."""
     yield Sleep(min(poll_interval, _FIRST_PAUSE))
     instance = yield from watch.look_before_deferral(clock=clock)
     return instance if instance is not None and has_stopped(instance) else None

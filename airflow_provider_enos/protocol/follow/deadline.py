@@ -1,4 +1,4 @@
-"""Hold the deadline of a wait also inside a look: in its pages, logs and repeated calls."""
+"""Hold the deadline of a wait also inside a poll: in its pages, logs and repeated calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
 LAST_LOOK = 5.0
-"""Seconds that a look may take which begins at the deadline: the last one."""
+"""Seconds that a poll may take which begins at the deadline: the last one."""
 
 
 def within(
@@ -18,7 +18,7 @@ def within(
 ) -> Procedure[T]:
     """Carry out ``steps`` until the ``deadline``. Then begin no other step, and raise ``late()``.
 
-    The first step is always taken, since a wait looks once more when its time is over. Steps that begin after the
+    The first step is always taken, since a wait polls once more when its time is over. Steps that begin after the
     deadline have ``LAST_LOOK`` seconds.
 
     :param deadline: epoch seconds.

@@ -1,8 +1,8 @@
 """Read the list of ends of one type: which instances have ended, the newest end first.
 
 Often one page has all ends since the last read: a read goes on only until it meets the ends that it knows. A gateway
-may sort or page otherwise. So each read says whether it is sound: whether an instance that it does not show can be
-taken not to have ended.
+may sort or page otherwise. So each read says whether it is sound. After a sound read, an instance that it does not show
+has not ended.
 
 Times are compared as texts, and only to see whether the gateway has sorted them: their zone is not documented.
 """
@@ -20,12 +20,12 @@ from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus
 from airflow_provider_enos.protocol.wire.messages import Procedure
 
 ENDED = tuple(status for status in FlowStatus if status.ended)
-_OVERLAP = 5
+_KNOWN_IN_A_ROW = 5
 """After this many known ends in a row there are no new ones, even if some come a little out of order."""
 _REMEMBERED = 4000
 """Ends that are remembered. A longer list that is not sorted is not read to its end."""
-_TRY_AGAIN = 20
-"""After this many reads a list that is not sorted, and was too long, is read to its end again."""
+_READS_UNTIL_WHOLE = 20
+"""A list that is not sorted, and was too long, is read to its end again after this many reads."""
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}.\d{2}:\d{2}:\d{2}")
 
 Mark = tuple[str, str | None]
@@ -54,7 +54,7 @@ class Reading:
     new: tuple[FlowInstance, ...]
     """The ends that no earlier read has shown."""
     is_sound: bool
-    """Whether an instance that it has not shown can be taken not to have ended."""
+    """Whether an instance is known not to have ended if this read has not shown it."""
     confirmations: int
     """How many new ends were listed where they belong: before the known ones."""
     requests: int
@@ -100,7 +100,7 @@ class EndFeed:
         in_a_row = 0
         for position, one in enumerate(ends, 1):
             in_a_row = in_a_row + 1 if self._knows(one) and one.flow_instance_id in self._connected else 0
-            if in_a_row == _OVERLAP:
+            if in_a_row == _KNOWN_IN_A_ROW:
                 return position
         return None
 
@@ -139,8 +139,8 @@ class EndFeed:
 
     def _choose_size(self, fresh: int, is_sound: bool, in_order: bool) -> None:
         # Small pages if few ends are new; the largest ones to catch up.
-        self._size = size_for(2 * fresh + _OVERLAP) if in_order and is_sound else SIZES[-1]
+        self._size = size_for(2 * fresh + _KNOWN_IN_A_ROW) if in_order and is_sound else SIZES[-1]
         if in_order or is_sound:
             self._skip = 0
         else:
-            self._skip = self._skip - 1 if self._skip else _TRY_AGAIN
+            self._skip = self._skip - 1 if self._skip else _READS_UNTIL_WHOLE

@@ -1,4 +1,4 @@
-"""When the ends of flow instances are told to Airflow, so that each comes into a DAG run."""
+"""Decide when to report ends of flow instances to Airflow, so that each end gets into a DAG run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from airflow_provider_enos.protocol.models import FlowInstance
 
 
 class EventPacer:
-    """Decide which ends become events now, and hold the others back for the next look.
+    """Decide which ends become events now, and hold the others back for the next poll.
 
-    Airflow queues one run for an asset at its first event, and gives that run all events until the scheduler creates
-    it. An event that comes after the queuing and before the creation queues no run of its own: it waits for the next
-    event, whenever that comes. So the last of several ends is told alone, at the next look, and its run gets all events
-    that wait. Two looks that tell something are at least ``apart`` seconds apart.
+    Airflow queues one run for an asset at its first event, and gives that run the events up to this moment. A later
+    event queues no run of its own until the scheduler has created that run: it waits for the next event, whenever that
+    comes. So the last of several ends is reported alone, at the next poll, and its run gets all events that wait.
+    Between two polls that report something, at least ``apart`` seconds pass.
 
     :param apart: seconds that Airflow's scheduler gets to create a run.
     """
@@ -25,14 +25,14 @@ class EventPacer:
 
     @property
     def is_holding(self) -> bool:
-        """Return whether ends wait to be told."""
+        """Return whether ends wait to be reported."""
         return bool(self._held)
 
     def seen(self, listed: Iterable[FlowInstance]) -> list[FlowInstance]:
-        """Return what a look has listed, with each held instance as it was when it ended.
+        """Return what a poll has listed, with each held instance as it was when it ended.
 
-        A look at the last day does not list what was triggered for an earlier time, and an instance may run again
-        before its end is told.
+        A poll of the last day does not list what was triggered for an earlier time, and an instance may run again
+        before its end is reported.
         """
         others = (one for one in listed if one.flow_instance_id not in self._held)
         return [*self._held.values(), *others]
@@ -42,9 +42,9 @@ class EventPacer:
         self._held |= {one.flow_instance_id: one for one in instances}
 
     def due(self, wanted: Iterable[FlowInstance], now: float) -> list[FlowInstance]:
-        """Return the ends to tell now, and hold the others back, for longer than one look only if it is too early.
+        """Return the ends to report now. Hold the others back until the next poll, or longer if that comes too early.
 
-        :param wanted: all ends that are to be told, the held ones included. A held one that is missing is dropped.
+        :param wanted: all ends that are to be reported, the held ones included. A held one that is missing is dropped.
         :param now: seconds of a clock that never goes back.
         """
         queue = sorted(wanted, key=lambda one: one.flow_instance_id not in self._held)

@@ -329,7 +329,7 @@ def _runs(nodes: Iterable[FlowInstanceNode], notes: list[str]) -> Procedure[dict
             faults += 1
             notes.append(f"(no times of {node}: {excerpt(str(error))})")
             if faults == _FAULTS:
-                notes.append("(nor of the nodes after it: not asked for any more)")
+                notes.append("(no times of the nodes after it: EnOS is not asked any more)")
                 break
     return runs
 
@@ -339,7 +339,7 @@ def _logs(nodes: Iterable[FlowInstanceNode]) -> Procedure[dict[str, str]]:
     faults = 0
     for node in nodes:
         if faults == _FAULTS:
-            texts[node.task_instance_id] = "(no log: not asked for any more)"
+            texts[node.task_instance_id] = "(no log: EnOS is not asked any more)"
             continue
         try:
             text: str = yield calls.get_task_instance_log(node.task_instance_id, LOG_LENGTH)

@@ -1,8 +1,8 @@
-"""Which ends of a flow's instances are new, so that each is told once.
+"""Find out which ends of a flow's instances are new, so that each end is reported once.
 
-The list of a window of trigger times is read again and again. What was told is remembered by instance. So neither the
-order of a list, nor what comes late or twice, nor a restart changes what is told. The list is read without a filter on
-the status: rows do not move between pages while it is read, and an instance that runs again is seen.
+The list of a window of trigger times is read again and again. What was reported is remembered by instance. So neither
+the order of a list, nor what comes late or twice, nor a restart changes what is reported. The list is read without a
+filter on the status: rows do not move between pages while it is read, and an instance that runs again is seen.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def ends(value: object, field: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LookWindow(Window):
-    """The trigger times of one look."""
+    """The trigger times of one poll."""
 
     whole: bool
     """Whether it reaches back for the whole ``lookback``, and not for a day only."""
 
     @classmethod
     def at(cls, now: float, lookback: float, *, whole: bool) -> LookWindow:
-        """Return the window of a look at ``now`` (epoch seconds), up to a day ahead.
+        """Return the window of a poll at ``now`` (epoch seconds), up to a day ahead.
 
         It begins ``lookback`` seconds ago if ``whole``, and otherwise a day ago.
         """
@@ -86,13 +86,13 @@ def instances_of(
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last end that was told of an instance. If its status is not final, the instance has run again since."""
+    """The last end of an instance that was reported. If its status is not final, the instance has run again since."""
 
     status: FlowStatus
     end_time: str | None
 
     def is_same_end(self, told: End) -> bool:
-        """Return whether this is the end that was ``told``, and not the end of a later run of the instance.
+        """Return whether this is the end that was reported (``told``), and not the end of a later run of the instance.
 
         EnOS may give the end time of a failed instance only when its last nodes are done. So another end time tells
         of another run only if the instance succeeded: then no nodes are left.
@@ -107,12 +107,12 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class EndMemory:
-    """The ends of one flow that were told, or were there at the first look."""
+    """The ends of one flow that were reported, or were there at the first poll."""
 
     since: int
-    """From which trigger time on everything was looked at."""
+    """All trigger times from this one on have been polled."""
     hidden_before: int
-    """Instances that are named after an earlier time are neither told nor remembered."""
+    """Instances that are named after an earlier time are neither reported nor remembered."""
     ends: Mapping[str, End]
 
     def to_json(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class EndMemory:
         return self.hidden_before > self.since
 
     def without(self, instance: FlowInstance, earlier: EndMemory) -> EndMemory:
-        """Return the memory as if the instance had not been seen since the ``earlier`` one."""
+        """Return the memory with what the ``earlier`` memory has of this instance."""
         id = excerpt(instance.flow_instance_id)
         kept = {other: end for other, end in self.ends.items() if other != id}
         if id in earlier.ends:
@@ -159,7 +159,7 @@ class EndMemory:
 
 
 def classify(previous: End | None, current: End) -> tuple[bool, End | None]:
-    """Return whether ``current`` is an end to tell, and what to remember of the instance; None: nothing yet.
+    """Return whether to report ``current`` as an end, and what to remember of the instance; None: nothing yet.
 
     :param previous: what is remembered of the instance.
     """
@@ -173,11 +173,11 @@ def classify(previous: End | None, current: End) -> tuple[bool, End | None]:
 def news(
     memory: EndMemory | None, instances: Iterable[FlowInstance], window: LookWindow
 ) -> tuple[list[FlowInstance], EndMemory | None]:
-    """Return the instances of one flow whose end is to be told now, in the order of their ends; and the new memory.
+    """Return the instances of one flow whose ends are to be reported, in the order of the ends; and the new memory.
 
-    Without a memory nothing is told: what has ended by the first look at the whole window was there before.
+    Without a memory nothing is reported: what has ended by the first poll of the whole window is old.
 
-    :param instances: all that the list has in the ``window``, and those whose end waits to be told.
+    :param instances: all that the list has in the ``window``, and those whose end waits to be reported.
     """
     if memory is None and not window.whole:
         return [], None
@@ -225,7 +225,7 @@ def _new_from(memory: EndMemory | None, window: LookWindow) -> float:
     if memory is None:
         return float("inf")
     if window.whole and window.first < memory.since - _HOUR:
-        # It looks further back than before.
+        # This window reaches further back than those before.
         return memory.since + _DAY
     return 0
 

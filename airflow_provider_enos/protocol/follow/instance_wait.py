@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode
 
 _MOST_LOGGED = 200
-"""Nodes whose change of status one look logs."""
+"""Nodes whose change of status one poll logs."""
 _MOST_REMEMBERED = 20_000
 """Nodes whose status is remembered: twice as many as are read of an instance."""
 _MOST_IN_MEMORY = 500
@@ -63,7 +63,7 @@ class InstanceWatch(Watch["FlowInstance"]):
         self._status: FlowStatus | None = None
         self._node_statuses: dict[str, FlowStatus] = {}
         self._logs_nodes = True
-        """Whether a look logs which nodes have changed. False for the first look after one with too many nodes."""
+        """Whether a poll logs which nodes have changed. False for the first poll after one with too many nodes."""
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class InstanceWatch(Watch["FlowInstance"]):
         return seen.status.ended
 
     def saw(self, instance: FlowInstance, now: float) -> None:
-        """Note that a look has shown the instance like this."""
+        """Note that a poll has shown the instance like this."""
         self.tolerance.known = True
         self.tolerance.answered(now)
         self._note_status(instance)

@@ -1,8 +1,9 @@
 """Read List Flow Instances page by page, in the way that this gateway understands.
 
 The documentation leaves open whether pages start at 0 or 1, what the fields to sort by are called, how large a page may
-be, and what ``count`` counts. A gateway refuses all of them with the same code, or silently does something else. So the
-way to ask is learned by asking, once for each kind of list, and kept in a ``ListStyle``.
+be, and what ``count`` counts. A gateway that wants another form refuses the request, always with the same code, or
+silently does something else. So the way to ask is learned by asking, once for each kind of list, and kept in a
+``ListStyle``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SIZES = (20, 50, 100, 200)
 """Page sizes to ask for. Larger pages save few requests, and hold the event loop while they are parsed."""
 _FEWEST = 10
 """EnOS's default page size. No gateway has a smaller cap, so a shorter page is the last one."""
-_CONVINCING = 3
+_TIMES_BEFORE_PAGE_1 = 3
 """How often page 0 has to fail, or to show the same as page 1, before pages are taken to start at 1."""
 
 
@@ -107,7 +108,7 @@ class ListStyle:
         """Note that the first page was read like this."""
         if self.way.first_page == 0:
             self._page_faults = 0
-        self.is_proven = self.is_proven or (bool(page.instances) and not 0 < self._page_faults < _CONVINCING)
+        self.is_proven = self.is_proven or (bool(page.instances) and not 0 < self._page_faults < _TIMES_BEFORE_PAGE_1)
         if not self.is_proven:
             # An error for page 0 may pass. To begin with page 1 would then leave out the newest entries.
             self.way = replace(self.way, first_page=0)
@@ -120,7 +121,7 @@ class ListStyle:
     def same_pages(self) -> None:
         """Note that page 1 has shown the same as page 0."""
         self._same_pages += 1
-        if self._same_pages >= _CONVINCING:
+        if self._same_pages >= _TIMES_BEFORE_PAGE_1:
             self.starts_at_1()
 
     def capped(self, most: int) -> None:

@@ -14,7 +14,7 @@ from zlib import crc32
 _REACH = 256
 """Characters by which a place in a log is found again."""
 _MOST_PLACES = 20_000
-"""Lines at which a place is looked for, which bounds what a look may cost."""
+"""Lines that are searched for a place at most, which bounds the cost of a poll."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Show the logs of an instance's nodes as they grow.
 
-Each look reads a log again and shows the lines that have come since: see ``log_place``. What is shown stays within
-bounds: a number of logs and lines at each look, a number of characters of each log. A line says where something is left
-out. Of much that comes at once the end is shown.
+Each poll reads a log again and shows the lines that have come since: see ``log_place``. What is shown stays within
+bounds: a number of logs and lines at each poll, a number of characters of each log. A line says where something is left
+out. If much comes at once, only the end of it is shown.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _MOST_PLACES_KEPT = 20_000
 """Logs above which the places of nodes that are gone are dropped."""
 _FAULTS = 3
 
-_CUT = f"({LOG_LENGTH:,} characters of a log are asked for at the most: a part of this one may be missing)"
+_CUT = f"({LOG_LENGTH:,} characters of a log are read at most: a part of this log may be missing)"
 _GAP = "(the log begins anew here, or a part of it is missing)"
-_ENOUGH = f"(more than {_LENGTH_A_LOG:,} characters: what follows is shown when the node has ended, the end of it)"
+_ENOUGH = f"(more than {_LENGTH_A_LOG:,} characters: the end of the log is shown when the node has ended)"
 
 
 @dataclass(slots=True)
@@ -47,15 +47,15 @@ class _Shown:
     length: int = 0
     """Characters."""
     is_cut: int = 0
-    """Whether the log says that EnOS does not give all of it."""
+    """Whether the task's log says already that EnOS does not give all of this log."""
     looks_after_end: int = 0
-    """Looks since the node has ended, counted from the last one that has brought something."""
+    """Polls since the node has ended, or since the last poll that has brought new lines."""
     asked: int = 0
-    """The number of the look that has asked for it last."""
+    """The number of the poll that has asked for it last."""
 
     @property
     def is_done(self) -> bool:
-        """Return whether all has been shown. It takes two looks, since the last lines may come late."""
+        """Return whether all has been shown. It takes two polls, since the last lines may come late."""
         return self.looks_after_end > 1
 
     def to_json(self) -> list[int]:

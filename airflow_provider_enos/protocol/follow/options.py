@@ -8,7 +8,7 @@ TaskLogs = Literal["failed", "all", "none"]
 """Which logs are shown: the last lines of failed nodes, the whole log of each node as it grows, or none."""
 
 OnEnded = Literal["fail", "skip", "succeed"]
-"""How a task ends that is to cancel an instance, where the instance has ended by itself."""
+"""How a task that cancels an instance ends if the instance has ended by itself."""
 
 Instances = Literal["all", "any", "latest"]
 """Which of the instances in a window have to end well."""

@@ -29,10 +29,11 @@ def is_refusal(error: EnosError) -> bool:
 
 
 class PollTolerance:
-    """Measure for how long EnOS could not be asked. Log when that begins, when it has lasted, and when it is over.
+    """Measure for how long EnOS could not be asked. Log when that begins, when it exceeds the tolerance, and when it is
+    over.
 
     :param subject: what is asked for.
-    :param tolerance: for how many seconds looks may fail one after the other.
+    :param tolerance: for how many seconds polls may fail one after the other.
     :param known: whether EnOS is known to have it. If so, "not found" is tolerated too.
     :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on, and the log has an error then.
     :param strict: whether a refusal before the first answer ends the wait: for a person at a terminal.
@@ -71,7 +72,7 @@ class PollTolerance:
         self.failing_since: float | None = None
 
     def remember(self, failing_since: object) -> None:
-        """Take over the time since when looks have failed in another process; ignore anything but a time."""
+        """Take over the time since when polls have failed in another process; ignore anything but a time."""
         if isinstance(failing_since, (int, float)):
             self.failing_since = failing_since
             # The other process has logged why.
@@ -85,7 +86,7 @@ class PollTolerance:
         self._said_refusal = self._said_late = False
 
     def missed(self, error: EnosError, now: float) -> float | None:
-        """Note that a look met this error. Raise it if this wait does not tolerate it at all.
+        """Note that a poll met this error. Raise it if this wait does not tolerate it at all.
 
         Return for how many seconds EnOS could not be asked, once that is longer than is tolerated; None before.
         """

@@ -1,4 +1,4 @@
-"""The list of the flow instances that run: one page of it replaces as many single looks as it has entries."""
+"""The list of the flow instances that run. A page of it replaces one single poll for each entry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_provider_enos.protocol.models import FlowStatus
 
 ACTIVE = tuple(status for status in FlowStatus if not status.ended)
 WORTH = 5
-"""A page pays if it saves at least this many single looks."""
+"""A page pays if it saves at least this many single polls."""
 
 
 def running(type: int, style: ListStyle, window: Window) -> PageReader:

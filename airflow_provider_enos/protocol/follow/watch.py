@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
 
 BEFORE_DEFERRAL = 10.0
-"""Seconds that a look may take before the triggerer takes over."""
+"""Seconds that a poll may take before the triggerer takes over."""
 
 Seen = TypeVar("Seen")
-"""What a look returns: a ``FlowInstance`` or a ``Verdict``."""
+"""What a poll returns: a ``FlowInstance`` or a ``Verdict``."""
 
 
 class Watch(ABC, Generic[Seen]):
-    """Look at one thing again and again until it is over.
+    """Poll an instance or a window until the wait for it is over.
 
-    It logs changes, never a look that shows nothing new. It tolerates errors for a while. In all methods ``clock``
+    It logs changes, never a poll that shows nothing new. It tolerates errors for a while. In all methods ``clock``
     returns epoch seconds, and so is ``deadline``.
 
-    :param subject: what is looked at, for the log.
-    :param tolerance: for how many seconds looks may fail one after the other.
+    :param subject: what is polled, for the log.
+    :param tolerance: for how many seconds polls may fail one after the other.
     :param known: whether EnOS is known to have it. If so, "not found" is tolerated too.
     :param stream: shows the logs of the nodes as they grow; None where they are not to be shown.
     :param gives_up: whether the wait ends after ``tolerance``. If not, it goes on to its deadline.
@@ -62,7 +62,7 @@ class Watch(ABC, Generic[Seen]):
 
     @abstractmethod
     def sight(self, *, clock: Callable[[], float]) -> Procedure[Seen]:
-        """Look once and return what there is. Raise every error, without regard to the tolerance."""
+        """Poll once and return what there is. Raise every error, without regard to the tolerance."""
 
     @abstractmethod
     def is_over(self, seen: Seen) -> bool:
@@ -87,11 +87,11 @@ class Watch(ABC, Generic[Seen]):
 
     @property
     def known(self) -> bool:
-        """Return whether EnOS is known to have what is looked at."""
+        """Return whether EnOS is known to have what is polled."""
         return self.tolerance.known
 
     def missed(self, error: EnosError, now: float) -> None:
-        """Note that a look met this error. Raise it, or ``EnosPollLostError``, if the wait cannot go on."""
+        """Note that a poll met this error. Raise it, or ``EnosPollLostError``, if the wait cannot go on."""
         lasted = self.tolerance.missed(error, now)
         if lasted is not None:
             raise self.lost(f"could not be asked for {lasted:.0f} s", error) from error
@@ -99,9 +99,9 @@ class Watch(ABC, Generic[Seen]):
     def look(
         self, *, clock: Callable[[], float], deadline: float = inf, raises_refusals: bool = False
     ) -> Procedure[Seen | None]:
-        """Look once: return what there is, or None where the look met an error that is tolerated.
+        """Poll once: return what there is, or None where the poll met an error that is tolerated.
 
-        Raise ``EnosFlowTimeoutError`` if the look itself lasts beyond the ``deadline``.
+        Raise ``EnosFlowTimeoutError`` if the poll itself lasts beyond the ``deadline``.
 
         :param raises_refusals: whether to raise a refusal and not to tolerate it: for a caller that reads the
             connection again and then calls ``missed`` itself.
@@ -118,7 +118,7 @@ class Watch(ABC, Generic[Seen]):
             return None
 
     def look_before_deferral(self, *, clock: Callable[[], float], deadline: float = inf) -> Procedure[Seen | None]:
-        """Look once, for 10 seconds at most; None where that shows nothing in time, since the triggerer looks too."""
+        """Poll once, for 10 seconds at most. Return None if no reply comes in time: the triggerer will poll, too."""
         try:
             return (yield from self.look(clock=clock, deadline=min(deadline, clock() + BEFORE_DEFERRAL)))
         except EnosFlowTimeoutError:
@@ -132,7 +132,7 @@ class Watch(ABC, Generic[Seen]):
         clock: Callable[[], float],
         until: Callable[[Seen], bool] | None = None,
     ) -> Procedure[Seen]:
-        """Look every ``poll_interval`` seconds until it is over, and return what the last look has shown.
+        """Poll every ``poll_interval`` seconds until it is over, and return what the last poll has shown.
 
         :param until: in place of ``is_over``.
         :raises EnosFlowTimeoutError: at the ``deadline``.
@@ -150,9 +150,9 @@ class Watch(ABC, Generic[Seen]):
     def recheck(
         self, error: EnosError, *, clock: Callable[[], float], until: Callable[[Seen], bool] | None = None
     ) -> Procedure[Seen]:
-        """Look once more before a task ends with ``error``, the error with which its trigger has ended the wait.
+        """Poll once more before a task ends with ``error``, the error with which its trigger has ended the wait.
 
-        The connection may work again by now, and what was waited for may be over. Then return what the look has shown.
+        The connection may work again by now, and what was waited for may be over. Then return what the poll has shown.
 
         :param until: in place of ``is_over``.
         :raises EnosPollLostError: in place of a refusal, since the task may be retried.

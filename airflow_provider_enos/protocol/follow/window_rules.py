@@ -104,11 +104,11 @@ class Verdict:
 
 
 def judge(rules: Rules, found: Iterable[FlowInstance]) -> Verdict:
-    """Return what the instances ``found`` mean, which are in the order of their trigger times.
+    """Return what the instances ``found``, in the order of their trigger times, mean together.
 
-    - ``all``: one failed instance fails at once. Otherwise wait until each is decided and there are as many as
-      expected, so that the verdict does not depend on the time of a look.
-    - ``any``: succeed with as many allowed instances as expected. Fail or skip only when all are decided.
+    - ``all``: one failed instance fails at once. Otherwise wait until each has a status in one of the sets, and there
+      are as many as expected, so that the verdict does not depend on the time of a poll.
+    - ``any``: succeed with as many allowed instances as expected. Fail or skip only when each has such a status.
     - ``latest``: the last instance decides, once there are as many as expected.
 
     A status in none of the three sets decides nothing, even if it is an end: an instance may be run again.

@@ -45,7 +45,7 @@ class Wanted:
         """Return whether a listed instance counts: it is of this flow and, if wanted, EnOS's schedule started it.
 
         EnOS matches ids and names loosely, and does not say under which type it lists what was triggered by hand or
-        through the API. The ids of those name a minute.
+        through the API. The ids of such instances name a minute.
         """
         triggered = minute_of_id(instance.flow_instance_id) is not None
         return instance.flow_id == self.flow_id and not (self.rules.scheduled_only and triggered)
@@ -77,7 +77,7 @@ class WindowWatch(Watch[Verdict]):
         self.checks_flow = check_existence
         """Whether EnOS still has to be asked for the flow."""
         self.listed: dict[str, FlowStatus] | None = None
-        """The statuses that the last look has listed; None where it did not rest on the list alone, or failed."""
+        """The statuses that the last poll has listed; None if it failed, or if a single read shows another status."""
         self._said: str | None = None
 
     @property
@@ -117,7 +117,7 @@ class WindowWatch(Watch[Verdict]):
         return seen.over
 
     def saw(self, found: Iterable[FlowInstance], now: float) -> None:
-        """Note that a look has shown these instances."""
+        """Note that a poll has shown these instances."""
         self.tolerance.answered(now)
         there = tuple(found)
         said = _summary(there)
@@ -140,7 +140,7 @@ class WindowWatch(Watch[Verdict]):
     def out_of_time(self) -> EnosFlowTimeoutError:
         said = self._said or "unknown"
         return EnosFlowTimeoutError(
-            f"{self.wanted}: not as it should be in the time given to it: {said}", flow_instance_id="", status=said
+            f"{self.wanted}: the wait was not over in the time given to it: {said}", flow_instance_id="", status=said
         )
 
 

@@ -181,7 +181,7 @@ class FlowInstance:
 class FlowInstanceGraph:
     """A reply of Get Flow Instance with the edges between the nodes: what a picture or a recovery needs.
 
-    Flows and relations that have not the documented shape are left out, and counted in ``left_out``.
+    Flows and relations without the documented shape are left out, and counted in ``left_out``.
     """
 
     instance: FlowInstance

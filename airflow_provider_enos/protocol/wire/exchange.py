@@ -291,7 +291,7 @@ class Gateway:
         wanted = offset if abs(offset) > _CLOCK_TOLERANCE else 0.0
         if abs(wanted - self._clock_offset) > _CLOCK_TOLERANCE:
             self._clock_offset = wanted
-            # Timestamps only ever rise: those of the wrong clock must not hold the new ones up.
+            # Timestamps only rise. Forget those of the wrong clock, which may be ahead of the new ones.
             self._last_timestamp = 0
 
     def _timestamp(self) -> int:

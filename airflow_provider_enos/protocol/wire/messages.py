@@ -33,7 +33,7 @@ class Call(Generic[T_co]):
     missing_codes: tuple[int, ...] = ()
     """The codes by which EnOS says that the object does not exist. If there are any, empty data says so too."""
     token_only: bool = False
-    """Whether nothing is sent but what it takes to have a valid token."""
+    """Whether the call only fetches a token, if there is no valid one, and sends nothing else."""
     deadline: float | None = None
     """Epoch seconds after which the call is not repeated."""
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 LONGEST = 2048
 """Characters of a text that are searched; the rest is dropped."""
 _RUN = 8
-"""Letters and digits of a secret in a row from which on they are hidden."""
+"""A piece of a secret with this many letters and digits in a row, or more, is hidden."""
 _CUT = 4
 """The same at the end of a text that was cut off."""
 _ROUNDS = 12
@@ -73,7 +73,7 @@ def holds(text: str, secret: str) -> bool:
 
 
 def _literal(text: str, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Yield where a secret is, as it is or as JSON, Python or a URL writes it: finds short and non-ASCII ones."""
+    """Yield where a secret stands as it is, or as JSON, Python or a URL writes it; also short and non-ASCII ones."""
     for secret in secrets:
         as_json = (json.dumps(secret, ensure_ascii=escaped)[1:-1] for escaped in (True, False))
         for spelling in dict.fromkeys((secret, *as_json, repr(secret)[1:-1], quote(secret, safe="", errors="replace"))):

@@ -59,7 +59,7 @@ _CLASSES: Mapping[int, tuple[type[EnosApiError], str | None]] = {
     # HTTP, where the gateway itself answers: "Common Error Messages".
     400: (EnosRequestError, None),
     401: (EnosAuthError, "the gateway does not accept the access key, the secret key or the signature's time"),
-    403: (EnosAccessError, "the gateway does not let this caller in: its address may be barred"),
+    403: (EnosAccessError, "the gateway refuses this caller: its address may be blocked"),
     404: (EnosRequestError, "the gateway does not know this address: is the connection's host right?"),
     413: (EnosRequestError, None),
     429: (EnosRateLimitError, "over the quota of this API"),

@@ -1,4 +1,4 @@
-"""When a gateway is left alone."""
+"""When the poller stops asking a gateway."""
 
 from __future__ import annotations
 

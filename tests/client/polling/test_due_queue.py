@@ -1,4 +1,4 @@
-"""When each wait is looked at next."""
+"""When each wait is polled next."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def run(
     poll_interval: float = 0.02,
     lookback: float = WEEK,
 ) -> Any:
-    """Has ``work`` take looks from a watcher."""
+    """Have ``work`` take the results of polls from a watcher."""
     connection = SimpleNamespace(
         conn_id="enos",
         host="127.0.0.1",
@@ -294,7 +294,7 @@ def test_a_flow_that_can_never_be_listed_holds_up_no_other(
 def test_a_list_of_everything_that_takes_too_many_pages_is_given_up(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many instances as the whole organisation has in a week are nothing to keep in memory."""
+    """The instances of a whole organisation in a week need too much memory."""
     monkeypatch.setattr(watcher_module, "_PAGES_A_FLOW", 1, raising=False)
     sim.first_page = 0
     ids = [past(51, 3), past(52, 4)]
@@ -353,9 +353,9 @@ def test_those_with_one_key_share_what_is_watched() -> None:
 def test_the_feed_shows_which_flow_to_look_at_now(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
-    """Long before the next regular look, and as far back as the instance lies; with it at the next regular looks."""
+    """Long before the next regular poll, and back to the trigger time of the instance."""
     monkeypatch.setattr(pace, "SHORTEST", 0.05)
-    monkeypatch.setattr(pace, "_WORTH", 0.1)
+    monkeypatch.setattr(pace, "_POLLS_A_REQUEST", 0.1)
     running, other = past(51, hours), past(52, 1)
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -379,9 +379,9 @@ def test_the_feed_shows_which_flow_to_look_at_now(
 def test_a_flow_with_a_new_end_is_looked_at_again_at_the_next_regular_looks(
     sim: EnosSimulator, past: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As soon as the next regular look: an event may have been held back for it."""
+    """As soon as the next regular poll: an event may have been held back for it."""
     monkeypatch.setattr(pace, "SHORTEST", 0.02)
-    monkeypatch.setattr(pace, "_WORTH", 0.1)
+    monkeypatch.setattr(pace, "_POLLS_A_REQUEST", 0.1)
     ids = [past(51, hours) for hours in range(1, 12)]
 
     async def work(watched: Watched, looks: Any) -> None:
@@ -432,7 +432,7 @@ class Gateway:
 
 
 class CountedRounds(Watched):
-    """Fails a loop that goes round and never waits."""
+    """Fail a loop that never waits."""
 
     rounds = 0
 
@@ -466,7 +466,7 @@ def watch(
 
 
 def test_an_end_of_a_flow_that_is_watched_no_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It kept the loop from ever waiting, and so the whole triggerer."""
+    """Once, such an end kept the loop from waiting, and so blocked the triggerer."""
 
     async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
         assert set((await anext(looks)).flows) == {51, 52}
@@ -503,7 +503,7 @@ def test_an_end_that_the_feed_shows_during_a_look_leads_to_another_look(
 def test_the_feed_is_asked_for_the_trigger_times_of_today_however_long_it_watches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The window of a subscription was that of its beginning: after some days the feed showed no new instance."""
+    """Once, the window stayed where it was at the start: after some days the feed showed no new instance."""
 
     async def work(gateway: Gateway, watched: Watched, looks: Any) -> None:
         begun = now()

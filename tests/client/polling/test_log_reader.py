@@ -35,7 +35,7 @@ def wait_with_logs(stream: LogStream | None) -> Wait:
 
 
 def shown(work: Callable[[Any], Any], *, takes: float = 0.0, stream: bool = True, times: int = 2) -> tuple[int, float]:
-    """How often logs were read, and how long it took to show those of a wait."""
+    """Return how often logs were read, and how long it took to show the logs of a wait."""
 
     async def main() -> tuple[int, float]:
         reads = 0

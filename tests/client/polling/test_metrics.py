@@ -1,4 +1,4 @@
-"""Metrics, as Airflow has them."""
+"""The poller's metrics in Airflow."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_few_are_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
 
 @pytest.mark.parametrize("switches", [{}, {"first_page": 0}, {"listed_type": 1}, {"listed_type": 2}, {"ids_as": "str"}])
 def test_many_are_looked_at_by_list(switches: dict[str, Any]) -> None:
-    """100 instances, 10 looks each: a few requests a look for all of them together, and one for each that ended."""
+    """100 instances, 10 polls each: a few requests a poll for all together, and one for each that ended."""
     with EnosSimulator(**switches) as sim:
         ids = trigger(sim, 100)
 
@@ -68,7 +68,7 @@ def test_many_are_looked_at_by_list(switches: dict[str, Any]) -> None:
 
 
 def test_a_few_newcomers_join_the_list(sim: EnosSimulator, found: Settings) -> None:
-    """As they come in while a DAG catches up."""
+    """For example while a DAG catches up."""
     ids = trigger(sim, 35)
 
     async def work(poller: Poller) -> None:

@@ -152,7 +152,7 @@ def test_an_error_of_this_package_ends_the_waits_and_does_not_hang_them(
 
 @pytest.mark.parametrize("kind", ["http_502", "http_500", "dropped", "http_404"])
 def test_a_list_that_fails_ends_no_wait(sim: EnosSimulator, found: Settings, kind: str) -> None:
-    """No wait depends on the list to be right: single looks replace it."""
+    """No wait depends on the list: single polls replace it."""
     ids = trigger(sim, 30)
     sim.fault(kind, on="flowInstances/search", times=None)
 
@@ -183,7 +183,7 @@ def test_a_list_that_is_refused_is_done_without(sim: EnosSimulator, found: Setti
 
 
 def test_what_the_list_does_not_show_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
-    """No wait depends on the list to be right."""
+    """No wait depends on the list."""
     ids = trigger(sim, 30)
     sim.fault("data_null", on="flowInstances/search", times=None)
 
@@ -201,7 +201,7 @@ def test_what_the_list_does_not_show_is_asked_for_singly(sim: EnosSimulator, fou
 def test_deadlines_hold_while_the_gateway_is_left_alone(
     sim: EnosSimulator, found: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """So does the tolerance: a look that is not sent counts as failed."""
+    """The tolerance holds too: a poll that is not sent counts as failed."""
     monkeypatch.setattr(circuit_breaker, "FIRST_PAUSE", 30.0)
     ids = trigger(sim, 60)
     sim.fault(kind, on="flowInstances/get", times=None)

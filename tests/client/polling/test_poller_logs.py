@@ -45,7 +45,7 @@ def test_slow_logs_hold_up_no_other_wait(sim: EnosSimulator, found: Settings) ->
 
 
 def test_an_instance_whose_logs_are_shown_is_asked_for_singly(sim: EnosSimulator, found: Settings) -> None:
-    """The list does not tell which nodes run. The others are covered by it as ever."""
+    """The list does not tell which nodes run. For the other instances the list is enough."""
     ids = trigger(sim, 40)
 
     def asked() -> list[str]:
@@ -66,7 +66,7 @@ def test_an_instance_whose_logs_are_shown_is_asked_for_singly(sim: EnosSimulator
 
 
 def test_logs_that_cannot_be_read_are_not_asked_for_again_for_a_while(sim: EnosSimulator, found: Settings) -> None:
-    """And nothing else is."""
+    """Everything else is still asked for."""
     (one,) = trigger(sim, 1)
     sim.fault("http_429", on="taskInstances/getLog", times=None)
 
@@ -92,6 +92,7 @@ def test_logs_go_to_the_log_of_the_task_that_waits(sim: EnosSimulator, found: Se
             if line.startswith("::group::Log of node"):
                 seen[line] = whose.get()
 
+    sim.log_grows = True
     ids = trigger(sim, 2)
 
     async def work(poller: Poller) -> None:

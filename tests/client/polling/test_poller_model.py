@@ -1,4 +1,4 @@
-"""The poller against gateways of every kind, on virtual time: hours of waiting, thousands of waits, no waiting."""
+"""The poller against gateways of every kind, on virtual time: hours, and thousands of waits, in seconds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MINUTES_AT_MIDNIGHT = 0.6
 
 @dataclass
 class Story:
-    """How a tenant fared: how late each wait was told, and what was asked for."""
+    """What happened to a tenant: how late each wait heard of its end, and what was asked for."""
 
     delays: list[float]
     gets: float
@@ -303,7 +303,7 @@ def test_a_deadline_holds_while_a_look_hangs_and_while_lists_never_end(fresh: An
 
 
 def test_an_end_that_a_single_look_has_denied_does_not_count_again(fresh: Any) -> None:
-    """The list still shows the end of the run before; a wait for the next run does not end with it."""
+    """The list still shows the end of the earlier run; a wait for the new run does not end with it."""
     tenant = fresh()
 
     async def main() -> tuple[float, int]:
@@ -372,7 +372,7 @@ def test_an_end_that_only_the_list_has_costs_the_feed_its_trust(fresh: Any) -> N
 
 
 def test_an_end_during_a_look_does_not_cost_the_feed_its_trust(fresh: Any) -> None:
-    """The look was sent before the end, so it does not contradict the list."""
+    """The poll was sent before the end, so it does not contradict the list."""
     tenant = fresh()
 
     async def main() -> tuple[float, float]:
@@ -486,7 +486,7 @@ def test_one_young_wait(fresh: Any, lasts: float) -> None:
 
 
 def test_many_young_waits_together_get_twice_the_looks_of_the_interval(fresh: Any) -> None:
-    """Lists are refused, so that each has to be looked at singly."""
+    """Lists are refused, so each wait has to be polled singly."""
     tenant = fresh()
     tenant.errors["list"] = api_error(EnosAccessError, 62103)
 

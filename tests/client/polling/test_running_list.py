@@ -1,4 +1,4 @@
-"""Looking at many waits by one list of what runs."""
+"""Polling many waits by one list of what runs."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def instance(status: str) -> FlowInstance:
 
 
 def waited(work: Callable[[Wait], None], *, left: float = 60.0, tolerance: float = 10.0, **options: Any) -> Any:
-    """The result of a wait that this happens to; None where it goes on."""
+    """Return the result of a wait after these events; None if it goes on."""
 
     async def main() -> Any:
         wait = Wait(

@@ -123,7 +123,7 @@ def test_an_instance_that_comes_while_it_is_waited_for(sim: EnosSimulator, flows
 
 
 def test_windows_that_overlap(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    """30 windows of one flow, an hour from one to the next and a day long: each gets what lies in it."""
+    """30 windows of one flow, each a day long and an hour after the one before: each gets its instances."""
     windows = [(TIME + number * HOUR - DAY, TIME + number * HOUR) for number in range(30)]
 
     async def work(poller: Poller) -> list[Verdict]:
@@ -225,7 +225,7 @@ def test_the_wait_that_asked_for_the_list_may_be_cancelled(sim: EnosSimulator, f
 
 
 def test_a_gateway_that_is_busy_is_left_alone_by_all(sim: EnosSimulator, flows: list[int], run: Any) -> None:
-    """A wait for an instance has found it out, and a wait for a window does not ask either."""
+    """A wait for an instance was refused, so a wait for a window does not ask either."""
 
     async def work(poller: Poller) -> None:
         waiting = wait_in(poller, wanted(), interval=0.1)
@@ -314,7 +314,7 @@ class Tenant:
 
 
 def test_windows_rely_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """200 windows for two hours, at 60 s: 24,000 looks if each looked for itself."""
+    """200 windows for two hours, at 60 s: 24,000 polls if each wait polled for itself."""
     tenant = Tenant(FakeTenant(monkeypatch, first_page=0), 200, lasts=7200)
 
     async def main() -> None:
@@ -328,7 +328,7 @@ def test_windows_rely_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_statuses_that_are_not_final_do_not_rely_on_the_feed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing tells that an instance has begun to run, where that is waited for."""
+    """The feed does not show that an instance has begun to run, if a wait is for that."""
     fake = FakeTenant(monkeypatch, first_page=0)
 
     async def main() -> float:

@@ -81,11 +81,11 @@ OURS: list[Any] = [
 
 
 class OfOurs(EnosTriggerFlowOperator):
-    """As users make their own of it."""
+    """A subclass of the operator, as users write them."""
 
 
 def test_airflow_takes_the_link_of_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By itself, mapped or not, in place of the one whose address it would take from XCom."""
+    """Mapped or not, in place of the link whose address it would read from XCom."""
     monkeypatch.setattr(console, "address_of", lambda ti_key: f"built for {ti_key}")
     for task in deserialized(*OURS).values():
         assert list(task.extra_links) == [NAME]
@@ -204,7 +204,7 @@ def test_a_task_that_pushes_no_xcom_has_its_link(on_record: OnRecord, console_ur
 
 
 def test_where_nothing_says_which_flow_it_is_the_link_still_leads_to_the_console(on_record: OnRecord) -> None:
-    """As of a sensor that no worker runs: whoever may write XComs chooses the instance then, and no more."""
+    """As for a sensor that no worker runs: a user who may write XComs chooses the instance, and no more."""
     on_record.rendered(flow_instance_id="{{ ti.xcom_pull('start') }}")
     on_record.xcom(LINK_KEY, address(FOREIGN))
     assert served() == address(FOREIGN)

@@ -1,4 +1,4 @@
-"""However many look at an instance, EnOS is asked now and then; what goes wrong is said in words for viewers."""
+"""However many viewers there are, EnOS is asked now and then. Problems are explained in words for viewers."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_what_it_sees(run: Runner, looked_at: Source) -> None:
 
 
 def test_an_instance_of_another_flow_is_not_shown(run: Runner, sim: EnosSimulator, looked_at: Source) -> None:
-    """Whoever may write XComs can put its id on record."""
+    """A user who may write XComs can put its id on record."""
     sim.add_flow(81010, tasks={9: "a secret"}, progress="manual", logs={9: "of somebody else"})
     foreign = replace(looked_at, flow_instance_id=sim.trigger(81010).id, flow_id=8101)
     seen = run(lambda lookups: lookups.instance(foreign))
@@ -464,7 +464,7 @@ def test_what_enos_sends_takes_no_time_of_the_api_servers_loop(
     monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:
-    """To read it, to clean it or to draw it: here that takes until this loop has gone on."""
+    """Reading, cleaning and drawing here wait until this loop has gone on."""
     goes_on = threading.Event()
 
     def slowly(made_of: Callable[..., Any]) -> Callable[..., Any]:

@@ -225,5 +225,5 @@ def test_whatever_its_relations_and_flows_are_the_tasks_are_drawn(relations: Any
 
 
 def test_a_problem_is_asked_about_again_after_a_while() -> None:
-    drawn = of_problem("EnOS says that it is asked too often; a minute of rest.", 60)
+    drawn = of_problem("EnOS says that it is asked too often. This page asks again in a minute.", 60)
     assert (drawn["kind"], drawn["refresh"]) == ("problem", 60)

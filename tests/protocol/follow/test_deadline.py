@@ -1,4 +1,4 @@
-"""The deadline of a wait holds inside a look."""
+"""The deadline of a wait holds inside a poll."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_a_long_list_that_is_not_sorted_is_not_read_to_its_end_each_time() -> No
 
 @pytest.mark.parametrize("nulls", ["first", "last"])
 def test_ends_without_a_time(nulls: Any) -> None:
-    """They may be listed anywhere: an end that is not listed first is missed, and single looks find it."""
+    """They may be listed anywhere: an end that is not listed first is missed, and single polls find it."""
     tenant = Tenant(nulls=nulls)
     runs = tenant.start(600)
     tenant.end(*runs[:500])
@@ -269,7 +269,7 @@ PAGING = {
 
 
 class Silence(RuleBasedStateMachine):
-    """A gateway that sorts by end time: whatever else it does, the silence of a sound read is right."""
+    """A gateway that sorts by end time. Whatever else it does, what a sound read does not show has not ended."""
 
     @initialize(options=st.fixed_dictionaries(PAGING))
     def begin(self, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which ends become events together, and which wait for the next look."""
+"""Which ends become events together, and which wait for the next poll."""
 
 from __future__ import annotations
 

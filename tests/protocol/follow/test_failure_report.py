@@ -134,7 +134,7 @@ def test_a_gateway_without_times_is_asked_three_times_only(play: Any, failure: E
     ended = instance(**dict.fromkeys(names, "FAIL"))
     report, played = examined(play, ended, dict.fromkeys(names, failure), logs=False)
     assert len(played.operations) == 3
-    assert "(nor of the nodes after it: not asked for any more)" in list(report.lines())
+    assert "(no times of the nodes after it: EnOS is not asked any more)" in list(report.lines())
 
 
 def test_a_log_service_that_is_down_is_asked_three_times_only(play: Any) -> None:
@@ -143,7 +143,7 @@ def test_a_log_service_that_is_down_is_asked_three_times_only(play: Any) -> None
     report, played = examined(play, instance(**dict.fromkeys(names, "FAIL")), {f"log {name}": lost for name in names})
     assert played.operations.count("Get Task Instance Log") == 3
     assert report.logs["n0-1"] == "(no log: read timed out)"
-    assert report.logs["n9-1"] == "(no log: not asked for any more)"
+    assert report.logs["n9-1"] == "(no log: EnOS is not asked any more)"
 
 
 def test_of_a_large_graph_only_nodes_that_failed_or_run_are_read(play: Any) -> None:

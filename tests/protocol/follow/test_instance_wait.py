@@ -1,4 +1,4 @@
-"""Following one instance to its end, and saying what became of it."""
+"""Following one instance to its end, and reporting how it ended."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ KNOWN = [known_from_the_start, known_by_a_look, known_by_memory]
 def test_not_found_is_tolerated_for_a_known_instance(
     watch: InstanceWatch, log: Any, error: EnosError, make_known: Any
 ) -> None:
-    """A gateway in trouble may say so of one that it has; but no longer than is tolerated."""
+    """A gateway in trouble may not find an existing instance; this is tolerated as long as other errors."""
     watch = make_known(watch)
     del log.lines[:]
     watch.missed(error, 100)
@@ -324,7 +324,7 @@ def test_look(watch: InstanceWatch, play: Any, clock: Any) -> None:
 
 
 def test_reading_logs_ends_with_the_deadline(log: Any, play: Any, clock: Any) -> None:
-    """As does each look: the instance was seen, and its logs take too long."""
+    """So does each poll: the instance was read, and its logs take too long."""
     watch = InstanceWatch(ID, tolerance=600, log=log, stream=LogStream(log))
     running = instance("RUNNING", **dict.fromkeys("abcdef", "RUNNING"))
 
@@ -389,7 +389,7 @@ def test_no_pause_goes_beyond_the_deadline(watch: InstanceWatch, play: Any, cloc
 
 
 def test_end_at_the_deadline_counts(watch: InstanceWatch, play: Any, clock: Any) -> None:
-    """The last look is at the deadline itself, and one is taken even after it."""
+    """The last poll is at the deadline itself, or even after it."""
     for deadline, script in (
         (clock.now + 30, [instance("RUNNING"), instance("SUCCESS")]),
         (clock.now - 5, [instance("SUCCESS")]),
@@ -477,7 +477,7 @@ def test_more_than_three_failed(play: Any, log: Any) -> None:
     ],
 )
 def test_whose_logs_are_copied(play: Any, log: Any, task_logs: str, status: str, asked: list[str]) -> None:
-    """Not that of a node which never began: it has none, and EnOS calls that an error."""
+    """Not the log of a node that never began: it has none, and EnOS calls that an error."""
     ended = instance(status, a="SUCCESS", b=status, c="INIT")
     played = finish(play, log, ended, *["x"] * len(asked), task_logs=task_logs)
     assert log_requests(played) == asked
@@ -520,7 +520,7 @@ def test_any_log(play: Any, new_log: Any, text: str) -> None:
 
 
 def test_thousands_of_nodes_that_change_at_once(log: Any) -> None:
-    """Each line of a log takes its time, and the triggerer has others to look after."""
+    """Each line of a log takes time, and the triggerer serves other tasks too."""
 
     def seen(status: str) -> FlowInstance:
         tasks = [{"taskInstId": f"{n}-1", "taskName": "node", "status": status} for n in range(9_000)]

@@ -165,7 +165,7 @@ def test_a_log_that_enos_does_not_give_whole(play: Any, log: Any, keeps: str) ->
         service.logs["a"] = "\n".join(lines[:end]) + "\n"
         shown += service.look(a="RUNNING")
     shown += service.finish(a="SUCCESS")
-    assert len([line for line in shown if line.startswith("(1,048,576 characters of a log are asked for")]) == 1
+    assert len([line for line in shown if line.startswith("(1,048,576 characters of a log are read")]) == 1
     numbers = [int(line[:6]) for line in content(shown)]
     assert numbers == sorted(set(numbers)), "a line is shown twice"
     if keeps == "tail":

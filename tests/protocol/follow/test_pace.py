@@ -1,4 +1,4 @@
-"""How long to pause between two looks."""
+"""How long to pause between two polls."""
 
 from __future__ import annotations
 

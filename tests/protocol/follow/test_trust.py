@@ -1,4 +1,4 @@
-"""Trust that is earned, and lost at once."""
+"""Trust grows slowly, and is lost at once."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_the_order_counts_only_for_the_latest(rules: Rules, statuses: list[str])
 def test_the_verdict_does_not_depend_on_the_time_of_the_look(
     rules: Rules, statuses: list[str], data: st.DataObject
 ) -> None:
-    """How the running instances end does not change it, so it does not depend on how often we look."""
+    """The ends of the running instances do not change it, so it does not matter how often they are polled."""
     earlier = judge(rules, several(*statuses))
     ends = st.sampled_from(["SUCCESS", "FAIL", "SKIP"])
     later = judge(rules, several(*(data.draw(ends) if one == "RUNNING" else one for one in statuses)))

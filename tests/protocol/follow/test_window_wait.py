@@ -139,7 +139,7 @@ def test_the_first_failure_is_read_singly(watch: WindowWatch, at: Any, clock: An
 
 
 def test_a_listed_failure_that_get_denies_does_not_count(watch: WindowWatch, at: Any, clock: Any) -> None:
-    """As where it has been run again meanwhile; and the list alone does not tell any more."""
+    """For example, it was run again meanwhile. Then the list alone is no longer enough."""
     (listed,) = several("FAIL")
     played = at(watch.look(clock=clock), [page(listed), instance(listed.flow_instance_id, "RERUN")])
     assert played.value.outcome is Outcome.RUNNING

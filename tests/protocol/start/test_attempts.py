@@ -118,7 +118,7 @@ def test_tries_before_clear_after_any_clears(retries: int, tries: list[int], now
 
 
 def attempt(intent: Intent | None = None, **changes: Any) -> Attempt:
-    """The second try of a task with two retries, of which ``intent`` is stored."""
+    """Return the second try of a task with two retries, with ``intent`` in its record."""
     arguments = {"try_number": 2, "max_tries": 2, "retries": 2, "has_record": True, "now": TIME, **changes}
     return attempt_of(intent and intent.to_json(), trigger_time=lambda now: now, **arguments)
 

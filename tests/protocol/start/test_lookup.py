@@ -50,7 +50,7 @@ HOUR, WEEK = 3600, 7 * 86_400
 
 
 def text(seconds: float, hours: int = 0) -> str:
-    """A moment as EnOS writes it in the zone of so many hours."""
+    """Return a moment as EnOS writes it, in a zone with this offset in hours."""
     return f"{datetime.fromtimestamp(seconds, timezone(timedelta(hours=hours))):%Y-%m-%d %H:%M:%S}.0"
 
 

@@ -37,7 +37,7 @@ def test_time_of_another_day_counts_as_the_first_minute_of_the_round(minutes: Mi
 
 
 def test_minutes_come_to_an_end(minutes: Minutes, play: Any) -> None:
-    """A round has 30 further minutes, after those of the rounds before it."""
+    """A round has 30 further minutes, after the minutes of the rounds before it."""
     assert play(minutes.time(2 + MOST_MINUTES), [ZONE]).error is None
     error = play(minutes.time(3 + MOST_MINUTES), []).error
     assert isinstance(error, EnosTriggerConflictError)
@@ -45,7 +45,7 @@ def test_minutes_come_to_an_end(minutes: Minutes, play: Any) -> None:
 
 
 def test_zone_that_cannot_be_read_is_none(minutes: Minutes, play: Any, log: Any) -> None:
-    """The days are those of UTC then."""
+    """Then days are days in UTC."""
     assert play(minutes.zone(), ["Mars/Olympus"]).value is None
     assert play(minutes.time(1), []).value == FIRST + MINUTE
     assert log.lines == ["warning: EnOS names its time zone 'Mars/Olympus', which cannot be read: using UTC"]

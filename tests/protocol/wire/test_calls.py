@@ -126,7 +126,7 @@ def test_token_service(call: Any, verb: str, body: object) -> None:
 
 
 def test_all_22_operations_are_there() -> None:
-    """Those of the Batch Processing Service v2.1, and the two of the token service."""
+    """The operations of the Batch Processing Service v2.1, and two of the token service."""
     assert len({call.operation for call in ALL}) == 22 + 2
 
 

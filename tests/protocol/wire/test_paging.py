@@ -234,7 +234,7 @@ def test_pages_of_flows(play: Any) -> None:
     cap=st.none() | st.integers(1, 6),
 )
 def test_each_instance_once(play: Any, n: int, size: int, first: int, page_0: Any, cap: int | None) -> None:
-    """``cap``: the most entries that the gateway puts on a page; its count is that of all entries."""
+    """``cap``: the most entries that the gateway puts on a page; its count is the number of all entries."""
     asked: list[int] = []
     given_size = min(size, cap or size)
     count = None if cap is None else n

@@ -143,7 +143,7 @@ OPERATIONS = {
 
 @pytest.mark.parametrize(("about", "hint"), HINTED.items())
 def test_says_what_to_do_in_an_operation(about: tuple[str, int], hint: str) -> None:
-    """The class is that of the code."""
+    """The class of the error is the class for the code."""
     operation, code = about
     error = refusal(reply({"code": code, "msg": "x"}), OPERATIONS[operation])
     assert hint in str(error)
@@ -235,7 +235,7 @@ BY_ID = [
 @pytest.mark.parametrize("code", [62102, 62109])
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_replies_that_mean_not_found(call: Any, code: int, status: int) -> None:
-    """The code for an unknown id is 62102; for a missing log it may also be that of an internal error."""
+    """The code for an unknown id is 62102; for a missing log, EnOS may also report an internal error."""
     error = refusal(reply({"code": code, "msg": "said so", "data": None}, status), call)
     missing = code == 62102 or call.operation == "Get Task Instance Log"
     assert type(error) is (EnosNotFoundError if missing else errors.EnosServerError)
