@@ -11,8 +11,24 @@ from airflow_provider_enos.protocol.trigger_time import MOST_MINUTES
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call
 
-_TYPES = {"flow_instance_id": (str, type(None)), "refused": (bool,), "named": (bool,), "origin": (str,)}
+_TYPES = {
+    "flow_instance_id": (str, type(None)),
+    **dict.fromkeys(("refused", "named"), (bool,)),
+    **dict.fromkeys(("origin", "flow_name", "node_name"), (str,)),
+}
 """The types of the fields of a record that are not numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that a task gives in place of ids, empty where it gives an id; and the id of the node so found."""
+
+    flow_name: str = ""
+    node_name: str = ""
+    node_id: int = 0
+
+
+NO_NAMES = Names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +38,7 @@ class Target:
     flow_id: int
     from_task_id: int | None = None
     parameters: Mapping[str, str] | None = None
+    names: Names = NO_NAMES
 
     def call(self, trigger_time: int) -> Call[str]:
         """Return the call that starts it. ``trigger_time``: epoch milliseconds."""
@@ -51,6 +68,9 @@ class Intent:
         clock; 0 where it is not known.
     :param origin: the gateway and the organisation; empty where they were not written down.
     :param named: whether EnOS has named the instance in a reply to this round, so that it is surely ours.
+    :param flow_name: the name by which the flow was looked up; empty where the task gives its id.
+    :param node_name: the same for the node to start from.
+    :param node_id: the id of the node that was found by ``node_name``.
     """
 
     max_tries: int
@@ -66,6 +86,9 @@ class Intent:
     first_sent: int = 0
     origin: str = ""
     named: bool = False
+    flow_name: str = ""
+    node_name: str = ""
+    node_id: int = 0
 
     @property
     def is_open(self) -> bool:

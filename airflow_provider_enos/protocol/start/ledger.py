@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from airflow_provider_enos.errors import EnosError, EnosTriggerConflictError
-from airflow_provider_enos.protocol.start.attempts import Attempt, Intent
+from airflow_provider_enos.protocol.start.attempts import NO_NAMES, Attempt, Intent, Names
 from airflow_provider_enos.protocol.trigger_time import minute_of
 
 
@@ -29,6 +29,7 @@ class Ledger:
     :param origin: names the gateway and the organisation.
     :param clock: epoch seconds.
     :param gateway_clock: epoch seconds as the gateway counts them.
+    :param names: the names that were looked up.
     """
 
     flow_id: int
@@ -37,6 +38,7 @@ class Ledger:
     origin: str
     clock: Callable[[], float]
     gateway_clock: Callable[[], float]
+    names: Names = NO_NAMES
     _first_sent: dict[int, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -110,5 +112,8 @@ class Ledger:
                 first_sent=self._first_sent.get(minute_of(time), 0),
                 origin=self.origin,
                 named=named,
+                flow_name=self.names.flow_name,
+                node_name=self.names.node_name,
+                node_id=self.names.node_id,
             )
         )

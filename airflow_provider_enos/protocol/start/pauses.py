@@ -17,7 +17,7 @@ from airflow_provider_enos.errors import (
     EnosTriggerConflictError,
 )
 from airflow_provider_enos.protocol.log import Log
-from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
+from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep, T
 
 _BACKOFF_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before each further request to a gateway that is busy or unreachable; the last one repeats."""
@@ -62,6 +62,14 @@ class Backoff:
             raise error
         self._pauses += 1
         yield Sleep(pause)
+
+    def patiently(self, make: Callable[[], Procedure[T]]) -> Procedure[T]:
+        """Do what only reads or may be repeated; repeat it while EnOS is out of reach."""
+        while True:
+            try:
+                return (yield from make())
+            except EnosError as error:
+                yield from self.wait(error)
 
     def answered(self) -> None:
         """Note that EnOS has answered."""

@@ -88,7 +88,13 @@ class Starter:
     def __post_init__(self) -> None:
         self.attempt = self._without_records_from_elsewhere(self.attempt)
         self.ledger = Ledger(
-            self.target.flow_id, self.attempt, self.record, self.origin, self.clock, self.gateway_clock
+            self.target.flow_id,
+            self.attempt,
+            self.record,
+            self.origin,
+            self.clock,
+            self.gateway_clock,
+            names=self.target.names,
         )
         self.minutes = Minutes(self.target.flow_id, self.attempt, self.log)
         self.backoff = Backoff(self.tolerance, self.deadline, self.clock, self.log)
@@ -333,12 +339,7 @@ class Starter:
         return self._patiently(self.minutes.zone)
 
     def _patiently(self, make: Callable[[], Procedure[T]]) -> Procedure[T]:
-        """Do what only reads or may be repeated; repeat it while EnOS is out of reach."""
-        while True:
-            try:
-                return (yield from make())
-            except EnosError as error:
-                yield from self.backoff.wait(error)
+        return self.backoff.patiently(make)
 
     def _without_records_from_elsewhere(self, attempt: Attempt) -> Attempt:
         """Leave alone what was asked for of another flow, gateway or organisation, whatever its id is."""
