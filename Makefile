@@ -26,8 +26,8 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601
 export SOURCE_DATE_EPOCH
 
 
-.PHONY: help demo test test-stack test-browser nightly chaos screenshots cluster-test matrix resolve pins check docs \
-	format bench build clean
+.PHONY: help demo test test-stack test-browser nightly chaos screenshots cluster-test matrix resolve pins check docs
+.PHONY: format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"

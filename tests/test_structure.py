@@ -196,6 +196,12 @@ FOR_TABS = {"airflow_provider_enos.plugins.view.app"}
 """What only an API server imports that has tabs: of Airflow 3.1 and later."""
 
 
+def test_no_file_is_long() -> None:
+    tests = [path for path in TESTS.rglob("*.py") if "__pycache__" not in path.parts]
+    lengths = {path: len(path.read_text().splitlines()) for path in [*tests, *(PACKAGE / one for one in MODULES)]}
+    assert [path.name for path, lines in lengths.items() if lines > (600 if path in tests else 400)] == []
+
+
 def test_every_module_can_be_imported() -> None:
     names = [info.name for info in pkgutil.walk_packages([str(PACKAGE)], "airflow_provider_enos.")]
     passed_over = set() if hasattr(AirflowPlugin, "external_views") else FOR_TABS

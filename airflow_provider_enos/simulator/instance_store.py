@@ -335,7 +335,6 @@ class InstanceStore:
         if self._config.one_at_a_time:
             self._update_queue(self._queues[instance.flow.flow_id])
         elif instance.ended_at is None:
-            # No instance waits for another one, so the others need no look.
             self._update_alone(instance, now)
         if instance.started_at is None and _cancel_is_due(instance, now):
             self._end_cancelled(instance)

@@ -37,14 +37,12 @@ class ScheduleRunner:
             self._done_until[flow.flow_id] = max(now, done_until or 0)
             if not flow.active:
                 continue
-            zone = self._config.zone
-            if done_until is None:
-                past = list(schedule_times(flow, now - _PAST_DAYS * 86_400_000, now, zone))
-                for moment in past[-_MOST_PAST_INSTANCES:]:
-                    self._start(flow, moment, is_past=True)
-            else:
-                for moment in schedule_times(flow, done_until, now, zone):
-                    self._start(flow, moment, is_past=False)
+            # However far the clock has jumped, no more than two days are caught up.
+            after = max(done_until or 0, now - _PAST_DAYS * 86_400_000)
+            due = list(schedule_times(flow, after, now, self._config.zone))
+            is_new = done_until is None
+            for moment in due[-_MOST_PAST_INSTANCES:] if is_new else due:
+                self._start(flow, moment, is_past=is_new)
 
     def _start(self, flow: Flow, moment: int, *, is_past: bool) -> None:
         try:
@@ -59,9 +57,13 @@ class ScheduleRunner:
 def schedule_times(flow: Flow, after: int, until: int, zone: timezone) -> Iterator[int]:
     """Yield when the schedule of a flow starts instances, in milliseconds: later than ``after``, and up to ``until``.
 
-    That is the beginning of each minute, hour, day, week (Monday) or month, as the cycle of the flow says.
+    That is the beginning of each minute, hour, day, week (Monday) or month, as the cycle of the flow says. A flow whose
+    first day is no date has no schedule.
     """
-    first_day = datetime.strptime(flow.start_time, "%Y-%m-%d").replace(tzinfo=zone)
+    try:
+        first_day = datetime.strptime(flow.start_time, "%Y-%m-%d").replace(tzinfo=zone)
+    except ValueError:
+        return
     moment = _beginning(max(datetime.fromtimestamp(after / 1000, zone), first_day), flow.cycle)
     end = datetime.fromtimestamp(until / 1000, zone)
     while moment <= end:

@@ -52,8 +52,7 @@ class ReportsLineage:
     def _lineage(self) -> OperatorLineage[Any, Any]:
         from airflow_provider_enos.utils.openlineage_facets import lineage_of
 
-        known = self._external()
-        return lineage_of(*known)
+        return lineage_of(*self._external())
 
 
 def label_if_valid(value: object) -> str | None:

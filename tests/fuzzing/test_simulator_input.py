@@ -116,6 +116,8 @@ def test_whatever_an_operation_is_asked(sim: EnosSimulator) -> None:
 def test_whatever_its_control_path_is_told(sim: EnosSimulator, tmp_path: Path) -> None:
     """HTTP 400 and a sentence for what makes no sense; and what is taken leaves a simulator that answers."""
 
+    sim.schedules = True
+
     def respond(request: Request) -> Reply:
         replies: list[Reply] = []
         sim.respond(request, replies.append)

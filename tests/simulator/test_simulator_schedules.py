@@ -53,14 +53,25 @@ def scheduled(clock: Clock) -> EnosSimulator:
 def test_when_a_cycle_begins(cycle: str, expected: list[str]) -> None:
     """In the zone of EnOS; the first moment is excluded, the last one included."""
     zone = timezone(timedelta(hours=8))
-    times = list(schedule_times(flow_from(9, cycle=cycle), ms(NOW - timedelta(days=70)), ms(NOW), zone))
+    since = NOW - (timedelta(minutes=5) if cycle == "mi" else timedelta(days=70))
+    times = list(schedule_times(flow_from(9, cycle=cycle), ms(since), ms(NOW), zone))
     assert [f"{datetime.fromtimestamp(moment / 1000, zone):%Y-%m-%d %H:%M}" for moment in times[-2:]] == expected
     assert list(schedule_times(flow_from(9, cycle=cycle), times[-2], times[-1], zone)) == times[-1:]
 
 
 def test_it_begins_with_the_first_day_of_the_schedule() -> None:
     flow = flow_from(9, start_time="2024-03-05")
-    assert list(schedule_times(flow, 0, ms(NOW), UTC)) == [ms(datetime(2024, 3, 5, tzinfo=UTC))]  # type: ignore[arg-type]
+    assert list(schedule_times(flow, 0, ms(NOW), UTC)) == [ms(datetime(2024, 3, 5, tzinfo=UTC))]
+
+
+def test_a_flow_without_a_first_day_has_no_schedule() -> None:
+    assert list(schedule_times(flow_from(9, start_time="soon"), 0, ms(NOW), UTC)) == []
+
+
+def test_a_clock_that_jumps_starts_no_more_than_two_days(scheduled: EnosSimulator, clock: Clock) -> None:
+    before = len(scheduled.instances)
+    clock.now += 30 * 365 * 86_400_000
+    assert len(scheduled.instances) == before + 48 + 2
 
 
 def test_the_past_two_days_have_run(scheduled: EnosSimulator) -> None:

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.simulator import EnosSimulator
@@ -37,14 +36,6 @@ def error_of(payloads: list[Any]) -> errors.EnosError:
     event = InstanceEvent.of(payload)
     assert event.error is not None
     return event.error
-
-
-@pytest.fixture
-def pushed_xcoms(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What is pushed to XCom by others than a task instance, in place of its way to Airflow's API server."""
-    pushed: list[dict[str, Any]] = []
-    monkeypatch.setattr(XCom, "set", lambda **xcom: pushed.append(xcom))
-    return pushed
 
 
 def ended_in_triggerer(one: Any) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import XCom
 from event_triggers import FLOW, HOUR, OTHER, Ended, MakeEventTrigger
 from instance_triggers import (
     INSTANCE,
@@ -74,3 +75,11 @@ def nothing_is_left() -> Iterator[None]:
     yield
     assert watcher_module._streams == {}
     assert poller_module._pollers == {}
+
+
+@pytest.fixture
+def pushed_xcoms(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is pushed to XCom by others than a task instance, in place of its way to Airflow's API server."""
+    pushed: list[dict[str, Any]] = []
+    monkeypatch.setattr(XCom, "set", lambda **xcom: pushed.append(xcom))
+    return pushed

@@ -55,7 +55,8 @@ def run(operator: Any) -> Any:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[External]:
     """What OpenLineage would be told, in place of telling it."""
     told: list[External] = []
-    monkeypatch.setattr("airflow_provider_enos.utils.openlineage.lineage_of", told.append)
+    path = "airflow_provider_enos.utils.openlineage_facets.lineage_of"
+    monkeypatch.setattr(path, lambda *known: told.append(External(*known)))
     return told
 
 
@@ -193,7 +194,7 @@ operator = EnosTriggerFlowOperator(task_id="t", flow_id=3377, trigger_time={TIME
 ids = [execute(operator, {{"ti": TaskInstance()}})]
 sensor = EnosFlowInstanceSensor(task_id="s", flow_instance_id=ids[0], poke_interval=0.01, deferrable=False)
 ids.append(execute(sensor, {{"ti": TaskInstance()}}))
-loaded = [name for name in sys.modules if "openlineage" in name and name.startswith("airflow_provider_enos")]
+loaded = [name for name in sys.modules if name.endswith("openlineage_facets")]
 try:
     operator.get_openlineage_facets_on_start()
 except ImportError as error:

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from airflow_provider_enos.simulator import EnosSimulator
-from airflow_provider_enos.utils import openlineage
+from airflow_provider_enos.utils import openlineage_facets
 from airflow_provider_enos.utils.openlineage import External
 
 DAGS = Path(__file__).resolve().parent / "lineage_dags"
@@ -33,7 +33,7 @@ def facets(external: External) -> tuple[dict[str, Any], dict[str, Any]]:
     """Job and run facets as OpenLineage sends them, without what all facets have."""
     from openlineage.client.serde import Serde
 
-    lineage = openlineage.lineage_of(external)
+    lineage = openlineage_facets.lineage_of(*external)
     assert not lineage.inputs
     assert not lineage.outputs
     job, run = (
@@ -53,6 +53,7 @@ def plain(found: dict[str, Any]) -> dict[str, Any]:
     [
         (External(None), {}, {}),
         (External(3377), {"enos_flow": {"flowId": 3377}}, {}),
+        (External(None, flow_name="load"), {"enos_flow": {"flowName": "load"}}, {}),
         (External(3377, 108580), {"enos_flow": {"flowId": 3377, "fromTaskId": 108580}}, {}),
         (External(3377, gateway=GATEWAY), {"enos_flow": {"flowId": 3377, "gateway": GATEWAY}}, {}),
         (
@@ -71,7 +72,7 @@ def test_there_is_a_facet_for_what_is_known(external: External, job: dict[str, A
 
 def test_they_are_facets_of_the_specification() -> None:
     """With properties of their own, which it allows: their schema is that of all facets."""
-    lineage = openlineage.lineage_of(External(3377, None, (INSTANCE,), GATEWAY))
+    lineage = openlineage_facets.lineage_of(3377, None, (INSTANCE,), GATEWAY)
     assert lineage.job_facets["enos_flow"]._schemaURL.endswith("OpenLineage.json#/$defs/JobFacet")
     assert lineage.run_facets["enos_flowInstances"]._schemaURL.endswith("OpenLineage.json#/$defs/RunFacet")
     assert lineage.run_facets["externalQuery"]._schemaURL.endswith("#/$defs/ExternalQueryRunFacet")

@@ -27,13 +27,12 @@ def _get_task_instance_log(call: Call) -> object:
     if found is None:
         raise ServiceRefused(62102, NO_LOG_OR_NO_TASK if newer_texts else "Instance not found")
     instance, node = found
-    if node.started_at is None:
+    # A log that does not grow is there when its node has ended.
+    if node.started_at is None or (node.ended_at is None and not call.config.log_grows):
         if newer_texts:
             raise ServiceRefused(62102, NO_LOG_OR_NO_TASK)
         raise ServiceRefused(62109, "No log found")
     share = call.instances.node_share(node.task_instance_id)
-    if share < 1 and not call.config.log_grows:
-        share = 0.0
     text = task_log(call.config, call.instances.flow_of(instance), node, share)
     return {"log": text[:length] if call.config.log_keeps == "head" else text[max(len(text) - length, 0) :]}
 
