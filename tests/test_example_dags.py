@@ -77,6 +77,15 @@ def test_whole_flows(run: Run, sim: EnosSimulator) -> None:
     assert len({instance.id for instance in sim.instances}) == 3
 
 
+def test_by_name(run: Run, sim: EnosSimulator) -> None:
+    """A template makes the name; the id that is found is logged."""
+    result = run("enos_by_name")
+    (instance,) = sim.instances
+    assert (result["state"], result["xcom"]["clean_meter_readings"]) == ("success", instance.id)
+    assert (instance.flow_id, instance.from_task_id) == (3377, 108580)
+    assert "The flow named 'meter_readings_daily' is flow 3377" in result["printed"]
+
+
 def test_cancel_and_pause(run: Run, sim: EnosSimulator) -> None:
     """The instance is cancelled, and the schedule on again."""
     result = run("enos_cancel_and_pause")

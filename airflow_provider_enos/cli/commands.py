@@ -7,7 +7,14 @@ from dataclasses import asdict, fields
 from time import time
 
 from airflow_provider_enos.cli import display, survey as surveys
-from airflow_provider_enos.cli.instance_actions import cancel_and_wait, end_as, say_how_to_follow, start, wait_for_end
+from airflow_provider_enos.cli.instance_actions import (
+    cancel_and_wait,
+    end_as,
+    flow_of,
+    say_how_to_follow,
+    start,
+    wait_for_end,
+)
 from airflow_provider_enos.cli.log_follower import LOG_LENGTH, LogFollower, check_may_run
 from airflow_provider_enos.cli.rerun import choose, failed_instance, restart, show_plan, trigger_time_of
 from airflow_provider_enos.cli.runner import FAILED, Failure, Invocation, UsageError, command
@@ -63,7 +70,7 @@ def flows(call: Invocation) -> int:
 @command
 def flow(call: Invocation) -> int:
     """Show a flow and its nodes."""
-    flow_id = call.options.flow_id
+    flow_id = flow_of(call)
     with call.explains_absence(f"Flow {flow_id}", "flows"):
         found = call.hook.get_flow(flow_id)
     display.show_flow(call, found)
@@ -73,7 +80,8 @@ def flow(call: Invocation) -> int:
 @command
 def instances(call: Invocation) -> int:
     """List instances."""
-    flow_id, statuses = call.options.flow_id, call.options.status or ()
+    is_of_one = call.options.flow_id is not None or call.options.flow_name is not None
+    flow_id, statuses = flow_of(call) if is_of_one else None, call.options.status or ()
     now = int(time() * 1000)
     first = now - 7 * _DAY if call.options.from_time is None else times.parse(call.options.from_time, now=now)
     end = now + _DAY if call.options.to_time is None else times.parse(call.options.to_time, now=now)
@@ -150,8 +158,13 @@ def _log_so_far(call: Invocation, task_instance_id: str) -> str:
 @command
 def trigger(call: Invocation) -> int:
     """Start a flow; with ``--wait``, follow the instance to its end."""
-    if call.options.parameter and call.options.from_task is not None:
-        raise UsageError("--parameter does not go with --from-task: EnOS takes parameters for a whole flow only")
+    node = [call.options.from_task, call.options.from_task_name]
+    if call.options.parameter and node != [None, None]:
+        raise UsageError(
+            "--parameter does not go with --from-task or --from-task-name: EnOS takes parameters for a whole flow only"
+        )
+    if None not in node:
+        raise UsageError("--from-task and --from-task-name do not go together")
     return _follow(call, start(call))
 
 

@@ -125,6 +125,12 @@ def _text(text: str) -> str:
     return _checked(lambda: arguments.text(text, "text"))
 
 
+def _label(text: str) -> str:
+    from airflow_provider_enos.protocol import arguments
+
+    return _checked(lambda: arguments.label(text, "name"))
+
+
 def _time(text: str) -> str:
     """Return the text itself if it is a time: the command resolves "now" when it uses it."""
     from airflow_provider_enos.protocol import trigger_time
@@ -182,7 +188,10 @@ COMMON = (
 )
 """The options of every command."""
 
-_FLOW_ID = _option("flow_id", type=_number, metavar="FLOW_ID", help="The flow, such as 3377")
+_FLOW = (
+    _option("flow_id", type=_number, nargs="?", metavar="FLOW_ID", help="The flow, such as 3377"),
+    _option("--flow-name", type=_label, metavar="NAME", help="The exact name of the flow, in place of FLOW_ID"),
+)
 _FLOW_INSTANCE_ID = _option(
     "flow_instance_id", type=_instance, metavar="FLOW_INSTANCE_ID", help="The instance, such as 3377-20200706062600"
 )
@@ -231,14 +240,15 @@ COMMANDS = (
     Command(
         "flow",
         "Show a flow and its task nodes, whose ids are what from_task_id takes",
-        (_FLOW_ID,),
-        ("3377", "3377 --output json"),
+        _FLOW,
+        ("3377", "3377 --output json", "--flow-name meter_readings_daily"),
     ),
     Command(
         "instances",
         "List the instances of a flow, or all",
         (
             _option("flow_id", type=_number, nargs="?", metavar="FLOW_ID", help="Only those of this flow"),
+            _FLOW[1],
             _option(
                 "--from",
                 dest="from_time",
@@ -292,13 +302,16 @@ COMMANDS = (
         "trigger",
         "Start a flow, whole or from a task node, and print the instance's id",
         (
-            _FLOW_ID,
+            *_FLOW,
             _option(
                 "-t",
                 "--from-task",
                 type=_number,
                 metavar="TASK_ID",
                 help="Start from this node: its id, see the command flow",
+            ),
+            _option(
+                "--from-task-name", type=_label, metavar="NAME", help="Start from this node, in place of --from-task"
             ),
             _option(
                 "--trigger-time", type=_time, metavar="TIME", default="now", help=f"{_TIME_FORMATS} (default: now)"
@@ -309,7 +322,7 @@ COMMANDS = (
                 type=_parameter,
                 action="append",
                 metavar="NAME=VALUE",
-                help="A parameter of this one run; may be repeated; not with --from-task",
+                help="A parameter of this one run; may be repeated; not when starting from a node",
             ),
             _ON_CONFLICT,
             *_WAITING,
@@ -317,6 +330,7 @@ COMMANDS = (
         (
             "3377",
             "3377 --from-task 108580 --wait",
+            "--flow-name meter_readings_daily --from-task-name clean --wait",
             "3377 --trigger-time 2024-03-03T00:00:00+00:00 --parameter day=2024-03-02",
         ),
         description="Start a flow and print the id of its instance. A reply that is lost is looked up, never sent "

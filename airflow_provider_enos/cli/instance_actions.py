@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from airflow_provider_enos.cli.display import next_after_failure, rerun_command
 from airflow_provider_enos.cli.log_follower import TOLERANCE
-from airflow_provider_enos.cli.runner import SKIPPED, Failure, Invocation
+from airflow_provider_enos.cli.runner import SKIPPED, Failure, Invocation, UsageError
 from airflow_provider_enos.errors import (
     EnosFlowError,
     EnosFlowTimeoutError,
@@ -22,13 +22,15 @@ from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch, c
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.start.starting import Starter
+from airflow_provider_enos.protocol.start.targets import TargetChoice
+from airflow_provider_enos.protocol.wire.names import Choice, flow_id_of
 
 
 def start(call: Invocation) -> str:
     """Start the flow that the options name; return the id of the instance."""
     options = call.options
-    target = Target(options.flow_id, options.from_task, dict(options.parameter) if options.parameter else None)
-    return start_target(call, target, Attempt(times.parse(options.trigger_time, now=int(time() * 1000))))
+    attempt = Attempt(times.parse(options.trigger_time, now=int(time() * 1000)))
+    return start_target(call, _target(call), attempt)
 
 
 def start_target(call: Invocation, target: Target, attempt: Attempt) -> str:
@@ -50,7 +52,40 @@ def start_target(call: Invocation, target: Target, attempt: Attempt) -> str:
         call.terminal.note(_how_to_look(call, error.flow_instance_id))
         raise
     except EnosTriggerTargetError as error:
-        raise Failure(f"{error}. To find an id: {call.next_command('flows')}") from error
+        raise _not_found(call, error) from error
+
+
+def flow_of(call: Invocation) -> int:
+    """Return the id of the flow that the options name. Raise ``UsageError`` unless exactly one of them does."""
+    try:
+        return call.hook.client.run(flow_id_of(_flow(call), call.terminal))
+    except EnosTriggerTargetError as error:
+        raise _not_found(call, error) from error
+
+
+def _flow(call: Invocation) -> Choice:
+    flow_id, flow_name = call.options.flow_id, call.options.flow_name
+    if (flow_id is None) == (flow_name is None):
+        raise UsageError("give either FLOW_ID or --flow-name")
+    return Choice(flow_id, flow_name)
+
+
+def _target(call: Invocation) -> Target:
+    options = call.options
+    is_from_node = options.from_task is not None or options.from_task_name is not None
+    choice = TargetChoice(
+        _flow(call),
+        Choice(options.from_task, options.from_task_name) if is_from_node else None,
+        dict(options.parameter) if options.parameter else None,
+    )
+    try:
+        return call.hook.client.run(choice.target(call.terminal))
+    except EnosTriggerTargetError as error:
+        raise _not_found(call, error) from error
+
+
+def _not_found(call: Invocation, error: EnosTriggerTargetError) -> Failure:
+    return Failure(f"{error}. To find an id: {call.next_command('flows')}")
 
 
 class _Record:

@@ -5,7 +5,7 @@ Each function is named after the method of ``EnosHook`` that calls it, and raise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import time
 from typing import Any
@@ -17,7 +17,6 @@ from airflow_provider_enos.protocol.models import (
     Flow,
     FlowExport,
     FlowInstance,
-    FlowPage,
     FlowStatus,
     FlowSummary,
     MyFlow,
@@ -26,6 +25,7 @@ from airflow_provider_enos.protocol.models import (
 from airflow_provider_enos.protocol.text import excerpt, shown
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call
+from airflow_provider_enos.protocol.wire.names import flow_pages
 from airflow_provider_enos.protocol.wire.paging import PAGE_SIZE, Pager
 
 _LARGEST_PAGE = 1000
@@ -68,14 +68,7 @@ def search_flows(expression: str, page_size: int) -> Pager[FlowSummary]:
     """Return the pages of Search Flow."""
     arguments.text(expression, "expression")
     _check_page_size(page_size, PAGE_SIZE)
-
-    def sorted_by(field: str) -> Callable[[int], Call[FlowPage]]:
-        return lambda page_no: calls.search_flows(
-            page_no=page_no, page_size=page_size, expression=expression, sort_by=field
-        )
-
-    first, other = calls.SORT_FIELDS
-    return Pager(sorted_by(first), page_size, or_else=sorted_by(other))
+    return flow_pages(expression, page_size)
 
 
 def export_flow(flow_id: int | str) -> Call[FlowExport]:

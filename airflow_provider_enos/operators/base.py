@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.protocol import arguments, trigger_time as times
@@ -12,11 +13,18 @@ from airflow_provider_enos.protocol.follow.options import TaskLogs
 from airflow_provider_enos.utils.deferral import default_deferrable
 from airflow_provider_enos.utils.outlets import OutletPartition, partition_or_none
 from airflow_provider_enos.utils.task import EnosTask
-from airflow_provider_enos.utils.task_arguments import TENANT_ARGUMENTS, WAITING_ARGUMENTS, Argument, one_of
+from airflow_provider_enos.utils.task_arguments import (
+    FLOW_ARGUMENTS,
+    FLOW_FIELDS,
+    TENANT_ARGUMENTS,
+    WAITING_ARGUMENTS,
+    Argument,
+    one_of,
+)
 from airflow_provider_enos.version_compat import BaseOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.protocol.start.attempts import Target
+    from airflow_provider_enos.protocol.start.targets import TargetChoice
 
 DEFAULT_TRIGGER_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_after }}"
 """The end of the data interval. For a run without a data interval, the time from which Airflow could start the run."""
@@ -73,7 +81,7 @@ class StartingOperator(WaitingOperator):
 
     _enos_arguments = {
         **WaitingOperator._enos_arguments,
-        "flow_id": Argument(arguments.number, templated=True),
+        **FLOW_ARGUMENTS,
         "trigger_time": Argument(times.check, templated=True),
         "on_conflict": Argument(one_of(OnConflict)),
         "retry_from": Argument(one_of(RetryFrom)),
@@ -83,7 +91,10 @@ class StartingOperator(WaitingOperator):
         "outlet_partition": Argument(partition_or_none),
     }
 
-    flow_id: int | str
+    _ids_and_names: ClassVar[Sequence[tuple[str, str]]] = (FLOW_FIELDS,)
+
+    flow_id: int | str | None
+    flow_name: str | None
     trigger_time: Any
     on_conflict: OnConflict
     retry_from: RetryFrom
@@ -95,7 +106,8 @@ class StartingOperator(WaitingOperator):
     def __init__(
         self,
         *,
-        flow_id: int | str,
+        flow_id: int | str | None = None,
+        flow_name: str | None = None,
         trigger_time: Any = DEFAULT_TRIGGER_TIME,
         on_conflict: OnConflict = "next_minute",
         retry_from: RetryFrom = "start",
@@ -106,8 +118,8 @@ class StartingOperator(WaitingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._set_one(flow_id=flow_id, flow_name=flow_name)
         self._set(
-            flow_id=flow_id,
             trigger_time=trigger_time,
             on_conflict=on_conflict,
             retry_from=retry_from,
@@ -119,6 +131,6 @@ class StartingOperator(WaitingOperator):
         self.is_killed = False
         """Whether Airflow has called ``on_kill``."""
 
-    def target(self) -> Target:
+    def choice(self) -> TargetChoice:
         """Return what to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
         raise NotImplementedError

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.operators.base import EnosOperator
-from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.utils.task_arguments import TENANT_ARGUMENTS, TENANT_FIELDS, Argument
+from airflow_provider_enos.utils.task_arguments import (
+    FLOW_ARGUMENTS,
+    FLOW_FIELDS,
+    TENANT_ARGUMENTS,
+    TENANT_FIELDS,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_enos.version_compat import Context
@@ -16,21 +20,25 @@ if TYPE_CHECKING:
 class _ScheduleOperator(EnosOperator):
     """The base of the two operators."""
 
-    template_fields: Sequence[str] = ("flow_id", *TENANT_FIELDS)
-    _enos_arguments = {**TENANT_ARGUMENTS, "flow_id": Argument(arguments.number, templated=True)}
+    template_fields: Sequence[str] = (*FLOW_FIELDS, *TENANT_FIELDS)
+    _enos_arguments = {**TENANT_ARGUMENTS, **FLOW_ARGUMENTS}
+    _ids_and_names = (FLOW_FIELDS,)
 
-    flow_id: int | str
+    flow_id: int | str | None
+    flow_name: str | None
 
-    def __init__(self, *, flow_id: int | str, **kwargs: Any) -> None:
+    def __init__(self, *, flow_id: int | str | None = None, flow_name: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._set(flow_id=flow_id)
+        self._set_one(flow_id=flow_id, flow_name=flow_name)
 
     def execute(self, context: Context) -> None:
         """Switch the schedule of the flow."""
+        from airflow_provider_enos.protocol.wire.names import Choice, flow_id_of
         from airflow_provider_enos.utils.airflow_errors import airflow_errors
 
         with airflow_errors():
-            self._switch(arguments.number(self.flow_id, "flow_id"))
+            flow = Choice.of(self.flow_id, self.flow_name, "flow")
+            self._switch(self.hook.client.run(flow_id_of(flow, self.log)))
 
     def _switch(self, flow_id: int) -> None:
         raise NotImplementedError
@@ -43,9 +51,11 @@ class EnosEnableFlowOperator(_ScheduleOperator):
 
     Documentation: Batch Processing API, "Enable Flow".
 
-    Template fields: ``flow_id``, ``enos_conn_id``, ``org_id``, ``user_id``.
+    Template fields: ``flow_id``, ``flow_name``, ``enos_conn_id``, ``org_id``, ``user_id``.
 
-    :param flow_id: the flow, a whole number or its digits.
+    :param flow_id: the flow, a whole number or its digits. Either this or ``flow_name`` is given.
+    :param flow_name: the exact name of the flow, looked up when the task runs. Exactly one flow of the organisation
+        must have it.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection. The user must own the flow.
@@ -53,7 +63,8 @@ class EnosEnableFlowOperator(_ScheduleOperator):
     :raises EnosConfigError: (a ``ValueError``) from the constructor, for an argument that cannot work.
     :raises AirflowFailException: the connection, a rendered argument, the credentials or the user's privileges do not
         allow it, or the flow or the user is locked. The task is not retried.
-    :raises EnosRequestError: EnOS does not know the flow.
+    :raises EnosRequestError: EnOS does not know the flow of this id. A name that exactly one flow does not have is an
+        ``AirflowFailException``.
     :raises EnosError: EnOS was out of reach. A retry does no harm.
     """
 

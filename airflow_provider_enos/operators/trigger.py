@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink
 from airflow_provider_enos.operators.base import StartingOperator
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.utils.openlineage import External, ReportsLineage, number_if_valid
-from airflow_provider_enos.utils.task_arguments import TENANT_FIELDS, Argument
+from airflow_provider_enos.utils.openlineage import External, ReportsLineage, label_if_valid, number_if_valid
+from airflow_provider_enos.utils.task_arguments import FLOW_FIELDS, TENANT_FIELDS, Argument
 
 if TYPE_CHECKING:
     from airflow_provider_enos.operators.trigger_execution import TriggerExecution
-    from airflow_provider_enos.protocol.start.attempts import Target
+    from airflow_provider_enos.protocol.start.targets import TargetChoice
     from airflow_provider_enos.version_compat import Context
+
+_NODE_FIELDS = ("from_task_id", "from_task_name")
 
 
 class _TriggerOperator(StartingOperator, ReportsLineage):
@@ -35,6 +37,8 @@ class _TriggerOperator(StartingOperator, ReportsLineage):
         deadline: float | None = None,
         task_deadline: float | None = None,
         restarted_from: int | None = None,
+        flow_id: int | None = None,
+        from_task_id: int | None = None,
     ) -> str:
         """Go on after the trigger has fired, and end as without deferral.
 
@@ -42,9 +46,13 @@ class _TriggerOperator(StartingOperator, ReportsLineage):
         :param deadline: when ``timeout`` is over, in epoch seconds.
         :param task_deadline: when ``execution_timeout`` is over, in epoch seconds.
         :param restarted_from: the node from which a retry has restarted the instance.
+        :param flow_id: the flow, where its name or the node's name was looked up.
+        :param from_task_id: the node, in the same case.
         """
         self.link_may_be_stored = True
-        return self._execution_in(context).resume(
+        execution = self._execution_in(context)
+        execution.note_target(flow_id, from_task_id)
+        return execution.resume(
             event,
             taken_over=taken_over,
             deadline=deadline,
@@ -69,11 +77,14 @@ class _TriggerOperator(StartingOperator, ReportsLineage):
 
     def _external(self) -> External:
         started = None if self._execution is None else self._execution.flow_instance_id
+        target = None if self._execution is None else self._execution.target
         return External(
-            number_if_valid(self.flow_id),
-            number_if_valid(getattr(self, "from_task_id", None)),
+            number_if_valid(self.flow_id) if target is None else target.flow_id,
+            number_if_valid(getattr(self, "from_task_id", None)) if target is None else target.from_task_id,
             () if started is None else (started,),
             self._gateway,
+            label_if_valid(self.flow_name),
+            label_if_valid(getattr(self, "from_task_name", None)),
         )
 
 
@@ -91,10 +102,16 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
 
     Documentation: Batch Processing API, "Trigger Flow From Task", "Get Flow Instance", "Cancel Flow Instance".
 
-    Template fields: ``flow_id``, ``from_task_id``, ``trigger_time``, ``enos_conn_id``, ``org_id``, ``user_id``.
+    Template fields: ``flow_id``, ``flow_name``, ``from_task_id``, ``from_task_name``, ``trigger_time``,
+    ``enos_conn_id``, ``org_id``, ``user_id``.
 
-    :param flow_id: the flow, a whole number or its digits.
-    :param from_task_id: the task node to start from (EnOS calls it taskId), a whole number or its digits.
+    :param flow_id: the flow, a whole number or its digits. Either this or ``flow_name`` is given.
+    :param flow_name: the exact name of the flow, for DAGs that move between environments, where ids differ. It is
+        looked up when the task runs: exactly one flow of the organisation must have it. A retry uses the id that the
+        try before it has found (Airflow 3.3 and later).
+    :param from_task_id: the task node to start from (EnOS calls it taskId), a whole number or its digits. Either this
+        or ``from_task_name`` is given.
+    :param from_task_name: the exact name of that node. Exactly one node of the flow must have it.
     :param trigger_time: an aware datetime, ISO 8601 text with an offset, epoch milliseconds, or ``"now"``. Default: the
         end of the data interval, or ``run_after`` for a run without a data interval. EnOS waits until a trigger time
         that is in the future.
@@ -142,43 +159,59 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
     :raises EnosTriggerConflictError: the minute is taken, and ``on_conflict`` does not allow another one.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "from_task_id", "trigger_time", *TENANT_FIELDS)
+    template_fields: Sequence[str] = (*FLOW_FIELDS, *_NODE_FIELDS, "trigger_time", *TENANT_FIELDS)
     _enos_arguments = {
         **_TriggerOperator._enos_arguments,
-        "from_task_id": Argument(arguments.number, templated=True),
+        "from_task_id": Argument(arguments.number_or_none, templated=True),
+        "from_task_name": Argument(arguments.label_or_none, templated=True),
     }
+    _ids_and_names = (FLOW_FIELDS, _NODE_FIELDS)
 
-    from_task_id: int | str
+    from_task_id: int | str | None
+    from_task_name: str | None
 
-    def __init__(self, *, flow_id: int | str, from_task_id: int | str, **kwargs: Any) -> None:
-        super().__init__(flow_id=flow_id, **kwargs)
-        self._set(from_task_id=from_task_id)
+    def __init__(
+        self,
+        *,
+        flow_id: int | str | None = None,
+        flow_name: str | None = None,
+        from_task_id: int | str | None = None,
+        from_task_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(flow_id=flow_id, flow_name=flow_name, **kwargs)
+        self._set_one(from_task_id=from_task_id, from_task_name=from_task_name)
 
-    def target(self) -> Target:
+    def choice(self) -> TargetChoice:
         """Return what to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
-        from airflow_provider_enos.protocol.start.attempts import Target
+        from airflow_provider_enos.protocol.start.targets import TargetChoice
+        from airflow_provider_enos.protocol.wire.names import Choice
 
-        return Target(arguments.number(self.flow_id, "flow_id"), arguments.number(self.from_task_id, "from_task_id"))
+        node = Choice.of(self.from_task_id, self.from_task_name, "from_task")
+        return TargetChoice(Choice.of(self.flow_id, self.flow_name, "flow"), node)
 
 
 class EnosTriggerFlowOperator(_TriggerOperator):
     """Start a whole EnOS flow, follow the flow instance, and end as the instance ends.
 
     Trigger times, retries, clears, waiting and XCom work as for ``EnosTriggerFlowFromTaskOperator``. Its arguments
-    other than ``from_task_id``, and the errors that it raises, are the same here. With ``parameters``, a retry with
-    ``retry_from="failure"`` starts the whole flow, since Trigger Flow From Task takes no parameters.
+    other than ``from_task_id`` and ``from_task_name``, and the errors that it raises, are the same here. With
+    ``parameters``, a retry with ``retry_from="failure"`` starts the whole flow, since Trigger Flow From Task takes no
+    parameters.
 
     Documentation: Batch Processing API, "Trigger Flow", "Update And Trigger Flow".
 
-    Template fields: ``flow_id``, ``parameters``, ``trigger_time``, ``enos_conn_id``, ``org_id``, ``user_id``.
+    Template fields: ``flow_id``, ``flow_name``, ``parameters``, ``trigger_time``, ``enos_conn_id``, ``org_id``,
+    ``user_id``.
 
-    :param flow_id: the flow, a whole number or its digits.
+    :param flow_id: the flow, a whole number or its digits. Either this or ``flow_name`` is given.
+    :param flow_name: the exact name of the flow, as for ``EnosTriggerFlowFromTaskOperator``.
     :param parameters: a mapping from name to text, for this one run; the stored parameters of the flow do not change.
         None (default) or empty: the flow runs with its stored parameters. A whole number is sent as its digits, since
         ``render_template_as_native_obj`` turns texts into numbers. Values of other types are refused.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "parameters", "trigger_time", *TENANT_FIELDS)
+    template_fields: Sequence[str] = (*FLOW_FIELDS, "parameters", "trigger_time", *TENANT_FIELDS)
     template_fields_renderers = {"parameters": "json"}
     _enos_arguments = {
         **_TriggerOperator._enos_arguments,
@@ -187,13 +220,21 @@ class EnosTriggerFlowOperator(_TriggerOperator):
 
     parameters: Mapping[str, str | int] | None
 
-    def __init__(self, *, flow_id: int | str, parameters: Mapping[str, str | int] | None = None, **kwargs: Any) -> None:
-        super().__init__(flow_id=flow_id, **kwargs)
+    def __init__(
+        self,
+        *,
+        flow_id: int | str | None = None,
+        flow_name: str | None = None,
+        parameters: Mapping[str, str | int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(flow_id=flow_id, flow_name=flow_name, **kwargs)
         self._set(parameters=parameters)
 
-    def target(self) -> Target:
+    def choice(self) -> TargetChoice:
         """Return what to start. Raises ``EnosConfigError`` for a rendered argument that cannot work."""
-        from airflow_provider_enos.protocol.start.attempts import Target
+        from airflow_provider_enos.protocol.start.targets import TargetChoice
+        from airflow_provider_enos.protocol.wire.names import Choice
 
         parameters = arguments.parameters_or_none(self.parameters) or None
-        return Target(arguments.number(self.flow_id, "flow_id"), parameters=parameters)
+        return TargetChoice(Choice.of(self.flow_id, self.flow_name, "flow"), parameters=parameters)

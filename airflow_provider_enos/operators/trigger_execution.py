@@ -15,7 +15,7 @@ from airflow_provider_enos.operators.kill import KillClient
 from airflow_provider_enos.protocol import trigger_time as times
 from airflow_provider_enos.protocol.follow.cancelling import cancel_late, try_to_cancel
 from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.start.attempts import nothing_sent
+from airflow_provider_enos.protocol.start.attempts import NO_NAMES, Target, nothing_sent
 from airflow_provider_enos.protocol.start.pauses import Backoff
 from airflow_provider_enos.protocol.start.restarts import incomplete_line, nodes_left_out
 from airflow_provider_enos.protocol.start.starting import Starter
@@ -30,6 +30,8 @@ from airflow_provider_enos.version_compat import AirflowTaskTimeout
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.follow.log_tail import LogStream
     from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.start.attempts import Intent
+    from airflow_provider_enos.protocol.start.targets import TargetChoice
     from airflow_provider_enos.protocol.wire.messages import Procedure, T
     from airflow_provider_enos.version_compat import Context
 
@@ -41,6 +43,8 @@ class TriggerExecution(Execution[StartingOperator]):
         super().__init__(operator, context)
         self.flow_instance_id: str | None = None
         """The instance, once it is known."""
+        self.target: Target | None = None
+        """What to start, once its ids are known."""
         self._record: TriggerRecord | None = None
         self._kill_client = KillClient(self._log)
         self._retry_from = operator.retry_from
@@ -125,6 +129,7 @@ class TriggerExecution(Execution[StartingOperator]):
                     show_logs=operator.task_logs == "all",
                     taken_over=started.taken_over,
                     restarted_from=started.restarted_from,
+                    **self._looked_up,
                 )
             if not self._must_start_again(instance, started):
                 return self._end(instance, stream)
@@ -138,12 +143,14 @@ class TriggerExecution(Execution[StartingOperator]):
         """Start the instance or take one over, and put its id and its link into XCom."""
         operator = self._operator
         self._prepare_for_kill()
-        target, settings, client = operator.target(), self._hook.settings, self._hook.client
-        record = TriggerRecord(self._context, target.flow_id, f"{settings.base_url} {settings.org_id}", self._log)
+        choice, settings, client = operator.choice(), self._hook.settings, self._hook.client
+        record = TriggerRecord(self._context, f"{settings.base_url} {settings.org_id}", self._log)
         attempt = record.attempt(
             retries=operator.retries or 0, trigger_time=lambda now: times.parse(operator.trigger_time, now=now)
         )
         self._record = record
+        target = self._target(choice, attempt.intent, record.origin, deadline)
+        record.take_up(attempt.intent, target.flow_id)
         starter = Starter(
             target,
             attempt,
@@ -170,6 +177,25 @@ class TriggerExecution(Execution[StartingOperator]):
             raise self._killed("while it was started")
         self._announce(started.flow_instance_id, settings.link(started.flow_instance_id))
         return started
+
+    def _target(self, choice: TargetChoice, intent: Intent | None, origin: str, deadline: float) -> Target:
+        """Return the target with its ids. A gateway that is out of reach is waited for."""
+        backoff = Backoff(self._operator.poll_error_tolerance, deadline, time, self._log)
+        steps = backoff.repeat(lambda: choice.target(self._log, intent, origin))
+        target = self.target = self._hook.client.run(steps, while_sleeping=self._check_while_starting)
+        return target
+
+    @property
+    def _looked_up(self) -> dict[str, int | None]:
+        """The ids that were found by names: the process that resumes the task does not look again."""
+        if self.target is None or self.target.names == NO_NAMES:
+            return {}
+        return {"flow_id": self.target.flow_id, "from_task_id": self.target.from_task_id}
+
+    def note_target(self, flow_id: int | None, from_task_id: int | None) -> None:
+        """Note the ids that the process which deferred the task has found by names."""
+        if flow_id is not None:
+            self.target = Target(flow_id, from_task_id)
 
     def _check_before_request(self, record: TriggerRecord) -> None:
         """Raise an error if a request must not be sent that starts something."""

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from airflow_provider_enos.errors import EnosConfigError
-from airflow_provider_enos.protocol.text import is_instance_id, shown
+from airflow_provider_enos.protocol.text import is_instance_id, is_one_line, shown
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowStatus
@@ -71,6 +71,32 @@ def number(value: object, field: str) -> int:
     if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= _LARGEST:
         raise EnosConfigError(field, shown(value), accepted="a whole number from 1 on, such as 3377")
     return found
+
+
+def number_or_none(value: object, field: str) -> int | None:
+    """Return ``value`` as ``number`` does; None stays None."""
+    return None if value is None else number(value, field)
+
+
+def label(value: object, field: str) -> str:
+    """Return ``value``, the name of a flow or of a task node, as EnOS has it. Blanks count."""
+    if not isinstance(value, str) or not value.strip() or len(value) > 1000 or not is_one_line(value):
+        raise EnosConfigError(field, shown(value), accepted="a name on one line, such as 'meter_readings_daily'")
+    return value
+
+
+def label_or_none(value: object, field: str) -> str | None:
+    """Return ``value`` as ``label`` does; None stays None."""
+    return None if value is None else label(value, field)
+
+
+def one_of_two(given: Mapping[str, object]) -> None:
+    """Refuse ``given``, an id and a name of the same thing, unless exactly one of them is not None."""
+    if sum(value is not None for value in given.values()) != 1:
+        (field, value), (other, other_value) = given.items()
+        raise EnosConfigError(
+            field, f"{shown(value)}, and {other} is {shown(other_value)}", accepted=f"only one of {field} and {other}"
+        )
 
 
 def instance(value: object, field: str) -> str:

@@ -34,6 +34,11 @@ def clean(line: str) -> str:
     return re.sub(_FOLD, _apart, _printable(line)).rstrip()
 
 
+def is_one_line(text: str) -> bool:
+    """Return whether ``text`` has no control or direction characters and no line breaks."""
+    return re.search(_CONTROL, text) is None
+
+
 def _printable(line: str) -> str:
     return re.sub(_CONTROL, " ", re.sub(_COLOUR, "", line))
 

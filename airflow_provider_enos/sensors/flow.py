@@ -16,8 +16,8 @@ from airflow_provider_enos.protocol.follow.options import (
     Instances,
 )
 from airflow_provider_enos.sensors.base import EnosSensor
-from airflow_provider_enos.utils.openlineage import External, number_if_valid
-from airflow_provider_enos.utils.task_arguments import TENANT_FIELDS, Argument, one_of
+from airflow_provider_enos.utils.openlineage import External, label_if_valid, number_if_valid
+from airflow_provider_enos.utils.task_arguments import FLOW_ARGUMENTS, FLOW_FIELDS, TENANT_FIELDS, Argument, one_of
 from airflow_provider_enos.utils.templates import known_part
 
 if TYPE_CHECKING:
@@ -84,9 +84,12 @@ class EnosFlowSensor(EnosSensor):
 
     Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance", "Get Flow".
 
-    Template fields: ``flow_id``, ``window_start``, ``window_end``, ``enos_conn_id``, ``org_id``, ``user_id``.
+    Template fields: ``flow_id``, ``flow_name``, ``window_start``, ``window_end``, ``enos_conn_id``, ``org_id``,
+    ``user_id``.
 
-    :param flow_id: the flow, a whole number or its digits.
+    :param flow_id: the flow, a whole number or its digits. Either this or ``flow_name`` is given.
+    :param flow_name: the exact name of the flow. The first look of a try looks it up: exactly one flow of the
+        organisation must have it, whatever ``check_existence`` says.
     :param window_start: an aware datetime, ISO 8601 text with an offset, or epoch milliseconds. The window begins after
         this minute. Default: the start of the data interval.
     :param window_end: the same. The window ends with this minute. Default: the end of the data interval.
@@ -133,18 +136,23 @@ class EnosFlowSensor(EnosSensor):
         the task is deferred.
     """
 
-    template_fields: Sequence[str] = ("flow_id", "window_start", "window_end", *TENANT_FIELDS)
+    template_fields: Sequence[str] = (*FLOW_FIELDS, "window_start", "window_end", *TENANT_FIELDS)
     _enos_arguments = {
         **EnosSensor._enos_arguments,
         **_RULE_ARGUMENTS,
-        "flow_id": Argument(arguments.number, templated=True),
+        **FLOW_ARGUMENTS,
         "window_start": Argument(times.moment, templated=True),
         "window_end": Argument(times.moment, templated=True),
         "window_shift": Argument(arguments.shift),
         "check_existence": Argument(arguments.flag),
     }
 
-    flow_id: int | str
+    _ids_and_names = (FLOW_FIELDS,)
+
+    _execution: FlowExecution | None = None
+
+    flow_id: int | str | None
+    flow_name: str | None
     window_start: Any
     window_end: Any
     window_shift: float
@@ -153,7 +161,8 @@ class EnosFlowSensor(EnosSensor):
     def __init__(
         self,
         *,
-        flow_id: int | str,
+        flow_id: int | str | None = None,
+        flow_name: str | None = None,
         window_start: Any = "{{ data_interval_start | default(none) }}",
         window_end: Any = "{{ data_interval_end | default(none) }}",
         window_shift: timedelta | float = timedelta(),
@@ -169,8 +178,8 @@ class EnosFlowSensor(EnosSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(start_from_trigger=start_from_trigger, **kwargs)
+        self._set_one(flow_id=flow_id, flow_name=flow_name)
         self._set(
-            flow_id=flow_id,
             window_start=window_start,
             window_end=window_end,
             window_shift=window_shift,
@@ -192,7 +201,7 @@ class EnosFlowSensor(EnosSensor):
             self._rules = Rules.of(**rules)
         if start_from_trigger:
             self._start_from_trigger(
-                "EnosFlowTrigger", ["flow_id", "window_start", "window_end"], window_shift=self.window_shift
+                "EnosFlowTrigger", [*FLOW_FIELDS, "window_start", "window_end"], window_shift=self.window_shift
             )
 
     @classmethod
@@ -231,7 +240,13 @@ class EnosFlowSensor(EnosSensor):
         from airflow_provider_enos.sensors.flow_execution import WindowArguments
 
         return WindowArguments(
-            self.flow_id, self.window_start, self.window_end, self.window_shift, self._rules, self.check_existence
+            self.flow_id,
+            self.flow_name,
+            self.window_start,
+            self.window_end,
+            self.window_shift,
+            self._rules,
+            self.check_existence,
         )
 
     def _execution_in(self, context: Context) -> FlowExecution:
@@ -240,4 +255,10 @@ class EnosFlowSensor(EnosSensor):
         return FlowExecution(self, context, self.window_arguments)
 
     def _external(self) -> External:
-        return External(number_if_valid(self.flow_id), flow_instance_ids=self._reported_ids(), gateway=self._gateway)
+        found = None if self._execution is None else self._execution.flow_id
+        return External(
+            found or number_if_valid(self.flow_id),
+            flow_instance_ids=self._reported_ids(),
+            gateway=self._gateway,
+            flow_name=label_if_valid(self.flow_name),
+        )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.errors import EnosError, EnosEventError, EnosFlowFailedError
 from airflow_provider_enos.links.enos import push_instance
-from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
 from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.names import Choice
 from airflow_provider_enos.sensors.execution import SensorExecution
 from airflow_provider_enos.triggers.enos import EnosFlowTrigger
 from airflow_provider_enos.utils.outlets import describe_outlets
@@ -31,20 +31,22 @@ class WindowArguments:
     """The rendered arguments of the sensor that say what it waits for."""
 
     flow_id: Any
+    flow_name: Any
     window_start: Any
     window_end: Any
     window_shift: float
     rules: Rules
     check_existence: bool
 
-    def wanted(self, window: Window | None = None) -> Wanted:
+    def wanted(self, window: Window | None = None, found_id: int | None = None) -> Wanted:
         """Return what to wait for. Raise ``EnosConfigError`` if an argument cannot work.
 
         :param window: in place of the window that the arguments make.
+        :param found_id: the flow that was found by its name.
         """
-        flow_id = arguments.number(self.flow_id, "flow_id")
+        flow = Choice.of(self.flow_id, self.flow_name, "flow")
         window = window or Window.between(self.window_start, self.window_end, shift=self.window_shift)
-        return Wanted(flow_id, window, self.rules)
+        return Wanted(flow.id if flow.name is None else found_id, window, self.rules, flow.name)
 
 
 class FlowExecution(SensorExecution[WindowWatch, Verdict]):
@@ -54,6 +56,11 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
         super().__init__(sensor, context)
         self._given = given
 
+    @property
+    def flow_id(self) -> int | None:
+        """The flow, as far as it is known."""
+        return None if self._watch is None else self._watch.wanted.flow_id
+
     def _new_watch(self) -> WindowWatch:
         return self._watch_of(self._given.wanted())
 
@@ -62,7 +69,7 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
         if event.window is None:
             raise event.error or EnosEventError("the trigger's event has no window")
         # The window with which the wait began: by now, templates may render to another one.
-        return self._watch_of(self._given.wanted(event.window)), event.error
+        return self._watch_of(self._given.wanted(event.window, event.flow_id)), event.error
 
     def _watch_of(self, wanted: Wanted) -> WindowWatch:
         return WindowWatch(
@@ -75,8 +82,13 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
 
     def _trigger(self, watch: WindowWatch, deadline: float) -> EnosFlowTrigger:
         start, end = watch.wanted.window.bounds
+        wanted = watch.wanted
         given = {**self._sensor.trigger_arguments, "check_existence": watch.checks_flow}
-        return EnosFlowTrigger(watch.wanted.flow_id, start, end, deadline=deadline, known=watch.known, **given)
+        # The trigger has to look for the name if the worker's one look could not.
+        flow_name = wanted.flow_name if wanted.flow_id is None else None
+        return EnosFlowTrigger(
+            wanted.flow_id, start, end, flow_name=flow_name, deadline=deadline, known=watch.known, **given
+        )
 
     def _end(self, watch: WindowWatch, seen: Verdict) -> list[str]:
         first, *others = seen.instances
@@ -101,7 +113,7 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
         if instance.status.outcome in (Outcome.FAILED, Outcome.CANCELLED):
             end_as(instance, self._hook, task_logs=self._sensor.task_logs, log=self._log)
         raise EnosFlowFailedError(
-            f"flow {self._given.flow_id}: instance {instance.flow_instance_id} has status {instance.status}, "
+            f"flow {instance.flow_id}: instance {instance.flow_instance_id} has status {instance.status}, "
             "which is one of failed_statuses",
             flow_instance_id=instance.flow_instance_id,
             status=str(instance.status),

@@ -23,6 +23,7 @@ from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
 from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.trigger_time import moment
 from airflow_provider_enos.protocol.wire import calls
+from airflow_provider_enos.protocol.wire.names import Choice
 from airflow_provider_enos.triggers.base import WaitingTrigger, argument, resume, with_arguments
 from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
 from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
@@ -182,13 +183,14 @@ class EnosFlowTrigger(WaitingTrigger):
 
     Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance", "Get Flow".
 
-    :param flow_id: the flow.
+    :param flow_id: the flow; None if ``flow_name`` is given.
     :param window_start: the window begins after this minute; as for ``EnosFlowSensor``, but a datetime is given as
         text.
     :param window_end: the window ends with this minute.
     :param enos_conn_id: the Airflow connection, of type ``enos``. It is read again after each refusal.
     :param poll_interval: the longest pause between two polls, in seconds.
     :param deadline: when to give up, in epoch seconds; None if ``timeout`` is given.
+    :param flow_name: the exact name of the flow, which the first look finds. The event says which flow it is.
     :param window_shift: how many seconds earlier the window lies. Default: 0.
     :param allowed_statuses: names of statuses, as for ``EnosFlowSensor``, like the next six arguments.
     :param failed_statuses: names of statuses.
@@ -211,9 +213,10 @@ class EnosFlowTrigger(WaitingTrigger):
     :raises EnosConfigError: an argument cannot work.
     """
 
-    flow_id: int | str = argument(arguments.number, templated=True, kw_only=False)
+    flow_id: int | str | None = argument(arguments.number_or_none, templated=True, kw_only=False)
     window_start: int | str = argument(moment, templated=True, kw_only=False)
     window_end: int | str = argument(moment, templated=True, kw_only=False)
+    flow_name: str | None = argument(arguments.label_or_none, templated=True, default=None)
     window_shift: float = argument(arguments.shift, default=0.0)
     allowed_statuses: Iterable[str] = argument(default=DEFAULT_ALLOWED)
     failed_statuses: Iterable[str] = argument(default=DEFAULT_FAILED)
@@ -226,6 +229,7 @@ class EnosFlowTrigger(WaitingTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._watch: WindowWatch | None = None
         self._rules = Rules.of(
             allowed_statuses=self.allowed_statuses,
             failed_statuses=self.failed_statuses,
@@ -246,13 +250,20 @@ class EnosFlowTrigger(WaitingTrigger):
         window: Window | None = None
         try:
             window = Window.between(self.window_start, self.window_end, shift=self.window_shift)
-            verdict = await self._verdict(Wanted(arguments.number(self.flow_id, "flow_id"), window, self._rules))
+            flow = Choice.of(self.flow_id, self.flow_name, "flow")
+            verdict = await self._verdict(Wanted(flow.id, window, self._rules, flow.name))
         except EnosError as error:
-            return resume(WindowEvent(window, error))
-        return await self._end_of_task(verdict.outcome, verdict.ids) or resume(WindowEvent(window))
+            return resume(WindowEvent(window, error, self._found_id))
+        return await self._end_of_task(verdict.outcome, verdict.ids) or resume(
+            WindowEvent(window, None, self._found_id)
+        )
+
+    @property
+    def _found_id(self) -> int | None:
+        return None if self._watch is None else self._watch.wanted.flow_id
 
     async def _verdict(self, wanted: Wanted) -> Verdict:
-        watch = WindowWatch(
+        watch = self._watch = WindowWatch(
             wanted,
             tolerance=self.poll_error_tolerance,
             log=self.log,

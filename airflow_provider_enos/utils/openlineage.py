@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 class External(NamedTuple):
     """The flow and the flow instances of a task, as far as they are known.
 
-    ``gateway`` is the address without credentials. The last of ``flow_instance_ids`` is the run that the task reports.
+    The names are those by which the task gives flow and node; None where it gives their ids. ``gateway`` is the address
+    without credentials. The last of ``flow_instance_ids`` is the run that the task reports.
     """
 
     flow_id: int | None
     from_task_id: int | None = None
     flow_instance_ids: tuple[str, ...] = ()
     gateway: str | None = None
+    flow_name: str | None = None
+    from_task_name: str | None = None
 
 
 class ReportsLineage:
@@ -50,6 +53,14 @@ class ReportsLineage:
         from airflow_provider_enos.utils.openlineage_facets import lineage_of
 
         return lineage_of(*self._external())
+
+
+def label_if_valid(value: object) -> str | None:
+    """Return ``value`` as a name; None if it is not one."""
+    try:
+        return arguments.label_or_none(value, "name")
+    except EnosConfigError:
+        return None
 
 
 def number_if_valid(value: object) -> int | None:

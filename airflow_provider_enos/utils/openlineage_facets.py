@@ -17,11 +17,16 @@ from openlineage.client.facet_v2 import JobFacet, RunFacet, external_query_run
 
 @define
 class EnosFlowJobFacet(JobFacet):
-    """The flow, its gateway, and the task node that it is started from."""
+    """The flow, its gateway, and the task node that it is started from.
 
-    flowId: int
+    A flow or node that the task gives by its name has this name, and its id as soon as it is known.
+    """
+
+    flowId: int | None = None
     fromTaskId: int | None = None
     gateway: str | None = None
+    flowName: str | None = None
+    fromTaskName: str | None = None
 
 
 @define
@@ -33,13 +38,18 @@ class EnosFlowInstancesRunFacet(RunFacet):
 
 
 def lineage_of(
-    flow_id: int | None, from_task_id: int | None, flow_instance_ids: tuple[str, ...], gateway: str | None
+    flow_id: int | None,
+    from_task_id: int | None,
+    flow_instance_ids: tuple[str, ...],
+    gateway: str | None,
+    flow_name: str | None = None,
+    from_task_name: str | None = None,
 ) -> OperatorLineage[Any, Any]:
     """Return facets for what is known. There are no datasets: EnOS does not say which data a flow reads or writes."""
     job_facets: dict[str, JobFacet] = {}
     run_facets: dict[str, RunFacet] = {}
-    if flow_id is not None:
-        job_facets["enos_flow"] = EnosFlowJobFacet(flow_id, from_task_id, gateway)
+    if flow_id is not None or flow_name is not None:
+        job_facets["enos_flow"] = EnosFlowJobFacet(flow_id, from_task_id, gateway, flow_name, from_task_name)
     if flow_instance_ids and gateway is not None:
         ids = list(flow_instance_ids)
         run_facets["enos_flowInstances"] = EnosFlowInstancesRunFacet(ids, gateway)

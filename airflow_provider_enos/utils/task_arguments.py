@@ -61,6 +61,12 @@ def one_of(options: object) -> Callable[[Any, str], Any]:
     return partial(arguments.choice, options=options)
 
 
+FLOW_FIELDS = ("flow_id", "flow_name")
+"""Template fields of what is about one flow: exactly one of the two is given."""
+FLOW_ARGUMENTS: Mapping[str, Argument] = {
+    "flow_id": Argument(arguments.number_or_none, templated=True),
+    "flow_name": Argument(arguments.label_or_none, templated=True),
+}
 TENANT_ARGUMENTS: Mapping[str, Argument] = {
     "enos_conn_id": Argument(arguments.connection_id, templated=True),
     "org_id": Argument(arguments.tenant, templated=True),
@@ -91,6 +97,8 @@ class ArgumentChecks:
 
     partial: Any = _Partial()
     _enos_arguments: ClassVar[Mapping[str, Argument]] = TENANT_ARGUMENTS
+    _ids_and_names: ClassVar[Sequence[tuple[str, str]]] = ()
+    """Pairs of arguments of which exactly one is given."""
 
     def _checked(self, **given: Any) -> dict[str, Any]:
         """Return these arguments as they are to be used. Raises ``EnosArgumentError``."""
@@ -103,6 +111,12 @@ class ArgumentChecks:
         """Check these arguments, and set each as an attribute."""
         for name, value in self._checked(**given).items():
             setattr(self, name, value)
+
+    def _set_one(self, **given: Any) -> None:
+        """Set an id and a name of the same thing. Raises ``EnosArgumentError`` unless exactly one of them is given."""
+        self._set(**given)
+        with self._naming_task():
+            arguments.one_of_two({name: known_part(value) for name, value in given.items()})
 
     def _naming_task(self) -> Any:
         return _naming(self.task_id)  # type: ignore[attr-defined]
@@ -132,17 +146,18 @@ class _CheckedPartial:
     def expand(self, **mapped: Any) -> Any:
         """Return the mapped task. Raises ``EnosArgumentError`` for a value that cannot work."""
         with self._checking():
-            self._check_rest(mapped)
             checked = {name: self._each(name, values) for name, values in mapped.items()}
+            self._check_rest(mapped)
         return self._inner.expand(**checked)
 
     def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> Any:
         """Return the mapped task. Raises ``EnosArgumentError`` for a value that cannot work."""
         with self._checking():
             if isinstance(kwargs, Sequence) and not isinstance(kwargs, str):
-                for one in kwargs:
+                given = kwargs
+                kwargs = [{**one, **self._ours(one)} if isinstance(one, Mapping) else one for one in given]
+                for one in given:
                     self._check_rest(one if isinstance(one, Mapping) else {})
-                kwargs = [{**one, **self._ours(one)} if isinstance(one, Mapping) else one for one in kwargs]
         return self._inner.expand_kwargs(kwargs, strict=strict)
 
     @contextmanager
@@ -163,7 +178,16 @@ class _CheckedPartial:
         for owner in (kwargs.get("dag"), kwargs.get("task_group")):
             defaults |= getattr(owner, "default_args", None) or {}
         rest = {name: value for name, value in defaults.items() if name not in kwargs and name not in mapped}
-        self._operator_class._check_together({**kwargs, **self._ours(rest)}, mapped.keys())
+        given = {**kwargs, **self._ours(rest)}
+        for pair in self._operator_class._ids_and_names if self._has_our_constructor else ():
+            arguments.one_of_two({name: _given({**given, **mapped}.get(name)) for name in pair})
+        self._operator_class._check_together(given, mapped.keys())
+
+    @property
+    def _has_our_constructor(self) -> bool:
+        """Whether the arguments are ours: the constructor of a user's subclass may add some itself."""
+        first = next(one for one in self._operator_class.__mro__ if "__init__" in vars(one))
+        return first.__module__.startswith(_OURS)
 
     def _each(self, name: str, values: Any) -> Any:
         """Return the values to expand over, each checked. Another task's output is returned as it is."""
@@ -189,6 +213,13 @@ class _CheckedPartial:
                 is_ours = one.__module__.startswith(_OURS)
                 return self._operator_class._enos_arguments.get(name) if is_ours else None
         return None
+
+
+def _given(value: Any) -> Any:
+    """Return ``value``, or None if it is not given: a task has nothing where the list to expand over has None."""
+    if isinstance(value, (list, tuple)) and any(known_part(one) is None for one in value):
+        return None
+    return known_part(value)
 
 
 @contextmanager

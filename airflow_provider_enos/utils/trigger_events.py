@@ -46,16 +46,21 @@ class InstanceEvent:
 
 @dataclass(frozen=True, slots=True)
 class WindowEvent:
-    """The wait for a window of trigger times has ended. ``window`` is None if ``error`` came before it was known."""
+    """The wait for a window of trigger times has ended. ``window`` is None if ``error`` came before it was known.
+
+    ``flow_id`` is the flow, which may have been found by its name; None if it is not known.
+    """
 
     window: Window | None
     error: EnosError | None = None
+    flow_id: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the payload of the trigger's event."""
         window = None if self.window is None else [self.window.first, self.window.end]
         error = None if self.error is None else to_json(self.error)
-        return {"window": window, "status": "error" if error else "ended", "error": error}
+        event = {"window": window, "status": "error" if error else "ended", "error": error}
+        return {**event, "flow_id": self.flow_id} if self.flow_id is not None else event
 
     @classmethod
     def of(cls, payload: object) -> WindowEvent:
@@ -64,13 +69,15 @@ class WindowEvent:
 
         if isinstance(payload, dict):
             window: Window | None = None
+            flow_id = payload.get("flow_id")
+            flow_id = flow_id if type(flow_id) is int else None
             match payload.get("window"):
                 case [int(first), int(end)] if first < end:
                     window = Window(first, end)
             if payload.get("status") == "ended" and payload.get("error") is None and window is not None:
-                return cls(window)
+                return cls(window, flow_id=flow_id)
             if payload.get("status") == "error":
-                return cls(window, from_json(payload.get("error")))
+                return cls(window, from_json(payload.get("error")), flow_id)
         raise _unknown(payload)
 
 

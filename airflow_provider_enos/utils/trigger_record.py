@@ -21,13 +21,11 @@ _FROZEN = 10.0
 class TriggerRecord:
     """What this try and the tries before it have sent; kept in Airflow's task state store, where there is one (3.3).
 
-    :param flow_id: the flow.
     :param origin: names the gateway and the organisation.
     """
 
-    def __init__(self, context: Context, flow_id: int, origin: str, log: Log) -> None:
+    def __init__(self, context: Context, origin: str, log: Log) -> None:
         self._context: Any = context
-        self._flow_id = flow_id
         self.origin = origin
         self._state = TaskState(context, STATE_KEY, log)
         self._saved_at = time()
@@ -42,7 +40,7 @@ class TriggerRecord:
         ti, run = self._context["ti"], self._context.get("dag_run")
         stored = self._state.load()
         started = getattr(run, "start_date", None)
-        attempt = attempt_of(
+        return attempt_of(
             stored,
             try_number=ti.try_number,
             max_tries=ti.max_tries or 0,
@@ -54,9 +52,11 @@ class TriggerRecord:
             run_started=int(started.timestamp() * 1000) if started else 0,
             trigger_time=trigger_time,
         )
-        if attempt.intent is not None and not attempt.intent.is_elsewhere(self._flow_id, self.origin):
-            self.last = attempt.intent
-        return attempt
+
+    def take_up(self, intent: Intent | None, flow_id: int) -> None:
+        """Go on from the record of an earlier try, unless it is about another flow, gateway or organisation."""
+        if intent is not None and not intent.is_elsewhere(flow_id, self.origin):
+            self.last = intent
 
     def save(self, intent: Intent) -> None:
         """Record the intent. Raises ``EnosTriggerError`` if the store cannot record a request.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 from command_line import INSTANCE, PROGRAM, TIME, WAIT, Run, error_line, triggered
@@ -272,3 +273,41 @@ def test_json_is_all_that_is_on_stdout(enos: Run, sim: EnosSimulator) -> None:
     assert json.loads(ran.out)["status"] == "FAIL"
     assert ran.out.startswith("{")
     assert "ColumnMissing" in ran.err
+
+
+# ---- by name ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_flow_and_a_node_by_name(enos: Run, sim: EnosSimulator) -> None:
+    sim.add_flow(7001, name="读数 daily", tasks={70011: "extract", 70012: "clean & load"}, progress="at_once")
+    sim.add_flow(7002, name="读数 daily 2", tasks={70021: "extract"})
+    assert enos("flow", "--flow-name", "读数 daily", "-o", "json").json["flow_id"] == 7001
+    time = ["--trigger-time", "2020-07-06T06:26:59+00:00"]
+    ran = enos("trigger", "--flow-name", "读数 daily", "--from-task-name", "clean & load", *time, "--wait")
+    assert (ran.code, ran.out) == (0, "7001-20200706062600\n")
+    assert "The flow named '读数 daily' is flow 7001" in ran.err
+    assert [one.from_task_id for one in sim.instances] == [70012]
+    listed = enos("instances", "--flow-name", "读数 daily", "--from", "2020-07-06T00:00:00+00:00")
+    assert [row[0] for row in listed.rows] == ["7001-20200706062600"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("flow",), 2, "give either FLOW_ID or --flow-name"),
+        (("trigger",), 2, "give either FLOW_ID or --flow-name"),
+        (("flow", 3377, "--flow-name", "x"), 2, "give either FLOW_ID or --flow-name"),
+        (("instances", 3377, "--flow-name", "x"), 2, "give either FLOW_ID or --flow-name"),
+        (("flow", "--flow-name", "meter"), 1, "no flow named 'meter'.*near are 3377 .*To find an id: .* flows"),
+        (("trigger", "--flow-name", "meter"), 1, "no flow named 'meter'.*To find an id: .* flows"),
+        (("trigger", 3377, "--from-task-name", "x"), 1, "no task node named 'x'; it has 108579 .'ingest'., 108580"),
+        (("trigger", 3377, "-t", 1, "--from-task-name", "x"), 2, "--from-task and --from-task-name do not go together"),
+        (("trigger", 3377, "-p", "a=b", "--from-task-name", "x"), 2, "--parameter does not go with --from-task"),
+        (("trigger", "--flow-name", " "), 2, "--flow-name: ' '; expected a name on one line"),
+    ],
+)
+def test_names_that_cannot_work(enos: Run, sim: EnosSimulator, arguments: Any, code: int, said: str) -> None:
+    ran = enos(*arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert re.search(said, ran.err)
+    assert sim.instances == []

@@ -107,8 +107,8 @@ def test_a_rendered_id_that_cannot_work(cancel: MakeTask, sim: EnosSimulator) ->
     ("operator_class", "fields"),
     [
         (EnosCancelFlowInstanceOperator, {"flow_instance_id", "enos_conn_id", "org_id", "user_id"}),
-        (EnosEnableFlowOperator, {"flow_id", "enos_conn_id", "org_id", "user_id"}),
-        (EnosDisableFlowOperator, {"flow_id", "enos_conn_id", "org_id", "user_id"}),
+        (EnosEnableFlowOperator, {"flow_id", "flow_name", "enos_conn_id", "org_id", "user_id"}),
+        (EnosDisableFlowOperator, {"flow_id", "flow_name", "enos_conn_id", "org_id", "user_id"}),
     ],
 )
 def test_templates(operator_class: type[Any], fields: set[str]) -> None:

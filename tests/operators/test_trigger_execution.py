@@ -353,6 +353,9 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         "first_sent": first_sent,
         "origin": f"http://127.0.0.1:{sim.port} {sim.org_id}",
         "named": False,
+        "flow_name": "",
+        "node_name": "",
+        "node_id": 0,
     }
     assert recorded_at_request == [intent]
     assert state_store.history == [intent, {**intent, "flow_instance_id": INSTANCE, "named": True}]

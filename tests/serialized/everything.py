@@ -35,6 +35,8 @@ START, END = datetime(2024, 3, 2, tzinfo=UTC), datetime(2024, 3, 3, tzinfo=UTC)
 ARGUMENTS: dict[str, Any] = {
     "flow_id": "3377",
     "from_task_id": 108580,
+    "flow_name": None,
+    "from_task_name": None,
     "flow_instance_id": "3377-20200706062600",
     "trigger_time": END,
     "window_start": START,

@@ -327,6 +327,7 @@ def test_what_is_stored_of_a_wait_for_a_window() -> None:
     )  # fmt: skip
     expected = {
         "flow_id": 3377,
+        "flow_name": None,
         "window_start": START,
         "window_end": "{{ end }}",
         "enos_conn_id": "other",
@@ -370,8 +371,8 @@ def test_a_connection_that_a_template_did_not_find_resumes_the_task() -> None:
 def test_one_event_when_the_window_is_decided(connection: EnosSimulator, status: str) -> None:
     connection.finish(connection.trigger(3377, trigger_time=WINDOW_END, type=1).id, status)
     (payload,) = events(window_trigger())
-    assert payload == {"window": [WINDOW.first, WINDOW.end], "status": "ended", "error": None}
-    assert WindowEvent.of(json.loads(json.dumps(payload))) == WindowEvent(WINDOW)
+    assert payload == {"window": [WINDOW.first, WINDOW.end], "status": "ended", "error": None, "flow_id": 3377}
+    assert WindowEvent.of(json.loads(json.dumps(payload))) == WindowEvent(WINDOW, flow_id=3377)
 
 
 def test_what_ends_a_wait_for_a_window_otherwise(connection: EnosSimulator) -> None:

@@ -53,6 +53,7 @@ def plain(found: dict[str, Any]) -> dict[str, Any]:
     [
         (External(None), {}, {}),
         (External(3377), {"enos_flow": {"flowId": 3377}}, {}),
+        (External(None, flow_name="load"), {"enos_flow": {"flowName": "load"}}, {}),
         (External(3377, 108580), {"enos_flow": {"flowId": 3377, "fromTaskId": 108580}}, {}),
         (External(3377, gateway=GATEWAY), {"enos_flow": {"flowId": 3377, "gateway": GATEWAY}}, {}),
         (

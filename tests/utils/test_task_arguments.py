@@ -46,6 +46,20 @@ LEAST: dict[type[Any], dict[str, Any]] = {
 """The arguments that each class needs."""
 
 NO_IDS = ["meter_readings_daily", None, True, 3377.0, [3377], 0, -1, "", "None", {"id": 3377}, int, Path("3377")]
+NO_NAMES = [
+    "",
+    " ",
+    3377,
+    True,
+    ["load"],
+    {"name": "load"},
+    b"load",
+    "a\nb",
+    "a\x00b",
+    "a\u202eb",
+    "a\ud800",
+    "a" * 1001,
+]
 NO_TIMES = [
     *(datetime(2024, 3, 3), "2024-03-03", "2024-03-03T00:00:00", date(2024, 3, 3), 1594016819, "1594016819", 0, -1),
     *(1594016819108.0, True, None, "", "tomorrow", "202403030000", 20240303000000, "20240303", [1594016819108]),
@@ -56,6 +70,8 @@ NO_NUMBERS = ["30", True, -1, None, float("nan"), [30]]
 REFUSED: dict[str, list[Any]] = {
     "flow_id": NO_IDS,
     "from_task_id": NO_IDS,
+    "flow_name": NO_NAMES,
+    "from_task_name": NO_NAMES,
     "flow_instance_id": [3377, None, "", "None", "a b", ["3377-1"], True],
     "trigger_time": NO_TIMES,
     "window_start": [*NO_TIMES, "now"],
@@ -89,6 +105,12 @@ REFUSED: dict[str, list[Any]] = {
 def arguments_of(cls: type[Any]) -> list[str]:
     """Return those that are checked, which are all but Airflow's own."""
     return list(cls._enos_arguments)
+
+
+def with_one(least: dict[str, Any], **given: Any) -> dict[str, Any]:
+    """The arguments, with these in place of their others: a name in place of an id."""
+    others = {name.replace("_name", "_id") for name in given}
+    return {**{name: value for name, value in least.items() if name not in others}, **given}
 
 
 CASES = [(cls, name) for cls in LEAST for name in arguments_of(cls)]
@@ -169,11 +191,12 @@ def test_what_is_known_only_later_passes(native: bool) -> None:
         for cls, least in LEAST.items():
             for name in cls.template_fields:
                 for number, value in enumerate(later):
-                    made = cls(task_id=f"{cls.__name__}-{name}-{number}", **{**least, name: value})
+                    made = cls(task_id=f"{cls.__name__}-{name}-{number}", **with_one(least, **{name: value}))
                     assert getattr(made, name) is value
-                    made = cls.partial(task_id=f"{cls.__name__}-{name}-{number}-mapped", **{**least, name: value})
+                    task_id = f"{cls.__name__}-{name}-{number}-mapped"
+                    made = cls.partial(task_id=task_id, **with_one(least, **{name: value}))
                     made.expand(do_xcom_push=[True])
-                rest = {argument: value for argument, value in least.items() if argument != name}
+                rest = {argument: value for argument, value in with_one(least, **{name: 0}).items() if argument != name}
                 mapped = cls.partial(task_id=f"{cls.__name__}-{name}-expanded", **rest)
                 mapped.expand(**{name: later[:5]})
                 cls.partial(task_id=f"{cls.__name__}-{name}-output", **rest).expand(**{name: output})

@@ -22,11 +22,13 @@ def record(store: StateStore | None, **run: Any) -> TriggerRecord:
     context: Any = {"ti": TaskInstance(try_number=2, max_tries=2), "dag_run": SimpleNamespace(**run)}
     if store is not None:
         context["task_state_store"] = store
-    return TriggerRecord(context, 3377, HERE, Log())
+    return TriggerRecord(context, HERE, Log())
 
 
 def attempt(one: TriggerRecord) -> Attempt:
-    return one.attempt(retries=2, trigger_time=lambda now: now)
+    found = one.attempt(retries=2, trigger_time=lambda now: now)
+    one.take_up(found.intent, 3377)
+    return found
 
 
 def test_what_one_try_saves_the_next_one_knows(state_store: StateStore) -> None:

@@ -73,12 +73,28 @@ class WindowPoller:
         """
         wait = _Wait(watch, poll_interval, self._now())
         left = min(max(deadline - time(), 0.0), 1e8)
-        with self._joined(wait):
-            try:
-                async with asyncio.timeout(left + _GRACE):
+        try:
+            async with asyncio.timeout(left + _GRACE):
+                verdict = await self._named(wait, deadline)
+                if verdict is not None:
+                    return verdict
+                with self._joined(wait):
                     return await self._verdict(wait, deadline)
-            except TimeoutError:
-                raise watch.out_of_time() from None
+        except TimeoutError:
+            raise watch.out_of_time() from None
+
+    async def _named(self, wait: _Wait, deadline: float) -> Verdict | None:
+        """Look until it is known which flow has the name that is waited for. Return the verdict if there is one."""
+        while wait.watch.wanted.flow_id is None:
+            verdict = await self._look(wait, deadline)
+            if verdict is not None and verdict.over:
+                return verdict
+            if time() >= deadline:
+                raise wait.watch.out_of_time()
+            if wait.watch.wanted.flow_id is None:
+                pause = self._spread(pace.look_pause(self._now() - wait.begun, wait.poll_interval, self._waiting + 1))
+                await asyncio.sleep(max(min(pause, deadline - time()), 0.0))
+        return None
 
     async def _verdict(self, wait: _Wait, deadline: float) -> Verdict:
         while True:
@@ -93,6 +109,8 @@ class WindowPoller:
     @contextmanager
     def _joined(self, wait: _Wait) -> Iterator[None]:
         wanted = wait.watch.wanted
+        if wanted.flow_id is None:
+            raise AssertionError("a flow is watched by its id")
         subscription = Subscription(
             of=wanted.flow_id,
             first=wanted.window.first,

@@ -32,10 +32,11 @@ from airflow_provider_enos.plugins.view import picture
 from airflow_provider_enos.plugins.view.picture import Json, Seen, Times
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_PAGE
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
-from airflow_provider_enos.protocol.models import FlowInstanceGraph, FlowInstanceNode, FlowStatus
+from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph, FlowInstanceNode, FlowStatus
 from airflow_provider_enos.protocol.text import excerpt, tail
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.exchange import Retry
+from airflow_provider_enos.protocol.wire.names import is_named, quoted
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Source:
 
     :param team: the team whose connection it is, where Airflow has teams.
     :param flow_id: the flow that the instance must belong to; None where it is not known.
+    :param flow_name: the name of that flow, where its id is not known.
     """
 
     conn_id: str
@@ -72,6 +74,18 @@ class Source:
     user_id: str | None
     flow_instance_id: str
     flow_id: int | None = None
+    flow_name: str | None = None
+
+    @property
+    def flow(self) -> str:
+        """The flow that the instance must belong to, in words."""
+        return str(self.flow_id) if self.flow_id is not None else quoted(self.flow_name or "")
+
+    def has(self, instance: FlowInstance) -> bool:
+        """Return whether the instance is of the flow, as far as it is known which flow that is."""
+        if self.flow_id is not None:
+            return instance.flow_id == self.flow_id
+        return self.flow_name is None or is_named(self.flow_name, instance.flow_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +208,10 @@ class Lookups:
 
     async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json | Problem:
         graph = await client.call(calls.get_flow_instance_graph(source.flow_instance_id))
-        if source.flow_id not in (None, graph.instance.flow_id):
-            log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow_id)
+        if not source.has(graph.instance):
+            log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow)
             return Problem(
-                f"This task is about flow {source.flow_id}, but the instance on record for it is of another flow: "
+                f"This task is about flow {source.flow}, but the instance on record for it is of another flow: "
                 f"{source.flow_instance_id}. It is not shown.",
                 FRESH_ENDED,
             )

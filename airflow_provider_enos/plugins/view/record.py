@@ -9,7 +9,7 @@ The view takes EnOS identifiers from nowhere else. The flow instance's id is, in
   one that has waited for a window of instances, of which the last one is shown.
 
 Anybody who may write XComs can change them. So an id from an XCom counts only if it is an instance of the task's flow,
-where the argument ``flow_id``, or the operator's record, says which flow that is.
+where the argument ``flow_id``, the operator's record, or the argument ``flow_name`` says which flow that is.
 
 Connection, tenant and flow are the rendered arguments, else the arguments in the DAG, unless they are templates. A task
 whose template fields do not include ``enos_conn_id`` is not an EnOS task.
@@ -54,7 +54,7 @@ except ImportError:  # before Airflow 3.3
 Arguments = Mapping[str, str | None]
 """The arguments of the task that matter here. None: a template whose result is not known."""
 
-_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id")
+_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id", "flow_name")
 _STATE_KEY = "enos_trigger"
 """The key in the task state store under which operators record what they have started."""
 _LINK_KEY = "_link_EnosFlowInstanceLink"
@@ -120,7 +120,7 @@ def read(key: Key) -> Record | None:
             flow_id = _flow_id(arguments, noted)
             found = (one for one in _candidates(key, arguments, noted, session) if _is_instance(one))
             team, tenant = _team(key.dag_id, session), (arguments.get("org_id"), arguments.get("user_id"))
-            source = Source(conn_id, team, *tenant, str(next(found, "")), flow_id)
+            source = Source(conn_id, team, *tenant, str(next(found, "")), flow_id, arguments.get("flow_name"))
         is_known = source is not None and source.flow_instance_id != ""
         return Record(
             state=None if instance.state is None else str(instance.state),

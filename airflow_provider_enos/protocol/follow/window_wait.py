@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.errors import (
@@ -25,6 +25,7 @@ from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.trigger_time import minute_of_id
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Procedure
+from airflow_provider_enos.protocol.wire.names import Choice, flow_id_of, quoted
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import Flow, FlowInstance
@@ -35,11 +36,16 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The instances that are waited for: of one flow, in one window, under these rules."""
+    """The instances that are waited for: of one flow, in one window, under these rules.
 
-    flow_id: int
+    :param flow_id: the flow; None while its name has not been looked up.
+    :param flow_name: the name by which the flow is given; None if it is given by its id.
+    """
+
+    flow_id: int | None
     window: Window
     rules: Rules
+    flow_name: str | None = None
 
     def counts(self, instance: FlowInstance) -> bool:
         """Return whether a listed instance counts: it is of this flow and, if wanted, EnOS's schedule started it.
@@ -51,11 +57,13 @@ class Wanted:
         return instance.flow_id == self.flow_id and not (self.rules.scheduled_only and triggered)
 
     def __str__(self) -> str:
-        return f"flow {self.flow_id}, trigger times {self.window}"
+        # The same before and after the name is looked up, since looks of one wait are told by it.
+        flow = self.flow_id if self.flow_name is None else f"named {quoted(self.flow_name)}"
+        return f"flow {flow}, trigger times {self.window}"
 
 
 class WindowWatch(Watch[Verdict]):
-    """Wait until the instances of a window have a verdict.
+    """Wait until the instances of a window have a verdict. The first look finds the flow, if it is given by its name.
 
     :param check_existence: whether to ask EnOS once for the flow if the window is empty.
     """
@@ -84,6 +92,7 @@ class WindowWatch(Watch[Verdict]):
     def memory(self) -> dict[str, Any]:
         return {
             "wanted": str(self.wanted),
+            "flow_id": self.wanted.flow_id,
             "answered": self.known,
             "checks_flow": self.checks_flow,
             "failing_since": self.tolerance.failing_since,
@@ -93,7 +102,9 @@ class WindowWatch(Watch[Verdict]):
     def remember(self, memory: object) -> None:
         if not isinstance(memory, dict) or memory.get("wanted") != str(self.wanted):
             return
-        said = memory.get("said")
+        said, flow_id = memory.get("said"), memory.get("flow_id")
+        if self.wanted.flow_id is None and type(flow_id) is int:
+            self.wanted = replace(self.wanted, flow_id=flow_id)
         self.tolerance.known = memory.get("answered") is True
         self.checks_flow = self.checks_flow and memory.get("checks_flow") is not False
         self.tolerance.remember(memory.get("failing_since"))
@@ -102,16 +113,24 @@ class WindowWatch(Watch[Verdict]):
 
     def sight(self, *, clock: Callable[[], float]) -> Procedure[Verdict]:
         self.listed = None
-        listed = yield from find(self.wanted)
+        flow_id = yield from self._flow_id()
+        listed = yield from find(self.wanted, flow_id)
         # From now on an answer that there is nothing is tolerated, too.
         self.tolerance.known = True
         if not listed and self.checks_flow:
-            self.saw_flow((yield from _existing(self.wanted.flow_id)))
+            self.saw_flow((yield from _existing(flow_id)))
         found = yield from _with_failures_read(self.wanted.rules, listed)
         shown = {one.flow_instance_id: one.status for one in listed}
         self.listed = shown if all(shown[one.flow_instance_id] == one.status for one in found) else None
         self.saw(found, clock())
         return judge(self.wanted.rules, found)
+
+    def _flow_id(self) -> Procedure[int]:
+        flow_id = self.wanted.flow_id
+        if flow_id is None:
+            flow_id = yield from flow_id_of(Choice(name=self.wanted.flow_name), self.log)
+            self.wanted = replace(self.wanted, flow_id=flow_id)
+        return flow_id
 
     def is_over(self, seen: Verdict) -> bool:
         return seen.over
@@ -144,9 +163,9 @@ class WindowWatch(Watch[Verdict]):
         )
 
 
-def find(wanted: Wanted) -> Procedure[list[FlowInstance]]:
-    """Return the instances that count, in the order of their trigger times."""
-    listed = yield from instances_in(wanted.window, wanted.rules.types, wanted.flow_id)
+def find(wanted: Wanted, flow_id: int) -> Procedure[list[FlowInstance]]:
+    """Return the instances of the flow that count, in the order of their trigger times."""
+    listed = yield from instances_in(wanted.window, wanted.rules.types, flow_id)
     # As texts: whatever their zone is, it is the same for all.
     return sorted(filter(wanted.counts, listed), key=lambda one: (one.trigger_time or "", one.flow_instance_id))
 

@@ -13,13 +13,23 @@ from airflow_provider_enos.protocol.wire.messages import Call
 
 _TYPES = {
     "flow_instance_id": (str, type(None)),
-    "refused": (bool,),
-    "named": (bool,),
-    "origin": (str,),
-    "first_task_id": (int, type(None)),
-    "from_task_id": (int, type(None)),
+    **dict.fromkeys(("refused", "named"), (bool,)),
+    **dict.fromkeys(("origin", "flow_name", "node_name"), (str,)),
+    **dict.fromkeys(("first_task_id", "from_task_id"), (int, type(None))),
 }
 """The types of the fields of a record that are not numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that a task gives in place of ids, empty where it gives an id; and the id of the node so found."""
+
+    flow_name: str = ""
+    node_name: str = ""
+    node_id: int = 0
+
+
+NO_NAMES = Names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class Target:
     flow_id: int
     from_task_id: int | None = None
     parameters: Mapping[str, str] | None = None
+    names: Names = NO_NAMES
 
     def call(self, trigger_time: int) -> Call[str]:
         """Return the call that starts it. ``trigger_time``: epoch milliseconds."""
@@ -61,6 +72,9 @@ class Intent:
     :param first_task_id: the node that the task was to start from; None for the whole flow.
     :param from_task_id: the node that the request asks for. It differs from ``first_task_id`` where a retry restarts
         from the node that has to run again.
+    :param flow_name: the name by which the flow was looked up; empty where the task gives its id.
+    :param node_name: the same for the node to start from.
+    :param node_id: the id of the node that was found by ``node_name``.
     """
 
     max_tries: int
@@ -78,6 +92,9 @@ class Intent:
     named: bool = False
     first_task_id: int | None = None
     from_task_id: int | None = None
+    flow_name: str = ""
+    node_name: str = ""
+    node_id: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from airflow_provider_enos.errors import EnosError, EnosTriggerConflictError
-from airflow_provider_enos.protocol.start.attempts import Attempt, Intent
+from airflow_provider_enos.protocol.start.attempts import NO_NAMES, Attempt, Intent, Names
 from airflow_provider_enos.protocol.trigger_time import minute_of
 
 
@@ -30,6 +30,7 @@ class Ledger:
     :param origin: names the gateway and the organisation.
     :param clock: epoch seconds.
     :param gateway_clock: epoch seconds as the gateway counts them.
+    :param names: the names that were looked up.
     """
 
     flow_id: int
@@ -39,6 +40,7 @@ class Ledger:
     origin: str
     clock: Callable[[], float]
     gateway_clock: Callable[[], float]
+    names: Names = NO_NAMES
     _first_sent: dict[int, int] = field(default_factory=dict, init=False)
     _nodes: tuple[int | None, int | None] = field(init=False)
     """Of the last request: the node that the task was to start from, and the node that was asked for."""
@@ -120,5 +122,8 @@ class Ledger:
                 named=named,
                 first_task_id=self._nodes[0],
                 from_task_id=self._nodes[1],
+                flow_name=self.names.flow_name,
+                node_name=self.names.node_name,
+                node_id=self.names.node_id,
             )
         )

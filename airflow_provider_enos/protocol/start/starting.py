@@ -99,6 +99,7 @@ class Starter:
             self.origin,
             self.clock,
             self.gateway_clock,
+            names=self.target.names,
         )
         self.minutes = Minutes(self.target.flow_id, self.attempt, self.log)
         self.backoff = Backoff(self.tolerance, self.deadline, self.clock, self.log)

@@ -7,6 +7,7 @@ empty, or the same as page 1, no entry is lost and none comes twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from airflow_provider_enos.errors import EnosApiError, EnosReplyError, EnosRequestError
@@ -97,13 +98,19 @@ class Pager(Generic[T]):
 
 def all_entries(call_for: Callable[[int], Call[Page[T]]], page_size: int = PAGE_SIZE) -> Procedure[list[T]]:
     """Return all entries of all pages."""
-    pager = Pager(call_for, page_size)
+    return all_of(Pager(call_for, page_size))
+
+
+def all_of(pager: Pager[T], most_pages: float = inf) -> Procedure[list[T]]:
+    """Return all entries of the pages of ``pager``, or of the first ``most_pages`` of them."""
     found: list[T] = []
-    while not pager.done:
+    pages = 0
+    while not pager.done and pages < most_pages:
         try:
             page = yield pager.call
         except EnosApiError as error:
             pager.refused(error)
         else:
             found += pager.take(page)
+            pages += 1
     return found

@@ -112,6 +112,21 @@ def test_an_instance_of_another_flow_is_not_shown(run: Runner, sim: EnosSimulato
     assert own["id"] == looked_at.flow_instance_id
 
 
+def test_where_only_the_name_of_the_flow_is_known_the_name_tells(
+    run: Runner, sim: EnosSimulator, looked_at: Source
+) -> None:
+    """As of a task without a record, which names its flow."""
+    (flow,) = (one for one in sim.flows if one.flow_id == 8101)
+    own = run(lambda lookups: lookups.instance(replace(looked_at, flow_name=flow.name)))
+    assert own["id"] == looked_at.flow_instance_id
+    seen = run(lambda lookups: lookups.instance(replace(looked_at, flow_name="another")))
+    assert isinstance(seen, Problem)
+    assert seen.message.startswith("This task is about flow 'another', but the instance on record for it is of another")
+    # What the record says counts more: the flow may have been renamed.
+    own = run(lambda lookups: lookups.instance(replace(looked_at, flow_id=8101, flow_name="before")))
+    assert own["id"] == looked_at.flow_instance_id
+
+
 @pytest.mark.parametrize("switches", [{"id_style": "other"}, {"ids_as": "str", "data_as": "list"}], ids=str)
 def test_which_flow_it_is_of_enos_says(
     run: Runner, sim: EnosSimulator, looked_at: Source, switches: dict[str, object]

@@ -51,7 +51,7 @@ def test_intent_of_another_version() -> None:
 
 def test_what_is_written_of_an_intent() -> None:
     """Records of this package's earlier versions are read by later ones: the names stay."""
-    assert Intent(5, 2, 3, 4, "x", 6, True, 7, 8, 9, 10, "y", True, 11, 12).to_json() == {
+    assert Intent(5, 2, 3, 4, "x", 6, True, 7, 8, 9, 10, "y", True, 11, 12, "f", "n", 13).to_json() == {
         "max_tries": 5,
         "first_index": 2,
         "trigger_time": 3,
@@ -67,6 +67,9 @@ def test_what_is_written_of_an_intent() -> None:
         "named": True,
         "first_task_id": 11,
         "from_task_id": 12,
+        "flow_name": "f",
+        "node_name": "n",
+        "node_id": 13,
     }
 
 
