@@ -61,7 +61,7 @@ def test_a_dag_that_does_not_end(
 def test_an_unknown_dag(demo: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(demo, "DAG_ID", "enos_nothing")
     assert demo.main() == 2
-    assert "there are enos_cancel_and_pause, " in capsys.readouterr().err
+    assert "there are enos_by_name, " in capsys.readouterr().err
 
 
 def test_it_shows_the_times_of_nodes(demo: Any, capsys: pytest.CaptureFixture[str]) -> None:

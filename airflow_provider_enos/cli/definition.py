@@ -6,20 +6,18 @@ One table makes both: the commands that Airflow adds to its own (3.2 and later),
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Mapping
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_enos.cli import option_values as values
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
-    from airflow_provider_enos.protocol.models import FlowStatus
-
 __all__ = ["get_enos_cli_commands"]
-
-T = TypeVar("T")
 
 AIRFLOW_PROGRAM = "airflow enos"
 OWN_PROGRAM = "python -m airflow_provider_enos"
@@ -97,73 +95,6 @@ def parser() -> ArgumentParser:
     return whole
 
 
-def _checked(read: Callable[[], T]) -> T:
-    """Return what ``read`` returns; make its error one of argparse, which names the option itself."""
-    from airflow_provider_enos.errors import EnosConfigError
-
-    try:
-        return read()
-    except EnosConfigError as error:
-        raise ArgumentTypeError(str(error).removeprefix(f"{error.field}: ")) from None
-
-
-def _number(text: str) -> int:
-    from airflow_provider_enos.protocol import arguments
-
-    return _checked(lambda: arguments.number(text, "number"))
-
-
-def _instance(text: str) -> str:
-    from airflow_provider_enos.protocol import arguments
-
-    return _checked(lambda: arguments.instance(text, "id"))
-
-
-def _text(text: str) -> str:
-    from airflow_provider_enos.protocol import arguments
-
-    return _checked(lambda: arguments.text(text, "text"))
-
-
-def _label(text: str) -> str:
-    from airflow_provider_enos.protocol import arguments
-
-    return _checked(lambda: arguments.label(text, "name"))
-
-
-def _time(text: str) -> str:
-    """Return the text itself if it is a time: the command resolves "now" when it uses it."""
-    from airflow_provider_enos.protocol import trigger_time
-
-    _checked(lambda: trigger_time.parse(text, now=0, field="time"))
-    return text
-
-
-def _seconds(text: str) -> float:
-    from airflow_provider_enos.protocol import arguments
-
-    try:
-        given: object = float(text)
-    except ValueError:
-        given = text
-    return _checked(lambda: arguments.seconds(given, "seconds"))
-
-
-def _parameter(text: str) -> tuple[str, str]:
-    from airflow_provider_enos.protocol import arguments
-
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ArgumentTypeError(f"{text!r}: expected NAME=VALUE")
-    return next(iter(_checked(lambda: arguments.parameters({name: value}, "parameter")).items()))
-
-
-def _status(text: str) -> FlowStatus:
-    from airflow_provider_enos.protocol import arguments
-
-    return _checked(lambda: arguments.statuses(text, "status"))[0]
-
-
 def _option(*flags: str, **settings: Any) -> Option:
     return Option(flags, settings)
 
@@ -189,23 +120,29 @@ COMMON = (
 """The options of every command."""
 
 _FLOW = (
-    _option("flow_id", type=_number, nargs="?", metavar="FLOW_ID", help="The flow, such as 3377"),
-    _option("--flow-name", type=_label, metavar="NAME", help="The exact name of the flow, in place of FLOW_ID"),
+    _option("flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="The flow, such as 3377"),
+    _option("--flow-name", type=values.label, metavar="NAME", help="The exact name of the flow, in place of FLOW_ID"),
 )
 _FLOW_INSTANCE_ID = _option(
-    "flow_instance_id", type=_instance, metavar="FLOW_INSTANCE_ID", help="The instance, such as 3377-20200706062600"
+    "flow_instance_id",
+    type=values.instance,
+    metavar="FLOW_INSTANCE_ID",
+    help="The instance, such as 3377-20200706062600",
 )
 _TASK_INSTANCE_ID = _option(
-    "task_instance_id", type=_instance, metavar="TASK_INSTANCE_ID", help="The node's run, such as 108580-20200706062600"
+    "task_instance_id",
+    type=values.instance,
+    metavar="TASK_INSTANCE_ID",
+    help="The node's run, such as 108580-20200706062600",
 )
 _TIME_FORMATS = "ISO 8601 with an offset such as 2024-03-03T00:00:00+00:00, epoch milliseconds, or now"
-_POLL_INTERVAL = {"type": _seconds, "metavar": "SECONDS", "default": 5.0}
+_POLL_INTERVAL = {"type": values.seconds, "metavar": "SECONDS", "default": 5.0}
 _WAITING = (
     _option("-w", "--wait", action="store_true", help="Follow the instance to its end, and exit as it ends"),
     _option("--poll-interval", **_POLL_INTERVAL, help="With --wait: seconds between two looks (default: 5)"),
     _option(
         "--timeout",
-        type=_seconds,
+        type=values.seconds,
         metavar="SECONDS",
         default=604800.0,
         help="With --wait: seconds after which to give up; the instance runs on (default: 604800, 7 days)",
@@ -231,7 +168,12 @@ COMMANDS = (
         "List flows and their ids",
         (
             _option(
-                "text", type=_text, nargs="?", default="", metavar="TEXT", help="Only those whose id or name is like it"
+                "text",
+                type=values.text,
+                nargs="?",
+                default="",
+                metavar="TEXT",
+                help="Only those whose id or name is like it",
             ),
             _option("-m", "--mine", action="store_true", help="Only those that the user owns or may view"),
         ),
@@ -247,25 +189,25 @@ COMMANDS = (
         "instances",
         "List the instances of a flow, or all",
         (
-            _option("flow_id", type=_number, nargs="?", metavar="FLOW_ID", help="Only those of this flow"),
+            _option("flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="Only those of this flow"),
             _FLOW[1],
             _option(
                 "--from",
                 dest="from_time",
-                type=_time,
+                type=values.time,
                 metavar="TIME",
                 help=f"From this trigger time on: {_TIME_FORMATS} (default: a week ago)",
             ),
             _option(
                 "--to",
                 dest="to_time",
-                type=_time,
+                type=values.time,
                 metavar="TIME",
                 help="Up to, but not including, this trigger time (default: a day ahead)",
             ),
             _option(
                 "--status",
-                type=_status,
+                type=values.status,
                 action="append",
                 metavar="STATUS",
                 help="Only those with this status, such as FAIL; may be repeated",
@@ -292,7 +234,7 @@ COMMANDS = (
         (
             _TASK_INSTANCE_ID,
             _option("-f", "--follow", action="store_true", help="Go on printing until the run has ended"),
-            _option("-n", "--lines", type=_number, metavar="NUMBER", help="Only this many lines, the last ones"),
+            _option("-n", "--lines", type=values.number, metavar="NUMBER", help="Only this many lines, the last ones"),
             _option("--poll-interval", **_POLL_INTERVAL, help="With --follow: seconds between two looks (default: 5)"),
         ),
         ("108580-20200706062600", "108580-20200706062600 --follow", "108580-20200706062600 --lines 20"),
@@ -306,20 +248,27 @@ COMMANDS = (
             _option(
                 "-t",
                 "--from-task",
-                type=_number,
+                type=values.number,
                 metavar="TASK_ID",
                 help="Start from this node: its id, see the command flow",
             ),
             _option(
-                "--from-task-name", type=_label, metavar="NAME", help="Start from this node, in place of --from-task"
+                "--from-task-name",
+                type=values.label,
+                metavar="NAME",
+                help="Start from this node, in place of --from-task",
             ),
             _option(
-                "--trigger-time", type=_time, metavar="TIME", default="now", help=f"{_TIME_FORMATS} (default: now)"
+                "--trigger-time",
+                type=values.time,
+                metavar="TIME",
+                default="now",
+                help=f"{_TIME_FORMATS} (default: now)",
             ),
             _option(
                 "-p",
                 "--parameter",
-                type=_parameter,
+                type=values.parameter,
                 action="append",
                 metavar="NAME=VALUE",
                 help="A parameter of this one run; may be repeated; not when starting from a node",
@@ -349,7 +298,7 @@ COMMANDS = (
             ),
             _option(
                 "--trigger-time",
-                type=_time,
+                type=values.time,
                 metavar="TIME",
                 help=f"{_TIME_FORMATS} (default: the minute after that of the instance)",
             ),
@@ -382,11 +331,13 @@ COMMANDS = (
             ),
             _option(
                 "--trigger",
-                type=_number,
+                type=values.number,
                 metavar="FLOW_ID",
                 help="Start this flow once, for the questions that take a run. Without it nothing is started",
             ),
-            _option("-t", "--from-task", type=_number, metavar="TASK_ID", help="With --trigger: start from this node"),
+            _option(
+                "-t", "--from-task", type=values.number, metavar="TASK_ID", help="With --trigger: start from this node"
+            ),
             _option(
                 "--no-refresh",
                 action="store_true",
@@ -395,7 +346,7 @@ COMMANDS = (
             _option("--poll-interval", **_POLL_INTERVAL, help="With --trigger: seconds between two looks (default: 5)"),
             _option(
                 "--timeout",
-                type=_seconds,
+                type=values.seconds,
                 metavar="SECONDS",
                 default=3600.0,
                 help="With --trigger: seconds after which to go on without the run's end (default: 3600)",

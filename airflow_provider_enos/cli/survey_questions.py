@@ -195,5 +195,6 @@ NOT_ASKED: Mapping[str, str] = {
     "cancel_takes": "it takes a run that is cancelled",
     "edit_copy": "it makes a copy of a flow",
     "import_needs_desc": "it makes a flow",
+    "from_task_follows": "it takes a flow with a relation whose rerun flag is off",
 }
 """The switches that no survey tells, each with the reason."""

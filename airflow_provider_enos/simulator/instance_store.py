@@ -2,8 +2,7 @@
 
 An instance is ``INIT`` before its trigger time, ``WAIT`` while another instance of its flow runs, ``READY`` when its
 turn has come, then ``RUNNING`` until the end that its flow is set to have. One failed node makes the instance
-``FAIL`` at once, though other branches run on to their end. Only then does the instance have an end time, and the
-next one may start.
+``FAIL`` at once, though other branches run on. When they have ended, it has an end time, and the next one may start.
 
 Nothing here runs in the background: instances are brought up to date whenever somebody looks at them.
 """

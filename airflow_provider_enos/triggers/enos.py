@@ -229,6 +229,7 @@ class EnosFlowTrigger(WaitingTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        arguments.one_of_two({"flow_id": self.flow_id, "flow_name": self.flow_name})
         self._watch: WindowWatch | None = None
         self._rules = Rules.of(
             allowed_statuses=self.allowed_statuses,

@@ -353,6 +353,8 @@ def test_the_intent_is_recorded_before_the_request_and_the_id_after_it(
         "first_sent": first_sent,
         "origin": f"http://127.0.0.1:{sim.port} {sim.org_id}",
         "named": False,
+        "first_task_id": 108580,
+        "from_task_id": 108580,
         "flow_name": "",
         "node_name": "",
         "node_id": 0,

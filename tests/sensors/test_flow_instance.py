@@ -22,7 +22,7 @@ def test_it_waits_until_the_instance_has_succeeded_and_gives_its_id(sensor: Make
 @pytest.mark.parametrize(
     ("flow_id", "error", "message"),
     [
-        (4001, errors.EnosFlowFailedError, "FAIL; node load .*ColumnMissing"),
+        (4001, errors.EnosFlowFailedError, "^node load failed: ColumnMissing.* ended with status FAIL"),
         (4002, errors.EnosFlowCancelledError, "CANCEL"),
         (4003, AirflowSkipException, "was skipped in EnOS"),
         (4004, errors.EnosFlowFailedError, "TIMEOUT"),

@@ -77,6 +77,7 @@ ARGUMENTS: dict[str, Any] = {
     "silent_fail": True,
     "statuses": {"FAIL", "SUCCESS", "SKIP", "CANCEL"},
     "lookback": timedelta(days=3),
+    "queue": None,
 }
 """What an author may write. Collections as sets, whose order is that of hashes."""
 

@@ -238,7 +238,8 @@ def test_a_worker_ends_the_task_if_the_triggerer_cannot_store_what_it_returns(
     monkeypatch.setattr(XCom, "set", refuse)
     one = sim.trigger(3377, 108580, TIME)
     event = ended_in_triggerer(trigger(one.id, deadline=None, timeout=10, ends_task=True))
-    assert InstanceEvent.of(event.payload) == InstanceEvent(one.id)
+    resumed_by = InstanceEvent.of(event.payload)
+    assert (resumed_by.flow_instance_id, resumed_by.error) == (one.id, None)
 
 
 @pytest.mark.parametrize("flow_instance_id", ["4001-20200706062600", "None", "{{ never rendered }}"])

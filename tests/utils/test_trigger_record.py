@@ -66,7 +66,7 @@ def test_a_request_that_cannot_be_kept_is_not_sent(state_store: StateStore, monk
     one = record(state_store)
     attempt(one)
     state_store.broken = True
-    with pytest.raises(EnosTriggerError, match="cannot be kept"):
+    with pytest.raises(EnosTriggerError, match="cannot be recorded"):
         one.save(OPEN)
     assert one.last is None
     one.save(Intent(2, 0, 5, 5, "3377-x"))

@@ -366,8 +366,8 @@ class Starter:
         if intent is None or not intent.is_elsewhere(self.target.flow_id, self.origin):
             return intent
         where = f" at {excerpt(intent.origin)}" if intent.origin not in ("", self.origin) else ""
-        flow = intent.flow_id or self.target.flow_id
-        self.log.warning("An earlier try of this task asked for flow %d%s: it is left alone", flow, where)
+        said = "An earlier try of this task asked for flow %d%s: it is left alone"
+        self.log.warning(said, intent.flow_id or self.target.flow_id, where)
         return None
 
 
@@ -396,6 +396,5 @@ def _triggered(found: Iterable[FlowInstance]) -> tuple[FlowInstance, ...]:
 
 
 def _because_of(error: E, cause: EnosError | None) -> E:
-    """Return ``error`` with its cause, as ``raise error from cause`` would set it."""
     error.__cause__ = cause
     return error

@@ -64,7 +64,7 @@ def test_what_was_triggered_through_the_api_counts_only_if_wanted() -> None:
 
 def test_the_list_is_asked_for_the_window_and_each_type(play: Any) -> None:
     late, early = instance("3377-2024030301", triggerTime="b"), instance("3377-2024030300", triggerTime="a")
-    played = play(find(wanted(types=(1, 0))), [page(late), page(early, late)])
+    played = play(find(wanted(types=(1, 0)), FLOW), [page(late), page(early, late)])
     assert played.value == [early, late], "in order of their trigger times, none twice"
     window = wanted().window
     for call, type in zip(played.sent, (0, 1), strict=True):
