@@ -20,12 +20,13 @@ from airflow_provider_enos.protocol.follow.event_pacer import EventPacer
 from airflow_provider_enos.protocol.follow.flow_events import EndMemory, ends, news, payload
 from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance
 from airflow_provider_enos.protocol.text import shown
-from airflow_provider_enos.utils.connections import async_settings
+from airflow_provider_enos.triggers.flow_finder import find_flow, flow_choice
+from airflow_provider_enos.utils.connections import async_settings, current_settings
 from airflow_provider_enos.utils.state_store import AssetState
 from airflow_provider_enos.version_compat import BaseEventTrigger, event_triggers_take_queues
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.client.polling.flow_watcher import Look
+    from airflow_provider_enos.client.polling.flow_watcher import Look, Watched
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -72,8 +73,11 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
     Documentation: Batch Processing API, "List Flow Instances", "Get Flow Instance".
 
-    :param flow_id: the flow, a number or digits.
+    :param flow_id: the flow, a number or digits; None if ``flow_name`` is given.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
+    :param flow_name: the exact name of the flow, in place of ``flow_id``; no template. It is looked up when the trigger
+        starts in a triggerer. If not exactly one flow has it, or EnOS cannot be asked, it is looked up again after
+        ``poll_interval``. The flow that is found is watched until the trigger stops, even if it gets another name.
     :param statuses: which ends are events: names out of SUCCESS, FAIL, INTERNAL_ERROR, TIMEOUT, CANCEL, SKIP; None
         (default): all.
     :param poll_interval: the longest pause between two polls, a timedelta or seconds. Default: 60 seconds. Instances
@@ -94,9 +98,10 @@ class EnosFlowEventTrigger(BaseEventTrigger):
 
     def __init__(
         self,
-        flow_id: int | str,
+        flow_id: int | str | None = None,
         enos_conn_id: str = "enos_default",
         *,
+        flow_name: str | None = None,
         statuses: Collection[str] | str | None = None,
         poll_interval: timedelta | float = 60.0,
         lookback: timedelta | float = timedelta(days=7),
@@ -107,7 +112,9 @@ class EnosFlowEventTrigger(BaseEventTrigger):
     ) -> None:
         # Airflow reads it where it stores the trigger, and does not hand it to the trigger that runs.
         super().__init__(**({} if queue is None else {"queue": _checked(queue)}))  # type: ignore[no-untyped-call]
-        self.flow_id = arguments.number(flow_id, "flow_id")
+        self._flow = flow_choice(flow_id, flow_name)
+        self.flow_id = self._flow.id
+        self.flow_name = self._flow.name
         self.enos_conn_id = arguments.connection_id(enos_conn_id)
         self.statuses = ends(statuses, "statuses")
         self.poll_interval = arguments.seconds(poll_interval, "poll_interval")
@@ -126,6 +133,7 @@ class EnosFlowEventTrigger(BaseEventTrigger):
             "airflow_provider_enos.triggers.enos.EnosFlowEventTrigger",
             {
                 "flow_id": self.flow_id,
+                "flow_name": self.flow_name,
                 "enos_conn_id": self.enos_conn_id,
                 "statuses": list(self.statuses),
                 "poll_interval": self.poll_interval,
@@ -154,19 +162,37 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         """Yield the events for the flow of this trigger from the shared stream."""
         from airflow_provider_enos.client.polling.flow_watcher import stream
 
-        flow = _FlowEvents(self)
         with stream(self.watched_key) as watched:
-            watched.add(self.flow_id)
+            starting = asyncio.create_task(self._start(watched))
             try:
                 async for look in shared_stream:
+                    if not starting.done():
+                        # The flow is not found yet. Polls of others are taken: Airflow waits until all have taken them.
+                        continue
+                    flow = starting.result()
                     for instance in await flow.ended(look):
                         yield TriggerEvent(payload(instance))  # type: ignore[no-untyped-call]
                     if flow.needs_all:
-                        watched.show_all_again(self.flow_id)
+                        watched.show_all_again(flow.flow_id)
                     (watched.holding.add if flow.is_holding else watched.holding.discard)(flow)
             finally:
-                watched.holding.discard(flow)
-                watched.remove(self.flow_id)
+                starting.cancel()
+                for started in await asyncio.gather(starting, return_exceptions=True):
+                    if isinstance(started, _FlowEvents):
+                        watched.holding.discard(started)
+                        watched.remove(started.flow_id)
+
+    async def _start(self, watched: Watched) -> _FlowEvents:
+        """Find the flow, and have it polled."""
+        flow_id = await find_flow(
+            self._flow,
+            partial(current_settings, self.enos_conn_id, org_id=self.org_id, user_id=self.user_id),
+            self.log,
+            poll_interval=self.poll_interval,
+            tolerance=self.poll_error_tolerance,
+        )
+        watched.add(flow_id)
+        return _FlowEvents(self, flow_id)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire the events from a stream of its own: before Airflow 3.3, triggers do not share streams."""
@@ -252,11 +278,11 @@ class LookStream:
 class _FlowEvents:
     """The ends that one trigger has fired, and those that it still has to fire."""
 
-    def __init__(self, trigger: EnosFlowEventTrigger) -> None:
-        self._flow_id = trigger.flow_id
+    def __init__(self, trigger: EnosFlowEventTrigger, flow_id: int) -> None:
+        self.flow_id = flow_id
         self._statuses = trigger.statuses
         tenant = (trigger.enos_conn_id, trigger.org_id or "", trigger.user_id or "")
-        key = "/".join(("enos_ends", *tenant, str(trigger.flow_id), ",".join(trigger.statuses)))
+        key = "/".join(("enos_ends", *tenant, str(flow_id), ",".join(trigger.statuses)))
         self._state = AssetState(getattr(trigger, "asset_state_store", None), key, trigger.log)
         self._log = trigger.log
         self._memory: EndMemory | None = None
@@ -275,7 +301,7 @@ class _FlowEvents:
 
     async def ended(self, look: Look) -> list[FlowInstance]:
         """Return the instances whose ends are events now."""
-        is_shown = self._flow_id in look.flows
+        is_shown = self.flow_id in look.flows
         if not (is_shown or self.is_holding):
             return []
         if not (self._is_loaded or await self._load()):
@@ -302,7 +328,7 @@ class _FlowEvents:
         return due
 
     def _news(self, look: Look) -> tuple[list[FlowInstance], EndMemory | None]:
-        listed = look.flows.get(self._flow_id)
+        listed = look.flows.get(self.flow_id)
         # In a poll that does not show the flow, nothing is gone.
         window = look.window if listed is not None else replace(look.window, whole=False)
         return news(self._memory, self._pacer.seen(listed or []), window)
@@ -312,11 +338,11 @@ class _FlowEvents:
 
     def _remember(self, memory: EndMemory, look: Look) -> None:
         if self._memory is None:
-            self._log.info("Watching flow %s; %d ended instances are there already", self._flow_id, len(memory.ends))
+            self._log.info("Watching flow %s; %d ended instances are there already", self.flow_id, len(memory.ends))
         if memory.is_full and not self._is_full:
             self._log.warning(
                 "Flow %s has more instances than can be remembered: only the latest %d are watched, by trigger time",
-                self._flow_id,
+                self.flow_id,
                 len(memory.ends),
             )
         self._is_full = memory.is_full
@@ -344,7 +370,7 @@ class _FlowEvents:
         for value in kept:
             memory = EndMemory.of(value)
             if memory is None:
-                self._log.warning("The value in Airflow's asset state store for flow %s cannot be read", self._flow_id)
+                self._log.warning("The value in Airflow's asset state store for flow %s cannot be read", self.flow_id)
             else:
                 self._memory = memory if self._memory is None else self._memory.merged_with(memory)
         self._is_loaded = True

@@ -56,7 +56,7 @@ def ended(connection: EnosSimulator) -> Ended:
 
 @pytest.fixture
 def event_trigger(ended: Ended) -> MakeEventTrigger:
-    def make(flow_id: int = FLOW, *, store: Any = None, **arguments: Any) -> EnosFlowEventTrigger:
+    def make(flow_id: int | None = FLOW, *, store: Any = None, **arguments: Any) -> EnosFlowEventTrigger:
         one = EnosFlowEventTrigger(flow_id, **{"poll_interval": 0.02, **arguments})
         one.asset_state_store = store
         one._log = Log()

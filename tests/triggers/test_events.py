@@ -44,6 +44,7 @@ def test_what_is_stored_of_it() -> None:
     assert path == "airflow_provider_enos.triggers.enos.EnosFlowEventTrigger"
     assert arguments == {
         "flow_id": 3377,
+        "flow_name": None,
         "enos_conn_id": "other",
         "statuses": ["FAIL", "SUCCESS"],
         "poll_interval": 120.0,

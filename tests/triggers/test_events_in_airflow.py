@@ -54,8 +54,14 @@ def test_airflow_takes_what_is_written_alike_for_one_trigger() -> None:
     hashes.add(base.BaseEventTrigger.hash(again.classpath, again.kwargs))
     assert len(hashes) == 1
     assert EnosFlowEventTrigger(**stored.kwargs).serialize() == same[0].serialize()
-    other = encode_trigger(EnosFlowEventTrigger(3377))
-    assert base.BaseEventTrigger.hash(other["classpath"], other["kwargs"]) not in hashes
+    for another in (
+        EnosFlowEventTrigger(3377),
+        EnosFlowEventTrigger(flow_name="a"),
+        EnosFlowEventTrigger(flow_name="b"),
+    ):
+        other = encode_trigger(another)
+        assert base.BaseEventTrigger.hash(other["classpath"], other["kwargs"]) not in hashes
+        hashes.add(base.BaseEventTrigger.hash(other["classpath"], other["kwargs"]))
 
 
 @pytest.mark.skipif(not hasattr(base, "BaseEventTrigger"), reason="Airflow 2 has no asset watchers")
