@@ -95,6 +95,7 @@ def operations() -> dict[str, Any]:
         "list_workflow_directories": calls.list_workflow_directories(),
         "create_directory": calls.create_directory("a", "b"),
         "get_flow_instance": calls.get_flow_instance(INSTANCE),
+        "get_flow_instance_graph": calls.get_flow_instance_graph(INSTANCE),
         "list_flow_instances": calls.list_flow_instances(
             type=0, from_trigger_time=0, to_trigger_time=1, page_no=1, page_size=50
         ),

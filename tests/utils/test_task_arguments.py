@@ -90,6 +90,7 @@ REFUSED: dict[str, list[Any]] = {
     "poll_error_tolerance": NO_NUMBERS,
     "on_conflict": ["retry", None, True],
     "retry_from": ["node", None, True],
+    "outlet_partition": ["day", "", True, 1, ["business_date"]],
     "on_ended": ["retry", None, True],
     "task_logs": ["some", None, True],
     "allowed_statuses": ["DONE", (), None, 1, {"DONE"}],
