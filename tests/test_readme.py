@@ -119,7 +119,7 @@ def test_what_this_airflow_has_is_said() -> None:
 
 def test_every_target_that_it_names_exists() -> None:
     targets = set(re.findall(r"`make ([\w-]+)", README))
-    assert targets >= {"demo", "bench", "docs"}
+    assert targets >= {"demo", "test", "bench", "docs"}
     makefile = (PROJECT / "Makefile").read_text()
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.M)
