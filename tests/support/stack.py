@@ -34,7 +34,7 @@ class Simulator:
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "airflow_provider_enos.simulator", "--quiet", *self._options]
+        command = [sys.executable, "-m", "airflow_provider_enos.simulator", "--quiet", "--no-schedules", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
