@@ -94,6 +94,7 @@ def test_retry_policy_retries_the_others_sooner_or_later(recipe: Callable[[str],
     ]
 
 
+@pytest.mark.skipif(AIRFLOW == (3, 0), reason="Airflow 3.0 gives callbacks no exception")
 def test_notifier_says_which_node_failed_and_why(run: Run, sim: EnosSimulator) -> None:
     result = run("enos_notifier")
     (instance,) = sim.instances
