@@ -86,7 +86,7 @@ class Site:
 @contextmanager
 def site(home: Path, dags: Path) -> Iterator[Site]:
     """An Airflow with the DAGs of this folder."""
-    with EnosSimulator() as sim:
+    with EnosSimulator(log_grows=True) as sim:
         stack = Pages(home, dags, sim.connection_json)
         try:
             stack.start()
