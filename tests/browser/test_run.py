@@ -85,9 +85,9 @@ def test_the_log_of_a_node_is_folded_until_it_is_asked_for(airflow_site: Site, b
     with page_at(airflow_site, browser, airflow_site.stack.page_of(run)) as page:
         head = log_of(page).get_by_text("Log of node clean").first
         head.wait_for()
-        assert log_of(page).get_by_text("read 1812 rows").count() == 0
+        assert log_of(page).get_by_text("data_simulator").count() == 0
         head.click()
-        log_of(page).get_by_text("read 1812 rows").wait_for()
+        log_of(page).get_by_text("data_simulator").wait_for()
         shot(page, "run-log")
 
 
