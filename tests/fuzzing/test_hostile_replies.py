@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from dataclasses import replace
 
 import hostile
 import pytest
@@ -68,9 +69,19 @@ def plan(driver: str) -> list[tuple[str, int, list[str]]]:
 
 
 @pytest.fixture(scope="module", params=LIMITS_OF)
-def costs(request: pytest.FixtureRequest) -> tuple[str, list[Cost]]:
+def costs(request: pytest.FixtureRequest, slowness: float) -> tuple[str, list[Cost]]:
+    """Return what each reply of the plan costs; of what seems to stop a process, the cheapest of three."""
+    driver, replies = request.param, plan(request.param)
+    alone = [(kind, size, [name]) for kind, size, names in replies for name in names]
     with hostile.gateway() as port:
-        return request.param, hostile.costs(request.param, port, plan(request.param))
+        found = hostile.costs(driver, port, replies)
+        assert [(cost.kind, cost.operation) for cost in found] == [(kind, name) for kind, _, [name] in alone]
+        for number, cost in enumerate(found):
+            if cost.stop > STOP * slowness:
+                # A reply stops it each time; other processes that take the memory's time do so now and then.
+                again = hostile.costs(driver, port, [alone[number]] * 2)
+                found[number] = replace(cost, stop=min(cost.stop, *(one.stop for one in again)))
+    return driver, found
 
 
 def test_every_operation_is_tried() -> None:
@@ -85,8 +96,9 @@ def test_no_reply_stops_a_process(costs: tuple[str, list[Cost]], slowness: float
 
 
 def test_no_reply_fills_the_memory(costs: tuple[str, list[Cost]]) -> None:
+    """One letter outside of the common ones makes Python take four bytes a character, in the text and in its value."""
     driver, found = costs
-    assert max(found, key=lambda cost: cost.memory).memory < 10 * LIMITS_OF[driver].size / MIB + 32
+    assert max(found, key=lambda cost: cost.memory).memory < 14 * LIMITS_OF[driver].size / MIB + 32
 
 
 def test_no_reply_takes_for_ever(costs: tuple[str, list[Cost]], slowness: float) -> None:
