@@ -205,7 +205,10 @@ LOGGED: dict[str, Callable[[Log], End]] = {
 def test_every_way_to_wait_shows_the_same_of_the_logs(
     status: str, log_keeps: str, monkeypatch: pytest.MonkeyPatch, short_pauses: None
 ) -> None:
-    """While they grow, each line once, at whatever point one part of the wait hands over to the next."""
+    """While they grow, each line once, at whatever point one part of the wait hands over to the next.
+
+    The end of the log of the node that failed comes once more, just above the line that says why.
+    """
     texts = {node: [f"{node} line {number}" for number in range(8)] for node in (NODE, FAILING)}
     shown: dict[str, list[str]] = {}
     for way, wait in LOGGED.items():
@@ -221,16 +224,18 @@ def test_every_way_to_wait_shows_the_same_of_the_logs(
             if way.startswith("sensor"):
                 sim.trigger(FLOW, NODE, TIME)
             wait(log)
-        if way == "sensor deferred":
-            # Its first look, in the worker, shows none: what had come by then comes with the second look.
-            told = [line for line in log.lines if " line " in line and not line.startswith("node load failed: ")]
-            assert told == [*texts[NODE], *texts[FAILING]]
-            continue
-        told = [line for line in log.lines if not line.startswith("node load failed: ")]
-        shown[way] = [line for line in told if " line " in line or line.startswith("::group::")]
-        assert sum(line.startswith("::group::Log of node extract") for line in shown[way]) > 2, f"{way}: all at once"
+        lines = [line for line in log.lines if not line.startswith("node load failed: ")]
+        ends = [number for number, line in enumerate(lines) if line.startswith("End of the log of node load ")]
+        assert len(ends) == (status == "FAIL"), way
+        grown, end = (lines[: ends[0]], lines[ends[0] + 1 :]) if ends else (lines, [])
+        told = [line for line in grown if " line " in line]
+        assert told + [line for line in end if line not in told] == [*texts[NODE], *texts[FAILING]], way
+        assert end == (texts[FAILING] if ends else []), way
+        # The first look of a deferred sensor, in the worker, shows none: what had come by then comes with the second.
+        if way != "sensor deferred":
+            shown[way] = [line for line in grown if " line " in line or line.startswith("::group::")]
+            assert sum(line.startswith("::group::Log of node extract") for line in shown[way]) > 2, f"{way}: at once"
     for way, lines in shown.items():
-        assert [line for line in lines if " line " in line] == [*texts[NODE], *texts[FAILING]], way
         assert lines == shown["operator"], way
 
 

@@ -63,7 +63,7 @@ class CancelExecution(Execution[WaitingOperator]):
             stopped = hook.client.run(stopped_at_once(watch, poll_interval=operator.poll_interval, clock=time))
             if stopped is None:
                 # The task did not start the instance, and has asked for its end already.
-                self._defer(flow_instance_id, deadline, cancel_on_kill=False)
+                self._defer(flow_instance_id, deadline, cancel_on_kill=False, told=watch.told)
             return self._end(stopped)
 
     def resume(self, payload: object, *, deadline: float, task_deadline: float | None) -> str:

@@ -53,9 +53,19 @@ class Execution(Generic[Operator]):
         return watch
 
     def _defer(
-        self, flow_instance_id: str, deadline: float, *, cancel_on_kill: bool, show_logs: bool = False, **kwargs: Any
+        self,
+        flow_instance_id: str,
+        deadline: float,
+        *,
+        cancel_on_kill: bool,
+        show_logs: bool = False,
+        told: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> NoReturn:
-        """Defer the task. ``kwargs`` are given to ``execute_complete``, beside the deadlines."""
+        """Defer the task. ``kwargs`` are given to ``execute_complete``, beside the deadlines.
+
+        :param told: what the look before the deferral has logged.
+        """
         operator = self._operator
         execution_deadline = task_deadline(operator.execution_timeout, self._ti)
         trigger = EnosFlowInstanceTrigger(
@@ -67,6 +77,7 @@ class Execution(Generic[Operator]):
             cancel_on_kill=cancel_on_kill,
             known=True,
             show_logs=show_logs,
+            told=told or None,
             org_id=operator.org_id,
             user_id=operator.user_id,
         )

@@ -117,20 +117,10 @@ class TriggerExecution(Execution[StartingOperator]):
                 describe_outlets(operator, self._context, self._run, started.flow_instance_id)
                 return started.flow_instance_id
             stream = stream_of(operator.task_logs, self._log)
-            if not operator.deferrable:
-                instance = self._wait(started.flow_instance_id, deadline, stream)
-            elif started.taken_over and (ended := self._ended_already(started.flow_instance_id)):
-                instance = ended
+            if operator.deferrable:
+                instance = self._end_or_defer(started, deadline)
             else:
-                self._defer(
-                    started.flow_instance_id,
-                    deadline,
-                    cancel_on_kill=operator.cancel_on_kill,
-                    show_logs=operator.task_logs == "all",
-                    taken_over=started.taken_over,
-                    restarted_from=started.restarted_from,
-                    **self._looked_up,
-                )
+                instance = self._wait(started.flow_instance_id, deadline, stream)
             if not self._must_start_again(instance, started):
                 return self._end(instance, stream)
 
@@ -232,10 +222,22 @@ class TriggerExecution(Execution[StartingOperator]):
     def _run(self, steps: Procedure[T]) -> T:
         return self._hook.client.run(steps, while_sleeping=self._check_while_waiting)
 
-    def _ended_already(self, flow_instance_id: str) -> FlowInstance | None:
-        """Look once before the task is deferred: return the instance if it has ended. Errors are tolerated."""
-        instance = self._run(self._watch(flow_instance_id).look_before_deferral(clock=time))
-        return instance if instance is not None and instance.status.ended else None
+    def _end_or_defer(self, started: Started, deadline: float) -> FlowInstance:
+        """Return an instance that this try has taken over if it has ended. Otherwise defer the task."""
+        operator, watch = self._operator, self._watch(started.flow_instance_id)
+        instance = self._run(watch.look_before_deferral(clock=time)) if started.taken_over else None
+        if instance is None or not instance.status.ended:
+            self._defer(
+                started.flow_instance_id,
+                deadline,
+                cancel_on_kill=operator.cancel_on_kill,
+                show_logs=operator.task_logs == "all",
+                told=watch.told,
+                taken_over=started.taken_over,
+                restarted_from=started.restarted_from,
+                **self._looked_up,
+            )
+        return instance
 
     def _wait(
         self,

@@ -69,7 +69,9 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
         if event.window is None:
             raise event.error or EnosEventError("the trigger's event has no window")
         # The window with which the wait began: by now, templates may render to another one.
-        return self._watch_of(self._given.wanted(event.window, event.flow_id)), event.error
+        watch = self._watch_of(self._given.wanted(event.window, event.flow_id))
+        watch.was_told(event.told)
+        return watch, event.error
 
     def _watch_of(self, wanted: Wanted) -> WindowWatch:
         return WindowWatch(
@@ -83,7 +85,7 @@ class FlowExecution(SensorExecution[WindowWatch, Verdict]):
     def _trigger(self, watch: WindowWatch, deadline: float) -> EnosFlowTrigger:
         start, end = watch.wanted.window.bounds
         wanted = watch.wanted
-        given = {**self._sensor.trigger_arguments, "check_existence": watch.checks_flow}
+        given = {**self._sensor.trigger_arguments, "check_existence": watch.checks_flow, "told": watch.told or None}
         # The trigger has to look for the name if the worker's one look could not.
         flow_name = wanted.flow_name if wanted.flow_id is None else None
         return EnosFlowTrigger(

@@ -65,6 +65,7 @@ class FlowInstanceExecution(SensorExecution[InstanceWatch, "FlowInstance"]):
             push_link=not self._has_pushed_link,
             # The task did not start the instance, so it does not cancel it.
             cancel_on_kill=False,
+            told=watch.told or None,
             **self._sensor.trigger_arguments,
         )
 

@@ -71,6 +71,7 @@ class WaitingTrigger(BaseTrigger):
     ends_task: bool = argument(arguments.flag, default=False)
     do_xcom_push: bool = argument(arguments.flag, default=True)
     silent_fail: bool = argument(arguments.flag, default=False)
+    told: dict[str, Any] | None = argument(default=None)
     org_id: str | None = argument(default=None)
     user_id: str | None = argument(default=None)
 

@@ -70,6 +70,8 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
         end of each log.
     :param push_link: whether to give the task its link to the instance, because no worker has done it. Default: False.
     :param silent_fail: whether to go on until the deadline, however long EnOS is out of reach. Default: False.
+    :param told: which statuses a worker has logged before it deferred the task, so that they are not logged again: see
+        ``InstanceWatch.told``. Default: None.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.
 
@@ -145,6 +147,7 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
             stream=self._stream,
             gives_up=not self.silent_fail,
         )
+        watch.was_told(self.told)
         return await self._wait(
             watch,
             lambda poller, deadline: poller.wait(
@@ -207,6 +210,8 @@ class EnosFlowTrigger(WaitingTrigger):
     :param do_xcom_push: whether the ids become the return value of the task then (default).
     :param known: whether EnOS has listed instances before, so that "not found" is tolerated. Default: False.
     :param silent_fail: whether to go on until the deadline, however long EnOS is out of reach. Default: False.
+    :param told: what a worker has logged before it deferred the task, so that it is not logged again: see
+        ``WindowWatch.told``. Default: None.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.
 
@@ -254,14 +259,12 @@ class EnosFlowTrigger(WaitingTrigger):
             flow = Choice.of(self.flow_id, self.flow_name, "flow")
             verdict = await self._verdict(Wanted(flow.id, window, self._rules, flow.name))
         except EnosError as error:
-            return resume(WindowEvent(window, error, self._found_id))
-        return await self._end_of_task(verdict.outcome, verdict.ids) or resume(
-            WindowEvent(window, None, self._found_id)
-        )
+            return self._resume(window, error)
+        return await self._end_of_task(verdict.outcome, verdict.ids) or self._resume(window)
 
-    @property
-    def _found_id(self) -> int | None:
-        return None if self._watch is None else self._watch.wanted.flow_id
+    def _resume(self, window: Window | None, error: EnosError | None = None) -> TriggerEvent:
+        flow_id, told = (self._watch.wanted.flow_id, self._watch.told) if self._watch else (None, None)
+        return resume(WindowEvent(window, error, flow_id, told))
 
     async def _verdict(self, wanted: Wanted) -> Verdict:
         watch = self._watch = WindowWatch(
@@ -272,6 +275,7 @@ class EnosFlowTrigger(WaitingTrigger):
             known=self.known,
             gives_up=not self.silent_fail,
         )
+        watch.was_told(self.told)
         return await self._wait(
             watch,
             lambda poller, deadline: poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=deadline),

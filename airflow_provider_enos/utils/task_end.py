@@ -46,7 +46,7 @@ def end_as(
     """End a task as its flow instance has ended: return if it has succeeded, raise an error otherwise.
 
     :param run: carries out what has to be asked of EnOS. Default: the client of the hook.
-    :param stream: has shown the logs of the nodes so far, so that no line is shown twice.
+    :param stream: has shown the logs of the nodes so far. Only the ends of failed nodes' logs are shown again.
     :raises AirflowSkipException: the instance was skipped.
     :raises EnosFlowError: the instance has failed or was cancelled.
     """

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class InstanceEvent:
     """The wait for an instance has ended, or was cut short by ``error``.
 
-    ``logs`` says how much of the nodes' logs has been shown: see ``LogStream.memory``. ``told`` says which statuses
-    have been logged: see ``InstanceWatch.told``.
+    ``logs`` says how much of the nodes' logs has been shown: see ``LogStream.memory``. ``told`` says what has been
+    logged: see ``Watch.told``.
     """
 
     flow_instance_id: str
@@ -48,19 +48,21 @@ class InstanceEvent:
 class WindowEvent:
     """The wait for a window of trigger times has ended. ``window`` is None if ``error`` came before it was known.
 
-    ``flow_id`` is the flow, which may have been found by its name; None if it is not known.
+    ``flow_id`` is the flow, which may have been found by its name; None if it is not known. ``told`` says what has been
+    logged: see ``Watch.told``.
     """
 
     window: Window | None
     error: EnosError | None = None
     flow_id: int | None = None
+    told: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the payload of the trigger's event."""
         window = None if self.window is None else [self.window.first, self.window.end]
         error = None if self.error is None else to_json(self.error)
         event = {"window": window, "status": "error" if error else "ended", "error": error}
-        return {**event, "flow_id": self.flow_id} if self.flow_id is not None else event
+        return event | {name: value for name, value in (("flow_id", self.flow_id), ("told", self.told)) if value}
 
     @classmethod
     def of(cls, payload: object) -> WindowEvent:
@@ -69,15 +71,15 @@ class WindowEvent:
 
         if isinstance(payload, dict):
             window: Window | None = None
-            flow_id = payload.get("flow_id")
+            flow_id, told = payload.get("flow_id"), payload.get("told")
             flow_id = flow_id if type(flow_id) is int else None
             match payload.get("window"):
                 case [int(first), int(end)] if first < end:
                     window = Window(first, end)
             if payload.get("status") == "ended" and payload.get("error") is None and window is not None:
-                return cls(window, flow_id=flow_id)
+                return cls(window, flow_id=flow_id, told=told)
             if payload.get("status") == "error":
-                return cls(window, from_json(payload.get("error")), flow_id)
+                return cls(window, from_json(payload.get("error")), flow_id, told)
         raise _unknown(payload)
 
 

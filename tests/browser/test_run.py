@@ -76,7 +76,7 @@ def test_while_it_waits_the_link_is_there_and_the_log_grows(airflow_site: Site, 
         shot(page, f"run-link-{WAITS[dag_id][1]}")
         page.get_by_role("link", name="Logs").click()
         log_of(page).get_by_text(f"Started flow instance {instance}").wait_for()
-        log_of(page).get_by_text(re.compile(r"Node clean \(.*\): INIT -> RUNNING")).wait_for()
+        log_of(page).get_by_text(re.compile(r"Node clean \(.*\): RUNNING")).wait_for()
         assert log_of(page).get_by_role("link", name=console_of(instance)).count() == 1
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from tries import INSTANCE, TRIGGER_TIME, completed, started
+from worker import StateStore
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.simulator import EnosSimulator
@@ -141,3 +144,46 @@ def test_a_started_instance_is_not_looked_at_before_the_task_is_deferred(task: M
     with pytest.raises(TaskDeferred):
         task(deferrable=True).run()
     assert sim.count("flowInstances/get") == 0
+
+
+def statuses_in(log: Any) -> dict[str, list[str]]:
+    """The statuses that a task's log gives to the flow instance and to each node, one after the other."""
+    found: dict[str, list[str]] = {}
+    for line in log.lines:
+        if match := re.fullmatch(r"((?:Node|Flow instance) [^\s:]+).*: (?:(\w+) -> )?(\w+)", line):
+            subject, before, status = match.groups()
+            seen = found.setdefault(subject, [])
+            assert before in (None, (seen or ["INIT"])[-1]), f"{line!r} contradicts what the log has said before"
+            assert before is not None or not seen, f"{line!r} is said again"
+            seen.append(status)
+    return found
+
+
+def test_logs_of_many_deferred_tasks_do_not_contradict_themselves(task: MakeTask, sim: EnosSimulator) -> None:
+    """Their poller reads lists, which have no nodes. Retries have looked before they were deferred."""
+    arguments = {"poll_interval": 1.0, "poll_error_tolerance": 0, "deferrable": True}
+    tasks = []
+    for flow_id in range(6000, 6060):
+        nodes = {flow_id * 10 + number: name for number, name in enumerate(("extract", "load", "report"))}
+        sim.add_flow(flow_id, tasks=nodes, progress=("seconds", 3 + flow_id % 3))
+        tasks.append(task(StateStore(), flow_id=flow_id, from_task_id=flow_id * 10, **arguments))
+    deferrals = []
+    for number, one in enumerate(tasks):
+        with pytest.raises(TaskDeferred) as deferred:
+            one.run()
+        if number % 3 == 0:
+            with pytest.raises(TaskDeferred) as deferred:
+                one.retry()
+        deferred.value.trigger._log = one.log
+        deferrals.append(deferred.value)
+
+    async def fired() -> list[Any]:
+        return await asyncio.gather(*(anext(one.trigger.run()) for one in deferrals))
+
+    events = asyncio.run(fired())
+    assert sim.count("flowInstances/search") > 0, "no list was read"
+    for one, deferral, event in zip(tasks, deferrals, events, strict=True):
+        one.resume(deferral.method_name, event.payload, deferral.kwargs or {})
+        statuses = statuses_in(one.log)
+        assert len(statuses) == 4, one.log.lines
+        assert {seen[-1] for seen in statuses.values()} == {"SUCCESS"}

@@ -61,6 +61,7 @@ def test_what_is_stored_of_it() -> None:
         "show_logs": False,
         "push_link": False,
         "silent_fail": False,
+        "told": None,
         "org_id": "o",
         "user_id": "u",
     }
@@ -347,6 +348,7 @@ def test_what_is_stored_of_a_wait_for_a_window() -> None:
         "ends_task": False,
         "known": False,
         "silent_fail": False,
+        "told": None,
         "do_xcom_push": True,
         "org_id": "o",
         "user_id": "u",
@@ -371,8 +373,10 @@ def test_a_connection_that_a_template_did_not_find_resumes_the_task() -> None:
 def test_one_event_when_the_window_is_decided(connection: EnosSimulator, status: str) -> None:
     connection.finish(connection.trigger(3377, trigger_time=WINDOW_END, type=1).id, status)
     (payload,) = events(window_trigger())
-    assert payload == {"window": [WINDOW.first, WINDOW.end], "status": "ended", "error": None, "flow_id": 3377}
-    assert WindowEvent.of(json.loads(json.dumps(payload))) == WindowEvent(WINDOW, flow_id=3377)
+    told = {"said": f"3377-2020070700 {status}"}
+    expected = {"window": [WINDOW.first, WINDOW.end], "status": "ended", "error": None}
+    assert payload == {**expected, "flow_id": 3377, "told": told}
+    assert WindowEvent.of(json.loads(json.dumps(payload))) == WindowEvent(WINDOW, flow_id=3377, told=told)
 
 
 def test_what_ends_a_wait_for_a_window_otherwise(connection: EnosSimulator) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -353,6 +353,11 @@ def _logs(nodes: Iterable[FlowInstanceNode]) -> Procedure[dict[str, str]]:
 
 
 EMPTY_LOG = "(the log is empty)"
+
+
+def is_shown_whole(lines: Sequence[str]) -> bool:
+    """Return whether a report shows all of these last lines of a log."""
+    return len(lines) <= _SHOWN_LINES and sum(len(line) + 1 for line in lines) <= _SHOWN_LENGTH
 
 
 def no_log(error: EnosError) -> str:

@@ -35,7 +35,7 @@ class InstanceWatch(Watch["FlowInstance"]):
     :param link: where people can look at the instance.
     """
 
-    __slots__ = ("_logs_nodes", "_node_statuses", "_status", "flow_instance_id", "link")
+    __slots__ = ("_has_seen_nodes", "_logs_nodes", "_node_statuses", "_status", "flow_instance_id", "link")
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class InstanceWatch(Watch["FlowInstance"]):
         self._node_statuses: dict[str, FlowStatus] = {}
         self._logs_nodes = True
         """Whether a poll logs which nodes have changed. False for the first poll after one with too many nodes."""
+        self._has_seen_nodes = False
+        """Whether the status of each node at the last poll is known. If not, the log must not say what it was."""
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -79,15 +81,13 @@ class InstanceWatch(Watch["FlowInstance"]):
 
     @property
     def told(self) -> dict[str, Any]:
-        """Return which statuses it has logged, as JSON: for a resumed task, which logs in the same log."""
         if self._status is None:
             return {}
         nodes = {node: status.name for node, status in self._node_statuses.items()}
         return {"status": self._status.name, "nodes": nodes if len(nodes) <= _MOST_TOLD else None}
 
     def was_told(self, told: object) -> None:
-        """Log nothing again that the trigger has logged before it resumed this task; ignore anything but ``told``."""
-        if isinstance(told, dict):
+        if isinstance(told, dict) and told:
             self.remember({"status": told.get("status"), "nodes": told.get("nodes"), **_of(self.flow_instance_id)})
 
     def remember(self, memory: object) -> None:
@@ -99,6 +99,7 @@ class InstanceWatch(Watch["FlowInstance"]):
             self.tolerance.known = True
         if isinstance(nodes, dict):
             self._node_statuses = {str(node): FlowStatus(status) for node, status in nodes.items()}
+        self._has_seen_nodes = bool(nodes)
         self._logs_nodes = nodes is not None
         self.tolerance.remember(memory.get("failing_since"))
         if self.stream is not None:
@@ -126,9 +127,12 @@ class InstanceWatch(Watch["FlowInstance"]):
         if len(self._node_statuses) > _MOST_REMEMBERED:
             self._node_statuses.clear()
         changes = [change for node in instance.nodes if (change := self._note_node(node)) is not None]
+        # A list shows an instance without its nodes.
+        self._has_seen_nodes = self._has_seen_nodes or bool(instance.nodes)
         if self._logs_nodes:
             for node, before in changes[:_MOST_LOGGED]:
-                self._level(node.status)("Node %s: %s -> %s", str(node), str(before), str(node.status))
+                status = str(node.status) if before is None else f"{before} -> {node.status}"
+                self._level(node.status)("Node %s: %s", str(node), status)
             if len(changes) > _MOST_LOGGED:
                 self.log.info("And %s more nodes have another status than before", len(changes) - _MOST_LOGGED)
         self._logs_nodes = True
@@ -166,14 +170,15 @@ class InstanceWatch(Watch["FlowInstance"]):
         has_failed = status is not None and status.outcome is Outcome.FAILED
         return self.log.warning if has_failed else self.log.info
 
-    def _note_node(self, node: FlowInstanceNode) -> tuple[FlowInstanceNode, FlowStatus] | None:
-        """Remember the status of a node. Return the node and its former status if that has changed."""
+    def _note_node(self, node: FlowInstanceNode) -> tuple[FlowInstanceNode, FlowStatus | None] | None:
+        """Remember the status of a node. Return the node and its former status, if known, if that has changed."""
         key = node.task_instance_id or excerpt(node.node_id or node.task_name)
         before = self._node_statuses.get(key, FlowStatus.INIT)
         if node.status is None or node.status == before:
             return None
+        is_known = self._has_seen_nodes or key in self._node_statuses
         self._node_statuses[key] = node.status
-        return node, before
+        return node, before if is_known else None
 
 
 def _of(flow_instance_id: str) -> dict[str, str]:
@@ -194,7 +199,7 @@ def conclude(
 ) -> Procedure[Outcome]:
     """Return how the instance has ended if it succeeded or was skipped; otherwise raise the error that says why not.
 
-    :param stream: what has shown the logs of the nodes so far, so that nothing is shown twice.
+    :param stream: what has shown the logs of the nodes so far. Only the ends of failed nodes' logs are shown again.
     :raises EnosFlowFailedError: with the failed nodes and the ends of their logs.
     :raises EnosFlowCancelledError: the same, where it was cancelled.
     """
@@ -210,6 +215,6 @@ def conclude(
     from airflow_provider_enos.protocol.follow.failure_report import examine
 
     report = yield from examine(instance, logs=task_logs != "none", link=link, known_logs=logs)
-    for line in report.lines(logs=task_logs == "failed"):
+    for line in report.lines(logs=task_logs != "none"):
         log.info("%s", line)
     raise report.error()

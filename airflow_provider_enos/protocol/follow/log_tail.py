@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError
-from airflow_provider_enos.protocol.follow.failure_report import EMPTY_LOG, LOG_LENGTH, no_log
+from airflow_provider_enos.protocol.follow.failure_report import EMPTY_LOG, LOG_LENGTH, is_shown_whole, no_log
 from airflow_provider_enos.protocol.follow.log_place import Place, advance
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.text import clean
@@ -127,7 +127,10 @@ class LogStream:
         return None
 
     def finish(self, instance: FlowInstance) -> Procedure[dict[str, str]]:
-        """Show what has not been shown of an instance that has ended; return the logs of the nodes that failed."""
+        """Show what has not been shown of an instance that has ended; return the logs of the nodes that failed.
+
+        The failure report shows the ends of those, so they are not shown here if that is all there is.
+        """
         texts: dict[str, str] = {}
         faults = 0
         for node in instance.nodes:
@@ -143,17 +146,17 @@ class LogStream:
                 faults = 0
             except EnosError as error:
                 faults += not isinstance(error, EnosNotFoundError)
-                if not shown.length:
-                    self._print(node, [no_log(error)])
                 text = no_log(error)
+                is_log = False
             else:
-                if text.strip():
-                    self._show(node, text, final=True)
-                elif not shown.length:
-                    self._print(node, [EMPTY_LOG])
-                text = text if text.strip() else EMPTY_LOG
+                is_log = bool(text.strip())
+                text = text if is_log else EMPTY_LOG
             if failed:
                 texts[node.task_instance_id] = text
+            if is_log:
+                self._show(node, text, final=True, is_reported=failed)
+            elif not (failed or shown.length):
+                self._print(node, [text])
         return texts
 
     def _is_due(self, node: FlowInstanceNode) -> bool:
@@ -166,8 +169,11 @@ class LogStream:
     def _of(self, node: FlowInstanceNode) -> _Shown:
         return self._logs.setdefault(node.task_instance_id, _Shown())
 
-    def _show(self, node: FlowInstanceNode, text: str, *, final: bool) -> None:
-        """Show what is new in a log. Unless it is ``final``, its last line is left for later."""
+    def _show(self, node: FlowInstanceNode, text: str, *, final: bool, is_reported: bool = False) -> None:
+        """Show what is new in a log. Unless it is ``final``, its last line is left for later.
+
+        :param is_reported: whether the failure report will show the end of the log.
+        """
         shown, was_shown = self._of(node), self._of(node).length > 0
         fresh, shown.place, is_gap = advance(shown.place, text, final=final)
         lines = _within_bounds(fresh)
@@ -183,7 +189,7 @@ class LogStream:
             shown.looks_after_end = 0
         else:
             shown.looks_after_end = 1 if fresh else shown.looks_after_end + 1
-        if lines:
+        if lines and not (is_reported and len(lines) == len(fresh) and is_shown_whole(lines)):
             self._print(node, lines, ", continued" if was_shown else "")
 
     def _print(self, node: FlowInstanceNode, lines: list[str], continued: str = "") -> None:

@@ -86,6 +86,18 @@ class Watch(ABC, Generic[Seen]):
         """Take over the ``memory`` of another watch of the same thing; ignore anything else."""
 
     @property
+    @abstractmethod
+    def told(self) -> dict[str, Any]:
+        """Return what it has logged, as JSON: for the trigger or the resumed task, which log in the same log.
+
+        Empty if it has logged nothing.
+        """
+
+    @abstractmethod
+    def was_told(self, told: object) -> None:
+        """Log nothing again that another watch of the same thing has ``told``; ignore anything else."""
+
+    @property
     def known(self) -> bool:
         """Return whether EnOS is known to have what is polled."""
         return self.tolerance.known

@@ -111,6 +111,14 @@ class WindowWatch(Watch[Verdict]):
         if isinstance(said, str):
             self._said = said
 
+    @property
+    def told(self) -> dict[str, Any]:
+        return {} if self._said is None else {"said": self._said}
+
+    def was_told(self, told: object) -> None:
+        if isinstance(told, dict) and isinstance(told.get("said"), str):
+            self._said = told["said"]
+
     def sight(self, *, clock: Callable[[], float]) -> Procedure[Verdict]:
         self.listed = None
         flow_id = yield from self._flow_id()

@@ -270,17 +270,23 @@ def test_the_end_shows_the_rest(service: Service) -> None:
     service.logs = {"a": "one\n", "b": "x\nthe reason", "c": "so far\nand no furth"}
     service.look(a="SUCCESS", b="RUNNING", c="RUNNING")
     shown = service.finish("FAIL", a="SUCCESS", b="FAIL", c="RUNNING", d="INIT", e="SUCCESS")
-    assert content(shown) == ["the reason", "and no furth"]
+    assert content(shown) == ["and no furth"], "the report shows what the failed node said last"
     assert [line for line in shown if line.startswith("(")] == ["(no log: Get Task Instance Log: 62109 No log found.)"]
     assert service.played.value == {"b-1": "x\nthe reason"}
+
+
+@pytest.mark.parametrize(("lines", "is_left"), [(40, True), (41, False)])
+def test_what_the_report_does_not_show_of_a_failed_node_is_shown(service: Service, lines: int, is_left: bool) -> None:
+    service.logs["a"] = "\n".join(f"line {number}" for number in range(lines))
+    assert content(service.finish("FAIL", a="FAIL")) == ([] if is_left else service.logs["a"].splitlines())
 
 
 def test_the_end_where_logs_cannot_be_read(service: Service) -> None:
     names = [f"n{number}" for number in range(9)]
     service.logs = dict.fromkeys(names, LOST)
-    shown = service.finish("FAIL", **dict.fromkeys(names, "FAIL"))
+    shown = service.finish("FAIL", **{**dict.fromkeys(names, "FAIL"), "n1": "SUCCESS"})
     assert len(service.asked) == 3
-    assert shown[1] == "(no log: read timed out)"
+    assert shown[:2] == ["::group::Log of node n1 (n1-1)", "(no log: read timed out)"]
     assert shown[-1] == "warning: The logs of the other nodes are not asked for any more"
     assert service.played.value["n0-1"] == "(no log: read timed out)"
 
