@@ -70,6 +70,7 @@ class Adversary(RuleBasedStateMachine):
         taken=st.sampled_from([0, 0, 0, 1, 2]),
         clears=st.sampled_from([0, 0, 0, 1, 2]),
         retry_from=st.sampled_from(["start", "failure", "failure"]),
+        failing=st.sampled_from([None, None, 0, 1, 2]),
     )
     def begin(
         self,
@@ -81,11 +82,13 @@ class Adversary(RuleBasedStateMachine):
         clears: int,
         tolerance: float,
         retry_from: Any,
+        failing: int | None,
         **gateway: Any,
     ) -> None:
         """Before the adversary begins, others had the first ``taken`` minutes, and all went well up to some clears.
 
-        ``late``: when what is under way arrives, once the adversary has stopped.
+        ``failing``: which node has failed in the first try after that. ``late``: when what is under way arrives, once
+        the adversary has stopped.
         """
         zone = timezone(timedelta(hours=8))
         self.minutes = [minute_of(trigger_time), *further_minutes(trigger_time, zone)]
@@ -109,6 +112,19 @@ class Adversary(RuleBasedStateMachine):
         for _ in range(clears):
             self._settle()
             self.clear()
+        if failing is not None:
+            self._fail(failing)
+
+    def _fail(self, node: int) -> None:
+        """Let the instance of this try fail, and retry the task."""
+        while self.now.starting:
+            self._answer()
+        found = self.gateway.called(self.now.id or "")
+        if found is not None and found.status == "RUNNING":
+            found.end("FAIL", self.clock.now, node)
+            self.task_ends_as_its_instance()
+        if self._may_retry():
+            self.retry()
 
     # What the task does.
 

@@ -141,6 +141,12 @@ def restart_from_the_last_node(*_: Any, **__: Any) -> Restart:
     return Restart(108582, "", 1, 1, 0, 0, 0, 0, 0)
 
 
+def forget_the_node(patch: Patch) -> None:
+    """Record a restart as a request for the node that the task is to start from."""
+    note = Ledger.note_request
+    patch.setattr(Ledger, "note_request", lambda ledger, *minute, **_: note(ledger, *minute[:2], ledger.first_task_id))
+
+
 def settle(**changes: bool) -> Broken:
     """A protocol that misjudges who may have the minute."""
     return step(State.SETTLE, lambda starter, minute: starter.settle(replace(minute, **changes)))
@@ -179,6 +185,7 @@ BROKEN_WITH_A_STORE: dict[str, Broken] = {
     "restarts beside the failed instance": lambda patch: patch.setattr(Restarts, "_ended", wait_for_no_node),
     "restarts too far down": lambda patch: patch.setattr(restarts, "restart_of", restart_from_the_last_node),
     "restarts after a clear": lambda patch: patch.setattr(Restarts, "_hindrance", None),
+    "forgets the node of a restart": forget_the_node,
 }
 NEEDS_A_STORE = (
     "takes over anything",
@@ -192,6 +199,7 @@ NEEDS_A_STORE = (
     "restarts beside the failed instance",
     "restarts too far down",
     "restarts after a clear",
+    "forgets the node of a restart",
 )
 BROKEN = [
     *((WithStore, name) for name in BROKEN_WITH_A_STORE),
