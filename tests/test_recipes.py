@@ -10,21 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflows import AIRFLOW, dag_bag
 from dag_process import environment, new_home, run_dag
+from recipes import MODULES, PAGE, RECIPES, write_modules
 
 from airflow_provider_enos.errors import EnosFlowCancelledError, EnosFlowFailedError, EnosPollLostError
 from airflow_provider_enos.simulator import EnosSimulator
-
-PAGE = (Path(__file__).resolve().parent.parent / "docs" / "recipes.md").read_text()
-RECIPES = {
-    re.findall(r'DAG\(\s*"(\w+)"', code)[0]: code for code in re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
-}
-"""The code of each recipe, by the id of its DAG."""
 
 Run = Callable[..., dict[str, Any]]
 
@@ -37,8 +33,10 @@ def since(dag_id: str) -> tuple[int, ...]:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Callable[[str], Path]:
-    """The file of a recipe, in a DAGs folder of its own."""
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """The file of a recipe, in a DAGs folder of its own, with the modules in Airflow's folder for plugins."""
+    write_modules(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path / "plugins"))
 
     def write(dag_id: str) -> Path:
         if since(dag_id) > AIRFLOW:
@@ -113,14 +111,11 @@ def test_deadline_lets_the_run_go_on(run: Run, recipe: Callable[[str], Path], si
     assert run("enos_deadline")["tasks"] == {"clean": "failed"}
 
 
-def test_deadline_says_what_to_look_at(
-    recipe: Callable[[str], Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = recipe("enos_deadline")
-    (alert,) = parsed(file).deadline
-    monkeypatch.syspath_prepend(str(file.parent))
-    callback: Any = getattr(__import__(file.stem), alert.callback.path.rpartition(".")[2])
-    asyncio.run(callback(**alert.callback.kwargs, context={}))
+def test_deadline_says_what_to_look_at(recipe: Callable[[str], Path], caplog: pytest.LogCaptureFixture) -> None:
+    """How a triggerer finds it: ``tests/stack/test_deferred.py``."""
+    (alert,) = parsed(recipe("enos_deadline")).deadline
+    module, _, name = alert.callback.path.rpartition(".")
+    asyncio.run(getattr(import_module(module), name)(**alert.callback.kwargs, context={}))
     assert "flow 3377 is late; see: airflow enos instances --flow 3377" in caplog.text
 
 
@@ -146,4 +141,4 @@ def test_pool_counts_what_is_deferred(run: Run, tmp_path: Path, sim: EnosSimulat
 
 def test_every_recipe_is_run_here() -> None:
     assert set(RECIPES) == set(re.findall(r'\b(?:run|recipe)\("(\w+)"\)', Path(__file__).read_text()))
-    assert len(RECIPES) == len(re.findall("^```python$", PAGE, re.M))
+    assert len(RECIPES) + len(MODULES) == len(re.findall("^```python$", PAGE, re.M))

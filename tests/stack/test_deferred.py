@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from airflows import AIRFLOW
 
 if AIRFLOW < (3, 3):
     pytest.skip("kills reach triggers from 3.3 on", allow_module_level=True)
+from recipes import RECIPES, write_modules
 from stack import Simulator, Stack, running, until
 
 Airflow = tuple[Stack, Simulator]
@@ -20,9 +22,13 @@ OUTAGE = 60.0
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    with running(tmp_path_factory.mktemp("stack"), Path(__file__).parent / "dags") as (stack, simulator):
-        for flow_id in range(8001, 8008):
-            tasks = {str(flow_id * 10): "extract"}
+    home = tmp_path_factory.mktemp("stack")
+    dags = shutil.copytree(Path(__file__).parent / "dags", home / "dags")
+    (dags / "late.py").write_text(RECIPES["enos_deadline"].replace("timedelta(hours=2)", "timedelta(seconds=2)"))
+    write_modules(home)
+    with running(home, dags) as (stack, simulator):
+        for flow_id in (*range(8001, 8008), 3377):
+            tasks = {"108580" if flow_id == 3377 else str(flow_id * 10): "extract"}
             simulator.post("flows", {"flow_id": flow_id, "name": "flow", "tasks": tasks, "progress": "manual"})
         yield stack, simulator
 
@@ -118,6 +124,16 @@ def test_what_is_late_is_cancelled_and_fails_with_the_reason(airflow: Airflow) -
     run.wait_for("failed")
     assert simulator.instances(8005)[0]["status"] == "CANCEL"
     assert "had not ended in the time given to it; it was asked to be cancelled" in run.log()
+
+
+def test_the_recipe_for_what_is_late_tells_it_and_the_run_goes_on(airflow: Airflow) -> None:
+    stack, simulator = airflow
+    run = stack.run("enos_deadline").of_task("clean")
+    instance = the_instance(simulator, 3377)
+    until(lambda: "flow 3377 is late; see: " in stack.log("triggerer"), 60, "the alert", lambda: stack.log("triggerer"))
+    assert run.wait_for("deferred")["state"] == "deferred"
+    simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
+    run.wait_for("success")
 
 
 def test_a_sensor_starts_and_ends_in_the_triggerer(airflow: Airflow) -> None:
