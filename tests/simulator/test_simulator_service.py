@@ -212,6 +212,17 @@ def test_logs(sim: EnosSimulator, client: Any) -> None:
     assert log("1")["code"] == 62102
 
 
+@pytest.mark.parametrize(
+    ("status", "end"), [("SUCCESS", "INFO  a done"), ("FAIL", "ERROR a failed"), ("CANCEL", "WARN  a was cancelled")]
+)
+def test_a_log_ends_as_its_node(sim: EnosSimulator, client: Any, status: str, end: str) -> None:
+    sim.add_flow(7001, tasks={70011: "a"}, progress="manual")
+    made = sim.trigger(7001, None, 0).id
+    sim.finish(made, status)
+    answer = client.call("taskInstances/getLog", taskInstId=f"70011-{made.partition('-')[2]}").json
+    assert answer["data"]["log"].endswith(f"{end}\n")
+
+
 def test_logs_that_grow(sim: EnosSimulator, client: Any) -> None:
     """With the progress of the node: each look at the instance brings some of the lines, the end all of them."""
     sim.log_grows = True

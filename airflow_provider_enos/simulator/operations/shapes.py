@@ -228,6 +228,15 @@ def task_details(config: Config, flow: Flow, task_id: int) -> dict[str, Any]:
     }
 
 
+_ENDS = {
+    "FAIL": "ERROR {} failed",
+    "INTERNAL_ERROR": "ERROR {} failed: internal error",
+    "TIMEOUT": "ERROR {} timed out",
+    "CANCEL": "WARN  {} was cancelled",
+}
+"""How the log of a node ends by its status, where its flow does not say it."""
+
+
 def task_log(config: Config, flow: Flow, node: NodeInstance, share: float = 1.0) -> str:
     """Return the log of a node that has run, with this share of its lines, from 0 to 1."""
     ruler = "=" * 60
@@ -237,7 +246,8 @@ def task_log(config: Config, flow: Flow, node: NodeInstance, share: float = 1.0)
         f"run  num:\t1\ninstance:\t{node.task_instance_id}\ncmdline:\t{command}\n"
         f"submitter:\t{flow.do_as}\ncurrent time:\t{started}"
     )
-    printed = flow.logs.get(node.task_id, f"{{started}} INFO  {node.name} starts\n{{ended}} INFO  {node.name} done")
+    end = _ENDS.get(node.status, "INFO  {} done").format(node.name)
+    printed = flow.logs.get(node.task_id, f"{{started}} INFO  {node.name} starts\n{{ended}} {end}")
     for name, moment in (("{started}", node.started_at), ("{ended}", node.ended_at)):
         printed = printed.replace(name, run_time_text(config, moment) or "")
     lines = f"{printed}\n".splitlines(keepends=True)
