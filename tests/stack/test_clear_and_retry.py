@@ -28,7 +28,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     kind = Stack if AIRFLOW >= (3, 0) else Airflow2
     settings = HEARTBEATS if FAILS_WHAT_IS_KILLED else {}
     with running(tmp_path_factory.mktemp("stack"), dags, settings=settings, kind=kind) as (stack, simulator):
-        for flow_id in range(8101, 8108):
+        for flow_id in range(8101, 8109):
             tasks = {str(flow_id * 10): "extract"}
             simulator.post("flows", {"flow_id": flow_id, "name": "flow", "tasks": tasks, "progress": "manual"})
         yield stack, simulator
@@ -108,6 +108,7 @@ def test_a_clear_starts_another_and_its_retry_takes_over_that_one(airflow: Airfl
     [
         ("is_cleared", 8105, Run.clear, AIRFLOW < (3, 4)),
         ("is_cleared_with_its_run", 8107, Run.clear_run, AIRFLOW < (3, 5)),
+        ("is_cleared_by_command", 8108, Run.clear_by_command, True),
         pytest.param(
             "is_cleared_and_keeps_its_state",
             8106,

@@ -234,6 +234,11 @@ class Stack:
     def log(self, part: str) -> str:
         return (self._home / f"{part}.log").read_text(errors="replace")
 
+    def command_line(self, *arguments: str) -> None:
+        """Run a command of Airflow on this machine."""
+        command = [sys.executable, "-m", "airflow", *arguments]
+        subprocess.run(command, env=self._environment, check=True, capture_output=True)
+
     def call(self, method: str, path: str, body: Any = None) -> Any:
         # SQLite refuses a write while another one is under way: then nothing was done.
         for _ in range(10):
@@ -303,6 +308,10 @@ class Run:
     def clear_run(self) -> None:
         """Clear the whole run."""
         self._stack.call("POST", f"dags/{self.dag_id}/dagRuns/{self.run_id}/clear", {"dry_run": False})
+
+    def clear_by_command(self) -> None:
+        """Clear all tasks of all runs of the DAG."""
+        self._stack.command_line("tasks", "clear", "--yes", self.dag_id)
 
     @property
     def state_keys(self) -> list[str]:

@@ -16,6 +16,7 @@ FLOWS = {
     "is_cleared": 8105,
     "is_cleared_and_keeps_its_state": 8106,
     "is_cleared_with_its_run": 8107,
+    "is_cleared_by_command": 8108,
 }
 
 for name, flow_id in FLOWS.items():
