@@ -75,6 +75,7 @@ ARGUMENTS: dict[str, Any] = {
     "show_logs": True,
     "push_link": True,
     "silent_fail": True,
+    "told": {"status": "RUNNING", "nodes": {"108580-20200706062600": "RUNNING"}},
     "statuses": {"FAIL", "SUCCESS", "SKIP", "CANCEL"},
     "lookback": timedelta(days=3),
     "queue": None,
