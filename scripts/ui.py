@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -28,6 +30,9 @@ from stack import PARTS, Stack  # noqa: E402
 
 from airflow_provider_enos.simulator import EnosSimulator, Node  # noqa: E402
 
+TOUR = ("tour_1_fails", "tour_2_slow", "tour_3_waits")
+BY_TIME = r"[\d*@]"
+"""How the summary of a cron schedule begins."""
 NEEDS = {"enos_outlet_by_day": (3, 3)}
 """Example DAGs that need a newer Airflow than 3.0."""
 SECONDS_TO_START = 300
@@ -60,7 +65,7 @@ What to look at:
     {url}/dags/tour_2_slow/runs/tour/tasks/settle_month{tab}
 
   Many tasks that wait, each for a flow of its own, and use no worker:
-    {url}/dags/tour_3_waits/runs/tour/tasks/read_site
+    {url}/dags/tour_3_waits/runs/tour/tasks/read_site/mapped
 
   A flow that you start yourself: click Trigger.
     {url}/dags/enos_trigger_and_wait
@@ -86,11 +91,13 @@ class Ui(Stack):
 
     def __init__(self, home: Path, sim: EnosSimulator, waits: int, stopped: threading.Event) -> None:
         settings = {
-            "AIRFLOW__CORE__PARALLELISM": "8",
+            # Those with a schedule, which would all start at once.
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "ENOS_UI_WAITS": str(waits),
         }
-        super().__init__(home, link_dags(home / "dags"), sim.connection_json, settings)
+        self._dags = link_dags(home / "dags")
+        super().__init__(home, self._dags, sim.connection_json, settings)
         # It is in the database instead, so that one can look at it, test it and change it in Airflow's pages.
         del self._environment["AIRFLOW_CONN_ENOS_DEFAULT"]
         self._sim = sim
@@ -118,8 +125,11 @@ class Ui(Stack):
         for part in PARTS:
             if not self.has_part(part):
                 self.start_part(part)
-        for dag_id in ("tour_1_fails", "tour_2_slow", "tour_3_waits"):
-            self.wait(f"the DAG {dag_id}", lambda dag_id=dag_id: self.has_dag(dag_id))  # type: ignore[misc]
+        self.wait("all DAGs", self.has_dags)
+        for dag in self.dags:
+            if not re.match(BY_TIME, dag["timetable_summary"] or ""):
+                self.call("PATCH", f"dags/{dag['dag_id']}", {"is_paused": False})
+        for dag_id in TOUR:
             self.call("POST", f"dags/{dag_id}/dagRuns", {**self.new_run, "dag_run_id": "tour"})
 
     def wait(self, what: str, condition: Callable[[], bool]) -> None:
@@ -148,8 +158,13 @@ class Ui(Stack):
             return self._session.get(f"{self.url}/{self.api}/monitor/health", timeout=5).ok
         return False
 
-    def has_dag(self, dag_id: str) -> bool:
-        return self._session.get(f"{self.url}/{self.api}/dags/{dag_id}", timeout=30).ok
+    def has_dags(self) -> bool:
+        """Return whether there is at least one DAG of each file."""
+        return {Path(dag["fileloc"]).name for dag in self.dags} >= {path.name for path in self._dags.iterdir()}
+
+    @property
+    def dags(self) -> list[dict[str, Any]]:
+        return list(self.call("GET", "dags?limit=100")["dags"])
 
     def end_of_log(self, part: str) -> str:
         lines = self.log(part).splitlines()[-TAIL:]
@@ -171,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forget_settings()
     with (
         tempfile.TemporaryDirectory(prefix="enos-ui-") as home,
-        EnosSimulator(progress="nodes", schedules=True) as sim,
+        EnosSimulator(progress=("seconds", 20), schedules=True) as sim,
     ):
         add_flows(sim, waits)
         ui = Ui(Path(home), sim, waits, stopped)
