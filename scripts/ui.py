@@ -67,7 +67,7 @@ What to look at:
   Many tasks that wait, each for a flow of its own, and use no worker:
     {url}/dags/tour_3_waits/runs/tour/tasks/read_site/mapped
 
-  A flow that you start yourself: click Trigger.
+  A flow that you start yourself: click Trigger. Its end starts the DAG enos_run_on_flow_end.
     {url}/dags/enos_trigger_and_wait
 
   The connection: its form, and its test.
