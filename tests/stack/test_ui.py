@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,9 +12,11 @@ import psutil
 import pytest
 from airflows import AIRFLOW
 from stack import until
-from ui_process import IS_READY, SCRIPT, UiProcess
+from ui_process import IS_READY, UiProcess
 
-needs_airflow_3 = pytest.mark.skipif(AIRFLOW < (3, 0), reason="needs Airflow 3")
+if AIRFLOW < (3, 0):
+    pytest.skip("it needs Airflow 3", allow_module_level=True)
+
 SECONDS_TO_START = 120
 SECONDS_TO_END = 15
 FEW = ("--waits", "3")
@@ -42,7 +42,6 @@ def listens_at(process: psutil.Process) -> set[str]:
         return set()
 
 
-@needs_airflow_3
 def test_it_starts_with_all_dags_and_the_connection(two: tuple[UiProcess, UiProcess]) -> None:
     ui, beside = two
     assert ui.url != beside.url
@@ -53,14 +52,12 @@ def test_it_starts_with_all_dags_and_the_connection(two: tuple[UiProcess, UiProc
     assert ui.call("GET", "connections/enos_default")["conn_type"] == "enos"
 
 
-@needs_airflow_3
 def test_it_listens_on_this_machine_only(two: tuple[UiProcess, UiProcess]) -> None:
     found = [listens_at(process) for process in two[0].processes]
     assert set().union(*found) == {"127.0.0.1"}
     assert len([one for one in found if one]) >= 2, "the API server and the gateway"
 
 
-@needs_airflow_3
 def test_a_part_that_ends_by_itself_ends_all_of_it(two: tuple[UiProcess, UiProcess]) -> None:
     ui = two[1]
     triggerer = next(process for process in ui.processes if "triggerer" in " ".join(process.cmdline()))
@@ -73,7 +70,6 @@ def test_a_part_that_ends_by_itself_ends_all_of_it(two: tuple[UiProcess, UiProce
     assert list(ui.temporary.iterdir()) == []
 
 
-@needs_airflow_3
 def test_a_run_that_rest_triggers_succeeds(two: tuple[UiProcess, UiProcess]) -> None:
     """It starts a flow, and cancels it."""
     ui, _ = two
@@ -83,7 +79,6 @@ def test_a_run_that_rest_triggers_succeeds(two: tuple[UiProcess, UiProcess]) -> 
     assert ui.call("GET", run)["state"] == "success"
 
 
-@needs_airflow_3
 def test_ctrl_c_leaves_no_process_and_no_folder(two: tuple[UiProcess, UiProcess]) -> None:
     """While tasks run."""
     ui = two[0]
@@ -97,7 +92,6 @@ def test_ctrl_c_leaves_no_process_and_no_folder(two: tuple[UiProcess, UiProcess]
         assert taken.connect_ex(("127.0.0.1", int(urlsplit(ui.url).port or 0))) != 0
 
 
-@needs_airflow_3
 def test_it_can_be_ended_while_it_starts(tmp_path: Path) -> None:
     ui = UiProcess(tmp_path, *FEW)
     try:
@@ -109,10 +103,3 @@ def test_it_can_be_ended_while_it_starts(tmp_path: Path) -> None:
         assert list(ui.temporary.iterdir()) == []
     finally:
         ui.kill()
-
-
-@pytest.mark.skipif(AIRFLOW >= (3, 0), reason="it runs on Airflow 3")
-def test_it_says_that_airflow_2_is_too_old() -> None:
-    ended = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, check=False)
-    assert ended.returncode == 2
-    assert "make ui needs Airflow 3" in ended.stderr

@@ -35,6 +35,7 @@ class UiProcess:
                 start_new_session=True,
             )
         self._session = requests.Session()
+        self._seen: set[int] = set()
 
     @property
     def printed(self) -> str:
@@ -62,17 +63,22 @@ class UiProcess:
     @property
     def processes(self) -> list[psutil.Process]:
         """The script itself, and all that it has started."""
+        self._note_processes()
         return tree(self._process.pid)
+
+    def _note_processes(self) -> None:
+        """Keep their ids: once it has ended nobody knows what it had started."""
+        self._seen.update(process.pid for process in tree(self._process.pid))
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process group, as a terminal does for Ctrl-C."""
+        self._note_processes()
         os.killpg(self._process.pid, number)
 
     def wait_for_its_end(self, seconds: float) -> list[psutil.Process]:
-        """Wait until it has ended. Return what is left of the processes that it had started."""
-        below = [process.pid for process in self.processes]
+        """Wait until it has ended. Return what is left of the processes that it had started, and of theirs."""
         until(lambda: self.code is not None, seconds, "its end", lambda: self.printed)
-        return of_sessions(below)
+        return of_sessions(self._seen)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call Airflow's REST API."""
@@ -85,8 +91,8 @@ class UiProcess:
 
     def kill(self) -> None:
         """End it, whatever state it is in."""
-        sessions = [process.pid for process in self.processes]
-        for process in of_sessions(sessions):
+        self._note_processes()
+        for process in of_sessions(self._seen):
             process.kill()
         self._process.wait(10)
         self._session.close()
