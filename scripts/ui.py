@@ -14,7 +14,6 @@ import re
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -80,6 +79,21 @@ class Stopped(Exception):
     """Somebody wants it to end."""
 
 
+class Stop:
+    """Whether somebody wants it to end. Not an Event: a signal would find its lock taken by whom it interrupts."""
+
+    wanted = False
+
+    def listen(self) -> None:
+        """Listen for Ctrl-C, SIGTERM, and the end of the terminal, unless that is ignored, as nohup does."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._want)
+
+    def _want(self, *_: object) -> None:
+        self.wanted = True
+
+
 class Broken(Exception):
     """A part has ended by itself, or does not start. The text says which, and shows the end of its log."""
 
@@ -89,7 +103,7 @@ class Ui(Stack):
 
     grace = 3
 
-    def __init__(self, home: Path, sim: EnosSimulator, waits: int, stopped: threading.Event) -> None:
+    def __init__(self, home: Path, sim: EnosSimulator, waits: int, stop: Stop) -> None:
         settings = {
             # Those with a schedule, which would all start at once.
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
@@ -101,7 +115,7 @@ class Ui(Stack):
         # It is in the database instead, so that one can look at it, test it and change it in Airflow's pages.
         del self._environment["AIRFLOW_CONN_ENOS_DEFAULT"]
         self._sim = sim
-        self._stopped = stopped
+        self._stop = stop
 
     def command(self, part: str) -> list[str]:
         if part == "migration":
@@ -143,7 +157,8 @@ class Ui(Stack):
 
     def look_after(self, seconds: float) -> None:
         """Pass some time. Raise Stopped once it is to end, Broken once a part has ended by itself."""
-        if self._stopped.wait(seconds):
+        time.sleep(seconds)
+        if self._stop.wanted:
             raise Stopped
         for part, process in self._parts.items():
             code = process.poll()
@@ -159,8 +174,10 @@ class Ui(Stack):
         return False
 
     def has_dags(self) -> bool:
-        """Return whether there is at least one DAG of each file."""
-        return {Path(dag["fileloc"]).name for dag in self.dags} >= {path.name for path in self._dags.iterdir()}
+        """Return whether each file has been read, for better or worse."""
+        broken = [one["filename"] for one in self.call("GET", "importErrors")["import_errors"]]
+        read = {Path(name).name for name in (*broken, *(dag["fileloc"] for dag in self.dags))}
+        return read >= {path.name for path in self._dags.iterdir()}
 
     @property
     def dags(self) -> list[dict[str, Any]]:
@@ -179,17 +196,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if AIRFLOW < (3, 0):
         say(TOO_OLD.format(airflow=version("apache-airflow")), sys.stderr)
         return 2
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN):  # as nohup has it
-            signal.signal(number, lambda *_: stopped.set())
+    stop = Stop()
+    stop.listen()
     forget_settings()
     with (
         tempfile.TemporaryDirectory(prefix="enos-ui-") as home,
         EnosSimulator(progress=("seconds", 20), schedules=True) as sim,
     ):
         add_flows(sim, waits)
-        ui = Ui(Path(home), sim, waits, stopped)
+        ui = Ui(Path(home), sim, waits, stop)
         try:
             return show(ui)
         finally:
@@ -211,7 +226,9 @@ def show(ui: Ui) -> int:
         return 0
     except Broken as error:
         say(f"\n{error}", sys.stderr)
-        return 1
+    except (requests.RequestException, AssertionError) as error:
+        say(f"\nAirflow's API does not do what it is asked: {error}\n{ui.end_of_log('api-server')}", sys.stderr)
+    return 1
 
 
 def say(text: str, where: object = None) -> None:
@@ -267,24 +284,25 @@ def add_flows(sim: EnosSimulator, waits: int) -> None:
             51021: Node("read_meters", seconds=40),
             51022: Node("read_tariffs", seconds=25),
             51023: Node("validate", seconds=50),
-            51024: Node("aggregate", seconds=70),
+            51024: Node("aggregate", seconds=110),
             51025: Node("settle", seconds=90),
-            51026: Node("invoice", seconds=50),
+            51026: Node("invoice", seconds=60),
             51027: Node("archive", seconds=30),
         },
         relations=[
             (51021, 51023),
-            (51023, 51024),
+            (51021, 51024),
             (51022, 51025),
+            (51023, 51025),
             (51024, 51025),
             (51025, 51026),
-            (51024, 51027),
+            (51025, 51027),
         ],
     )
     for number in range(1, waits + 1):
         flow_id = 5200 + number
         nodes = {
-            flow_id * 10 + 1: Node("read", seconds=180 + 5 * number),
+            flow_id * 10 + 1: Node("read", seconds=300 + 8 * number),
             flow_id * 10 + 2: Node("write", seconds=20 + number % 7),
         }
         sim.add_flow(flow_id, name=f"site_{number:02}", tasks=nodes)

@@ -68,23 +68,26 @@ def test_the_flow_that_fails_says_where_and_why(ui: UiProcess, browser: Browser)
         ).first.wait_for()
 
 
+def test_the_slow_flow_runs(ui: UiProcess, browser: Browser) -> None:
+    """Two of its nodes have soon ended."""
+    with page_for(ui, browser, "A flow of five minutes", height=1000) as page:
+        frame = page.frame_locator("iframe[title=EnOS]")
+        frame.get_by_role("heading", name="settlement_monthly").wait_for()
+        assert frame.locator(".node").count() == 7
+        frame.locator(".node.succeeded").nth(1).wait_for()
+        frame.locator(".node.running").first.wait_for()
+        shot(page, "view-running")
+
+
 def test_many_tasks_wait_without_a_worker(ui: UiProcess, browser: Browser) -> None:
+    run = "tour_3_waits/dagRuns/tour/taskInstances?state=deferred"
+    until(lambda: ui.call("GET", f"dags/{run}")["total_entries"] == WAITS, 60, "all of them to wait")
     with page_for(ui, browser, "Many tasks that wait") as page:
         page.get_by_text("Total Deferred").wait_for()
         page.get_by_text("Deferred", exact=True).nth(WAITS - 1).wait_for()
         page.get_by_role("link", name="0", exact=True).click()
         page.get_by_role("link", name="EnOS").click()
         page.frame_locator("iframe[title=EnOS]").get_by_role("heading", name="site_01").wait_for()
-
-
-def test_one_starts_a_flow_and_its_end_starts_another_dag(ui: UiProcess, browser: Browser) -> None:
-    with page_for(ui, browser, "A flow that you start yourself") as page:
-        page.get_by_role("button", name="Trigger").click()
-        page.get_by_role("dialog").get_by_role("button", name="Trigger").click()
-        page.get_by_role("link", name="clean_meter_readings").first.wait_for()
-    for dag_id in ("enos_trigger_and_wait", "enos_run_on_flow_end"):
-        runs = f"dags/{dag_id}/dagRuns?state=success"
-        until(lambda runs=runs: ui.call("GET", runs)["total_entries"], 120, dag_id)  # type: ignore[misc]
 
 
 def test_the_connection_is_there_and_its_test_passes(ui: UiProcess, browser: Browser) -> None:
@@ -95,12 +98,11 @@ def test_the_connection_is_there_and_its_test_passes(ui: UiProcess, browser: Bro
         assert answered.value.json()["status"] is True
 
 
-def test_the_slow_flow_runs(ui: UiProcess, browser: Browser) -> None:
-    """Last, so that some of its nodes have ended."""
-    with page_for(ui, browser, "A flow of five minutes", height=1000) as page:
-        frame = page.frame_locator("iframe[title=EnOS]")
-        frame.get_by_role("heading", name="settlement_monthly").wait_for()
-        assert frame.locator(".node").count() == 7
-        frame.locator(".node.succeeded").nth(1).wait_for()
-        frame.locator(".node.running").first.wait_for()
-        shot(page, "view-running")
+def test_one_starts_a_flow_and_its_end_starts_another_dag(ui: UiProcess, browser: Browser) -> None:
+    with page_for(ui, browser, "A flow that you start yourself") as page:
+        page.get_by_role("button", name="Trigger").click()
+        page.get_by_role("dialog").get_by_role("button", name="Trigger").click()
+        page.get_by_role("link", name="clean_meter_readings").first.wait_for()
+    for dag_id in ("enos_trigger_and_wait", "enos_run_on_flow_end"):
+        runs = f"dags/{dag_id}/dagRuns?state=success"
+        until(lambda runs=runs: ui.call("GET", runs)["total_entries"], 120, dag_id)  # type: ignore[misc]

@@ -222,7 +222,7 @@ class Stack:
         """End the parts and all that they have started. Airflow's own end would wait for running tasks."""
         sessions = {process.pid for process in self._parts.values()}
         for pid in sessions:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter for a zombie, on macOS
                 os.killpg(pid, signal.SIGTERM)
         end = time.monotonic() + self.grace
         while of_sessions(sessions) and time.monotonic() < end:
