@@ -27,11 +27,12 @@ SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601
 export SOURCE_DATE_EPOCH
 
 
-.PHONY: help demo test test-stack test-browser nightly chaos screenshots cluster-test matrix resolve pins check docs
+.PHONY: help demo ui test test-stack test-browser nightly chaos screenshots cluster-test matrix resolve pins check docs
 .PHONY: format bench build clean
 
 help:
 	@echo "make demo    run an example DAG through Airflow on a simulated EnOS gateway (DAG=... for another one)"
+	@echo "make ui      Airflow with its pages and the example DAGs, on a simulated EnOS gateway, to look at (Airflow 3)"
 	@echo "make test    all tests but those of the next two"
 	@echo "make test-stack    the tests that run a whole Airflow"
 	@echo "make test-browser  the tests that look at its pages, which need a Chromium"
@@ -60,6 +61,9 @@ help:
 
 demo: .venv/installed
 	@$(BIN)/python scripts/demo.py
+
+ui: .venv/installed
+	@$(BIN)/python scripts/ui.py
 
 # tests/conftest.py says which tests are which.
 test: .venv/installed

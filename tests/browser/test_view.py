@@ -75,7 +75,6 @@ def test_the_tab_shows_a_running_instance(airflow_site: Site, browser: Browser) 
         assert frame.locator(".node").count() == 5
         assert frame.locator(".edge").count() == 5
         assert frame.locator(".node.succeeded").count() == frame.locator(".node.running").count() == 1
-        shot(page, "view-running")
         assert complaints(page) == []
 
 
@@ -143,7 +142,6 @@ def test_a_failed_instance_and_its_log(airflow_site: Site, browser: Browser) -> 
         shot(page, "view-failed-log")
         page.keyboard.press("Escape")
         frame.get_by_role("dialog").wait_for(state="hidden")
-        shot(page, "view-failed")
 
 
 def test_the_log_is_opened_by_keyboard_too(airflow_site: Site, browser: Browser) -> None:

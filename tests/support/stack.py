@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -100,6 +100,8 @@ class Stack:
     new_run: Mapping[str, Any] = {"logical_date": None}
     for_good: Mapping[str, Any] = {}
     seconds_to_start: float = 180
+    grace: float = 1
+    """How many seconds the parts have to end by themselves."""
 
     def __init__(
         self, home: Path, dags: Path, connection: str, settings: Mapping[str, str] = MappingProxyType({})
@@ -217,17 +219,20 @@ class Stack:
         return self._home / "airflow.db"
 
     def stop(self) -> None:
-        below = [process for one in self._parts.values() for process in tree(one.pid)]
+        """End the parts and all that they have started. Airflow's own end would wait for running tasks."""
+        sessions = {process.pid for process in self._parts.values()}
+        for pid in sessions:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter for a zombie, on macOS
+                os.killpg(pid, signal.SIGTERM)
+        end = time.monotonic() + self.grace
+        while of_sessions(sessions) and time.monotonic() < end:
+            time.sleep(0.1)
+        while left := of_sessions(sessions):
+            for one in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            psutil.wait_procs(left, 10)
         for process in self._parts.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-        time.sleep(1)
-        for one in below:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        for process in self._parts.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
         self._session.close()
 
@@ -354,6 +359,16 @@ def tree(pid: int) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def of_sessions(sessions: Collection[int]) -> list[psutil.Process]:
+    """Return the live processes of these sessions. A task has a process group of its own, but not a session."""
+    found = []
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(pid) in sessions and (one := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
 
 
 def free_port() -> int:
