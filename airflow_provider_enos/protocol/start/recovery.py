@@ -143,6 +143,19 @@ def rerun_line(choice: Restart | NoRestart) -> str:
     return f"A rerun has no node to start from: {choice.why}"
 
 
+def repeat_of(graph: FlowInstanceGraph, flow: Flow, target: Target, task_id: int) -> tuple[int, ...] | NoRestart:
+    """Return the ids of the nodes that run if the flow is started from this node; the reason why it cannot be.
+
+    :param target: what the instance was asked for.
+    """
+    try:
+        _check(graph, flow, target)
+        nodes = _Nodes(graph.instance.nodes, _relations_of(graph, flow))
+        return tuple(node.task_id for node in nodes.of(nodes.from_node(task_id)) if node.task_id is not None)
+    except _Impossible as reason:
+        return NoRestart(str(reason), for_now=isinstance(reason, _NotKnownYet))
+
+
 def left_out(graph: FlowInstanceGraph, task_id: int) -> tuple[str, ...]:
     """Return the names of the nodes downstream of this node that did not run though they were not skipped.
 

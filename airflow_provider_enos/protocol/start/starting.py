@@ -67,6 +67,7 @@ class Starter:
     :param gateway_clock: epoch seconds as the gateway counts them.
     :param cancels_predecessor: whether to cancel an instance that the round before a clear has left running.
     :param retry_from: what a retry starts after an instance that ended badly.
+    :param is_shared: returns whether a task that starts the same has started this instance, so that it is ours, too.
     """
 
     target: Target
@@ -81,6 +82,7 @@ class Starter:
     origin: str = ""
     cancels_predecessor: bool = False
     retry_from: RetryFrom = "start"
+    is_shared: Callable[[FlowInstance], bool] | None = None
     ledger: Ledger = field(init=False)
     minutes: Minutes = field(init=False)
     backoff: Backoff = field(init=False)
@@ -104,9 +106,7 @@ class Starter:
         self.minutes = Minutes(self.target.flow_id, self.attempt, self.log)
         self.backoff = Backoff(self.tolerance, self.deadline, self.clock, self.log)
         self.clock_minutes = ClockMinutes(self.target.flow_id, self.deadline, self.clock, self.log)
-        self.restarts = Restarts(
-            self.target, self.attempt, self.retry_from, self.deadline, self.clock, self.backoff, self.log
-        )
+        self.restarts = Restarts(self.target, self.attempt, self.retry_from, self.backoff, self.log)
 
     def run(self) -> Procedure[Started]:
         """Take step after step until the try has its instance. Raises an ``EnosError`` where it gets none."""
@@ -272,6 +272,8 @@ class Starter:
     def _yield_to(self, minute: Minute, found: FlowInstance) -> StepResult:
         """Do what ``on_conflict`` says, since the instance in this minute is somebody else's."""
         flow_instance_id, status = found.flow_instance_id, str(found.status)
+        if self.is_shared is not None and self.is_shared(found):
+            return self._take_over(minute, found, "which another task of this group has started", sender=0)
         if self.attempt.minutes_unknown and found.status.ended:
             self.log.info("The minute of %s is taken, perhaps by this task before it was cleared", flow_instance_id)
         elif self.on_conflict == "attach":
