@@ -180,3 +180,15 @@ def state_of(task_instance: Any) -> str | None:
     found = states.get(task_instance.run_id, {})
     # The key of a mapped task has its index behind the task id.
     return next((str(state) for state in found.values()), None)
+
+
+def run_state_of(task_instance: Any) -> str | None:
+    """Return the state of the DAG run of a task; None where it is gone. Call it from a trigger, in a thread."""
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2
+        from airflow.models.dagrun import DagRun
+
+        found = DagRun.find(dag_id=task_instance.dag_id, run_id=task_instance.run_id)
+        return str(found[0].state) if found else None
+    return str(RuntimeTaskInstance.get_dagrun_state(task_instance.dag_id, task_instance.run_id))

@@ -58,8 +58,7 @@ class NodeWatch(InstanceWatch):
         is_quiet = instance.status.ended and not instance.working_nodes
         if self.for_rest:
             is_at_rest = is_quiet and (bool(instance.end_time) or self._was_quiet)
-            # Somebody may have rerun it in EnOS. Then the task looks at what has become of its node.
-            self.outcome = instance.status.outcome if is_at_rest or not instance.status.ended else None
+            self.outcome = instance.status.outcome if is_at_rest else None
         else:
             self.outcome = outcome_of_node(instance, self.task_id, was_quiet=self._was_quiet)
         self._was_quiet = is_quiet

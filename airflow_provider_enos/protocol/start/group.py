@@ -22,14 +22,12 @@ class GroupInstance:
     """One flow instance of a group.
 
     :param from_task_id: the node from which it was started; None for the whole flow.
-    :param sent_time: the trigger time of its request, epoch milliseconds.
     :param index: the index of its minute; see ``minutes``.
     :param runs: the ids of the nodes that it runs; None for all nodes of the group.
     """
 
     flow_instance_id: str
     from_task_id: int | None
-    sent_time: int
     index: int
     runs: tuple[int, ...] | None = None
 
@@ -38,7 +36,7 @@ class GroupInstance:
         return self.runs is None or node in self.runs
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "runs": self.runs and list(self.runs)}
 
     @classmethod
     def from_json(cls, data: object) -> GroupInstance | None:
@@ -47,11 +45,10 @@ class GroupInstance:
             case {
                 "flow_instance_id": str(flow_instance_id),
                 "from_task_id": int() | None as from_task_id,
-                "sent_time": int(sent_time),
                 "index": int(index),
                 "runs": list() | tuple() | None as runs,
             } if runs is None or all(type(one) is int for one in runs):
-                return cls(flow_instance_id, from_task_id, sent_time, index, None if runs is None else tuple(runs))
+                return cls(flow_instance_id, from_task_id, index, None if runs is None else tuple(runs))
         return None
 
 
