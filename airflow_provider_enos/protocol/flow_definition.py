@@ -73,6 +73,11 @@ class FlowDefinition:
     schedule: Schedule | None = None
     parameters: tuple[tuple[str, str | None], ...] = ()
 
+    @property
+    def has_parameter_values(self) -> bool:
+        """Whether it has the value of a parameter."""
+        return any(value is not None for _, value in self.parameters)
+
     @classmethod
     def of(cls, flow: Flow, *, parameter_values: bool = False) -> FlowDefinition:
         """Return the definition of a flow.
@@ -146,6 +151,8 @@ class FlowDefinition:
         """
         from airflow_provider_enos.protocol import bounded_json
 
+        if len(text) > bounded_json.LIMITS.size:
+            raise EnosConfigError(excerpt(source), f"{len(text):,} bytes", accepted="the definition of a flow")
         try:
             data = bounded_json.loads(text)
         except EnosReplyError as error:

@@ -94,10 +94,9 @@ class _Graph:
         # The other side has other ids.
         return excerpt(node.name, 100) if self._by_name else str(node)
 
-    def place(self, key: int | str) -> str:
-        """Say what the node runs after."""
-        before = [self.label(one) for one in self.nodes if one in self.upstream[key]]
-        return f"after {', '.join(before)}" if before else "after no other"
+    def labels(self, keys: set[int | str]) -> str:
+        """Return the nodes in the order of their ids, for a message."""
+        return ", ".join(self.label(key) for key in self.nodes if key in keys)
 
 
 def _of_flows(there: FlowDefinition, now: FlowDefinition) -> Iterator[Difference]:
@@ -114,13 +113,18 @@ def _of_nodes(old: _Graph, new: _Graph) -> Iterator[Difference]:
     for key, node in new.nodes.items():
         label = f"node {new.label(key)}"
         if key not in old.nodes:
-            yield Difference("added", f"{label} is new; it runs {new.place(key)}", node)
+            before = new.labels(new.upstream[key])
+            yield Difference("added", f"{label} is new" + f", and runs after {before}" * bool(before), node)
             continue
         if node.name != old.nodes[key].name:
             yield Difference("renamed", f"{label} is named {_named(old.nodes[key].name)} in the definition", node)
-        if new.upstream[key] != old.upstream[key]:
-            places = f"runs {new.place(key)}; in the definition {old.place(key)}"
-            yield Difference("upstream", f"{label} {places}", node)
+        gone, come = (
+            old.labels(old.upstream[key] - new.upstream[key]),
+            new.labels(new.upstream[key] - old.upstream[key]),
+        )
+        changes = [f"no longer runs after {gone}"] * bool(gone) + [f"now runs after {come}"] * bool(come)
+        if changes:
+            yield Difference("upstream", f"{label} {' and '.join(changes)}", node)
 
 
 def _of_schedules(there: Schedule | None, now: Schedule | None) -> Iterator[Difference]:
