@@ -220,7 +220,7 @@ def _relations_of(graph: FlowInstanceGraph, flow: Flow | None) -> Sequence[tuple
     for relation in relations:
         if relation.source not in names or relation.target not in names:
             raise _Impossible("a relation of its graph leads to an unknown node")
-        if relation.cycle_gap.strip().lstrip("MWDHmi+-").strip("0"):
+        if relation.of_another_day:
             raise _Impossible(f"a node of it depends on the run of another day ({excerpt(relation.cycle_gap, 20)})")
     edges = ((names[relation.source], names[relation.target]) for relation in relations)
     # Nodes that the instance does not have are upstream of its start.
