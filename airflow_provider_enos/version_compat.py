@@ -18,7 +18,9 @@ if TYPE_CHECKING:
         BaseOperatorLink as BaseOperatorLink,
         BaseSensorOperator as BaseSensorOperator,
         Context as Context,
+        Label as Label,
         PokeReturnValue as PokeReturnValue,
+        TaskGroup as TaskGroup,
         conf as conf,
         literal as literal,
     )
@@ -45,7 +47,9 @@ else:
         "BaseOperator": ("airflow.sdk", "airflow.models"),  # 3.0, Airflow 2
         "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),  # 3.0, Airflow 2
         "BaseSensorOperator": ("airflow.sdk", "airflow.sensors.base"),  # 3.0, Airflow 2
+        "Label": ("airflow.sdk", "airflow.utils.edgemodifier"),  # 3.0, Airflow 2
         "PokeReturnValue": ("airflow.sdk", "airflow.sensors.base"),  # 3.0, Airflow 2
+        "TaskGroup": ("airflow.sdk", "airflow.utils.task_group"),  # 3.0, Airflow 2
         "conf": ("airflow.sdk", "airflow.configuration"),  # 3.2, before
         "literal": ("airflow.sdk", "airflow.sdk.definitions.template", "airflow.utils.template"),  # 3.1, 3.0, Airflow 2
     }

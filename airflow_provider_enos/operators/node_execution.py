@@ -30,10 +30,10 @@ from airflow_provider_enos.utils.airflow_errors import airflow_errors
 from airflow_provider_enos.utils.deferral import task_deadline
 from airflow_provider_enos.utils.group_record import GroupRecord
 from airflow_provider_enos.utils.outlets import describe_outlets
-from airflow_provider_enos.utils.task_end import link_of, raise_skip, show_reason, stream_of
+from airflow_provider_enos.utils.task_end import link_of, show_reason, stream_of
 from airflow_provider_enos.utils.trigger_events import ASK_WORKER, InstanceEvent
 from airflow_provider_enos.utils.trigger_record import TriggerRecord
-from airflow_provider_enos.version_compat import AirflowTaskTimeout
+from airflow_provider_enos.version_compat import AirflowSkipException, AirflowTaskTimeout
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
@@ -143,7 +143,8 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
 
     def _look(self, watch: NodeWatch) -> FlowInstance:
         """Return the instance as it is now. Errors are tolerated for a while."""
-        error, self._event = self._event and self._event.error, None
+        event, self._event = self._event, None
+        error = None if event is None else event.error
         if error is None:
             steps = watch.wait(
                 poll_interval=self._operator.poll_interval, deadline=self._deadline, clock=time, until=lambda _: True
@@ -299,6 +300,6 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
         success = NodeSuccess(at.flow_instance_id, self._ti.try_number)
         self._group.note_success(operator.node, success)
         if outcome is Outcome.SKIPPED:
-            raise_skip(f"node {operator.node_name} was skipped in flow instance {at.flow_instance_id}")
+            raise AirflowSkipException(f"node {operator.node_name} was skipped in flow instance {at.flow_instance_id}")
         describe_outlets(operator, self._context, self._run, at.flow_instance_id, instance)
         return at.flow_instance_id

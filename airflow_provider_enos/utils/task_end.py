@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosFlowError
 from airflow_provider_enos.protocol.follow.instance_wait import conclude
@@ -55,7 +55,7 @@ def end_as(
     with show_reason(log):
         outcome = (run or hook.client.run)(steps)
     if outcome is Outcome.SKIPPED:
-        raise_skip(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
+        raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
 
 
 @contextmanager
@@ -67,11 +67,6 @@ def show_reason(log: Log) -> Iterator[None]:
         if error.reason:
             log.error("%s", error.reason)
         raise
-
-
-def raise_skip(why: str) -> NoReturn:
-    """Skip the task."""
-    raise AirflowSkipException(why)
 
 
 def link_of(hook: EnosHook, flow_instance_id: str) -> str | None:
