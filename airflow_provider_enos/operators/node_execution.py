@@ -70,7 +70,12 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
                 return self._follow()
             self._event = event = InstanceEvent.of(payload)
             self._task_deadline = task_deadline
-            if deadline is not None:
+            if deadline is None:
+                # The task was started in the triggerer, whose deadline was the earlier one of the two.
+                self._task_deadline = (
+                    self._deadline if self._operator.execution_seconds <= self._operator.timeout else None
+                )
+            else:
                 # If the node has ended in time, it is this worker that is late.
                 self._deadline = (
                     deadline if event.error else max(deadline, time() + self._operator.poll_error_tolerance)
@@ -154,6 +159,8 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
         return self._in_time(steps, of_trigger=error is not None)
 
     def _wait_or_defer(self, at: GroupInstance, watch: NodeWatch) -> None:
+        if time() >= self._deadline:
+            raise watch.out_of_time()
         if self._operator.deferrable:
             self._defer_wait(at, for_rest=watch.for_rest)
         steps = watch.wait(poll_interval=self._operator.poll_interval, deadline=self._deadline, clock=time)
@@ -234,7 +241,7 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
             try_number=self._ti.try_number,
         )
         self._group.note_restarts(start)
-        siblings = Siblings(at, operator.node, plan, self._group, self._nodes_beside, time)
+        siblings = Siblings(at, operator.node, plan, self._group, self._nodes_beside, client.gateway.now)
         starter = Starter(
             plan.target,
             attempt,

@@ -16,11 +16,14 @@ from airflow_provider_enos.protocol.start.lookup import can_be_ours
 from airflow_provider_enos.protocol.start.pauses import Backoff
 from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, repeat_of
 from airflow_provider_enos.protocol.start.restarts import at_rest, flow_at, restart_after
+from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import minute_of, minute_of_id
 from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph
+
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,11 @@ def plan_after(
     if not isinstance(choice, Restart):
         return _as_first(start, at, choice)
     runs = tuple(node.task_id for node in choice.runs_again if node.task_id is not None)
-    return Plan(Target(start.flow_id, choice.task_id), runs, f"from {choice}")
+    names = [excerpt(node.task_name, 100) for node in choice.runs_again]
+    more = ", ..." if len(names) > _MOST_NAMES else ""
+    return Plan(
+        Target(start.flow_id, choice.task_id), runs, f"from {choice}. It runs {', '.join(names[:_MOST_NAMES])}{more}"
+    )
 
 
 def _repeat(
@@ -103,7 +110,7 @@ class Siblings:
     :param node: the node of this task.
     :param plan: what it starts.
     :param nodes: the nodes of the other tasks.
-    :param clock: epoch seconds.
+    :param clock: epoch seconds as the gateway counts them.
     """
 
     after: GroupInstance
