@@ -67,7 +67,7 @@ def test_what_differs_is_said_node_by_node(enos: Run, sim: EnosSimulator, file: 
         "parameter 'day' is not in the flow any more",
     ]
     assert ran.err == (
-        f"Flow 4711 differs from {file} in 5 ways, of which 4 change the nodes, their names or their relations.\n"
+        f"Flow 4711 differs from {file}: 5 differences, 4 in nodes, their names or their relations.\n"
         f"To write the file again: {PROGRAM} export 4711 -o {file}\n"
     )
     assert enos("export", 4711, "-o", file).code == 0
