@@ -212,10 +212,12 @@ COMMANDS = (
         (
             _option("file", type=Path, metavar="FILE", help="The file"),
             _option(
-                "flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="This flow, nodes by their names"
+                "flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="This flow; nodes by their names"
             ),
-            _option("--flow-name", type=values.label, metavar="NAME", help="The flow of this exact name, likewise"),
-            _option("--by-name", action="store_true", help="The flow that has the file's name, likewise"),
+            _option(
+                "--flow-name", type=values.label, metavar="NAME", help="The flow of this exact name; nodes by name"
+            ),
+            _option("--by-name", action="store_true", help="The flow of the name in the file; nodes by their names"),
         ),
         ("flows/daily.json", "flows/daily.json --by-name --conn-id enos_emea", "flows/daily.json 4711 --output json"),
         description="Say in what a flow differs from its file. By default it is the flow with the id in the file, and "
