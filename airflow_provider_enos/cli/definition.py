@@ -211,11 +211,11 @@ COMMANDS = (
         "Compare a file that export has written with the flow as it is",
         (
             _option("file", type=Path, metavar="FILE", help="The file"),
+            _option("flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="This flow; nodes by name"),
             _option(
-                "flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="This flow, nodes by their names"
+                "--flow-name", type=values.label, metavar="NAME", help="The flow of this exact name; nodes by name"
             ),
-            _option("--flow-name", type=values.label, metavar="NAME", help="The flow of this exact name, likewise"),
-            _option("--by-name", action="store_true", help="The flow that has the file's name, likewise"),
+            _option("--by-name", action="store_true", help="The flow of the name in the file; nodes by name"),
         ),
         ("flows/daily.json", "flows/daily.json --by-name --conn-id enos_emea", "flows/daily.json 4711 --output json"),
         description="Say in what a flow differs from its file. By default it is the flow with the id in the file, and "

@@ -81,14 +81,11 @@ def show(call: Invocation, comparison: Comparison) -> None:
         )
         return
     call.terminal.lines([str(one) for one in found])
-    flow = f"flow {now.flow_id}"
     if not found:
-        call.terminal.note(f"{flow.capitalize()} is as {call.options.file} defines it.")
+        call.terminal.note(f"Flow {now.flow_id} is as {call.options.file} defines it.")
         return
-    call.terminal.note(
-        f"{flow.capitalize()} differs from {call.options.file} in {len(found)} ways, of which {of_graph} change the "
-        "nodes, their names or their relations."
-    )
+    differ = f"{len(found)} difference{'s' * (len(found) > 1)}, {of_graph} in nodes, their names or their relations"
+    call.terminal.note(f"Flow {now.flow_id} differs from {call.options.file}: {differ}.")
     if not comparison.by_name:
         values = ["--parameter-values"] if comparison.there.has_parameter_values else []
         again = call.next_command("export", str(now.flow_id), *values, "-o", str(call.options.file))

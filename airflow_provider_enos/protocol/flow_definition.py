@@ -125,7 +125,8 @@ class FlowDefinition:
         :raises EnosConfigError: it is no definition. The message names the source, the field and its value.
         """
         where = excerpt(source)
-        fields = _object(data, where, _FIELDS)
+        # Values of parameters, which may be in it, are never shown.
+        fields = _object(data, where, _FIELDS, show=False)
         # True is 1, too.
         if type(fields["format"]) is not int or fields["format"] != FORMAT:
             raise EnosConfigError(
@@ -180,11 +181,11 @@ class FlowDefinition:
         return _written(self.to_json())
 
 
-def _object(data: object, where: str, names: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return ``data``, an object that has exactly these fields."""
+def _object(data: object, where: str, names: tuple[str, ...], *, show: bool = True) -> Mapping[str, Any]:
+    """Return ``data``, an object that has exactly these fields. ``show``: whether an error may show ``data``."""
     accepted = f"an object with {', '.join(names)}"
     if not isinstance(data, Mapping):
-        raise EnosConfigError(where, shown(data), accepted=accepted)
+        raise EnosConfigError(where, shown(data) if show else _type(data), accepted=accepted)
     missing = [name for name in names if name not in data]
     if missing:
         raise EnosConfigError(where, f"{missing[0]} is missing", accepted=accepted)
@@ -192,6 +193,10 @@ def _object(data: object, where: str, names: tuple[str, ...]) -> Mapping[str, An
     if unknown:
         raise EnosConfigError(where, f"{shown(unknown[0])} is not known", accepted=accepted)
     return data
+
+
+def _type(data: object) -> str:
+    return f"a value of type {type(data).__name__}"
 
 
 def _list(data: object, where: str) -> list[Any]:
@@ -237,14 +242,13 @@ def _schedule(data: object, where: str) -> Schedule | None:
 
 def _parameters(data: object, where: str) -> tuple[tuple[str, str | None], ...]:
     if not isinstance(data, Mapping):
-        raise EnosConfigError(where, shown(data), accepted="an object from name to value, or null for the value")
+        raise EnosConfigError(where, _type(data), accepted="an object from name to value, or null for the value")
     _check_number(len(data), where)
     found = []
     for name, value in data.items():
         at = f"{where}[{shown(name, 40)}]"
         if value is not None and not isinstance(value, str):
-            # No value is shown: it may be a secret.
-            raise EnosConfigError(at, f"a value of type {type(value).__name__}", accepted="a text or null")
+            raise EnosConfigError(at, _type(value), accepted="a text or null")
         found.append((_name(name, at), None if value is None else _value(value, at)))
     return tuple(sorted(found, key=lambda pair: pair[0]))
 

@@ -113,15 +113,13 @@ def _of_nodes(old: _Graph, new: _Graph) -> Iterator[Difference]:
     for key, node in new.nodes.items():
         label = f"node {new.label(key)}"
         if key not in old.nodes:
-            before = new.labels(new.upstream[key])
-            yield Difference("added", f"{label} is new" + f", and runs after {before}" * bool(before), node)
+            upstream = new.labels(new.upstream[key])
+            yield Difference("added", f"{label} is new" + f", and runs after {upstream}" * bool(upstream), node)
             continue
         if node.name != old.nodes[key].name:
             yield Difference("renamed", f"{label} is named {_named(old.nodes[key].name)} in the definition", node)
-        gone, come = (
-            old.labels(old.upstream[key] - new.upstream[key]),
-            new.labels(new.upstream[key] - old.upstream[key]),
-        )
+        before, after = old.upstream[key], new.upstream[key]
+        gone, come = old.labels(before - after), new.labels(after - before)
         changes = [f"no longer runs after {gone}"] * bool(gone) + [f"now runs after {come}"] * bool(come)
         if changes:
             yield Difference("upstream", f"{label} {' and '.join(changes)}", node)

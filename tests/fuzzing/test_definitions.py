@@ -50,7 +50,7 @@ def test_whatever_a_file_is() -> None:
             assert FlowDefinition.from_text(found.text(), "its text") == found
             assert differences(found, found) == ()
 
-    hold(check, examples=300, data=changed([WRITTEN]) | JSON)
+    hold(check, data=changed([WRITTEN]) | JSON)
 
 
 def test_whatever_text_a_file_has() -> None:
@@ -73,7 +73,7 @@ def test_whatever_a_flow_is() -> None:
         if found is not None:
             assert FlowDefinition.from_text(found.text(), "its text") == found
 
-    hold(check, examples=300, data=changed([SENT, documents.FLOW, documents.WHOLE_FLOW]))
+    hold(check, data=changed([SENT, documents.FLOW, documents.WHOLE_FLOW]))
 
 
 def test_whatever_differs() -> None:
@@ -87,4 +87,4 @@ def test_whatever_differs() -> None:
             assert_fit_for_a_log(str(difference))
             assert json.loads(json.dumps(difference.to_json()))["text"] == str(difference)
 
-    hold(check, examples=300, one=changed([WRITTEN]), other=changed([WRITTEN]), by_name=st.booleans())
+    hold(check, one=changed([WRITTEN]), other=changed([WRITTEN]), by_name=st.booleans())

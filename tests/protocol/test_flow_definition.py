@@ -211,7 +211,11 @@ SCHEDULE = {"active": True, "cycle": "D", "cron": "", "start_date": ""}
 @pytest.mark.parametrize(
     ("data", "field", "said"),
     [
-        ([], "", r"\[\]; expected an object with format, flow_id, name, nodes, relations, schedule, parameters"),
+        (
+            ["a-value"],
+            "",
+            "a value of type list; expected an object with format, flow_id, name, nodes, relations, ",
+        ),
         ({"format": 1}, "", "flow_id is missing"),
         (changed_json(nodez=[]), "", "'nodez' is not known"),
         (changed_json(format=2), "format", "2; expected 1, as airflow enos export writes it"),
@@ -235,7 +239,7 @@ SCHEDULE = {"active": True, "cycle": "D", "cron": "", "start_date": ""}
         (changed_json(schedule="daily"), "schedule", "'daily'; expected an object with active"),
         (changed_json(schedule={**SCHEDULE, "active": 1}), "schedule.active", "1; expected True or False"),
         (changed_json(schedule={**SCHEDULE, "cron": None}), "schedule.cron", "None; expected a text"),
-        (changed_json(parameters=["day"]), "parameters", "['day']; expected an object"),
+        (changed_json(parameters=["a-value"]), "parameters", "a value of type list; expected an object"),
         (changed_json(parameters={"day": ["a-value"]}), "parameters['day']", "a value of type list; expected a text"),
         (changed_json(parameters={"day": "x" * 70_000}), "parameters['day']", "70,000 characters"),
         (changed_json(parameters={7: "x"}), "parameters[7]", "7; expected a text"),
@@ -260,7 +264,7 @@ def test_a_file_that_is_no_definition_names_source_field_and_value(data: object,
         (b"[" + b"[]," * 200_000 + b"[]]", "more than 100,000 lists and objects"),
         (b" " * (LIMITS.size + 1), "12,582,913 bytes"),
         (b"9" * 5000, "a number of more than 100 characters"),
-        (b"NaN", "nan; expected an object"),
+        (b"NaN", "a value of type float; expected an object"),
     ],
 )
 def test_a_text_that_is_no_definition_is_refused(text: bytes, said: str) -> None:

@@ -163,4 +163,4 @@ def test_there_is_a_difference_exactly_where_the_texts_differ() -> None:
         assert len(set(found)) == len(found)
         assert json.dumps([one.to_json() for one in found])
 
-    hold(check, examples=300, there=definitions(), now=definitions())
+    hold(check, examples=200, there=definitions(), now=definitions())
