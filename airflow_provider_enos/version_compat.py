@@ -18,7 +18,9 @@ if TYPE_CHECKING:
         BaseOperatorLink as BaseOperatorLink,
         BaseSensorOperator as BaseSensorOperator,
         Context as Context,
+        Label as Label,
         PokeReturnValue as PokeReturnValue,
+        TaskGroup as TaskGroup,
         conf as conf,
         literal as literal,
     )
@@ -45,7 +47,9 @@ else:
         "BaseOperator": ("airflow.sdk", "airflow.models"),  # 3.0, Airflow 2
         "BaseOperatorLink": ("airflow.sdk", "airflow.models.baseoperatorlink"),  # 3.0, Airflow 2
         "BaseSensorOperator": ("airflow.sdk", "airflow.sensors.base"),  # 3.0, Airflow 2
+        "Label": ("airflow.sdk", "airflow.utils.edgemodifier"),  # 3.0, Airflow 2
         "PokeReturnValue": ("airflow.sdk", "airflow.sensors.base"),  # 3.0, Airflow 2
+        "TaskGroup": ("airflow.sdk", "airflow.utils.task_group"),  # 3.0, Airflow 2
         "conf": ("airflow.sdk", "airflow.configuration"),  # 3.2, before
         "literal": ("airflow.sdk", "airflow.sdk.definitions.template", "airflow.utils.template"),  # 3.1, 3.0, Airflow 2
     }
@@ -180,3 +184,15 @@ def state_of(task_instance: Any) -> str | None:
     found = states.get(task_instance.run_id, {})
     # The key of a mapped task has its index behind the task id.
     return next((str(state) for state in found.values()), None)
+
+
+def run_state_of(task_instance: Any) -> str | None:
+    """Return the state of the DAG run of a task; None where it is gone. Call it from a trigger, in a thread."""
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:  # Airflow 2
+        from airflow.models.dagrun import DagRun
+
+        found = DagRun.find(dag_id=task_instance.dag_id, run_id=task_instance.run_id)
+        return str(found[0].state) if found else None
+    return str(RuntimeTaskInstance.get_dagrun_state(task_instance.dag_id, task_instance.run_id))

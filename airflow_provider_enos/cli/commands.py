@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
+from functools import partial
 from time import time
 
-from airflow_provider_enos.cli import display, survey as surveys
+from airflow_provider_enos.cli import diff as diffs, display, export as exports, survey as surveys
 from airflow_provider_enos.cli.instance_actions import (
     cancel_and_wait,
     end_as,
@@ -17,7 +18,7 @@ from airflow_provider_enos.cli.instance_actions import (
 )
 from airflow_provider_enos.cli.log_follower import LOG_LENGTH, LogFollower, check_may_run
 from airflow_provider_enos.cli.rerun import choose, failed_instance, restart, show_plan, trigger_time_of
-from airflow_provider_enos.cli.runner import FAILED, Failure, Invocation, UsageError, command
+from airflow_provider_enos.cli.runner import FAILED, MISUSED, Failure, Invocation, UsageError, command
 from airflow_provider_enos.errors import EnosError, EnosNotFoundError
 from airflow_provider_enos.protocol import trigger_time as times
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped, not_cancelled, was_cancelled
@@ -75,6 +76,21 @@ def flow(call: Invocation) -> int:
         found = call.hook.get_flow(flow_id)
     display.show_flow(call, found)
     return 0
+
+
+@command
+def export(call: Invocation) -> int:
+    """Write a flow as a file for a repository."""
+    exports.export(call)
+    return 0
+
+
+@partial(command, failed=MISUSED)
+def diff(call: Invocation) -> int:
+    """Compare a file of ``export`` with the flow as it is."""
+    comparison = diffs.compare(call)
+    diffs.show(call, comparison)
+    return FAILED if comparison.found else 0
 
 
 @command

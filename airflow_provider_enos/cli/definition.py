@@ -41,6 +41,7 @@ class Command:
     :param help: one line, without a full stop.
     :param examples: what may follow the name; shown at the end of ``--help``.
     :param description: the first paragraph of ``--help``; ``help`` if it is empty.
+    :param has_formats: whether its result can be a table or JSON. If not, it does not take the option for that.
     """
 
     name: str
@@ -48,6 +49,12 @@ class Command:
     options: tuple[Option, ...]
     examples: tuple[str, ...]
     description: str = ""
+    has_formats: bool = True
+
+    @property
+    def all_options(self) -> tuple[Option, ...]:
+        """Its own options, and those that it has in common with the others."""
+        return (*self.options, *(one for one in COMMON if self.has_formats or one is not _OUTPUT))
 
     @property
     def texts(self) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def get_enos_cli_commands() -> list[CLICommand]:
                 ActionCommand(
                     name=command.name,
                     func=lazy_load_command(f"airflow_provider_enos.cli.commands.{command.name}"),
-                    args=[make(option.flags, **option.settings) for option in (*command.options, *COMMON)],
+                    args=[make(option.flags, **option.settings) for option in command.all_options],
                     **command.texts,
                 )
                 for command in COMMANDS
@@ -89,7 +96,7 @@ def parser() -> ArgumentParser:
     commands = whole.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
     for command in COMMANDS:
         one = commands.add_parser(command.name, formatter_class=RawDescriptionHelpFormatter, **command.texts)
-        for option in (*command.options, *COMMON):
+        for option in command.all_options:
             one.add_argument(*option.flags, **option.settings)
         one.set_defaults(program=OWN_PROGRAM)
     return whole
@@ -99,6 +106,13 @@ def _option(*flags: str, **settings: Any) -> Option:
     return Option(flags, settings)
 
 
+_OUTPUT = _option(
+    "-o",
+    "--output",
+    choices=("table", "json"),
+    default="table",
+    help="Output format. Allowed values: table, json (default: table)",
+)
 COMMON = (
     _option(
         "--conn-id",
@@ -108,16 +122,10 @@ COMMON = (
     ),
     _option("--org-id", metavar="ORG_ID", help="The EnOS organisation, in place of the connection's"),
     _option("--user-id", metavar="USER_ID", help="The EnOS user, in place of the connection's"),
-    _option(
-        "-o",
-        "--output",
-        choices=("table", "json"),
-        default="table",
-        help="Output format. Allowed values: table, json (default: table)",
-    ),
+    _OUTPUT,
     _option("-v", "--verbose", action="store_true", help="Show what Airflow logs, and where an error comes from"),
 )
-"""The options of every command."""
+"""The options of every command; ``export`` has no use for the output format."""
 
 _FLOW = (
     _option("flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="The flow, such as 3377"),
@@ -184,6 +192,36 @@ COMMANDS = (
         "Show a flow and its task nodes, whose ids are what from_task_id takes",
         _FLOW,
         ("3377", "3377 --output json", "--flow-name meter_readings_daily"),
+    ),
+    Command(
+        "export",
+        "Write a flow as JSON that belongs in a repository",
+        (
+            *_FLOW,
+            _option("-o", "--file", type=Path, metavar="FILE", help="Write this file, whole or not at all, not stdout"),
+            _option("--parameter-values", action="store_true", help="Also the values of parameters: may be secrets"),
+        ),
+        ("3377", "3377 -o flows/meter_readings_daily.json", "--flow-name meter_readings_daily -o flows/daily.json"),
+        description="Write what a flow is made of: its nodes, their relations, its schedule, and the names of its "
+        "parameters. No owner and no secret. The same flow gives the same bytes.",
+        has_formats=False,
+    ),
+    Command(
+        "diff",
+        "Compare a file that export has written with the flow as it is",
+        (
+            _option("file", type=Path, metavar="FILE", help="The file"),
+            _option("flow_id", type=values.number, nargs="?", metavar="FLOW_ID", help="This flow; nodes by name"),
+            _option(
+                "--flow-name", type=values.label, metavar="NAME", help="The flow of this exact name; nodes by name"
+            ),
+            _option("--by-name", action="store_true", help="The flow of the name in the file; nodes by name"),
+        ),
+        ("flows/daily.json", "flows/daily.json --by-name --conn-id enos_emea", "flows/daily.json 4711 --output json"),
+        description="Say in what a flow differs from its file. By default it is the flow with the id in the file, and "
+        "nodes are the same if their ids are. For another environment, where ids differ, name the flow or give "
+        "--by-name: then nodes are the same if their names are. The exit code is 0 if they are the same, 1 if they "
+        "differ, 2 if they cannot be compared.",
     ),
     Command(
         "instances",

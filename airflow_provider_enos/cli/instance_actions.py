@@ -57,8 +57,13 @@ def start_target(call: Invocation, target: Target, attempt: Attempt) -> str:
 
 def flow_of(call: Invocation) -> int:
     """Return the id of the flow that the options name. Raise ``UsageError`` unless exactly one of them does."""
+    return find_flow(call, _flow(call))
+
+
+def find_flow(call: Invocation, flow: Choice) -> int:
+    """Return the id of a flow. Raise ``Failure`` unless exactly one has the name."""
     try:
-        return call.hook.client.run(flow_id_of(_flow(call), call.terminal))
+        return call.hook.client.run(flow_id_of(flow, call.terminal))
     except EnosTriggerTargetError as error:
         raise _not_found(call, error) from error
 

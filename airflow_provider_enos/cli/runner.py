@@ -2,9 +2,9 @@
 
 | exit code | when                                                                       |
 | --------- | -------------------------------------------------------------------------- |
-| 0         | it did what it was asked for                                               |
-| 1         | it did not; one line on stderr says why                                    |
-| 2         | it was called in a way that cannot work                                    |
+| 0         | it did what it was asked for; ``diff``: there is no difference             |
+| 1         | it did not; one line on stderr says why. ``diff``: there are differences   |
+| 2         | it was called in a way that cannot work; ``diff``: or cannot compare       |
 | 99        | ``--wait``: the instance was skipped, as Airflow's own operators mean this |
 | 130       | interrupted; stderr says what runs on                                      |
 | 141       | nobody reads its output any more                                           |
@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -88,12 +89,15 @@ Body: TypeAlias = Callable[[Invocation], int]
 """What a command does; returns its exit code."""
 
 
-def command(body: Body) -> Callable[[Namespace], None]:
-    """Turn a function into a command that ends with ``SystemExit``, and never with a traceback."""
+def command(body: Body, *, failed: int = FAILED) -> Callable[[Namespace], None]:
+    """Turn a function into a command that ends with ``SystemExit``.
+
+    :param failed: the exit code where the function raises an error.
+    """
 
     @wraps(body)
     def run(options: Namespace) -> None:
-        sys.exit(_run(body, options))
+        sys.exit(_run(body, options, failed))
 
     return run
 
@@ -109,8 +113,9 @@ def _next_command(options: Namespace, *words: str) -> str:
     return f"{_program(options)} {shlex.join([*words, *repeated])}"
 
 
-def _run(body: Body, options: Namespace) -> int:
-    terminal = Terminal(sys.stdout, sys.stderr, as_json=options.output == "json")
+def _run(body: Body, options: Namespace, failed: int) -> int:
+    # A command whose result is always the same kind of text has no option for it.
+    terminal = Terminal(sys.stdout, sys.stderr, as_json=getattr(options, "output", None) == "json")
     try:
         # stdout is for the result alone: whatever else is printed, by Airflow's logging too, goes to stderr.
         with redirect_stdout(sys.stderr), _as_a_command_of_airflow():
@@ -125,10 +130,13 @@ def _run(body: Body, options: Namespace) -> int:
         terminal.note(f"{_program(options)} {options.subcommand}: {error}")
         return MISUSED
     except Exception as error:
-        if options.verbose:
+        if options.verbose and failed == FAILED:
+            # After a traceback Python exits with 1, too.
             raise
+        if options.verbose:
+            traceback.print_exc()
         terminal.note(f"{_program(options)} {options.subcommand}: {_message(error)}{_remedy(error, options)}")
-        return FAILED
+        return failed
 
 
 def _message(error: Exception) -> str:

@@ -66,6 +66,14 @@ class Terminal:
         self._out.write("".join(f"{text}\n" for text in texts))
         self._out.flush()
 
+    def document(self, text: str) -> None:
+        """Print the whole result, byte for byte what a file of it has: in UTF-8, whatever the terminal's encoding."""
+        self.clear_progress()
+        if hasattr(self._out, "reconfigure"):
+            self._out.reconfigure(encoding="utf-8")
+        self._out.write(text)
+        self._out.flush()
+
     def status_line(self, subject: str, status: object) -> None:
         """Print a line of the result that ends with a status."""
         self.line(f"{subject} {_coloured(str(status), self._out)}")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _NODE_FIELDS = ("from_task_id", "from_task_name")
 
 
-class _TriggerOperator(StartingOperator, ReportsLineage):
-    """The base of the two operators: what they do."""
+class TriggerOperator(StartingOperator, ReportsLineage):
+    """The base of the operators that start a flow: what they do."""
 
     operator_extra_links = (EnosFlowInstanceLink(),)
     _execution: TriggerExecution | None = None
@@ -88,7 +88,7 @@ class _TriggerOperator(StartingOperator, ReportsLineage):
         )
 
 
-class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
+class EnosTriggerFlowFromTaskOperator(TriggerOperator):
     """Start an EnOS flow from one of its task nodes, follow the flow instance, and end as the instance ends.
 
     The given node runs, and all nodes downstream of it. EnOS takes the trigger time as the business time: the business
@@ -161,7 +161,7 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
 
     template_fields: Sequence[str] = (*FLOW_FIELDS, *_NODE_FIELDS, "trigger_time", *TENANT_FIELDS)
     _enos_arguments = {
-        **_TriggerOperator._enos_arguments,
+        **TriggerOperator._enos_arguments,
         "from_task_id": Argument(arguments.number_or_none, templated=True),
         "from_task_name": Argument(arguments.label_or_none, templated=True),
     }
@@ -191,7 +191,7 @@ class EnosTriggerFlowFromTaskOperator(_TriggerOperator):
         return TargetChoice(Choice.of(self.flow_id, self.flow_name, "flow"), node)
 
 
-class EnosTriggerFlowOperator(_TriggerOperator):
+class EnosTriggerFlowOperator(TriggerOperator):
     """Start a whole EnOS flow, follow the flow instance, and end as the instance ends.
 
     Trigger times, retries, clears, waiting and XCom work as for ``EnosTriggerFlowFromTaskOperator``. Its arguments
@@ -214,7 +214,7 @@ class EnosTriggerFlowOperator(_TriggerOperator):
     template_fields: Sequence[str] = (*FLOW_FIELDS, "parameters", "trigger_time", *TENANT_FIELDS)
     template_fields_renderers = {"parameters": "json"}
     _enos_arguments = {
-        **_TriggerOperator._enos_arguments,
+        **TriggerOperator._enos_arguments,
         "parameters": Argument(arguments.parameters_or_none, templated=True),
     }
 

@@ -15,7 +15,7 @@ from airflow_provider_enos.operators.kill import KillClient
 from airflow_provider_enos.protocol import trigger_time as times
 from airflow_provider_enos.protocol.follow.cancelling import cancel_late, try_to_cancel
 from airflow_provider_enos.protocol.models import Outcome
-from airflow_provider_enos.protocol.start.attempts import NO_NAMES, Target, nothing_sent
+from airflow_provider_enos.protocol.start.attempts import NO_NAMES, Attempt, Target, nothing_sent
 from airflow_provider_enos.protocol.start.pauses import Backoff
 from airflow_provider_enos.protocol.start.restarts import incomplete_line, nodes_left_out
 from airflow_provider_enos.protocol.start.starting import Starter
@@ -141,6 +141,7 @@ class TriggerExecution(Execution[StartingOperator]):
         self._record = record
         target = self._target(choice, attempt.intent, record.origin, deadline)
         record.take_up(attempt.intent, target.flow_id)
+        self._before_start(target, attempt, deadline)
         starter = Starter(
             target,
             attempt,
@@ -152,7 +153,7 @@ class TriggerExecution(Execution[StartingOperator]):
             clock=time,
             gateway_clock=lambda: client.gateway.now(),
             origin=record.origin,
-            cancels_predecessor=operator.cancel_on_kill and operator.wait_for_completion,
+            cancels_predecessor=self._cancels_predecessor,
             retry_from=self._retry_from,
         )
         started = client.run(
@@ -167,6 +168,14 @@ class TriggerExecution(Execution[StartingOperator]):
             raise self._killed("while it was started")
         self._announce(started.flow_instance_id, settings.link(started.flow_instance_id))
         return started
+
+    @property
+    def _cancels_predecessor(self) -> bool:
+        """Whether this task, once it is cleared, cancels what it has left running."""
+        return self._operator.cancel_on_kill and self._operator.wait_for_completion
+
+    def _before_start(self, target: Target, attempt: Attempt, deadline: float) -> None:
+        """Do what comes before anything is sent."""
 
     def _target(self, choice: TargetChoice, intent: Intent | None, origin: str, deadline: float) -> Target:
         """Return the target with its ids. A gateway that is out of reach is waited for."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import timedelta
-from math import inf
 from typing import Any
 
 from airflow_provider_enos.hooks.enos import EnosHook
@@ -12,6 +11,7 @@ from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.follow.options import TaskLogs
 from airflow_provider_enos.utils.deferral import default_deferrable
 from airflow_provider_enos.utils.outlets import OutletPartition, partition_or_none
+from airflow_provider_enos.utils.start_in_triggerer import StartsInTriggerer
 from airflow_provider_enos.utils.task import EnosTask
 from airflow_provider_enos.utils.task_arguments import (
     TENANT_ARGUMENTS,
@@ -20,11 +20,10 @@ from airflow_provider_enos.utils.task_arguments import (
     Argument,
     one_of,
 )
-from airflow_provider_enos.utils.templates import can_be_rendered_by_trigger, for_trigger, is_mapped
-from airflow_provider_enos.version_compat import BaseSensorOperator, triggers_are_told_of_kills
+from airflow_provider_enos.version_compat import BaseSensorOperator
 
 
-class SensorArguments(EnosTask, BaseSensorOperator):
+class SensorArguments(StartsInTriggerer, EnosTask, BaseSensorOperator):
     """The base of the sensors that checks their arguments."""
 
     _enos_arguments = {
@@ -71,43 +70,19 @@ class SensorArguments(EnosTask, BaseSensorOperator):
         :param trigger: the name of the trigger's class.
         :param fields: the template fields that the trigger takes, without those of the tenant.
         """
-        from airflow.triggers.base import StartTriggerArgs
-
         self.deferrable = True
-        templated = {name: getattr(self, name) for name in (*fields, *TENANT_FIELDS)}
-        if not triggers_are_told_of_kills() or is_mapped(self):
-            return
-        if not all(map(can_be_rendered_by_trigger, templated.values())):
-            return
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=f"airflow_provider_enos.triggers.enos.{trigger}",
-            trigger_kwargs={
+        self._start_in_triggerer(
+            f"airflow_provider_enos.triggers.enos.{trigger}",
+            {name: getattr(self, name) for name in (*fields, *TENANT_FIELDS)},
+            {
                 **trigger_kwargs,
-                "deadline": None,
                 "timeout": min(self.timeout, self.execution_seconds),
-                # With "all" the task itself shows the logs of an instance that has succeeded. Airflow registers no
-                # asset event for a task that ends in the triggerer.
-                "ends_task": self.task_logs != "all" and not self.outlets,
+                # With "all" the task itself shows the logs of an instance that has succeeded.
+                "ends_task": self.task_logs != "all",
                 "do_xcom_push": self.do_xcom_push,
                 **self.trigger_arguments,
-                **{name: for_trigger(value) for name, value in templated.items()},
             },
-            next_method="execute_complete",
-            next_kwargs=None,
-            timeout=None,
         )
-        self.start_from_trigger = True
-
-    def add_outlets(self, outlets: Iterable[Any]) -> None:
-        """Add outlets. A task that has some ends in a worker, since Airflow registers no asset event elsewhere."""
-        super().add_outlets(outlets)
-        if self.start_trigger_args is not None and self.start_trigger_args.trigger_kwargs is not None and self.outlets:
-            self.start_trigger_args.trigger_kwargs["ends_task"] = False
-
-    @property
-    def execution_seconds(self) -> float:
-        """The ``execution_timeout`` in seconds; infinite if there is none."""
-        return inf if self.execution_timeout is None else self.execution_timeout.total_seconds()
 
     @property
     def trigger_arguments(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from airflow_provider_enos.protocol.follow.poll_tolerance import is_refusal
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.utils.connections import current_settings
 from airflow_provider_enos.utils.task_arguments import Argument
+from airflow_provider_enos.utils.trigger_events import ASK_WORKER
 from airflow_provider_enos.utils.triggerer import push_xcom
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ T = TypeVar("T")
 TriggerClass = TypeVar("TriggerClass", bound=type)
 
 _LONGEST_PAUSE = 30.0
+_CANCEL_TIMEOUT = 10.0
 
 
 def argument(
@@ -165,7 +167,35 @@ class WaitingTrigger(BaseTrigger):
     async def _use(self, settings: Settings) -> None:
         """Take over what the connection says now."""
 
+    async def _cancel(self, flow_instance_id: str, last: Settings | None) -> None:
+        """Cancel an instance, since the task was killed. ``last``: what the connection said last."""
+        from airflow_provider_enos.client.aio import AsyncClient
+        from airflow_provider_enos.protocol.wire import calls
+        from airflow_provider_enos.protocol.wire.exchange import Retry
+
+        try:
+            settings = await self._settings_now(last)
+            async with AsyncClient(settings, retry=Retry(attempts=2), timeout=_CANCEL_TIMEOUT) as client:
+                await client.call(calls.cancel_flow_instance(flow_instance_id))
+        except EnosError as error:
+            self.log.error("The task was killed, but cancelling %s failed: %s", flow_instance_id, error)
+        else:
+            self.log.info("The task was killed: asked EnOS to cancel %s", flow_instance_id)
+
+    async def _settings_now(self, last: Settings | None) -> Settings:
+        try:
+            return await self._read_settings()
+        except EnosError:
+            if last is None:
+                raise
+            return last
+
 
 def resume(event: InstanceEvent | WindowEvent) -> TriggerEvent:
     """Return the event that resumes the task."""
     return TriggerEvent(event.to_json())  # type: ignore[no-untyped-call]
+
+
+def ask_worker() -> TriggerEvent:
+    """Return the event that lets a worker begin the task, since a trigger cannot."""
+    return TriggerEvent(ASK_WORKER)  # type: ignore[no-untyped-call]

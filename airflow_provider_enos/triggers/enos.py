@@ -22,7 +22,6 @@ from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
 from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.trigger_time import moment
-from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.names import Choice
 from airflow_provider_enos.triggers.base import WaitingTrigger, argument, resume, with_arguments
 from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
 
 __all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
-
-_CANCEL_TIMEOUT = 10.0
 
 
 @with_arguments
@@ -101,19 +98,8 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the instance. Airflow calls this if a user marks the deferred task or clears it."""
-        from airflow_provider_enos.client.aio import AsyncClient
-        from airflow_provider_enos.protocol.wire.exchange import Retry
-
-        if not self.cancel_on_kill:
-            return
-        try:
-            settings = await self._settings_for_cancel()
-            async with AsyncClient(settings, retry=Retry(attempts=2), timeout=_CANCEL_TIMEOUT) as client:
-                await client.call(calls.cancel_flow_instance(self.flow_instance_id))
-        except EnosError as error:
-            self.log.error("The task was killed, but cancelling %s failed: %s", self.flow_instance_id, error)
-        else:
-            self.log.info("The task was killed: asked EnOS to cancel %s", self.flow_instance_id)
+        if self.cancel_on_kill:
+            await self._cancel(self.flow_instance_id, self._settings)
 
     async def _event(self) -> TriggerEvent:
         try:
@@ -127,14 +113,6 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
         logs = self._stream.memory if self._stream else None
         told = self._watch.told if self._watch else None
         return resume(InstanceEvent(self.flow_instance_id, error, logs, told))
-
-    async def _settings_for_cancel(self) -> Settings:
-        try:
-            self._settings = await self._read_settings()
-        except EnosError:
-            if self._settings is None:
-                raise
-        return self._settings
 
     async def _ended_instance(self) -> FlowInstance:
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")

@@ -1,12 +1,29 @@
-"""Values in Airflow's task and asset state stores (Airflow 3.3 and later)."""
+"""Values that outlive a try: in Airflow's task and asset state stores (Airflow 3.3 and later), and in XComs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
     from airflow_provider_enos.version_compat import Context
+
+
+class State(Protocol):
+    """One value that a later try can read. ``place``: where it is kept, for messages."""
+
+    place: str
+    fails: bool
+
+    @property
+    def kept(self) -> bool: ...
+
+    def load(self) -> Any: ...
+
+    def save(self, value: Any) -> bool: ...
+
+    @property
+    def superseded(self) -> bool: ...
 
 
 class TaskState:
@@ -14,6 +31,8 @@ class TaskState:
 
     If the store fails, a warning is logged, and the caller decides what follows.
     """
+
+    place = "Airflow's task state store"
 
     def __init__(self, context: Context, key: str, log: Log) -> None:
         self._store: Any = context.get("task_state_store")
@@ -71,7 +90,7 @@ class TaskState:
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
-            self._log.warning("Airflow's task state store fails: %s", error)
+            self._log.warning("%s fails: %s", self.place, error)
         self._warned = True
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosFlowError
@@ -52,15 +52,21 @@ def end_as(
     """
     link = link_of(hook, instance.flow_instance_id)
     steps = conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream)
-    try:
+    with show_reason(log):
         outcome = (run or hook.client.run)(steps)
+    if outcome is Outcome.SKIPPED:
+        raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
+
+
+@contextmanager
+def show_reason(log: Log) -> Iterator[None]:
+    """Log why an instance has failed: the last line before Airflow's own, below the log of the node."""
+    try:
+        yield
     except EnosFlowError as error:
-        # The last line before Airflow's own, below the log of the node.
         if error.reason:
             log.error("%s", error.reason)
         raise
-    if outcome is Outcome.SKIPPED:
-        raise AirflowSkipException(f"flow instance {instance.flow_instance_id} was skipped in EnOS")
 
 
 def link_of(hook: EnosHook, flow_instance_id: str) -> str | None:

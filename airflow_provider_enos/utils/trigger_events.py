@@ -10,6 +10,9 @@ from airflow_provider_enos.errors import EnosError, EnosEventError, from_json, t
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.follow.window import Window
 
+ASK_WORKER = {"status": "ask"}
+"""The payload with which a worker begins a task that was started in the triggerer."""
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceEvent:

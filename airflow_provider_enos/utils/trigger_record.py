@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, attempt_of, nothing_sent
-from airflow_provider_enos.utils.state_store import TaskState
+from airflow_provider_enos.utils.state_store import State, TaskState
 
 if TYPE_CHECKING:
     from airflow_provider_enos.version_compat import Context
@@ -22,12 +22,13 @@ class TriggerRecord:
     """What this try and the tries before it have sent; kept in Airflow's task state store, where there is one (3.3).
 
     :param origin: names the gateway and the organisation.
+    :param state: where it is kept instead.
     """
 
-    def __init__(self, context: Context, origin: str, log: Log) -> None:
+    def __init__(self, context: Context, origin: str, log: Log, state: State | None = None) -> None:
         self._context: Any = context
         self.origin = origin
-        self._state = TaskState(context, STATE_KEY, log)
+        self._state: State = state or TaskState(context, STATE_KEY, log)
         self._saved_at = time()
         self.last: Intent | None = None
         """The last intent of this round, also if there is no store."""
@@ -64,7 +65,7 @@ class TriggerRecord:
         Then either Airflow has given up this try, or the next try would not know what this one has sent.
         """
         if not self._state.save(intent.to_json()) and self._state.kept and intent.is_open:
-            raise nothing_sent("the request cannot be recorded in Airflow's task state store")
+            raise nothing_sent(f"the request cannot be recorded in {self._state.place}")
         self.last = intent
         self._saved_at = time()
 

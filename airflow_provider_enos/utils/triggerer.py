@@ -42,3 +42,16 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises
         log.warning("Cannot read the state of the task: %s", error)
         return True
+
+
+async def is_run_over(task_instance: Any, log: Log) -> bool:
+    """Return whether somebody has ended the DAG run of the task. If its state cannot be read, return False."""
+    from asgiref.sync import sync_to_async
+
+    from airflow_provider_enos.version_compat import run_state_of
+
+    try:
+        return await sync_to_async(run_state_of)(task_instance) in ("failed", "success")
+    except Exception as error:  # noqa: BLE001 - whatever Airflow raises
+        log.warning("Cannot read the state of the DAG run: %s", error)
+        return False

@@ -38,7 +38,7 @@ class LogReader:
             async with asyncio.timeout(_LONGEST), self._limit:
                 if self._now() < self._from:
                     return None
-                return await self._run(stream.follow(instance))
+                return await self._run(stream.follow(wait.watch.part_of(instance)))
 
         wait.logs = asyncio.create_task(follow(), context=wait.context.copy())
         try:

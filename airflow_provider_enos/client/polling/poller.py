@@ -96,7 +96,7 @@ class Poller:
             watch=watch,
             poll_interval=poll_interval,
             deadline=deadline,
-            reads_end=read_end,
+            reads_end=read_end or watch.needs_nodes,
             result=asyncio.get_running_loop().create_future(),
             minute=minute_of_id(watch.flow_instance_id),
             begun=now,
@@ -233,8 +233,12 @@ class Poller:
         return {wait for wait in due if wait.may_be_listed and not wait.is_unlisted and not wait.is_urgent}
 
     async def _look_singly(self, waits: set[Wait]) -> None:
-        # The one that was left out last time comes first.
-        await asyncio.gather(*(self._get(wait) for wait in sorted(waits, key=lambda wait: wait.seen)))
+        # The one that was left out last time comes first. One look answers all waits for nodes of its instance.
+        ordered, asked = sorted(waits, key=lambda wait: wait.seen), dict[str, Wait]()
+        first = [one for one in ordered if not one.watch.needs_nodes or asked.setdefault(one.id, one) is one]
+        await asyncio.gather(*map(self._get, first))
+        for wait in waits.difference(first):
+            self._looked(wait)
 
     async def _look_by_list(self, waits: set[Wait]) -> None:
         """Poll these waits by the list of what runs, and singly those that it does not show."""
@@ -270,6 +274,8 @@ class Poller:
     def _listed(self, wait: Wait, instance: FlowInstance) -> None:
         """Note how a list shows the instance of a wait."""
         mark = mark_of(instance)
+        if wait.watch.needs_nodes and not instance.status.ended:
+            return
         if not instance.status.ended or not (wait.reads_end or mark == wait.contradicted):
             wait.saw(instance, self._now())
         elif mark not in (wait.contradicted, wait.claimed):
@@ -288,14 +294,23 @@ class Poller:
                 self._found(wait)
             elif claimed is not None or known is not None:
                 await self._note_denied_end(wait, claimed or known, was_claimed=claimed is not None)
-            wait.saw(instance, self._now())
-            await self._logs.show(wait, instance)
+            for one in self._answered_with(wait):
+                one.saw(instance, self._now())
+                await self._logs.show(one, instance)
         except EnosError as error:
-            wait.missed(error)
+            for one in self._answered_with(wait):
+                one.missed(error)
         except Exception as error:  # noqa: BLE001 - an error of this package ends this wait alone
             wait.fail(error)
         finally:
             self._looked(wait)
+
+    def _answered_with(self, wait: Wait) -> list[Wait]:
+        """Return the waits that a look for this wait answers: itself, and waits for nodes of the instance."""
+        others = [one for one in self._waits.get(wait.id, ()) if one is not wait and one.watch.needs_nodes]
+        for one in others:
+            one.is_urgent = False
+        return [wait, *others]
 
     def _found(self, wait: Wait) -> None:
         """Note an end that a single poll has found: the lists have to show it, too."""

@@ -65,15 +65,16 @@ class Wait:
     @property
     def may_be_listed(self) -> bool:
         """Return whether a list can replace a poll."""
-        # To show logs a poll has to know the nodes, which lists do not have.
-        return self.minute is not None and self.watch.stream is None and self.left > 0
+        # Lists do not have the nodes, which a poll has to know to show their logs.
+        has_more = self.watch.needs_nodes or self.watch.stream is not None
+        return self.minute is not None and not has_more and self.left > 0
 
     def saw(self, instance: FlowInstance, now: float) -> None:
         """Note what a poll has shown."""
         self.seen, self.status = now, str(instance.status)
         if not self._tell(self.watch.saw, instance):
             return
-        if instance.status.ended:
+        if self.watch.is_over(instance):
             self.result.set_result(instance)
         else:
             self.check_deadline()

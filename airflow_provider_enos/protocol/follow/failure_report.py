@@ -203,7 +203,12 @@ class FailureReport:
         if self.failed:
             yield f"Failed first: {self._who_failed_first()}"
         yield rerun_line(self.rerun)
-        told = [node for node in self.failed if logs and node.task_instance_id in self.logs]
+        if logs:
+            yield from self.ends_of_logs()
+
+    def ends_of_logs(self) -> Iterator[str]:
+        """Give the ends of the logs of failed nodes; that of the node that failed first comes last, not folded."""
+        told = [node for node in self.failed if node.task_instance_id in self.logs]
         for node in told[1:]:
             yield f"::group::End of the log of node {node}"
             yield from self._end_of_log(node)

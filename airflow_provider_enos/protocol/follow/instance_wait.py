@@ -37,6 +37,9 @@ class InstanceWatch(Watch["FlowInstance"]):
 
     __slots__ = ("_has_seen_nodes", "_logs_nodes", "_node_statuses", "_status", "flow_instance_id", "link")
 
+    needs_nodes = False
+    """Whether a list, which shows no nodes, cannot replace a poll."""
+
     def __init__(
         self,
         flow_instance_id: str,
@@ -113,11 +116,15 @@ class InstanceWatch(Watch["FlowInstance"]):
     def _look(self, clock: Callable[[], float], raises_refusals: bool) -> Procedure[FlowInstance | None]:
         instance = yield from super()._look(clock, raises_refusals)
         if self.stream is not None and instance is not None and not instance.status.ended:
-            yield from self.stream.follow(instance)
+            yield from self.stream.follow(self.part_of(instance))
         return instance
 
     def is_over(self, seen: FlowInstance) -> bool:
         return seen.status.ended
+
+    def part_of(self, instance: FlowInstance) -> FlowInstance:
+        """Return the instance with the nodes that this wait is about."""
+        return instance
 
     def saw(self, instance: FlowInstance, now: float) -> None:
         """Note that a poll has shown the instance like this."""
@@ -126,9 +133,10 @@ class InstanceWatch(Watch["FlowInstance"]):
         self._note_status(instance)
         if len(self._node_statuses) > _MOST_REMEMBERED:
             self._node_statuses.clear()
-        changes = [change for node in instance.nodes if (change := self._note_node(node)) is not None]
+        nodes = self.part_of(instance).nodes
+        changes = [change for node in nodes if (change := self._note_node(node)) is not None]
         # A list shows an instance without its nodes.
-        self._has_seen_nodes = self._has_seen_nodes or bool(instance.nodes)
+        self._has_seen_nodes = self._has_seen_nodes or bool(nodes)
         if self._logs_nodes:
             for node, before in changes[:_MOST_LOGGED]:
                 status = str(node.status) if before is None else f"{before} -> {node.status}"

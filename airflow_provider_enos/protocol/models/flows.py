@@ -133,6 +133,11 @@ class Relation(Document):
     cycle_gap: Annotated[str, text("cycleGap", "")]
     rerun: Annotated[bool, flag("rerun")]
 
+    @property
+    def of_another_day(self) -> bool:
+        """Whether the target waits for the source of another run, such as yesterday's."""
+        return self.cycle_gap.strip().lstrip("MWDHmi+-").strip("0") != ""
+
 
 @dataclass(frozen=True, slots=True)
 class Flow(Document):

@@ -143,6 +143,19 @@ def rerun_line(choice: Restart | NoRestart) -> str:
     return f"A rerun has no node to start from: {choice.why}"
 
 
+def repeat_of(graph: FlowInstanceGraph, flow: Flow, target: Target, task_id: int) -> tuple[int, ...] | NoRestart:
+    """Return the ids of the nodes that run if the flow is started from this node; the reason why it cannot be.
+
+    :param target: what the instance was asked for.
+    """
+    try:
+        _check(graph, flow, target)
+        nodes = _Nodes(graph.instance.nodes, _relations_of(graph, flow))
+        return tuple(node.task_id for node in nodes.of(nodes.from_node(task_id)) if node.task_id is not None)
+    except _Impossible as reason:
+        return NoRestart(str(reason), for_now=isinstance(reason, _NotKnownYet))
+
+
 def left_out(graph: FlowInstanceGraph, task_id: int) -> tuple[str, ...]:
     """Return the names of the nodes downstream of this node that did not run though they were not skipped.
 
@@ -207,7 +220,7 @@ def _relations_of(graph: FlowInstanceGraph, flow: Flow | None) -> Sequence[tuple
     for relation in relations:
         if relation.source not in names or relation.target not in names:
             raise _Impossible("a relation of its graph leads to an unknown node")
-        if relation.cycle_gap.strip().lstrip("MWDHmi+-").strip("0"):
+        if relation.of_another_day:
             raise _Impossible(f"a node of it depends on the run of another day ({excerpt(relation.cycle_gap, 20)})")
     edges = ((names[relation.source], names[relation.target]) for relation in relations)
     # Nodes that the instance does not have are upstream of its start.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph
+    from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstanceGraph
 
 _PAUSES = (2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before each further look at a failed instance of which something is still running; the last one repeats."""
@@ -36,15 +36,11 @@ class Restarts:
     follow a clear.
 
     :param target: what the task is to start.
-    :param deadline: the end of all pauses, by ``clock``.
-    :param clock: epoch seconds.
     """
 
     target: Target
     attempt: Attempt
     retry_from: RetryFrom
-    deadline: float
-    clock: Callable[[], float]
     backoff: Backoff
     log: Log
     next: Target = field(init=False)
@@ -143,51 +139,66 @@ class Restarts:
 
     def _choose(self, failed: FlowInstance) -> Procedure[Restart | NoRestart | None]:
         """Return the choice; None if the instance runs again."""
-        seen = yield from self._ended(failed)
+        seen = yield from at_rest(failed, self.backoff)
         if seen is None or isinstance(seen, NoRestart):
             return seen
         if why := self._hindrance:
             return NoRestart(why)
         if seen.instance.status.ended and not seen.instance.status.ended_badly:
             return NoRestart("EnOS has not run all nodes downstream of the node that it was restarted from")
+        node = self._node_on_record
+        started = self.target if node is None else replace(self.target, from_task_id=node)
+        return (yield from restart_after(seen, started, self.backoff, is_restart=node is not None))
+
+
+def restart_after(
+    seen: FlowInstanceGraph, started: Target, backoff: Backoff, *, is_restart: bool
+) -> Procedure[Restart | NoRestart]:
+    """Return the node from which an instance at rest is run again, given its flow as it is now.
+
+    :param started: what was asked for; ``is_restart``: whether that was a restart.
+    """
+    flow = yield from flow_at(started.flow_id, backoff)
+    return flow if isinstance(flow, NoRestart) else restart_of(seen, flow, started, is_restart=is_restart)
+
+
+def flow_at(flow_id: int, backoff: Backoff) -> Procedure[Flow | NoRestart]:
+    """Return the flow as it is now, or the reason why a node of it cannot be chosen."""
+    try:
+        flow: Flow = yield from backoff.repeat(lambda: _call(calls.get_flow(flow_id)))
+    except EnosError as error:
+        if is_passing(error) and not isinstance(error, EnosReplyError):
+            raise
+        return NoRestart(f"flow {flow_id} cannot be read ({error})")
+    backoff.answered()
+    return flow
+
+
+def at_rest(failed: FlowInstance, backoff: Backoff) -> Procedure[FlowInstanceGraph | NoRestart | None]:
+    """Wait until nothing of the instance runs any more. Return None if it does not count as ended badly by then."""
+    pauses, is_quiet, is_said = chain(_PAUSES, repeat(_PAUSES[-1])), False, False
+    while True:
         try:
-            flow = yield from self.backoff.repeat(lambda: _call(calls.get_flow(self.target.flow_id)))
+            graph = yield from backoff.repeat(lambda: _call(calls.get_flow_instance_graph(failed.flow_instance_id)))
         except EnosError as error:
             if is_passing(error) and not isinstance(error, EnosReplyError):
                 raise
-            return NoRestart(f"flow {self.target.flow_id} cannot be read ({error})")
-        self.backoff.answered()
-        node = self._node_on_record
-        started = self.target if node is None else replace(self.target, from_task_id=node)
-        return restart_of(seen, flow, started, is_restart=node is not None)
-
-    def _ended(self, failed: FlowInstance) -> Procedure[FlowInstanceGraph | NoRestart | None]:
-        """Wait until nothing of the instance runs any more. Return None if it does not count as ended badly by then."""
-        pauses, is_quiet, is_said = chain(_PAUSES, repeat(_PAUSES[-1])), False, False
-        while True:
-            try:
-                graph = yield from self.backoff.repeat(
-                    lambda: _call(calls.get_flow_instance_graph(failed.flow_instance_id))
-                )
-            except EnosError as error:
-                if is_passing(error) and not isinstance(error, EnosReplyError):
-                    raise
-                return NoRestart(f"it cannot be read ({error})")
-            self.backoff.answered()
-            now = graph.instance
-            if not now.status.ended or (failed.status.ended_badly and not now.status.ended_badly):
-                return None
-            # Between two nodes of a branch nothing runs for a moment, so one look is enough only after the end.
-            if not now.working_nodes and (now.end_time or is_quiet):
-                return graph
-            is_quiet, pause = not now.working_nodes, next(pauses)
-            working = "".join(f": node {excerpt(str(node), 100)} is running" for node in now.working_nodes[:1])
-            if self.clock() + pause > self.deadline:
-                raise nothing_sent(f"the failed flow instance {now.flow_instance_id} has not come to rest{working}")
-            if working and not is_said:
-                self.log.info("Waiting until nothing of %s runs any more%s", now.flow_instance_id, working)
-            is_said = is_said or bool(working)
-            yield Sleep(pause)
+            return NoRestart(f"it cannot be read ({error})")
+        backoff.answered()
+        now = graph.instance
+        if not now.status.ended or (failed.status.ended_badly and not now.status.ended_badly):
+            return None
+        # Between two nodes of a branch nothing runs for a moment, so one look is enough only after the end.
+        if not now.working_nodes and (now.end_time or is_quiet):
+            return graph
+        is_quiet, pause = not now.working_nodes, next(pauses)
+        working = "".join(f": node {excerpt(str(node), 100)} is running" for node in now.working_nodes[:1])
+        if backoff.clock() + pause > backoff.deadline:
+            raise nothing_sent(f"the failed flow instance {now.flow_instance_id} has not come to rest{working}")
+        if working and not is_said:
+            backoff.log.info("Waiting until nothing of %s runs any more%s", now.flow_instance_id, working)
+        is_said = is_said or bool(working)
+        yield Sleep(pause)
 
 
 def nodes_left_out(flow_instance_id: str, node: int) -> Procedure[tuple[str, ...]]:

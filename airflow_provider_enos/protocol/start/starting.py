@@ -67,6 +67,7 @@ class Starter:
     :param gateway_clock: epoch seconds as the gateway counts them.
     :param cancels_predecessor: whether to cancel an instance that the round before a clear has left running.
     :param retry_from: what a retry starts after an instance that ended badly.
+    :param is_shared: finds out whether a task that starts the same has started this instance, so that it is ours, too.
     """
 
     target: Target
@@ -81,6 +82,7 @@ class Starter:
     origin: str = ""
     cancels_predecessor: bool = False
     retry_from: RetryFrom = "start"
+    is_shared: Callable[[FlowInstance], Procedure[bool]] | None = None
     ledger: Ledger = field(init=False)
     minutes: Minutes = field(init=False)
     backoff: Backoff = field(init=False)
@@ -104,9 +106,7 @@ class Starter:
         self.minutes = Minutes(self.target.flow_id, self.attempt, self.log)
         self.backoff = Backoff(self.tolerance, self.deadline, self.clock, self.log)
         self.clock_minutes = ClockMinutes(self.target.flow_id, self.deadline, self.clock, self.log)
-        self.restarts = Restarts(
-            self.target, self.attempt, self.retry_from, self.deadline, self.clock, self.backoff, self.log
-        )
+        self.restarts = Restarts(self.target, self.attempt, self.retry_from, self.backoff, self.log)
 
     def run(self) -> Procedure[Started]:
         """Take step after step until the try has its instance. Raises an ``EnosError`` where it gets none."""
@@ -210,7 +210,7 @@ class Starter:
     def settle(self, minute: Minute) -> Procedure[StepResult]:
         """Find out who has the minute, and do what ``on_conflict`` says where it is somebody else."""
         if minute.found is not None:
-            return self._yield_to(minute, minute.found)
+            return (yield from self._settle_with(minute, minute.found))
         try:
             flow = yield from flow_of(self.target.flow_id, self.restarts.next.from_task_id, self.log)
         except EnosTriggerTargetError as missing:
@@ -227,7 +227,7 @@ class Starter:
             own = yield from self._own_of(_triggered(there), self.ledger.first_sent(minute.time))
             if own is not None:
                 return (yield from self._take_over_open(minute, own))
-        return self._yield_to(minute, there[0])
+        return (yield from self._settle_with(minute, there[0]))
 
     def recover(self, minute: Minute) -> Procedure[StepResult]:
         """Choose what is started after an instance that ended badly, once nothing of it runs any more."""
@@ -268,6 +268,11 @@ class Starter:
             raise AssertionError("only a refusal leads here")
         yield from self.clock_minutes.wait(minute.time, minute.error, is_switched_off=self.is_switched_off)
         self.ledger.check_not_superseded(minute.error)
+
+    def _settle_with(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
+        if self.is_shared is not None and (yield from self.is_shared(found)):
+            return self._take_over(minute, found, "which another task of this group has started", sender=0)
+        return self._yield_to(minute, found)
 
     def _yield_to(self, minute: Minute, found: FlowInstance) -> StepResult:
         """Do what ``on_conflict`` says, since the instance in this minute is somebody else's."""

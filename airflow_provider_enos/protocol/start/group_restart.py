@@ -1,0 +1,147 @@
+"""Choose what the task of a node starts after the newest instance of its group.
+
+The choice depends on that instance alone, so tasks of several nodes that retry at once come to the same request, and
+the minute makes it one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_provider_enos.protocol.start.attempts import Intent, Target
+from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeStep
+from airflow_provider_enos.protocol.start.lookup import can_be_ours
+from airflow_provider_enos.protocol.start.pauses import Backoff
+from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, repeat_of
+from airflow_provider_enos.protocol.start.restarts import at_rest, flow_at, restart_after
+from airflow_provider_enos.protocol.text import excerpt
+from airflow_provider_enos.protocol.trigger_time import minute_of, minute_of_id
+from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph
+
+_MOST_NAMES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start.
+
+    :param runs: the ids of the nodes that it runs; None for all nodes of the group.
+    :param line: what the log says about it.
+    """
+
+    target: Target
+    runs: tuple[int, ...] | None
+    line: str
+
+    def has(self, node: int) -> bool:
+        """Return whether what it starts runs this node."""
+        return self.runs is None or node in self.runs
+
+
+def plan_after(
+    start: GroupStart, at: GroupInstance, seen: FlowInstance, task_id: int, step: NodeStep, backoff: Backoff
+) -> Procedure[Plan | None]:
+    """Return what follows the instance ``at``, once nothing of it runs any more. None if it runs again.
+
+    :param seen: how it was when the task decided.
+    :param task_id: the node of the task.
+    :param step: ``RECOVER`` or ``REPEAT``.
+    """
+    graph = yield from at_rest(seen, backoff)
+    if graph is None:
+        return None
+    if isinstance(graph, NoRestart):
+        return _as_first(start, at, graph)
+    target = Target(start.flow_id, at.from_task_id, start.parameters)
+    if step is NodeStep.REPEAT:
+        return (yield from _repeat(start, at, graph, target, task_id, backoff))
+    is_restart = at.from_task_id != start.first.from_task_id
+    choice = yield from restart_after(graph, target, backoff, is_restart=is_restart)
+    if not isinstance(choice, Restart):
+        return _as_first(start, at, choice)
+    runs = tuple(node.task_id for node in choice.runs_again if node.task_id is not None)
+    names = [excerpt(node.task_name, 100) for node in choice.runs_again]
+    more = ", ..." if len(names) > _MOST_NAMES else ""
+    return Plan(
+        Target(start.flow_id, choice.task_id), runs, f"from {choice}. It runs {', '.join(names[:_MOST_NAMES])}{more}"
+    )
+
+
+def _repeat(
+    start: GroupStart, at: GroupInstance, graph: FlowInstanceGraph, target: Target, task_id: int, backoff: Backoff
+) -> Procedure[Plan]:
+    flow = yield from flow_at(target.flow_id, backoff)
+    runs = flow if isinstance(flow, NoRestart) else repeat_of(graph, flow, target, task_id)
+    if isinstance(runs, NoRestart):
+        return _as_first(start, at, runs)
+    line = f"from node {task_id}: its task was cleared after it had succeeded in {at.flow_instance_id}"
+    return Plan(Target(start.flow_id, task_id), runs, line)
+
+
+def _as_first(start: GroupStart, at: GroupInstance, why: NoRestart) -> Plan:
+    target = Target(start.flow_id, start.first.from_task_id, start.parameters)
+    return Plan(target, None, f"as the first time, after {at.flow_instance_id}: {why.why}")
+
+
+_PAUSE, _LOOKS = 1.0, 15
+"""Seconds between two looks at the record of a task whose request may be under way, and how many of them."""
+
+
+class Intents(Protocol):
+    """The record of the group, as far as it is about its restarts."""
+
+    def start(self) -> GroupStart: ...
+
+    def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]: ...
+
+    def intents(self, nodes: Iterable[int], after: GroupInstance) -> list[Intent]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """The other tasks of the group, which may have started the instance that has a minute.
+
+    :param after: the instance that this task starts another one after.
+    :param node: the node of this task.
+    :param plan: what it starts.
+    :param nodes: the nodes of the other tasks.
+    :param clock: epoch seconds as the gateway counts them.
+    """
+
+    after: GroupInstance
+    node: int
+    plan: Plan
+    record: Intents
+    nodes: Sequence[int]
+    clock: Callable[[], float]
+
+    def have_started(self, found: FlowInstance) -> Procedure[bool]:
+        """Return whether another task has started the same as this one is to start, and it is this instance."""
+        for _ in range(_LOOKS):
+            known = [one for one in self.record.instances(self.record.start()) if _is(one, found)]
+            if known:
+                return known[0].has(self.node)
+            asked = [one for one in self.record.intents(self.nodes, self.after) if self._is_for(one, found)]
+            if any(one.flow_instance_id == found.flow_instance_id for one in asked):
+                return True
+            if not any(one.is_open for one in asked):
+                return False
+            # Its request may be under way. Its task knows better than this one whose the instance is.
+            yield Sleep(_PAUSE)
+        first = min(one.first_sent for one in asked)
+        return (yield from can_be_ours(found, first, int(self.clock() * 1000)))
+
+    def _is_for(self, intent: Intent, found: FlowInstance) -> bool:
+        """Return whether the request was for the minute of this instance and for the same as this task's."""
+        minute = minute_of_id(found.flow_instance_id)
+        is_same = intent.from_task_id == self.plan.target.from_task_id
+        return is_same and not intent.refused and minute_of(intent.sent_time) == minute
+
+
+def _is(one: GroupInstance, found: FlowInstance) -> bool:
+    return one.flow_instance_id == found.flow_instance_id

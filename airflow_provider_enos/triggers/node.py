@@ -1,0 +1,177 @@
+"""The trigger for the node of a task group: it waits in the triggerer until the node has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from airflow_provider_enos.errors import EnosError, EnosTriggerError
+from airflow_provider_enos.links.enos import LINK_KEY
+from airflow_provider_enos.protocol import arguments
+from airflow_provider_enos.protocol.follow.log_tail import LogStream
+from airflow_provider_enos.protocol.follow.node_wait import NodeWatch
+from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.start.group import NodeSuccess, newest_with
+from airflow_provider_enos.triggers.base import WaitingTrigger, argument, ask_worker, resume, with_arguments
+from airflow_provider_enos.utils.group_record import GroupRecord
+from airflow_provider_enos.utils.trigger_events import InstanceEvent
+from airflow_provider_enos.utils.triggerer import is_run_over, is_still_deferred, push_xcom
+from airflow_provider_enos.version_compat import triggers_are_told_of_kills
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import TriggerEvent
+
+    from airflow_provider_enos.client.settings import Settings
+
+T = TypeVar("T")
+
+
+@with_arguments
+class EnosFlowNodeTrigger(WaitingTrigger):
+    """Fire one event when a node of a flow instance has ended, or when the wait for it cannot go on.
+
+    All waits for nodes of one instance share its looks, on the poller of its gateway. The event says only that the wait
+    is over. The resumed task reads the instance and decides.
+
+    A further try of a task always begins in a worker, since it may have to start another instance.
+
+    If a user marks the DAG run failed, the trigger cancels the instance. If only the task is marked or cleared, it does
+    not: other nodes go on.
+
+    Documentation: Batch Processing API, "Get Flow Instance", "Cancel Flow Instance".
+
+    :param node: the node. EnOS calls it taskId.
+    :param start_task_id: the task that has started the instance.
+    :param flow_instance_id: the instance; None for the newest instance of the group that runs the node.
+    :param for_rest: whether to wait until nothing of the instance runs any more. Default: False.
+    :param show_log: whether to show the log of the node in the task's log as it grows. Default: False.
+    :param cancel_on_kill: whether to cancel the instance if the DAG run is marked failed (default).
+    :param kwargs: ``enos_conn_id``, ``poll_interval``, ``deadline``, ``timeout``, ``poll_error_tolerance``, ``known``,
+        ``ends_task``, ``do_xcom_push``, ``org_id`` and ``user_id``, as for ``EnosFlowInstanceTrigger``.
+
+    :raises EnosConfigError: an argument cannot work.
+    """
+
+    node: int = argument(arguments.number, kw_only=False)
+    start_task_id: str = argument(kw_only=False)
+    flow_instance_id: str | None = argument(default=None)
+    for_rest: bool = argument(arguments.flag, default=False)
+    show_log: bool = argument(arguments.flag, default=False)
+    cancel_on_kill: bool = argument(arguments.flag, default=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._settings: Settings | None = None
+        self._watch: NodeWatch | None = None
+        self._pushed: str | None = None
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire the one event."""
+        try:
+            yield await self._event_after_handover()
+        except asyncio.CancelledError:
+            # Before 3.3 Airflow has no on_kill for triggers. The state of the task tells a kill from a restart.
+            if not triggers_are_told_of_kills() and not await is_still_deferred(self.task_instance, self.log):
+                await self.on_kill()
+            raise
+
+    async def on_kill(self) -> None:
+        """Cancel the instance if somebody has ended the DAG run. Airflow calls this if the deferred task is killed."""
+        if not self.cancel_on_kill or self._watch is None or not await is_run_over(self.task_instance, self.log):
+            return
+        await self._cancel(self._watch.flow_instance_id, self._settings)
+
+    async def _event(self) -> TriggerEvent:
+        if self.flow_instance_id is None and self._try_number > 1:
+            return ask_worker()
+        try:
+            return await self._end_of_wait()
+        except EnosTriggerError as error:
+            self.log.info("Leaving it to a worker: %s", error)
+            return ask_worker()
+        except EnosError as error:
+            return self._resume(error)
+
+    async def _end_of_wait(self) -> TriggerEvent:
+        flow_instance_id = self.flow_instance_id or await self._newest()
+        while True:
+            outcome = await self._outcome_in(flow_instance_id)
+            if self.for_rest or not self.ends_task or outcome not in (Outcome.SUCCEEDED, Outcome.SKIPPED):
+                return self._resume()
+            newest = await self._newest()
+            if newest == flow_instance_id:
+                success = NodeSuccess(newest, self._try_number)
+                await self._in_thread(partial(GroupRecord.note_success, node=self.node, success=success))
+                return await self._end_of_task(outcome, newest) or self._resume()
+            self.log.info("%s has been started since, and runs this node, too: waiting for it", newest)
+            flow_instance_id = newest
+
+    async def _outcome_in(self, flow_instance_id: str) -> Outcome | None:
+        stream = LogStream(self.log) if self.show_log else None
+        watch = self._watch = NodeWatch(
+            flow_instance_id,
+            self.node,
+            tolerance=self.poll_error_tolerance,
+            log=self.log,
+            known=True,
+            stream=stream,
+            for_rest=self.for_rest,
+        )
+        await self._wait(
+            watch,
+            lambda poller, deadline: poller.wait(
+                watch, poll_interval=self.poll_interval, deadline=deadline, at_once=self.deadline is None
+            ),
+        )
+        return watch.outcome
+
+    def _resume(self, error: EnosError | None = None) -> TriggerEvent:
+        watch = self._watch
+        if watch is None:
+            return ask_worker()
+        logs = watch.stream.memory if watch.stream else None
+        return resume(InstanceEvent(watch.flow_instance_id, error, logs, watch.told))
+
+    async def _use(self, settings: Settings) -> None:
+        self._settings = settings
+        watch = self._watch
+        if watch is None:
+            return
+        watch.link = watch.link or settings.link(watch.flow_instance_id)
+        if self.flow_instance_id is None and self._pushed != watch.flow_instance_id:
+            # No worker has done it.
+            self._pushed = watch.flow_instance_id
+            try:
+                await push_xcom(self.task_instance, watch.flow_instance_id, "flow_instance_id")
+                await push_xcom(self.task_instance, watch.link or "", LINK_KEY)
+            except Exception as error:  # noqa: BLE001 - whatever Airflow raises; it is not worth failing for
+                self.log.warning("Cannot store the id of flow instance %s in XCom: %s", watch.flow_instance_id, error)
+
+    @property
+    def _try_number(self) -> int:
+        return int(getattr(self.task_instance, "try_number", 1) or 1)
+
+    async def _newest(self) -> str:
+        """Return the newest instance of the group that runs the node."""
+
+        def find(record: GroupRecord) -> str:
+            found = newest_with(self.node, record.instances(record.start()))
+            if found is None:
+                raise EnosTriggerError(f"no instance of the group runs node {self.node}")
+            return found.flow_instance_id
+
+        return await self._in_thread(find)
+
+    async def _in_thread(self, do: Callable[[GroupRecord], T]) -> T:
+        """Read or write the record of the group. Raises ``EnosTriggerError`` where Airflow fails."""
+        record = GroupRecord(self.task_instance, self.start_task_id)
+        try:
+            return await sync_to_async(do)(record)
+        except EnosError:
+            raise
+        except Exception as error:
+            raise EnosTriggerError(f"Airflow's XComs cannot be read or written: {error}") from error

@@ -1,0 +1,148 @@
+"""What the tasks of a task group know of each other, in the XComs of the group's ``start`` task.
+
+Airflow removes them when ``start`` runs again, so they last as long as the group's round. Each key has one content,
+whoever writes it, or one writer: Airflow has no way to change a value that another task may change at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_enos.protocol.start.attempts import Intent, nothing_sent
+from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeSuccess
+from airflow_provider_enos.version_compat import xcom
+
+if TYPE_CHECKING:
+    from airflow_provider_enos.protocol.log import Log
+
+GROUP_KEY = "enos_group"
+_RESTART, _PASSED, _INTENT, _SUCCESS = "enos_restart", "enos_passed", "enos_intent", "enos_success"
+
+
+class GroupRecord:
+    """The record of one round of a group, from a worker, or from a thread of the triggerer.
+
+    :param task_instance: any task instance of the group.
+    :param start_task_id: the id of the ``start`` task.
+    """
+
+    def __init__(self, task_instance: Any, start_task_id: str) -> None:
+        self._of = {
+            "dag_id": task_instance.dag_id,
+            "run_id": task_instance.run_id,
+            "task_id": start_task_id,
+            "map_index": getattr(task_instance, "map_index", -1),
+        }
+        self.start_task_id = start_task_id
+
+    def begin(self, start: GroupStart) -> None:
+        """Begin a round."""
+        self._set(GROUP_KEY, start.to_json())
+
+    def start(self) -> GroupStart:
+        """Return what ``start`` has started. Raises ``EnosTriggerError`` if that is not on record."""
+        start = GroupStart.from_json(self._get(GROUP_KEY))
+        if start is None:
+            raise nothing_sent(f"the XCom {GROUP_KEY!r} of task {self.start_task_id} is not there; clear that task")
+        return start
+
+    def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]:
+        """Return the instances of the round, the oldest first."""
+        found, index = [start.first], start.first.index + 1
+        while start.restarted:
+            one = GroupInstance.from_json(self._get(f"{_RESTART}_{index}"))
+            if one is not None:
+                found.append(one)
+            elif not self._get(f"{_PASSED}_{index}"):
+                break
+            index += 1
+        return tuple(found)
+
+    def note_restart(self, start: GroupStart, instance: GroupInstance, after: GroupInstance) -> None:
+        """Add an instance. The minutes between it and ``after`` are somebody else's, unless they are on record."""
+        self.note_restarts(start)
+        for index in range(after.index + 1, instance.index):
+            self._set(f"{_PASSED}_{index}", True)
+        self._set(f"{_RESTART}_{instance.index}", instance.to_json())
+
+    def note_restarts(self, start: GroupStart) -> None:
+        """Note that there may be more instances than the first one."""
+        if not start.restarted:
+            self._set(GROUP_KEY, replace(start, restarted=True).to_json())
+
+    def success(self, node: int) -> NodeSuccess | None:
+        """Return the success that the task of this node has seen last."""
+        return NodeSuccess.from_json(self._get(f"{_SUCCESS}_{node}"))
+
+    def note_success(self, node: int, success: NodeSuccess) -> None:
+        """Note that the task of this node has seen it succeed."""
+        self._set(f"{_SUCCESS}_{node}", success.to_json())
+
+    def intent(self, node: int, after: GroupInstance) -> Intent | None:
+        """Return the request that the task of this node has sent, or was to send, after this instance."""
+        return read_intent(self._get(f"{_INTENT}_{node}"), after)
+
+    def intents(self, nodes: Iterable[int], after: GroupInstance) -> list[Intent]:
+        """Return the requests that the tasks of these nodes have sent, or were to send, after this instance."""
+        found = (self.intent(node, after) for node in nodes)
+        return [intent for intent in found if intent is not None]
+
+    def intent_state(self, node: int, after: GroupInstance, log: Log) -> IntentState:
+        """Return where the task of this node records its requests."""
+        return IntentState(self, f"{_INTENT}_{node}", after, log)
+
+    def _get(self, key: str) -> Any:
+        return xcom().get_one(key=key, **self._of)
+
+    def _set(self, key: str, value: Any) -> None:
+        xcom().set(key=key, value=value, **self._of)
+
+
+def read_intent(data: object, after: GroupInstance) -> Intent | None:
+    """Return the request in ``data``, unless it came after another instance."""
+    if isinstance(data, dict) and data.get("after") == after.flow_instance_id:
+        return Intent.from_json(data.get("intent"))
+    return None
+
+
+class IntentState:
+    """The request of one node's task, as a ``State``: see ``utils.state_store``."""
+
+    place = "an XCom of the group's start task"
+    kept = True
+    fails = False
+
+    def __init__(self, record: GroupRecord, key: str, after: GroupInstance, log: Log) -> None:
+        self._record = record
+        self._key = key
+        self._after = after
+        self._log = log
+        self._saved: Any = None
+
+    def load(self) -> Any:
+        """Return the intent; None where there is none after this instance."""
+        intent = read_intent(self._record._get(self._key), self._after)
+        return None if intent is None else intent.to_json()
+
+    def save(self, value: Any) -> bool:
+        """Replace the intent. Return False if Airflow cannot store it."""
+        try:
+            self._record._set(self._key, {"after": self._after.flow_instance_id, "intent": value})
+        except Exception as error:  # noqa: BLE001 - whatever Airflow or a backend of XComs raises
+            self._log.warning("%s cannot be written: %s", self.place, error)
+            return False
+        self._saved = value
+        return True
+
+    @property
+    def superseded(self) -> bool:
+        """Whether another try of the task has begun since this one."""
+        if self._saved is None:
+            return False
+        try:
+            return bool(self.load() != self._saved)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._log.warning("%s cannot be read: %s", self.place, error)
+            return True
