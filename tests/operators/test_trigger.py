@@ -123,7 +123,7 @@ def test_each_change_is_one_line_and_a_poll_is_none(task: MakeTask, sim: EnosSim
         f"Started flow instance {INSTANCE}",
         f"Flow instance {INSTANCE} of flow 3377 'meter_readings_daily': READY",
         f"Flow instance {INSTANCE}: READY -> RUNNING",
-        f"Node clean {node.format(108580)}: RUNNING",
+        f"Node clean {node.format(108580)}: INIT -> RUNNING",
         f"Node clean {node.format(108580)}: RUNNING -> SUCCESS",
         f"Node aggregate {node.format(108581)}: INIT -> RUNNING",
         f"Node aggregate {node.format(108581)}: RUNNING -> SUCCESS",

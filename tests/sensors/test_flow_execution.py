@@ -5,6 +5,7 @@ How it ends, however it waits: tests/test_window_parity.py.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import socket
@@ -210,3 +211,24 @@ def test_a_list_whose_pages_never_end_is_left_at_the_timeout(
         assert end.error is AirflowSensorTimeout, end.message
         # The last look of the trigger, and that of the resumed task before it believes the error.
         assert time.monotonic() - begun < 1 + 2 * LAST_LOOK + 4
+
+
+def test_worker_triggerer_and_resumed_task_log_each_change_once(connection: EnosSimulator, short_pauses: None) -> None:
+    connection.add_flow(FLOW, tasks={NODE: "load"}, progress="manual")
+    instance = start(connection)
+    log = Log()
+    sensor = type("Logged", (EnosFlowSensor,), {"log": log})
+    arguments: dict[str, Any] = {"flow_id": FLOW, "window_start": START, "window_end": END, "deferrable": True}
+    context: Any = {"ti": TaskInstance()}
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(task_id="wait", **arguments).execute(context)
+    trigger = deferred.value.trigger
+    # As Airflow stores it.
+    trigger = type(trigger)(**json.loads(json.dumps(trigger.serialize()[1])))
+    trigger._log = log
+    connection.finish(instance, "SUCCESS")
+    event = asyncio.run(anext(trigger.run()))
+    resumed = json.loads(json.dumps(event.payload))
+    assert sensor(task_id="wait", **arguments).execute_complete(context, resumed, False) == [instance]
+    said = [line for line in log.lines if line.startswith("Waiting for ")]
+    assert [line.rpartition(" ")[2] for line in said] == ["RUNNING", "SUCCESS"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
+from math import inf
 from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosError, EnosReplyError
 from airflow_provider_enos.protocol.arguments import RetryFrom
 from airflow_provider_enos.protocol.log import Log
+from airflow_provider_enos.protocol.models.statuses import FlowStatus
 from airflow_provider_enos.protocol.start.attempts import Attempt, Target, nothing_sent
 from airflow_provider_enos.protocol.start.pauses import Backoff, is_passing
 from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, left_out, restart_line, restart_of
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 _PAUSES = (2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds before each further look at a failed instance of which something is still running; the last one repeats."""
+
+_QUEUED = (FlowStatus.WAIT, FlowStatus.READY)
+_TURN = 300.0
+"""Seconds for which a node of a failed instance may wait for its turn, before it counts as one that never runs."""
 
 _MOST_NAMES = 10
 
@@ -176,7 +182,7 @@ def flow_at(flow_id: int, backoff: Backoff) -> Procedure[Flow | NoRestart]:
 
 def at_rest(failed: FlowInstance, backoff: Backoff) -> Procedure[FlowInstanceGraph | NoRestart | None]:
     """Wait until nothing of the instance runs any more. Return None if it does not count as ended badly by then."""
-    pauses, is_quiet, is_said = chain(_PAUSES, repeat(_PAUSES[-1])), False, False
+    pauses, quiet_since, is_said = chain(_PAUSES, repeat(_PAUSES[-1])), inf, False
     while True:
         try:
             graph = yield from backoff.repeat(lambda: _call(calls.get_flow_instance_graph(failed.flow_instance_id)))
@@ -189,16 +195,33 @@ def at_rest(failed: FlowInstance, backoff: Backoff) -> Procedure[FlowInstanceGra
         if not now.status.ended or (failed.status.ended_badly and not now.status.ended_badly):
             return None
         # Between two nodes of a branch nothing runs for a moment, so one look is enough only after the end.
+        is_quiet = backoff.clock() > quiet_since + _patience(now, quiet_since, backoff.deadline)
         if not now.working_nodes and (now.end_time or is_quiet):
             return graph
-        is_quiet, pause = not now.working_nodes, next(pauses)
-        working = "".join(f": node {excerpt(str(node), 100)} is running" for node in now.working_nodes[:1])
+        quiet_since = inf if now.working_nodes else min(quiet_since, backoff.clock())
+        pause, working = next(pauses), _what_goes_on(now)
         if backoff.clock() + pause > backoff.deadline:
             raise nothing_sent(f"the failed flow instance {now.flow_instance_id} has not come to rest{working}")
         if working and not is_said:
             backoff.log.info("Waiting until nothing of %s runs any more%s", now.flow_instance_id, working)
         is_said = is_said or bool(working)
         yield Sleep(pause)
+
+
+def _patience(instance: FlowInstance, quiet_since: float, deadline: float) -> float:
+    """Return for how many seconds nothing may run of an instance without an end before it counts as ended."""
+    is_queued = any(node.status in _QUEUED for node in instance.nodes)
+    return min(_TURN, (deadline - quiet_since) / 2) if is_queued and quiet_since < inf else 0.0
+
+
+def _what_goes_on(instance: FlowInstance) -> str:
+    """Return which node still runs or waits for its turn, for a line of a log; empty if there is none."""
+    for node in instance.working_nodes:
+        return f": node {excerpt(str(node), 100)} is running"
+    for node in instance.nodes:
+        if node.status in _QUEUED:
+            return f": node {excerpt(str(node), 100)} waits for its turn"
+    return ""
 
 
 def nodes_left_out(flow_instance_id: str, node: int) -> Procedure[tuple[str, ...]]:

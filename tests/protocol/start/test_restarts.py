@@ -149,6 +149,23 @@ def test_nothing_of_the_failed_instance_may_run(run: Any, log: Any) -> None:
     assert log.lines.count(said) == 1
 
 
+@pytest.mark.parametrize("status", ["WAIT", "READY"])
+def test_node_of_the_failed_instance_may_wait_for_its_turn(run: Any, log: Any, status: str) -> None:
+    """As long as EnOS shows no end of the instance, such a node may begin. After minutes it never will."""
+    queued = graph(statuses=f"SUCCESS FAIL {status}", endTime=None)
+    branch = graph(statuses="SUCCESS FAIL RUNNING", endTime=None)
+    quiet = graph(statuses="SUCCESS FAIL SUCCESS", endTime=None)
+    rest = [FLOW_OF_THREE, ZONE, name(1)]
+    played = run([instance(0, "FAIL"), *[queued] * 4, branch, quiet, quiet, *rest], **after())
+    assert nodes_of(played) == [NODE]
+    said = f"info: Waiting until nothing of {name(0)} runs any more: node n2 (2-1) waits for its turn"
+    assert log.lines.count(said) == 1
+    played = run([instance(0, "FAIL"), *[queued] * 15, *rest], **after())
+    assert 300 < sum(played.pauses) < 340
+    ended = graph(statuses=f"SUCCESS FAIL {status}")
+    assert run([instance(0, "FAIL"), ended, *rest], **after()).pauses == []
+
+
 def test_failed_instance_that_never_comes_to_rest(run: Any) -> None:
     branch = graph(statuses="SUCCESS FAIL RUNNING", endTime=None)
     looks = iter([instance(0, "FAIL")])
