@@ -71,10 +71,10 @@ def test_a_part_that_ends_by_itself_ends_all_of_it(two: tuple[UiProcess, UiProce
 
 
 def test_a_run_that_rest_triggers_succeeds(two: tuple[UiProcess, UiProcess]) -> None:
-    """It starts a flow, and cancels it."""
+    """It reads from the gateway, with the connection of the database. That flows run, ``browser/test_ui.py`` shows."""
     ui, _ = two
-    ui.call("POST", "dags/enos_cancel_and_pause/dagRuns", {"logical_date": None, "dag_run_id": "by_rest"})
-    run = "dags/enos_cancel_and_pause/dagRuns/by_rest"
+    ui.call("POST", "dags/enos_look_around/dagRuns", {"logical_date": None, "dag_run_id": "by_rest"})
+    run = "dags/enos_look_around/dagRuns/by_rest"
     until(lambda: ui.call("GET", run)["state"] in ("success", "failed"), 90, "the end of the run")
     assert ui.call("GET", run)["state"] == "success"
 
