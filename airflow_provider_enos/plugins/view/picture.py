@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_enos.plugins.view.drawing import drawn
 from airflow_provider_enos.plugins.view.layout import NODE_HEIGHT, NODE_WIDTH, arrange
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
@@ -81,7 +82,10 @@ def of_instance(seen: Seen) -> Json:
     every = _nodes(seen.graph)
     nodes = every[:MOST_NODES]
     edges = _edges(nodes, seen.graph)
-    layout = arrange(len(nodes), edges[:MOST_EDGES])
+    # As its author has drawn it, where that makes a readable picture.
+    layout = drawn([seen.graph.places.get(node.node_id) for node in nodes], edges) or arrange(
+        len(nodes), edges[:MOST_EDGES]
+    )
     bars = _bars(nodes, seen.times)
     return {
         "kind": "instance",
