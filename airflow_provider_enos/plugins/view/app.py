@@ -6,7 +6,8 @@
     GET /enos/api/log        the end of one node's log
 
 Airflow's auth manager decides: all but the style and the script need the right to read the task instance, and logs
-the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``, and
+may name an earlier try by ``try_number``.
 
 Only for the API server, on Airflow 3.1 and later.
 """
@@ -14,6 +15,7 @@ Only for the API server, on Airflow 3.1 and later.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +29,8 @@ from starlette.staticfiles import StaticFiles
 
 from airflow_provider_enos.plugins.view import picture
 from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem
-from airflow_provider_enos.plugins.view.record import Key, Record, read, settings_of
+from airflow_provider_enos.plugins.view.record import Record, read, settings_of
+from airflow_provider_enos.plugins.view.stored import Key
 
 STATIC = Path(__file__).parent / "static"
 
@@ -53,6 +56,8 @@ _PAGE_OF_ERROR = (
 _LONGEST_NAME = 1000
 
 Name = Annotated[str, Query(max_length=_LONGEST_NAME)]
+Try = Annotated[int | None, Query(ge=1, le=10**6)]
+"""The number of an earlier try; None for the newest one."""
 
 
 def key_of(dag_id: Name, run_id: Name, task_id: Name, map_index: str = "-1") -> Key:
@@ -91,19 +96,21 @@ def build() -> FastAPI:
         return HTMLResponse(page)
 
     @app.get("/api/instance", dependencies=[MAY_SEE])
-    async def instance(key: WantedKey) -> JSONResponse:
-        record = await _record(key)
+    async def instance(key: WantedKey, try_number: Try = None) -> JSONResponse:
+        record = await _record(key, try_number)
         seen = _nothing(record) if record.source is None else await own_loop.run(lookups.instance(record.source))
         drawn = picture.of_problem(seen.message, seen.fresh) if isinstance(seen, Problem) else dict(seen)
         if record.source is not None and drawn["refresh"] is None and not record.ended:
             # A retry may start another instance.
             drawn["refresh"] = picture.REFRESH_SLOW
         drawn["airflow"] = {"state": record.state or "no status", "try_number": record.try_number}
+        drawn["tries"] = [asdict(one) for one in record.tries]
+        drawn["shown_try"] = record.shown_try or record.try_number
         return JSONResponse(drawn)
 
     @app.get("/api/log", dependencies=[MAY_SEE, MAY_SEE_LOGS])
-    async def log(key: WantedKey, node: Name) -> dict[str, str]:
-        record = await _record(key)
+    async def log(key: WantedKey, node: Name, try_number: Try = None) -> dict[str, str]:
+        record = await _record(key, try_number)
         if record.source is None:
             return {"problem": "No flow instance is on record."}
         seen = await own_loop.run(lookups.instance(record.source))
@@ -118,10 +125,12 @@ def build() -> FastAPI:
     return app
 
 
-async def _record(key: Key) -> Record:
-    record = await run_in_threadpool(read, key)
+async def _record(key: Key, try_number: int | None) -> Record:
+    record = await run_in_threadpool(read, key, try_number)
     if record is None:
         raise HTTPException(404, "Airflow has no such task instance.")
+    if try_number not in (None, record.try_number, record.shown_try):
+        raise HTTPException(404, "Airflow has no such try of this task instance.")
     return record
 
 
@@ -133,6 +142,12 @@ def _nothing(record: Record) -> picture.Json:
         return picture.note("This is not an EnOS task, so there is no remote run to show.", refresh=None)
     if not record.has_connection:
         return picture.note("Airflow does not have on record any more which connection this task used.", refresh=None)
+    if record.shown_try is not None:
+        return picture.note(
+            f"Airflow does not have on record which flow instance try {record.shown_try} had. The try's log names it, "
+            "if it had one.",
+            refresh=None,
+        )
     if record.ended:
         return picture.note("No flow instance is on record for this task instance.", refresh=None)
     return picture.note("No flow instance is on record for this task instance yet.", refresh=picture.REFRESH)

@@ -1,5 +1,5 @@
 // Draws what the server says of one flow instance, and asks again while it runs. Every text is added as text.
-"use strict";
+import { shown_try, show_tries } from "./tries.js";
 
 const SIGNS = {
   succeeded: "✓", failed: "✕", running: "▶", cancelled: "■", skipped: "»", waiting: "○", unknown: "?",
@@ -31,7 +31,7 @@ function parameters(search) {
 
 function address(path, more = {}) {
   const { dag_id = "", run_id = "", task_id = "", map_index = "-1" } = wanted;
-  return `api/${path}?${new URLSearchParams({ dag_id, run_id, task_id, map_index, ...more })}`;
+  return `api/${path}?${new URLSearchParams({ dag_id, run_id, task_id, map_index, ...shown_try(), ...more })}`;
 }
 
 async function ask(path, more) {
@@ -97,6 +97,7 @@ function show(answer) {
   pause = answer.refresh;
   const time = new Date().toLocaleTimeString();
   const again = pause === null ? "" : `, again every ${pause} s`;
+  show_tries(answer, look);
   say("freshness", `Airflow: ${answer.airflow.state}, try ${answer.airflow.try_number}. As of ${time}${again}`);
   if (answer.kind !== "instance") {
     show_note(answer.message, answer.kind === "problem", answer.kind === "problem" && drawn !== "");

@@ -1,0 +1,65 @@
+// The tries of the task: one button each, if there are several. The one that is chosen is asked for from then on.
+
+const LOOKS = {
+  success: "succeeded", failed: "failed", up_for_retry: "failed", skipped: "skipped",
+  running: "running", deferred: "running", restarting: "running",
+};
+const SIGNS = { succeeded: "✓", failed: "✕", skipped: "»", running: "▶" };
+
+let chosen = null; // The number of an earlier try; null: the newest one, whichever that is.
+
+// What a request says of the try; nothing for the newest one.
+export function shown_try() {
+  return chosen === null ? {} : { try_number: chosen };
+}
+
+// again: asks for the try that was chosen.
+export function show_tries(answer, again) {
+  const nav = document.getElementById("tries");
+  const tries = answer.tries || [];
+  nav.hidden = tries.length < 2;
+  // The answer was under way when another try was chosen.
+  if (tries.length && answer.shown_try !== (chosen ?? tries.at(-1).number)) setTimeout(again);
+  const state = JSON.stringify([tries, answer.shown_try]);
+  if (nav.dataset.state === state) return;
+  nav.dataset.state = state;
+  const focused = nav.contains(document.activeElement) ? document.activeElement.dataset.number : null;
+  nav.replaceChildren(...tries.map((one, place) => button_of(one, place, answer, tries, again)), line_of(answer, tries));
+  if (focused !== null) nav.querySelector(`[data-number="${focused}"]`)?.focus();
+}
+
+function button_of(one, place, answer, tries, again) {
+  const look = LOOKS[one.state] || "waiting";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = look;
+  button.dataset.number = one.number;
+  if (one.number === answer.shown_try) button.setAttribute("aria-current", "true");
+  const sign = document.createElement("span");
+  sign.className = "sign";
+  sign.setAttribute("aria-hidden", "true");
+  sign.textContent = SIGNS[look] || "○";
+  button.append(`Try ${one.number} `, sign, ` ${words(one.state) || "no status"}`);
+  button.addEventListener("click", () => {
+    chosen = place === tries.length - 1 ? null : one.number;
+    again();
+  });
+  return button;
+}
+
+// What is known of the try that is shown, in words.
+function line_of(answer, tries) {
+  const line = document.createElement("p");
+  line.className = "hint";
+  const shown = tries.find((one) => one.number === answer.shown_try);
+  if (!shown) return line;
+  const others = tries.filter((one) => one !== shown && one.flow_instance_id && one.flow_instance_id === shown.flow_instance_id);
+  const parts = [shown.flow_instance_id || "flow instance not on record"];
+  if (others.length) parts.push(`the same as of try ${others.map((one) => one.number).join(", ")}`);
+  line.textContent = `Try ${shown.number}: ${parts.join(", ")}.`;
+  return line;
+}
+
+function words(state) {
+  return state.replaceAll("_", " ");
+}
