@@ -6,8 +6,8 @@
     GET /enos/api/log        the end of one node's log
 
 Airflow's auth manager decides: all but the style and the script need the right to read the task instance, and logs
-the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``, and
-may name an earlier try by ``try_number``.
+the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+``try_number`` may name an earlier try.
 
 Only for the API server, on Airflow 3.1 and later.
 """
@@ -28,9 +28,10 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.staticfiles import StaticFiles
 
 from airflow_provider_enos.plugins.view import picture
-from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem
+from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem, Source
 from airflow_provider_enos.plugins.view.record import Record, read, settings_of
 from airflow_provider_enos.plugins.view.stored import Key
+from airflow_provider_enos.plugins.view.usual import UsualTimes
 
 STATIC = Path(__file__).parent / "static"
 
@@ -75,7 +76,12 @@ def build() -> FastAPI:
     """Return the app, with an event loop of its own for requests to EnOS."""
     app = FastAPI(title="EnOS", docs_url=None, redoc_url=None, openapi_url=None)
     own_loop, lookups = OwnLoop(), Lookups(settings_of)
+    usual_times = UsualTimes(lookups)
     page = (STATIC / "view.html").read_text(encoding="utf-8")
+
+    async def drawn_of(source: Source) -> picture.Json | Problem:
+        seen = await lookups.instance(source)
+        return seen if isinstance(seen, Problem) else await usual_times.added_to(seen, source)
 
     @app.middleware("http")
     async def with_headers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -98,7 +104,7 @@ def build() -> FastAPI:
     @app.get("/api/instance", dependencies=[MAY_SEE])
     async def instance(key: WantedKey, try_number: Try = None) -> JSONResponse:
         record = await _record(key, try_number)
-        seen = _nothing(record) if record.source is None else await own_loop.run(lookups.instance(record.source))
+        seen = _nothing(record) if record.source is None else await own_loop.run(drawn_of(record.source))
         drawn = picture.of_problem(seen.message, seen.fresh) if isinstance(seen, Problem) else dict(seen)
         if record.source is not None and drawn["refresh"] is None and not record.ended:
             # A retry may start another instance.

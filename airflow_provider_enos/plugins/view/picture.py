@@ -86,7 +86,7 @@ def of_instance(seen: Seen) -> Json:
     layout = drawn([seen.graph.places.get(node.node_id) for node in nodes], edges) or arrange(
         len(nodes), edges[:MOST_EDGES]
     )
-    bars = _bars(nodes, seen.times)
+    bars, span = _bars(nodes, seen.times, instance)
     return {
         "kind": "instance",
         "refresh": None if seen.is_complete else REFRESH,
@@ -95,7 +95,9 @@ def of_instance(seen: Seen) -> Json:
         "flow_name": excerpt(instance.flow_name, _NAME_LENGTH),
         "status": str(instance.status),
         "look": look_of(instance.status),
+        "trigger_time": excerpt(instance.trigger_time or "", _TIME_LENGTH),
         "facts": _facts(instance),
+        **span,
         "link": seen.link,
         "left_out": len(every) - len(nodes) + (instance.nodes_left_out or 0),
         "edges_left_out": max(len(edges) - MOST_EDGES, 0),
@@ -179,8 +181,10 @@ def _rerun_of(instance: FlowInstance) -> str:
     return f"{node}, if what runs succeeds" if choice.provisional else node
 
 
-def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]:
+def _bars(nodes: Sequence[_Node], times: Mapping[str, Times], instance: FlowInstance) -> tuple[dict[str, Json], Json]:
     """Return, for each node with a known start, its times, and where its bar begins and ends, from 0 to 1.
+
+    Return also of how many seconds that is the ``span``, and how long ``before`` the first bar the instance started.
 
     The zone of the times is not documented, so they are only compared with each other. The bar of a node that has not
     ended reaches to 1.
@@ -190,7 +194,7 @@ def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]
     ends = {name: time_of(one.end) for name, one in found.items()}
     known = [moment for moment in (*starts.values(), *ends.values()) if moment is not None]
     if not known:
-        return {}
+        return {}, {}
     first, last = min(known), max(known)
     whole = max((last - first).total_seconds(), 1.0)
     bars: dict[str, Json] = {}
@@ -207,4 +211,6 @@ def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]
             "to": round(reach, 4),
             "open": end is None,
         }
-    return bars
+    started = time_of(instance.start_time)
+    before = 0.0 if started is None else max((first - started).total_seconds(), 0.0)
+    return bars, {"span": whole, "before": before}

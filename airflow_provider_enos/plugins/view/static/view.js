@@ -1,5 +1,6 @@
 // Draws what the server says of one flow instance, and asks again while it runs. Every text is added as text.
 import { shown_try, show_tries } from "./tries.js";
+import { show_usual } from "./usual.js";
 
 const SIGNS = {
   succeeded: "✓", failed: "✕", running: "▶", cancelled: "■", skipped: "»", waiting: "○", unknown: "?",
@@ -116,6 +117,7 @@ function show(answer) {
     update_node(by("graph").querySelectorAll(".node")[number], node);
     update_row(by("rows").children[number], node);
   });
+  show_usual(answer);
   const left_out = [[answer.left_out, "nodes"], [answer.edges_left_out, "edges"]].filter(([number]) => number);
   by("left-out").hidden = !left_out.length;
   say("left-out", left_out.map(([number, what]) => `${number} more ${what} are not shown.`).join(" "));
