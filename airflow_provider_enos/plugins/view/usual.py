@@ -75,9 +75,7 @@ class UsualTimes:
         month = _month_of(drawn["trigger_time"])
         flow = _Flow(source.conn_id, source.team, source.org_id, source.user_id, drawn["flow_id"], month)
         answer = cached(self._answers, flow, MOST_FLOWS, Answer[Durations])
-        asked: asyncio.Task[Durations | Problem] = asyncio.create_task(
-            self._lookups.shared(answer, source, partial(_durations, flow), lambda _: FRESH_USUAL)
-        )
+        asked = asyncio.create_task(self._ask(answer, source, flow))
         # The set keeps it alive when this page does not wait for it any more.
         self._pending.add(asked)
         asked.add_done_callback(self._pending.discard)
@@ -89,6 +87,9 @@ class UsualTimes:
             return drawn
         facts = [*drawn["facts"], ("Time taken", f"usually {words(seconds)}")]
         return drawn | {"usual": seconds, "usual_words": words(seconds), "facts": facts}
+
+    async def _ask(self, answer: Answer[Durations], source: Source, flow: _Flow) -> Durations | Problem:
+        return await self._lookups.shared(answer, source, partial(_durations, flow), lambda _: FRESH_USUAL)
 
 
 def usual_of(durations: Durations | Problem, but: str) -> float | None:
