@@ -1,11 +1,13 @@
 """The paths of the view, and who may see what.
 
     GET /enos/view           the page, an iframe on the page of a task instance
-    GET /enos/static/...     its style and script
-    GET /enos/api/instance   what it draws
+    GET /enos/run            the page of a DAG run: all its EnOS tasks
+    GET /enos/static/...     their styles and scripts
+    GET /enos/api/instance   what the page of a task instance draws
+    GET /enos/api/run        what the page of a DAG run draws
     GET /enos/api/log        the end of one node's log
 
-Airflow's auth manager decides: all but the style and the script need the right to read the task instance, and logs
+Airflow's auth manager decides: all but the styles and scripts need the right to read the task instances, and logs
 the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
 ``try_number`` may name an earlier try.
 
@@ -27,9 +29,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.staticfiles import StaticFiles
 
-from airflow_provider_enos.plugins.view import picture
+from airflow_provider_enos.plugins.view import picture, run_picture
+from airflow_provider_enos.plugins.view.briefs import BriefLooks
 from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem, Source
 from airflow_provider_enos.plugins.view.record import Record, read, settings_of
+from airflow_provider_enos.plugins.view.run_record import read_run
 from airflow_provider_enos.plugins.view.stored import Key
 from airflow_provider_enos.plugins.view.usual import UsualTimes
 
@@ -91,7 +95,7 @@ def build() -> FastAPI:
 
     @app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> Response:
-        if request.url.path.endswith("/view"):
+        if request.url.path.endswith(("/view", "/run")):
             return HTMLResponse(
                 _PAGE_OF_ERROR.format(_SAID.get(error.status_code, "This cannot be shown.")), error.status_code
             )
@@ -127,8 +131,27 @@ def build() -> FastAPI:
         text = await own_loop.run(lookups.log(record.source, node))
         return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
 
+    _add_run(app, own_loop, BriefLooks(lookups))
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
+
+
+def _add_run(app: FastAPI, own_loop: OwnLoop, brief_looks: BriefLooks) -> None:
+    """Add the paths of a DAG run."""
+    page = (STATIC / "run.html").read_text(encoding="utf-8")
+
+    @app.get("/run", dependencies=[MAY_SEE])
+    async def run(dag_id: Name, run_id: Name) -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/api/run", dependencies=[MAY_SEE])
+    async def tasks_of_run(dag_id: Name, run_id: Name) -> JSONResponse:
+        record = await run_in_threadpool(read_run, dag_id, run_id)
+        if record is None:
+            raise HTTPException(404, "Airflow has no such DAG run.")
+        sources = [row.record.source for row in record.rows if row.record.source is not None]
+        seen = await own_loop.run(brief_looks.of(sources))
+        return JSONResponse(run_picture.of_run(record, dict(zip(sources, seen, strict=True))))
 
 
 async def _record(key: Key, try_number: int | None) -> Record:

@@ -185,12 +185,24 @@ class Lookups:
             seconds = 0.0 if value is None else value.fresh if isinstance(value, Problem) else fresh(value)
             answer.expires = self._clock() + seconds
 
-        if answer.task is None or answer.expires <= self._clock():
+        if self.is_stale(answer):
             answer.expires = float("inf")
             answer.task = asyncio.create_task(self._guarded(source, ask))
             answer.task.add_done_callback(expire)
         # If one viewer goes away, the others still get the answer.
+        assert answer.task is not None
         return await asyncio.shield(answer.task)
+
+    def is_stale(self, answer: Answer[T]) -> bool:
+        """Return whether ``shared`` would ask EnOS."""
+        return answer.task is None or answer.expires <= self._clock()
+
+    def last_seen(self, source: Source) -> Json | None:
+        """Return what ``instance`` has cached, without a request; None if there is nothing, or a problem."""
+        watched = self._watched.get(source)
+        task = None if watched is None or self.is_stale(watched.answer) else watched.answer.task
+        seen = task.result() if task is not None and task.done() and not task.cancelled() else None
+        return seen if isinstance(seen, dict) else None
 
     async def _guarded(
         self, source: Source, ask: Callable[[AsyncClient, Settings], Awaitable[T | Problem]]
@@ -215,12 +227,7 @@ class Lookups:
     async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json | Problem:
         graph = await client.call(calls.get_flow_instance_graph(source.flow_instance_id))
         if not source.has(graph.instance):
-            log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow)
-            return Problem(
-                f"This task is about flow {source.flow}, but the instance on record for it is of another flow: "
-                f"{source.flow_instance_id}. It is not shown.",
-                FRESH_ENDED,
-            )
+            return of_another_flow(source)
         asks_on = await self._ask_for_runs(client, graph, watched)
         times = {name: asked.times for name, asked in watched.asked.items() if asked.times is not None}
         return picture.of_instance(Seen(graph, times, settings.link(source.flow_instance_id), asks_on))
@@ -244,6 +251,16 @@ class Lookups:
             else:
                 watched.asked[node.task_instance_id] = _Asked(node.status, stopped, answer)
         return len(news) > MOST_RUNS and self._clock() >= watched.no_runs_until
+
+
+def of_another_flow(source: Source) -> Problem:
+    """Return why an instance is not shown that is not of the task's flow."""
+    log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow)
+    return Problem(
+        f"This task is about flow {source.flow}, but the instance on record for it is of another flow: "
+        f"{source.flow_instance_id}. It is not shown.",
+        FRESH_ENDED,
+    )
 
 
 def cached(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:

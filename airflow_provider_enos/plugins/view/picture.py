@@ -20,6 +20,8 @@ REFRESH, REFRESH_SLOW = 5, 10
 """Seconds until the page polls again: while the instance runs; after a problem, or while only the task is active."""
 
 _NAME_LENGTH, _ID_LENGTH, _TIME_LENGTH = 200, 200, 40
+_NOT_ENDED = ("running", "waiting", "unknown")
+_MOST_FAILED = 3
 
 Json = dict[str, Any]
 
@@ -120,6 +122,25 @@ def of_instance(seen: Seen) -> Json:
             for node, place in zip(nodes, layout.places, strict=True)
         ],
         "edges": [{"d": edge.path, "back": edge.back} for edge in layout.edges],
+        "brief": brief_of(instance),
+    }
+
+
+def brief_of(instance: FlowInstance) -> Json:
+    """Return what a line says of a flow instance."""
+    looks = [look_of(node.status) for node in instance.nodes]
+    failed = [node.task_name for node, look in zip(instance.nodes, looks, strict=True) if look == "failed"]
+    start, end = time_of(instance.start_time), time_of(instance.end_time)
+    return {
+        "id": excerpt(instance.flow_instance_id, _ID_LENGTH),
+        "flow_name": excerpt(instance.flow_name, _NAME_LENGTH),
+        "status": str(instance.status),
+        "look": look_of(instance.status),
+        "nodes": None if instance.nodes_left_out is None else len(looks) + instance.nodes_left_out,
+        "ended": sum(look not in _NOT_ENDED for look in looks),
+        "failed": [excerpt(name, _NAME_LENGTH) or "(no name)" for name in failed[:_MOST_FAILED]],
+        "seconds": None if start is None or end is None else max((end - start).total_seconds(), 0.0),
+        "has_stopped": has_stopped(instance),
     }
 
 

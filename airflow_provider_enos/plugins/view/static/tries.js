@@ -2,7 +2,7 @@
 
 const LOOKS = {
   success: "succeeded", failed: "failed", up_for_retry: "failed", skipped: "skipped",
-  running: "running", deferred: "running", restarting: "running",
+  running: "running", deferred: "running", restarting: "running", up_for_reschedule: "running",
 };
 const SIGNS = { succeeded: "✓", failed: "✕", skipped: "»", running: "▶" };
 
@@ -29,7 +29,7 @@ export function show_tries(answer, again) {
 }
 
 function button_of(one, place, answer, tries, again) {
-  const look = LOOKS[one.state] || "waiting";
+  const look = look_of_state(one.state);
   const button = document.createElement("button");
   button.type = "button";
   button.className = look;
@@ -60,6 +60,11 @@ function line_of(answer, tries) {
   return line;
 }
 
-function words(state) {
+export function look_of_state(state) {
+  return LOOKS[state] || "waiting";
+}
+
+// A state of Airflow in words.
+export function words(state) {
   return state.replaceAll("_", " ");
 }

@@ -36,7 +36,11 @@ function address(path, more = {}) {
 }
 
 async function ask(path, more) {
-  const reply = await fetch(address(path, more), { headers: { Accept: "application/json" } });
+  return ask_for(address(path, more));
+}
+
+async function ask_for(url) {
+  const reply = await fetch(url, { headers: { Accept: "application/json" } });
   if (reply.ok) return reply.json();
   let detail = "";
   try { detail = (await reply.json()).detail; } catch (error) { /* no JSON */ }
@@ -274,11 +278,10 @@ function page_around() {
 }
 
 // Airflow's frame may not open anything, so its page does.
-function open_from_around(event) {
+function open_from_around(event, { href, target, rel } = by("link")) {
   const around = page_around();
   if (!around || event.button > 1) return;
   event.preventDefault();
-  const { href, target, rel } = by("link");
   const link = Object.assign(around.createElement("a"), { href, target, rel });
   around.body.append(link);
   link.click();
@@ -305,11 +308,18 @@ function follow_theme() {
   apply();
 }
 
-follow_theme();
-by("refresh").addEventListener("click", look);
-for (const way of ["click", "auxclick"]) by("link").addEventListener(way, open_from_around);
-by("log-refresh").addEventListener("click", read_log);
-by("log-close").addEventListener("click", () => by("log").close());
-by("log").addEventListener("close", () => { shown_node = null; });
-document.addEventListener("visibilitychange", () => { if (!document.hidden && overdue) look(); });
-look();
+export { ask_for, by, duration, fill, follow_theme, make, open_from_around, say, show_status, wanted };
+
+// The page of a DAG run takes from here what it draws with, and has no graph.
+if (by("graph")) start();
+
+function start() {
+  follow_theme();
+  by("refresh").addEventListener("click", look);
+  for (const way of ["click", "auxclick"]) by("link").addEventListener(way, (event) => open_from_around(event));
+  by("log-refresh").addEventListener("click", read_log);
+  by("log-close").addEventListener("click", () => by("log").close());
+  by("log").addEventListener("close", () => { shown_node = null; });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && overdue) look(); });
+  look();
+}
