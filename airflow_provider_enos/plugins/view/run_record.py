@@ -100,7 +100,7 @@ def _states(dag_id: str, run_id: str, task_ids: Sequence[str], session: Session)
         .where(instance.dag_id == dag_id, instance.run_id == run_id, instance.task_id.in_(task_ids))
         .group_by(instance.state)
     )
-    return dict(row._tuple() for row in counted)
+    return {state: number for state, number in counted}  # noqa: C416 - rows are tuples at run time only
 
 
 def _rows(dag_id: str, run_id: str, task_ids: Sequence[str], session: Session) -> tuple[Row, ...]:

@@ -102,6 +102,7 @@ function update_row(element, row) {
   nodes.firstChild.textContent = counted ? `${brief.ended} of ${brief.nodes}` : "";
   const bar = nodes.querySelector("i");
   nodes.lastChild.hidden = !counted;
+  bar.hidden = !counted || !brief.ended;
   bar.className = brief ? brief.look : "";
   bar.style.left = "0";
   bar.style.width = counted ? `${(brief.ended / brief.nodes) * 100}%` : "0";

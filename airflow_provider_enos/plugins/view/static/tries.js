@@ -47,16 +47,13 @@ function button_of(one, place, answer, tries, again) {
   return button;
 }
 
-// What is known of the try that is shown, in words.
+// What the buttons do not say of the try that is shown.
 function line_of(answer, tries) {
   const line = document.createElement("p");
   line.className = "hint";
   const shown = tries.find((one) => one.number === answer.shown_try);
-  if (!shown) return line;
-  const others = tries.filter((one) => one !== shown && one.flow_instance_id && one.flow_instance_id === shown.flow_instance_id);
-  const parts = [shown.flow_instance_id || "flow instance not on record"];
-  if (others.length) parts.push(`the same as of try ${others.map((one) => one.number).join(", ")}`);
-  line.textContent = `Try ${shown.number}: ${parts.join(", ")}.`;
+  const others = tries.filter((one) => one !== shown && one.flow_instance_id && one.flow_instance_id === shown?.flow_instance_id);
+  if (others.length) line.textContent = `The same flow instance as in try ${others.map((one) => one.number).join(", ")}.`;
   return line;
 }
 
