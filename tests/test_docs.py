@@ -173,8 +173,11 @@ def test_the_view_page() -> None:
     assert f"the {usual.DAYS_BACK} days before that month. With fewer than {usual.FEWEST} of them" in text
     assert f"up to {usual.MOST_REQUESTS} requests" in text
     assert f"at most {run_record.MOST_TASKS} task instances" in text
-    assert f"requests {briefs.MOST_LOOKS} instances at a time, each at most once in {briefs.FRESH_BRIEF:.0f} s" in text
-    assert f"once in {briefs.FRESH_BRIEF_ENDED / 60:.0f} minutes. So a run of {run_record.MOST_TASKS} tasks" in text
+    assert f"requests {briefs.MOST_LOOKS} instances at a time through a connection" in text
+    assert f"each at most once in {briefs.FRESH_BRIEF:.0f} seconds; after it has ended" in text
+    assert f"once in {briefs.FRESH_BRIEF_ENDED / 60:.0f} minutes; after a problem, once a minute" in text
+    assert briefs.FRESH_BRIEF_PROBLEM == 60
+    assert f"So a run of {run_record.MOST_TASKS} tasks" in text
 
 
 def test_the_trigger_page() -> None:

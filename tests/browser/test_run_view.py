@@ -149,10 +149,25 @@ def test_a_line_shows_how_long_the_flow_usually_takes(
         assert at is not None
         assert bar is not None
         assert bar["x"] + bar["width"] <= at["x"] + 2, "the first of five nodes has ended long before"
-        assert running.locator("i.open").is_visible()
+        open_bar = running.locator("i.open").bounding_box()
+        assert open_bar is not None
+        assert open_bar["x"] + open_bar["width"] < at["x"], "it is not known to run for that long"
         check_readable(page)
-        if not dark and width > 1000:
-            shot(page, "view-usual")
+
+
+def test_of_an_instance_that_has_ended_too(airflow_site: Site, browser: Browser) -> None:
+    """It is of a schedule of EnOS, and the last one of its flow: the others came before it."""
+    run = airflow_site.run("ended", {"instance": airflow_site.sim.instances_of(8111)[0].id})
+    run.wait_for("success", seconds=180)
+    with page_of(airflow_site, browser, "view", run) as page:
+        page.get_by_text("5 of 5 nodes ended").wait_for()
+        page.locator("#facts").get_by_text("usually").wait_for()
+        last = page.locator("#rows .track").last
+        at, bar = (last.locator(name).bounding_box() for name in (".line", "i"))
+        assert at is not None
+        assert bar is not None
+        assert abs(bar["x"] + bar["width"] - at["x"]) < 4, "they all take equally long"
+        shot(page, "view-usual")
 
 
 def test_without_earlier_instances_there_is_no_line(airflow_site: Site, browser: Browser) -> None:

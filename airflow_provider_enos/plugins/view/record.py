@@ -47,7 +47,7 @@ Arguments = Mapping[str, str | None]
 
 _ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id", "flow_name")
 _LONGEST_LINK = 3000
-_IN_DAG_FRESH, _MOST_DAGS = 60.0, 200
+_IN_DAG_FRESH, _MOST_DAGS = 60.0, 100
 _NO_ARGUMENTS: Arguments = {}
 OF_INSTANCE = (TaskInstance.state, TaskInstance.try_number, TaskInstance.max_tries)
 """The columns of a task instance that a record is made of."""

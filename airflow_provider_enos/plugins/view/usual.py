@@ -109,7 +109,9 @@ def words(seconds: float) -> str:
 
 
 def _month_of(trigger_time: str | None) -> datetime:
-    moment = time_of(trigger_time) or datetime.now(UTC)
+    moment = time_of(trigger_time)
+    if moment is None or not 1971 <= moment.year <= 2999:
+        moment = datetime.now(UTC)
     return datetime(moment.year, moment.month, 1, tzinfo=UTC)
 
 

@@ -26,10 +26,11 @@ for name, flow_id in FLOWS.items():
 with DAG("not_of_enos", schedule=None):
     EmptyOperator(task_id="task")
 
-with DAG("senses", schedule=None):
-    EnosFlowInstanceSensor(
-        task_id="task", flow_instance_id="{{ dag_run.conf['instance'] }}", poke_interval=2, deferrable=True
-    )
+for name in ("senses", "ended"):
+    with DAG(name, schedule=None):
+        EnosFlowInstanceSensor(
+            task_id="task", flow_instance_id="{{ dag_run.conf['instance'] }}", poke_interval=2, deferrable=True
+        )
 
 with DAG("mapped", schedule=None):
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +14,13 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view import briefs as module
-from airflow_provider_enos.plugins.view.briefs import FRESH_BRIEF, FRESH_BRIEF_ENDED, MOST_LOOKS, BriefLooks
+from airflow_provider_enos.plugins.view.briefs import (
+    FRESH_BRIEF,
+    FRESH_BRIEF_ENDED,
+    FRESH_BRIEF_PROBLEM,
+    MOST_LOOKS,
+    BriefLooks,
+)
 from airflow_provider_enos.plugins.view.lookups import Lookups, Problem, Source
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -43,7 +51,7 @@ class Pages:
     def run(self, play: Callable[[Lookups, BriefLooks], Coroutine[Any, Any, Any]]) -> Any:
         async def all_of_it() -> Any:
             lookups = Lookups(self.settings_of, self.clock)
-            return await play(lookups, BriefLooks(lookups))
+            return await play(lookups, BriefLooks(lookups, self.clock))
 
         return asyncio.run(all_of_it())
 
@@ -156,6 +164,42 @@ def test_a_gateway_that_hangs_does_not_hold_the_page_nor_pile_up(
         return len(brief_looks._pending)
 
     assert pages.run(play) == MOST_LOOKS
+
+
+def test_a_gateway_that_hangs_does_not_hold_up_what_is_known_or_elsewhere(
+    pages: Pages, sim: EnosSimulator, many: list[Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page has taken all places that its connection has."""
+    elsewhere = replace(many[29], conn_id="another")
+
+    async def play(_: Lookups, brief_looks: BriefLooks) -> Any:
+        known = await brief_looks.of(many[:2])
+        sim.fault("slow", on="flowInstances/get", seconds=3.0, times=MOST_LOOKS)
+        monkeypatch.setattr(module, "PATIENCE", 0.3)
+        await brief_looks.of(many[2:])
+        monkeypatch.setattr(module, "PATIENCE", 30.0)
+        started = time.monotonic()
+        assert await brief_looks.of(many[:2]) == known
+        assert time.monotonic() - started < 1.0
+        sim.clear_faults()
+        return await brief_looks.of([elsewhere])
+
+    (seen,) = pages.run(play)
+    assert seen["flow_name"] == "flow 8229"
+
+
+def test_a_problem_is_not_asked_for_at_each_look(pages: Pages, sim: EnosSimulator) -> None:
+    async def play(_: Lookups, brief_looks: BriefLooks) -> list[int]:
+        counts = []
+        for pause in (0.0, FRESH_BRIEF_PROBLEM - 1, 2.0):
+            pages.clock.now += pause
+            (seen,) = await brief_looks.of([source_of("8200-20200101000000")])
+            assert isinstance(seen, Problem)
+            counts.append(looks(sim))
+        return counts
+
+    first, second, third = pages.run(play)
+    assert first == second < third
 
 
 def test_the_same_instance_of_many_tasks_is_asked_for_once(

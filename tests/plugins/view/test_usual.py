@@ -200,5 +200,10 @@ def test_it_is_said_as_people_say_it(seconds: float, said: str) -> None:
     assert words(seconds) == said
 
 
+@pytest.mark.parametrize("trigger_time", ["", "x", "0001-01-01 00:00:00", "9999-12-31 23:59:59"])
+def test_a_trigger_time_that_makes_no_sense_is_now(trigger_time: str) -> None:
+    assert module._month_of(trigger_time) == module._month_of(None)
+
+
 def test_the_median_of_an_even_number_lies_between() -> None:
     assert usual_of({"a": 1.0, "b": 2.0, "c": 4.0, "d": 100.0, "own": 7.0}, "own") == 3.0
