@@ -27,7 +27,8 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
-from airflow_provider_enos.plugins.view import lookups, picture
+from airflow_provider_enos.plugins.view import briefs, lookups, picture, run_record, usual
+from airflow_provider_enos.plugins.view.drawing import MOST_NODES as MOST_DRAWN
 from airflow_provider_enos.protocol import trigger_time
 from airflow_provider_enos.protocol.follow import failure_report, flow_events
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
@@ -166,6 +167,17 @@ def test_the_view_page() -> None:
     assert f"the tab looks every {picture.REFRESH_SLOW} seconds" in text
     assert f"{picture.MOST_NODES:,} nodes and {picture.MOST_EDGES:,} edges" in text
     assert f"the last {lookups.LOG_LINES:,} lines" in text
+    assert f"more than {MOST_DRAWN} nodes" in text
+    assert f"one list of {usual.PAGE_SIZE} instances, once in {usual.FRESH_USUAL / 60:.0f} minutes" in text
+    assert f"up to {usual.PAGE_SIZE} instances that succeeded" in text
+    assert f"the {usual.DAYS_BACK} days before that month. With fewer than {usual.FEWEST} of them" in text
+    assert f"up to {usual.MOST_REQUESTS} requests" in text
+    assert f"at most {run_record.MOST_TASKS} task instances" in text
+    assert f"requests {briefs.MOST_LOOKS} instances at a time through a connection" in text
+    assert f"each at most once in {briefs.FRESH_BRIEF:.0f} seconds; after it has ended" in text
+    assert f"once in {briefs.FRESH_BRIEF_ENDED / 60:.0f} minutes; after a problem, once a minute" in text
+    assert briefs.FRESH_BRIEF_PROBLEM == 60
+    assert f"So a run of {run_record.MOST_TASKS} tasks" in text
 
 
 def test_the_trigger_page() -> None:

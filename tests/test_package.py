@@ -23,6 +23,8 @@ import airflow_provider_enos
 PROJECT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 METADATA = importlib.metadata.metadata("airflow-provider-enos")
+STATIC = {"view.html", "view.css", "view.js", "run.html", "run.js", "tries.js", "usual.js", "more.css"}
+"""The files of the view's pages."""
 
 
 @pytest.mark.skipif("ENOS_TESTS_EXPECT_WHEEL" not in os.environ, reason="only .ci/run tests the built wheel")
@@ -30,14 +32,14 @@ def test_it_is_the_wheel_that_is_tested() -> None:
     assert Path(airflow_provider_enos.__file__).is_relative_to(sys.prefix)
     files = {str(file) for file in importlib.metadata.files("airflow-provider-enos") or ()}
     assert "airflow_provider_enos/py.typed" in files
-    assert {f"airflow_provider_enos/plugins/view/static/view.{kind}" for kind in ("html", "css", "js")} <= files
+    assert {f"airflow_provider_enos/plugins/view/static/{name}" for name in STATIC} <= files
     assert any(file.endswith("licenses/LICENSE") for file in files)
     assert not [file for file in files if file.startswith(("tests", "benchmarks", "docs", "example_dags", "scripts"))]
 
 
 def test_the_files_of_the_view_are_part_of_the_package() -> None:
     static = Path(airflow_provider_enos.__file__).parent / "plugins" / "view" / "static"
-    assert {file.name for file in static.iterdir()} == {"view.html", "view.css", "view.js"}
+    assert {file.name for file in static.iterdir()} == STATIC
 
 
 def test_the_version_is_written_in_one_place() -> None:

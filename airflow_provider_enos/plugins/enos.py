@@ -26,6 +26,15 @@ VIEW = {
 }
 """The tab on the page of a task instance."""
 
+RUN_VIEW = {
+    "name": "EnOS",
+    "href": "enos/run?dag_id={DAG_ID}&run_id={RUN_ID}",
+    "destination": "dag_run",
+    # Airflow loads no two views with one route.
+    "url_route": "enos_tasks",
+}
+"""The tab on the page of a DAG run."""
+
 
 class _LazyApp:
     """The ASGI app of the view, imported and built at its first request."""
@@ -67,10 +76,11 @@ class ConsoleLink:
 
 
 class EnosPlugin(AirflowPlugin):
-    """Builds the link to the console in the API server, and adds the tab "EnOS" to task instances (Airflow 3.1)."""
+    """Builds the link to the console in the API server, and adds the tab "EnOS" to task instances and DAG runs
+    (Airflow 3.1)."""
 
     name = "enos"
     operator_extra_links = [ConsoleLink()]
     if hasattr(AirflowPlugin, "external_views"):
         fastapi_apps = [{"app": _LazyApp(), "url_prefix": URL_PREFIX, "name": "EnOS"}]
-        external_views = [VIEW]
+        external_views = [VIEW, RUN_VIEW]

@@ -158,6 +158,15 @@ class Flow:
             raise ValueError(f"the relations of flow {self.flow_id} form a cycle") from error
         return levels
 
+    def drawing(self) -> dict[int, tuple[float, float]]:
+        """Return the place of each node: as it was saved or imported, else in columns from left to right."""
+        columns: dict[int, int] = {}
+        places: dict[int, tuple[float, float]] = {}
+        for task, level in self.levels(set(self.tasks)).items():
+            columns[level] = columns.get(level, -1) + 1
+            places[task] = (120.0 + 160.0 * level, 80.0 + 80.0 * columns[level])
+        return {**places, **self.places}
+
     def owners(self, user_id: str) -> list[str]:
         """Return the names of its owners. ``user_id`` is the simulator's user."""
         return names_in(self.owner or user_id)

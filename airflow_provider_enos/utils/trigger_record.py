@@ -7,7 +7,14 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.protocol.log import Log
-from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, attempt_of, nothing_sent
+from airflow_provider_enos.protocol.start.attempts import (
+    Attempt,
+    Intent,
+    attempt_of,
+    nothing_sent,
+    tries_of,
+    with_tries,
+)
 from airflow_provider_enos.utils.state_store import State, TaskState
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ class TriggerRecord:
         self.origin = origin
         self._state: State = state or TaskState(context, STATE_KEY, log)
         self._saved_at = time()
+        self._tries: dict[int, str] = {}
         self.last: Intent | None = None
         """The last intent of this round, also if there is no store."""
 
@@ -40,6 +48,7 @@ class TriggerRecord:
         """
         ti, run = self._context["ti"], self._context.get("dag_run")
         stored = self._state.load()
+        self._tries = tries_of(stored)
         started = getattr(run, "start_date", None)
         return attempt_of(
             stored,
@@ -64,7 +73,10 @@ class TriggerRecord:
 
         Then either Airflow has given up this try, or the next try would not know what this one has sent.
         """
-        if not self._state.save(intent.to_json()) and self._state.kept and intent.is_open:
+        if intent.flow_instance_id:
+            # For people who look at an earlier try.
+            self._tries[self._context["ti"].try_number] = intent.flow_instance_id
+        if not self._state.save(with_tries(intent, self._tries)) and self._state.kept and intent.is_open:
             raise nothing_sent(f"the request cannot be recorded in {self._state.place}")
         self.last = intent
         self._saved_at = time()

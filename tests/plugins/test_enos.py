@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflows import AIRFLOW
 
-from airflow_provider_enos.plugins.enos import URL_PREFIX, VIEW, EnosPlugin
+from airflow_provider_enos.plugins.enos import RUN_VIEW, URL_PREFIX, VIEW, EnosPlugin
 
 
 def test_airflow_finds_it_by_its_entry_point() -> None:
@@ -23,10 +23,17 @@ def test_airflow_finds_it_by_its_entry_point() -> None:
 
 @pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow before 3.1 has no tabs")
 def test_it_adds_a_tab_to_task_instances() -> None:
-    assert EnosPlugin.external_views == [VIEW]
+    assert EnosPlugin.external_views == [VIEW, RUN_VIEW]
     (app,) = EnosPlugin.fastapi_apps
     assert (app["url_prefix"], VIEW["destination"]) == (URL_PREFIX, "task_instance")
     assert VIEW["href"].startswith(f"{URL_PREFIX[1:]}/view?")
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow before 3.1 has no tabs")
+def test_it_adds_a_tab_to_dag_runs() -> None:
+    """With a route of its own: Airflow loads no two views with one."""
+    assert (RUN_VIEW["destination"], RUN_VIEW["href"].partition("?")[0]) == ("dag_run", f"{URL_PREFIX[1:]}/run")
+    assert VIEW["url_route"] != RUN_VIEW["url_route"]
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 1), reason="Airflow before 3.1 has no tabs")

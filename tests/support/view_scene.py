@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pages import Site
 
 HOSTILE_NAME = "<script>document.title='owned'</script>"
@@ -55,6 +57,11 @@ def set_up(site: Site) -> None:
     _add_readings(site, 8109, "scheduled_by_enos", progress="at_once", ends_as="FAIL")
     sim.trigger(8109, trigger_time=END_OF_WINDOW, type=1)
     site.watched = sim.trigger(8104).id
+    _add_readings(site, 8110, "fails_twice", progress="at_once", ends_as="FAIL")
+    _add_readings(site, 8111, "runs_each_day", progress="manual", type=1)
+    ran_before(site, 8111, days=5)
+    _add_readings(site, 8112, "half_done", progress="manual")
+    _add_readings(site, 8113, "fails_at_clean", progress="at_once", ends_as="FAIL", failing_task=81131)
     for dag_id in ("runs", "fails", "hostile", "ends", "not_of_enos", "meter_readings", "meter_readings_in_worker"):
         site.run(dag_id)
     for dag_id in ("retries", "window", "forgotten"):
@@ -75,10 +82,18 @@ def _add_readings(site: Site, flow_id: int, name: str, **more: object) -> None:
     )
 
 
+def ran_before(site: Site, flow_id: int, *, days: int) -> None:
+    """Let the schedule of the flow have started it on the last days."""
+    (flow,) = (one for one in site.sim.flows if one.flow_id == flow_id)
+    now = int(time.time() * 1000)
+    for day in range(1, days + 1):
+        site.sim._state.instances.add_past(flow, now - day * 86_400_000)
+
+
 def half_way(site: Site, dag_id: str, flow_id: int) -> str:
     """Wait for the running instance of this DAG, and return it: its first node has ended, its second one runs."""
     site.run(dag_id).wait_for("deferred", seconds=120)
-    (instance,) = site.sim.instances_of(flow_id)
+    *_, instance = site.sim.instances_of(flow_id)
     site.sim.set_node_status(instance.id, flow_id * 10, "SUCCESS")
     site.sim.set_node_status(instance.id, flow_id * 10 + 1, "RUNNING")
     return instance.id

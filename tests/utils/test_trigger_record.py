@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from worker import Log, StateStore, TaskInstance
 
 from airflow_provider_enos.errors import EnosTriggerError
-from airflow_provider_enos.protocol.start.attempts import Attempt, Intent
+from airflow_provider_enos.protocol.start.attempts import MOST_TRIES, Attempt, Intent, tries_of, with_tries
 from airflow_provider_enos.utils import trigger_record
 from airflow_provider_enos.utils.trigger_record import STATE_KEY, TriggerRecord
 
@@ -84,3 +85,39 @@ def test_a_process_that_was_frozen_asks_whether_it_is_current(
     monkeypatch.setattr(trigger_record, "time", lambda: now + 60)
     with pytest.raises(EnosTriggerError, match="another try of this task has begun"):
         one.check_current()
+
+
+def test_the_instance_of_each_try_stays_on_record(state_store: StateStore) -> None:
+    """For people who look at an earlier try: Airflow has deleted its XComs."""
+    for try_number, instance in [(1, "3377-a"), (2, "3377-a"), (3, "3377-b")]:
+        one = record(state_store)
+        one._context["ti"].try_number = try_number
+        attempt(one)
+        one.save(replace(OPEN, try_number=try_number))
+        sender = 1 if instance == "3377-a" else try_number
+        one.save(replace(OPEN, try_number=sender, flow_instance_id=instance))
+        assert not one.superseded
+    stored = state_store.values[STATE_KEY]
+    assert tries_of(stored) == {1: "3377-a", 2: "3377-a", 3: "3377-b"}
+    assert Intent.from_json(stored) == replace(OPEN, try_number=3, flow_instance_id="3377-b")
+
+
+def test_a_first_try_keeps_nothing_twice(state_store: StateStore) -> None:
+    known = replace(OPEN, try_number=1, flow_instance_id="3377-a")
+    one = record(state_store)
+    one._context["ti"].try_number = 1
+    one.save(known)
+    assert state_store.values[STATE_KEY] == known.to_json()
+    assert tries_of(known.to_json()) == {1: "3377-a"}
+
+
+@pytest.mark.parametrize(
+    "stored", [None, [], "x", {}, OPEN.to_json(), {"tries": 7}, {"tries": {"x": "3377-a", "1": None, "²": "3377-b"}}]
+)
+def test_a_record_that_says_nothing_of_tries(stored: object) -> None:
+    assert tries_of(stored) == {}
+
+
+def test_the_last_tries_are_kept() -> None:
+    stored = with_tries(OPEN, {number: f"3377-{number}" for number in range(1, 500)})
+    assert list(tries_of(stored)) == list(range(500 - MOST_TRIES, 500))

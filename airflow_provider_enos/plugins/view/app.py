@@ -1,12 +1,15 @@
 """The paths of the view, and who may see what.
 
     GET /enos/view           the page, an iframe on the page of a task instance
-    GET /enos/static/...     its style and script
-    GET /enos/api/instance   what it draws
+    GET /enos/run            the page of a DAG run: all its EnOS tasks
+    GET /enos/static/...     their styles and scripts
+    GET /enos/api/instance   what the page of a task instance draws
+    GET /enos/api/run        what the page of a DAG run draws
     GET /enos/api/log        the end of one node's log
 
-Airflow's auth manager decides: all but the style and the script need the right to read the task instance, and logs
+Airflow's auth manager decides: all but the styles and scripts need the right to read the task instances, and logs
 the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+``try_number`` may name an earlier try.
 
 Only for the API server, on Airflow 3.1 and later.
 """
@@ -14,6 +17,7 @@ Only for the API server, on Airflow 3.1 and later.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +29,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.staticfiles import StaticFiles
 
-from airflow_provider_enos.plugins.view import picture
-from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem
-from airflow_provider_enos.plugins.view.record import Key, Record, read, settings_of
+from airflow_provider_enos.plugins.view import picture, run_picture
+from airflow_provider_enos.plugins.view.briefs import BriefLooks
+from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem, Source
+from airflow_provider_enos.plugins.view.record import Record, read, settings_of
+from airflow_provider_enos.plugins.view.run_record import read_run
+from airflow_provider_enos.plugins.view.stored import Key
+from airflow_provider_enos.plugins.view.usual import UsualTimes
 
 STATIC = Path(__file__).parent / "static"
 
@@ -53,6 +61,8 @@ _PAGE_OF_ERROR = (
 _LONGEST_NAME = 1000
 
 Name = Annotated[str, Query(max_length=_LONGEST_NAME)]
+Try = Annotated[int | None, Query(ge=1, le=10**6)]
+"""The number of an earlier try; None for the newest one."""
 
 
 def key_of(dag_id: Name, run_id: Name, task_id: Name, map_index: str = "-1") -> Key:
@@ -70,7 +80,12 @@ def build() -> FastAPI:
     """Return the app, with an event loop of its own for requests to EnOS."""
     app = FastAPI(title="EnOS", docs_url=None, redoc_url=None, openapi_url=None)
     own_loop, lookups = OwnLoop(), Lookups(settings_of)
+    usual_times = UsualTimes(lookups)
     page = (STATIC / "view.html").read_text(encoding="utf-8")
+
+    async def drawn_of(source: Source) -> picture.Json | Problem:
+        seen = await lookups.instance(source)
+        return seen if isinstance(seen, Problem) else await usual_times.added_to(seen, source)
 
     @app.middleware("http")
     async def with_headers(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -80,7 +95,7 @@ def build() -> FastAPI:
 
     @app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> Response:
-        if request.url.path.endswith("/view"):
+        if request.url.path.endswith(("/view", "/run")):
             return HTMLResponse(
                 _PAGE_OF_ERROR.format(_SAID.get(error.status_code, "This cannot be shown.")), error.status_code
             )
@@ -91,19 +106,21 @@ def build() -> FastAPI:
         return HTMLResponse(page)
 
     @app.get("/api/instance", dependencies=[MAY_SEE])
-    async def instance(key: WantedKey) -> JSONResponse:
-        record = await _record(key)
-        seen = _nothing(record) if record.source is None else await own_loop.run(lookups.instance(record.source))
+    async def instance(key: WantedKey, try_number: Try = None) -> JSONResponse:
+        record = await _record(key, try_number)
+        seen = _nothing(record) if record.source is None else await own_loop.run(drawn_of(record.source))
         drawn = picture.of_problem(seen.message, seen.fresh) if isinstance(seen, Problem) else dict(seen)
         if record.source is not None and drawn["refresh"] is None and not record.ended:
             # A retry may start another instance.
             drawn["refresh"] = picture.REFRESH_SLOW
         drawn["airflow"] = {"state": record.state or "no status", "try_number": record.try_number}
+        drawn["tries"] = [asdict(one) for one in record.tries]
+        drawn["shown_try"] = record.shown_try or record.try_number
         return JSONResponse(drawn)
 
     @app.get("/api/log", dependencies=[MAY_SEE, MAY_SEE_LOGS])
-    async def log(key: WantedKey, node: Name) -> dict[str, str]:
-        record = await _record(key)
+    async def log(key: WantedKey, node: Name, try_number: Try = None) -> dict[str, str]:
+        record = await _record(key, try_number)
         if record.source is None:
             return {"problem": "No flow instance is on record."}
         seen = await own_loop.run(lookups.instance(record.source))
@@ -114,14 +131,35 @@ def build() -> FastAPI:
         text = await own_loop.run(lookups.log(record.source, node))
         return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
 
+    _add_run(app, own_loop, BriefLooks(lookups))
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
 
 
-async def _record(key: Key) -> Record:
-    record = await run_in_threadpool(read, key)
+def _add_run(app: FastAPI, own_loop: OwnLoop, brief_looks: BriefLooks) -> None:
+    """Add the paths of a DAG run."""
+    page = (STATIC / "run.html").read_text(encoding="utf-8")
+
+    @app.get("/run", dependencies=[MAY_SEE])
+    async def run(dag_id: Name, run_id: Name) -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/api/run", dependencies=[MAY_SEE])
+    async def tasks_of_run(dag_id: Name, run_id: Name) -> JSONResponse:
+        record = await run_in_threadpool(read_run, dag_id, run_id)
+        if record is None:
+            raise HTTPException(404, "Airflow has no such DAG run.")
+        sources = [row.record.source for row in record.rows if row.record.source is not None]
+        seen = await own_loop.run(brief_looks.of(sources))
+        return JSONResponse(run_picture.of_run(record, dict(zip(sources, seen, strict=True))))
+
+
+async def _record(key: Key, try_number: int | None) -> Record:
+    record = await run_in_threadpool(read, key, try_number)
     if record is None:
         raise HTTPException(404, "Airflow has no such task instance.")
+    if try_number not in (None, record.try_number, record.shown_try):
+        raise HTTPException(404, "Airflow has no such try of this task instance.")
     return record
 
 
@@ -133,6 +171,12 @@ def _nothing(record: Record) -> picture.Json:
         return picture.note("This is not an EnOS task, so there is no remote run to show.", refresh=None)
     if not record.has_connection:
         return picture.note("Airflow does not have on record any more which connection this task used.", refresh=None)
+    if record.shown_try is not None:
+        return picture.note(
+            f"Airflow does not have on record which flow instance try {record.shown_try} had. The try's log names it, "
+            "if it had one.",
+            refresh=None,
+        )
     if record.ended:
         return picture.note("No flow instance is on record for this task instance.", refresh=None)
     return picture.note("No flow instance is on record for this task instance yet.", refresh=picture.REFRESH)

@@ -12,7 +12,8 @@ import logging
 from typing import Any
 
 from airflow_provider_enos.plugins.view.lookups import Source
-from airflow_provider_enos.plugins.view.record import Key, read, settings_of
+from airflow_provider_enos.plugins.view.record import read, settings_of
+from airflow_provider_enos.plugins.view.stored import Key
 
 log = logging.getLogger(__name__)
 

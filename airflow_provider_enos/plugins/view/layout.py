@@ -49,7 +49,7 @@ def arrange(number: int, edges: Iterable[tuple[int, int]]) -> Layout:
     """Return the layout of nodes 0 to ``number`` - 1. Edges to other nodes, loops and duplicates are left out."""
     wanted = list(dict.fromkeys((a, b) for a, b in edges if a != b and 0 <= a < number and 0 <= b < number))
     linked = sorted({node for edge in wanted for node in edge})
-    forward, back = _without_cycles(linked, wanted)
+    forward, back = without_cycles(linked, wanted)
     layers = _layers(linked, forward)
     chains = _bends(forward, layers)
     columns = _ordered(linked, layers, chains)
@@ -71,7 +71,7 @@ def arrange(number: int, edges: Iterable[tuple[int, int]]) -> Layout:
     )
 
 
-def _without_cycles(
+def without_cycles(
     nodes: Sequence[int], edges: Sequence[tuple[int, int]]
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Return the edges without those that close a cycle, and those. Found by depth-first search."""

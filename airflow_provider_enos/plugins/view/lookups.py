@@ -97,7 +97,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class _Answer(Generic[T]):
+class Answer(Generic[T]):
     """The request to EnOS, done or under way; None if there was none yet."""
 
     task: asyncio.Task[T | Problem] | None = None
@@ -122,7 +122,7 @@ class _Asked:
 class _Watched:
     """What is cached of one source. ``asked``: by the id of the node's task instance."""
 
-    answer: _Answer[Json] = field(default_factory=_Answer)
+    answer: Answer[Json] = field(default_factory=Answer)
     asked: dict[str, _Asked] = field(default_factory=dict)
     no_runs_until: float = 0.0
 
@@ -149,13 +149,13 @@ class Lookups:
         self._settings_of = settings_of
         self._clock = clock
         self._watched: OrderedDict[Source, _Watched] = OrderedDict()
-        self._logs: OrderedDict[tuple[Source, str], _Answer[str]] = OrderedDict()
+        self._logs: OrderedDict[tuple[Source, str], Answer[str]] = OrderedDict()
         self._slots: OrderedDict[tuple[str, str | None], asyncio.Semaphore] = OrderedDict()
 
     async def instance(self, source: Source) -> Json | Problem:
         """Return the flow instance as the page draws it."""
-        watched = _cached(self._watched, source, MOST_SOURCES, _Watched)
-        return await self._shared(
+        watched = cached(self._watched, source, MOST_SOURCES, _Watched)
+        return await self.shared(
             watched.answer,
             source,
             lambda client, settings: self._look(client, settings, source, watched),
@@ -164,27 +164,45 @@ class Lookups:
 
     async def log(self, source: Source, task_instance_id: str) -> str | Problem:
         """Return the end of a node's log, cleaned. The caller has checked that the node is of this instance."""
-        answer = _cached(self._logs, (source, task_instance_id), MOST_LOGS, _Answer[str])
-        return await self._shared(answer, source, lambda client, _: _read(client, task_instance_id), lambda _: FRESH)
+        answer = cached(self._logs, (source, task_instance_id), MOST_LOGS, Answer[str])
+        return await self.shared(answer, source, lambda client, _: _read(client, task_instance_id), lambda _: FRESH)
 
-    async def _shared(
+    async def shared(
         self,
-        answer: _Answer[T],
+        answer: Answer[T],
         source: Source,
         ask: Callable[[AsyncClient, Settings], Awaitable[T | Problem]],
         fresh: Callable[[T], float],
     ) -> T | Problem:
+        """Return the cached answer; ask if there is none, or none any more. All who wait share one request.
+
+        :param ask: is given a client for the connection of ``source``.
+        :param fresh: returns for how many seconds a result is cached.
+        """
+
         def expire(task: asyncio.Task[T | Problem]) -> None:
             value = None if task.cancelled() else task.result()
             seconds = 0.0 if value is None else value.fresh if isinstance(value, Problem) else fresh(value)
             answer.expires = self._clock() + seconds
 
-        if answer.task is None or answer.expires <= self._clock():
+        if self.is_stale(answer):
             answer.expires = float("inf")
             answer.task = asyncio.create_task(self._guarded(source, ask))
             answer.task.add_done_callback(expire)
         # If one viewer goes away, the others still get the answer.
+        assert answer.task is not None
         return await asyncio.shield(answer.task)
+
+    def is_stale(self, answer: Answer[T]) -> bool:
+        """Return whether ``shared`` would ask EnOS."""
+        return answer.task is None or answer.expires <= self._clock()
+
+    def last_seen(self, source: Source) -> Json | None:
+        """Return what ``instance`` has cached, without a request; None if there is nothing, or a problem."""
+        watched = self._watched.get(source)
+        task = None if watched is None or self.is_stale(watched.answer) else watched.answer.task
+        seen = task.result() if task is not None and task.done() and not task.cancelled() else None
+        return seen if isinstance(seen, dict) else None
 
     async def _guarded(
         self, source: Source, ask: Callable[[AsyncClient, Settings], Awaitable[T | Problem]]
@@ -204,17 +222,12 @@ class Lookups:
     def _slots_of(self, source: Source) -> asyncio.Semaphore:
         """Return the slots of its connection: a gateway that hangs does not delay other connections."""
         connection = (source.conn_id, source.team)
-        return _cached(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
+        return cached(self._slots, connection, MOST_SOURCES, lambda: asyncio.Semaphore(AT_A_TIME))
 
     async def _look(self, client: AsyncClient, settings: Settings, source: Source, watched: _Watched) -> Json | Problem:
         graph = await client.call(calls.get_flow_instance_graph(source.flow_instance_id))
         if not source.has(graph.instance):
-            log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow)
-            return Problem(
-                f"This task is about flow {source.flow}, but the instance on record for it is of another flow: "
-                f"{source.flow_instance_id}. It is not shown.",
-                FRESH_ENDED,
-            )
+            return of_another_flow(source)
         asks_on = await self._ask_for_runs(client, graph, watched)
         times = {name: asked.times for name, asked in watched.asked.items() if asked.times is not None}
         return picture.of_instance(Seen(graph, times, settings.link(source.flow_instance_id), asks_on))
@@ -240,7 +253,17 @@ class Lookups:
         return len(news) > MOST_RUNS and self._clock() >= watched.no_runs_until
 
 
-def _cached(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
+def of_another_flow(source: Source) -> Problem:
+    """Return why an instance is not shown that is not of the task's flow."""
+    log.warning("%s is not of flow %s, so it is not shown", source.flow_instance_id, source.flow)
+    return Problem(
+        f"This task is about flow {source.flow}, but the instance on record for it is of another flow: "
+        f"{source.flow_instance_id}. It is not shown.",
+        FRESH_ENDED,
+    )
+
+
+def cached(store: OrderedDict[K, T], key: K, most: int, make: Callable[[], T]) -> T:
     """Return the cached value of this key, or make one. Beyond ``most``, drop the least recently used."""
     if key not in store:
         store[key] = make()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_enos.plugins.view.drawing import drawn
 from airflow_provider_enos.plugins.view.layout import NODE_HEIGHT, NODE_WIDTH, arrange
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph, FlowStatus, Outcome, TaskInstance
@@ -19,6 +20,8 @@ REFRESH, REFRESH_SLOW = 5, 10
 """Seconds until the page polls again: while the instance runs; after a problem, or while only the task is active."""
 
 _NAME_LENGTH, _ID_LENGTH, _TIME_LENGTH = 200, 200, 40
+_NOT_ENDED = ("running", "waiting", "unknown")
+_MOST_FAILED = 3
 
 Json = dict[str, Any]
 
@@ -81,8 +84,11 @@ def of_instance(seen: Seen) -> Json:
     every = _nodes(seen.graph)
     nodes = every[:MOST_NODES]
     edges = _edges(nodes, seen.graph)
-    layout = arrange(len(nodes), edges[:MOST_EDGES])
-    bars = _bars(nodes, seen.times)
+    # As its author has drawn it, where that makes a readable picture.
+    layout = drawn([seen.graph.places.get(node.node_id) for node in nodes], edges) or arrange(
+        len(nodes), edges[:MOST_EDGES]
+    )
+    bars, span = _bars(nodes, seen.times, instance)
     return {
         "kind": "instance",
         "refresh": None if seen.is_complete else REFRESH,
@@ -91,7 +97,9 @@ def of_instance(seen: Seen) -> Json:
         "flow_name": excerpt(instance.flow_name, _NAME_LENGTH),
         "status": str(instance.status),
         "look": look_of(instance.status),
+        "trigger_time": excerpt(instance.trigger_time or "", _TIME_LENGTH),
         "facts": _facts(instance),
+        **span,
         "link": seen.link,
         "left_out": len(every) - len(nodes) + (instance.nodes_left_out or 0),
         "edges_left_out": max(len(edges) - MOST_EDGES, 0),
@@ -114,6 +122,25 @@ def of_instance(seen: Seen) -> Json:
             for node, place in zip(nodes, layout.places, strict=True)
         ],
         "edges": [{"d": edge.path, "back": edge.back} for edge in layout.edges],
+        "brief": brief_of(instance),
+    }
+
+
+def brief_of(instance: FlowInstance) -> Json:
+    """Return what a line says of a flow instance."""
+    looks = [look_of(node.status) for node in instance.nodes]
+    failed = [node.task_name for node, look in zip(instance.nodes, looks, strict=True) if look == "failed"]
+    start, end = time_of(instance.start_time), time_of(instance.end_time)
+    return {
+        "id": excerpt(instance.flow_instance_id, _ID_LENGTH),
+        "flow_name": excerpt(instance.flow_name, _NAME_LENGTH),
+        "status": str(instance.status),
+        "look": look_of(instance.status),
+        "nodes": None if instance.nodes_left_out is None else len(looks) + instance.nodes_left_out,
+        "ended": sum(look not in _NOT_ENDED for look in looks),
+        "failed": [excerpt(name, _NAME_LENGTH) or "(no name)" for name in failed[:_MOST_FAILED]],
+        "seconds": None if start is None or end is None else max((end - start).total_seconds(), 0.0),
+        "has_stopped": has_stopped(instance),
     }
 
 
@@ -175,8 +202,10 @@ def _rerun_of(instance: FlowInstance) -> str:
     return f"{node}, if what runs succeeds" if choice.provisional else node
 
 
-def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]:
+def _bars(nodes: Sequence[_Node], times: Mapping[str, Times], instance: FlowInstance) -> tuple[dict[str, Json], Json]:
     """Return, for each node with a known start, its times, and where its bar begins and ends, from 0 to 1.
+
+    Return also of how many seconds that is the ``span``, and how long ``before`` the first bar the instance started.
 
     The zone of the times is not documented, so they are only compared with each other. The bar of a node that has not
     ended reaches to 1.
@@ -186,7 +215,7 @@ def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]
     ends = {name: time_of(one.end) for name, one in found.items()}
     known = [moment for moment in (*starts.values(), *ends.values()) if moment is not None]
     if not known:
-        return {}
+        return {}, {}
     first, last = min(known), max(known)
     whole = max((last - first).total_seconds(), 1.0)
     bars: dict[str, Json] = {}
@@ -203,4 +232,6 @@ def _bars(nodes: Sequence[_Node], times: Mapping[str, Times]) -> dict[str, Json]
             "to": round(reach, 4),
             "open": end is None,
         }
-    return bars
+    started = time_of(instance.start_time)
+    before = 0.0 if started is None else max((first - started).total_seconds(), 0.0)
+    return bars, {"span": whole, "before": before}

@@ -19,7 +19,6 @@ Only for the API server, or the webserver of Airflow 2: it reads Airflow's datab
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,6 @@ from typing import Any
 from airflow.configuration import conf
 from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
-from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
@@ -39,39 +37,22 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view.lookups import Source
+from airflow_provider_enos.plugins.view.stored import LINK_KEY, Key, Name, Stored, stored_of
+from airflow_provider_enos.plugins.view.tries import Try, tries_before
 from airflow_provider_enos.protocol.start.attempts import Intent
 from airflow_provider_enos.protocol.text import is_instance_id
-
-try:
-    from airflow.models.xcom import XComModel
-except ImportError:  # Airflow 2
-    from airflow.models.xcom import BaseXCom as XComModel  # type: ignore[no-redef]
-try:
-    from airflow.models.task_state_store import TaskStateStoreModel
-except ImportError:  # before Airflow 3.3
-    TaskStateStoreModel = None  # type: ignore[misc, assignment]
 
 Arguments = Mapping[str, str | None]
 """The arguments of the task that matter here. None: a template whose result is not known."""
 
 _ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id", "flow_name")
-_STATE_KEY = "enos_trigger"
-"""The key in the task state store under which operators record what they have started."""
-_LINK_KEY = "_link_EnosFlowInstanceLink"
-"""The XCom with the link's address."""
 _LONGEST_LINK = 3000
-_IN_DAG_FRESH, _MOST_IN_DAG = 60.0, 1000
-_in_dags: dict[tuple[str, str], tuple[float, Arguments | None]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A task instance of Airflow, as the browser names it."""
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
+_IN_DAG_FRESH, _MOST_DAGS = 60.0, 100
+_NO_ARGUMENTS: Arguments = {}
+OF_INSTANCE = (TaskInstance.state, TaskInstance.try_number, TaskInstance.max_tries)
+"""The columns of a task instance that a record is made of."""
+_OF_TRY = (TaskInstance.start_date, TaskInstance.end_date)
+_dags: dict[str, tuple[float, Mapping[str, Arguments]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +67,10 @@ class Linked:
 class Record:
     """What is known of a task instance. ``source`` is None if there is no flow instance, or not yet.
 
-    ``of_enos`` says whether it is an EnOS task. It is None if Airflow has dropped the task's arguments and its DAG.
+    :param of_enos: whether it is an EnOS task. It is None if Airflow has dropped the task's arguments and its DAG.
+    :param base: the connection and the flow, with or without an instance; None if the connection is not known.
+    :param tries: all tries, the newest one last; empty if there is only one.
+    :param shown_try: the earlier try whose instance ``source`` is; None for the newest one.
     """
 
     state: str | None
@@ -96,41 +80,76 @@ class Record:
     has_connection: bool
     source: Source | None
     linked: Linked | None
+    base: Source | None = None
+    tries: tuple[Try, ...] = ()
+    shown_try: int | None = None
 
 
-def read(key: Key) -> Record | None:
-    """Return the record of this task instance; None if Airflow has none."""
+def read(key: Key, try_number: int | None = None) -> Record | None:
+    """Return the record of this task instance; None if Airflow has none.
+
+    :param try_number: an earlier try, whose flow instance is wanted; None for the newest one.
+    """
     with create_session() as session:
-        instance = session.scalar(
-            select(TaskInstance).where(
+        instance = session.execute(
+            select(*OF_INSTANCE, *_OF_TRY).where(
                 TaskInstance.dag_id == key.dag_id,
                 TaskInstance.run_id == key.run_id,
                 TaskInstance.task_id == key.task_id,
                 TaskInstance.map_index == key.map_index,
             )
-        )
+        ).one_or_none()
         if instance is None:
             return None
-        known = _arguments(instance, session)
-        arguments = known or {}
-        conn_id = arguments.get("enos_conn_id")
-        source = None
-        if conn_id:
-            noted = _noted(instance, session)
-            flow_id = _flow_id(arguments, noted)
-            found = (one for one in _candidates(key, arguments, noted, session) if _is_instance(one))
-            team, tenant = _team(key.dag_id, session), (arguments.get("org_id"), arguments.get("user_id"))
-            source = Source(conn_id, team, *tenant, str(next(found, "")), flow_id, arguments.get("flow_name"))
-        is_known = source is not None and source.flow_instance_id != ""
-        return Record(
-            state=None if instance.state is None else str(instance.state),
-            try_number=instance.try_number,
-            ended=instance.state in State.finished,
-            of_enos=None if known is None else "enos_conn_id" in known,
-            has_connection=bool(conn_id),
-            source=source if is_known else None,
-            linked=None if is_known or source is None else _linked(source, _xcom(key, _LINK_KEY, session)),
-        )
+        name = (key.task_id, key.map_index)
+        stored = stored_of(key.dag_id, key.run_id, [name], session)
+        arguments = arguments_of(key.dag_id, name, stored, session)
+        record = record_of(name, instance, stored, arguments, team_of(key.dag_id, session))
+        if instance.try_number > 1 and record.of_enos:
+            newest = Try.of(instance, "" if record.source is None else record.source.flow_instance_id)
+            tries = (*tries_before(key, instance.try_number, stored.noted(name), session), newest)
+            record = of_try(replace(record, tries=tries), try_number)
+        return record
+
+
+def record_of(name: Name, instance: Any, stored: Stored, arguments: Arguments | None, team: str | None) -> Record:
+    """Return the record of a task instance.
+
+    :param instance: a row with the columns ``OF_INSTANCE``.
+    :param arguments: the rendered ones, else those in the DAG; None if Airflow has neither any more.
+    """
+    known = arguments or {}
+    conn_id = known.get("enos_conn_id")
+    base = source = linked = None
+    if conn_id:
+        noted = _current(stored.noted(name), instance.max_tries)
+        xcoms = stored.xcoms(name)
+        found = (one for one in _candidates(known, noted, xcoms) if _is_instance(one))
+        tenant = known.get("org_id"), known.get("user_id")
+        base = Source(conn_id, team, *tenant, str(next(found, "")), _flow_id(known, noted), known.get("flow_name"))
+        source = base if base.flow_instance_id else None
+        linked = None if source else _linked(base, xcoms.get(LINK_KEY))
+    return Record(
+        state=None if instance.state is None else str(instance.state),
+        try_number=instance.try_number,
+        ended=instance.state in State.finished,
+        of_enos=None if arguments is None else "enos_conn_id" in arguments,
+        has_connection=bool(conn_id),
+        source=source,
+        linked=linked,
+        base=base,
+    )
+
+
+def of_try(record: Record, try_number: int | None) -> Record:
+    """Return the record with the flow instance of an earlier try; without one if it is not known which it was."""
+    earlier = {one.number: one for one in record.tries[:-1]}.get(try_number or 0)
+    if earlier is None:
+        return record
+    known = None
+    if record.base is not None and _is_instance(earlier.flow_instance_id):
+        known = replace(record.base, flow_instance_id=earlier.flow_instance_id)
+    return replace(record, shown_try=earlier.number, source=known, linked=None)
 
 
 def settings_of(source: Source) -> settings.Settings:
@@ -141,36 +160,42 @@ def settings_of(source: Source) -> settings.Settings:
     return settings.read(connection, org_id=source.org_id, user_id=source.user_id)
 
 
-def _team(dag_id: str, session: Session) -> str | None:
+def team_of(dag_id: str, session: Session) -> str | None:
     """Return the team of the DAG; None if Airflow is configured without teams, since it refuses a name then."""
     has_teams = conf.getboolean("core", "multi_team", fallback=False)
     return DagModel.get_team_name(dag_id, session=session) if has_teams else None
 
 
-def _arguments(instance: TaskInstance, session: Session) -> Arguments | None:
+def arguments_of(dag_id: str, name: Name, stored: Stored, session: Session) -> Arguments | None:
     """Return the rendered arguments, else the arguments in the DAG; None if Airflow has neither any more."""
-    rendered = RenderedTaskInstanceFields.get_templated_fields(instance, session=session)
+    rendered = stored.rendered(name)
     if rendered and ("enos_conn_id" not in rendered or _known(rendered["enos_conn_id"])):
         return {name: _known(rendered[name]) for name in _ARGUMENTS if name in rendered}
-    key, now = (instance.dag_id, instance.task_id), time.monotonic()
-    expires, arguments = _in_dags.get(key, (0.0, None))
+    return in_dag(dag_id, session).get(name[0])
+
+
+def in_dag(dag_id: str, session: Session) -> Mapping[str, Arguments]:
+    """Return the arguments of each task as they are in the DAG, read once a minute; empty if there is no such DAG.
+
+    A DAG can be large, and each poll of each tab would read all of it.
+    """
+    now = time.monotonic()
+    expires, tasks = _dags.get(dag_id, (0.0, {}))
     if expires <= now:
-        arguments = _arguments_in_dag(*key, session)
-        if len(_in_dags) >= _MOST_IN_DAG:
-            _in_dags.clear()
-        # A DAG can be large, and each poll of each tab would read all of it.
-        _in_dags[key] = (now + _IN_DAG_FRESH, arguments)
-    return arguments
+        dag = SerializedDagModel.get_dag(dag_id, session=session)
+        tasks = {} if dag is None else {task_id: _arguments_of(task) for task_id, task in dag.task_dict.items()}
+        if len(_dags) >= _MOST_DAGS:
+            _dags.clear()
+        _dags[dag_id] = (now + _IN_DAG_FRESH, tasks)
+    return tasks
 
 
-def _arguments_in_dag(dag_id: str, task_id: str, session: Session) -> Arguments | None:
-    dag = SerializedDagModel.get_dag(dag_id, session=session)
-    if dag is None or not dag.has_task(task_id):
-        return None
-    task = dag.get_task(task_id)
+def _arguments_of(task: Any) -> Arguments:
+    fields = set(task.template_fields or ())
+    if "enos_conn_id" not in fields:
+        return _NO_ARGUMENTS
     # A mapped task keeps the arguments that are the same for all its instances apart.
     given: Mapping[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
-    fields = set(task.template_fields or ())
     return {name: _known(given.get(name)) for name in _ARGUMENTS if name in fields}
 
 
@@ -183,13 +208,13 @@ def _known(value: object) -> str | None:
     return value
 
 
-def _candidates(key: Key, arguments: Arguments, noted: Intent | None, session: Session) -> Iterator[object]:
+def _candidates(arguments: Arguments, noted: Intent | None, xcoms: Mapping[str, object]) -> Iterator[object]:
     """Yield what may be the id of the task's instance, the most trustworthy first."""
     yield arguments.get("flow_instance_id")
     if noted is not None:
         yield noted.flow_instance_id
-    yield _xcom(key, "flow_instance_id", session)
-    returned = _xcom(key, "return_value", session)
+    yield xcoms.get("flow_instance_id")
+    returned = xcoms.get("return_value")
     # The instances of a window, oldest first. The task's link leads to the last one.
     yield returned[-1] if isinstance(returned, list) and returned else returned
 
@@ -216,39 +241,7 @@ def _flow_id(arguments: Arguments, noted: Intent | None) -> int | None:
     return (noted.flow_id or None) if noted is not None else None
 
 
-def _noted(instance: TaskInstance, session: Session) -> Intent | None:
-    """Return what the operator has recorded of its instance since the last clear, where Airflow has a store."""
-    if TaskStateStoreModel is None:
-        return None
-    value = session.scalar(
-        select(TaskStateStoreModel.value).where(
-            TaskStateStoreModel.dag_id == instance.dag_id,
-            TaskStateStoreModel.run_id == instance.run_id,
-            TaskStateStoreModel.task_id == instance.task_id,
-            TaskStateStoreModel.map_index == instance.map_index,
-            TaskStateStoreModel.key == _STATE_KEY,
-        )
-    )
-    try:
-        intent = Intent.from_json(json.loads(value)) if value else None
-    except ValueError:
-        return None
-    return intent if intent is not None and intent.max_tries == (instance.max_tries or 0) else None
-
-
-def _xcom(key: Key, name: str, session: Session) -> object:
-    """Return the XCom of this name, as it stands in the database."""
-    value = session.scalar(
-        select(XComModel.value).where(
-            XComModel.dag_id == key.dag_id,
-            XComModel.run_id == key.run_id,
-            XComModel.task_id == key.task_id,
-            XComModel.map_index == key.map_index,
-            XComModel.key == name,
-        )
-    )
-    try:
-        # Airflow 2 stores bytes. A pickled value is not JSON, and is not read.
-        return json.loads(value) if isinstance(value, (str, bytes)) else value
-    except ValueError:
-        return value
+def _current(noted: object, max_tries: int | None) -> Intent | None:
+    """Return what the operator has recorded of its instance since the last clear."""
+    intent = Intent.from_json(noted)
+    return intent if intent is not None and intent.max_tries == (max_tries or 0) else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, TypeVar
 
@@ -182,19 +182,23 @@ class FlowInstanceGraph:
     """A reply of Get Flow Instance with the edges between the nodes: what a picture or a recovery needs.
 
     Flows and relations without the documented shape are left out, and counted in ``left_out``.
+
+    ``places``: where the author of the flow has drawn each node (x to the right, y downwards), by its node id. Nodes
+    without a place that can be read are missing.
     """
 
     instance: FlowInstance
     flows: tuple[FlowInstanceReference, ...]
     relations: tuple[Relation, ...]
     left_out: int = 0
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, data: object) -> FlowInstanceGraph:
         fields = Fields(one(data, "flow instance"), "flow instance")
         graph = _graph_of(fields)
         instance = FlowInstance._of(fields, graph, parameters(fields.decoded("parameters")))
-        return cls._with(instance, instance.edges or _edges_of(graph))
+        return replace(cls._with(instance, instance.edges or _edges_of(graph)), places=_places_of(graph))
 
     @classmethod
     def of(cls, instance: FlowInstance) -> FlowInstanceGraph:
@@ -282,6 +286,20 @@ def _graph_of(fields: Fields) -> object:
 
 def _edges_of(graph: object) -> FlowInstanceEdges:
     return FlowInstanceEdges() if graph is _UNREAD else FlowInstanceEdges.of(graph)
+
+
+def _places_of(graph: object) -> dict[str, tuple[float, float]]:
+    """Return the places of nodes and flows. Never raise: without them a picture is laid out by itself."""
+    items = [] if graph is _UNREAD else [*_items(graph, "flows"), *_items(graph, "tasks")]
+    found = [_readable(_place_of, item) for item in items]
+    # Of several nodes with one id, the first one counts, as for the edges.
+    return dict(place for place in reversed(found) if place is not None)
+
+
+def _place_of(item: object) -> tuple[str, tuple[float, float]] | None:
+    fields = Fields(item, "node of the graph")
+    name, x, y = fields.text("nodeId", ""), fields.decimal("x"), fields.decimal("y")
+    return None if not name or x is None or y is None else (name[:_NAME], (x, y))
 
 
 def _time(fields: Fields, name: str) -> str | None:

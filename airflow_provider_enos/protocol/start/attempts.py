@@ -124,6 +124,36 @@ class Intent:
         return cls(**values)
 
 
+MOST_TRIES = 100
+"""Of how many tries the instances are kept."""
+
+
+def tries_of(stored: object) -> dict[int, str]:
+    """Return the instance of each try, the first one first, as far as a record says it. Nothing depends on it.
+
+    A record holds ``tries``, from the number of a try to its instance, unless it would only say of the try that sent
+    the request what the rest of the record says.
+    """
+    intent = Intent.from_json(stored)
+    kept = stored.get("tries") if isinstance(stored, dict) else None
+    tries: dict[int, str] = {}
+    if intent is not None and intent.try_number and intent.flow_instance_id:
+        tries[intent.try_number] = intent.flow_instance_id
+    for number, instance in kept.items() if isinstance(kept, dict) else ():
+        if isinstance(number, str) and number.isascii() and number.isdigit() and isinstance(instance, str):
+            tries[int(number[:9])] = instance
+    return dict(sorted(tries.items())[-MOST_TRIES:])
+
+
+def with_tries(intent: Intent, tries: Mapping[int, str]) -> dict[str, Any]:
+    """Return the record with the instance of each try, as ``tries_of`` reads it."""
+    record = intent.to_json()
+    kept = {str(number): instance for number, instance in sorted(tries.items())[-MOST_TRIES:]}
+    if kept in ({}, {str(intent.try_number): intent.flow_instance_id}):
+        return record
+    return record | {"tries": kept}
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """What is known, before a try sends anything, of this try and of the tries before it.

@@ -88,8 +88,9 @@ def flow_data(call: Call, flow: Flow) -> dict[str, object]:
 
 def _instance_graph(call: Call, flow: Flow, instance: Instance, *, with_status: bool) -> dict[str, object]:
     tasks = []
-    for place, node in enumerate(instance.nodes):
-        task = _graph_task(call.config, flow, node.task_id, place) | {"taskInstId": node.task_instance_id}
+    places = flow.drawing()
+    for node in instance.nodes:
+        task = _graph_task(call.config, flow, node.task_id, places) | {"taskInstId": node.task_instance_id}
         # The documentation's lists show nodes without a status.
         tasks.append(task | {"status": node.status} if with_status else task)
     return _graph_head(call.config, flow) | {
@@ -102,6 +103,7 @@ def _instance_graph(call: Call, flow: Flow, instance: Instance, *, with_status: 
 
 
 def _flow_graph(call: Call, flow: Flow) -> dict[str, object]:
+    places = flow.drawing()
     return _graph_head(call.config, flow) | {
         "parameters": parameters_text(flow.parameters),
         "type": flow.type,
@@ -111,7 +113,7 @@ def _flow_graph(call: Call, flow: Flow) -> dict[str, object]:
         "queue": flow.queue,
         "desc": flow.desc,
         "active": int(flow.active),
-        "tasks": [_graph_task(call.config, flow, task, place) for place, task in enumerate(flow.tasks)],
+        "tasks": [_graph_task(call.config, flow, task, places) for task in flow.tasks],
         "flows": _graph_flows(call, flow),
     }
 
@@ -140,8 +142,10 @@ def _graph_head(config: Config, flow: Flow) -> dict[str, object]:
     }
 
 
-def _graph_task(config: Config, flow: Flow, task_id: int, place: int) -> dict[str, object]:
-    x, y = flow.places.get(task_id, (120.0 + 160.0 * place, 80.0))
+def _graph_task(
+    config: Config, flow: Flow, task_id: int, places: Mapping[int, tuple[float, float]]
+) -> dict[str, object]:
+    x, y = places[task_id]
     return {
         "taskName": flow.tasks[task_id],
         "taskId": formatted_id(config, task_id),

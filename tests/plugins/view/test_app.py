@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 if AIRFLOW < (3, 1):
     pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
 
-PATHS = ["view", "api/instance", "api/log"]
+PATHS = ["view", "api/instance", "api/log", "run", "api/run"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -52,7 +52,7 @@ def test_a_session_cookie_is_enough_as_an_iframe_has_it(airflow_site: Site) -> N
     assert "<main>" in answer.text
 
 
-@pytest.mark.parametrize("path", [*PATHS, "static/view.js", "static/view.css"])
+@pytest.mark.parametrize("path", [*PATHS, "static/view.js", "static/run.js", "static/view.css"])
 def test_every_reply_forbids_scripts_of_others_and_frames_elsewhere(airflow_site: Site, path: str) -> None:
     answer = airflow_site.ask(path, airflow_site.run("fails"), node="1-2")
     policy = answer.headers["Content-Security-Policy"]
@@ -63,8 +63,11 @@ def test_every_reply_forbids_scripts_of_others_and_frames_elsewhere(airflow_site
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_the_page_has_no_script_or_style_in_it_and_no_path_that_starts_at_the_root(airflow_site: Site) -> None:
-    page = airflow_site.ask("view", airflow_site.run("fails")).text
+@pytest.mark.parametrize("path", ["view", "run"])
+def test_the_page_has_no_script_or_style_in_it_and_no_path_that_starts_at_the_root(
+    airflow_site: Site, path: str
+) -> None:
+    page = airflow_site.ask(path, airflow_site.run("fails")).text
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\bon[a-z]+=|style=", page)
     assert not re.search(r'(src|href)="/', page)
 
@@ -81,8 +84,8 @@ def test_who_may_read_sees_the_instance(airflow_site: Site) -> None:
 
 def test_no_secret_reaches_the_browser(airflow_site: Site) -> None:
     sim = airflow_site.sim
-    for dag_id in ("fails", "not_of_enos"):
-        text = airflow_site.ask("api/instance", airflow_site.run(dag_id), "admin").text
+    for path, dag_id in [("api/instance", "fails"), ("api/instance", "not_of_enos"), ("api/run", "fails")]:
+        text = airflow_site.ask(path, airflow_site.run(dag_id), "admin").text
         for secret in (sim.access_key, sim.secret_key, sim.url, *airflow_site.stack.tokens.values()):
             assert secret not in text
 
@@ -136,6 +139,53 @@ def test_a_task_instance_that_airflow_does_not_have(airflow_site: Site, paramete
 def test_a_dag_that_airflow_does_not_have(airflow_site: Site) -> None:
     assert airflow_site.ask("api/instance", airflow_site.run("runs"), dag_id="~").status_code in (403, 404)
     assert airflow_site.ask("api/instance", airflow_site.run("runs"), dag_id="x" * 2000).status_code == 422
+
+
+def test_an_earlier_try_shows_its_own_instance_and_its_logs(airflow_site: Site) -> None:
+    run = airflow_site.run("tried")
+    run.wait_for("failed", seconds=180)
+    first, second = (instance.id for instance in airflow_site.sim.instances_of(8110))
+    newest = airflow_site.ask("api/instance", run).json()
+    assert (newest["id"], newest["shown_try"]) == (second, 2)
+    assert [(one["number"], one["state"]) for one in newest["tries"]] == [(1, "failed"), (2, "failed")]
+    earlier = airflow_site.ask("api/instance", run, try_number="1").json()
+    assert earlier["shown_try"] == 1
+    if AIRFLOW < (3, 3):
+        assert "does not have on record which flow instance try 1 had" in earlier["message"]
+        return
+    assert [one["flow_instance_id"] for one in newest["tries"]] == [first, second]
+    assert earlier["id"] == first
+    node = earlier["nodes"][0]["id"]
+    assert airflow_site.ask("api/log", run, node=node, try_number="1").status_code == 200
+    assert airflow_site.ask("api/log", run, node=node).status_code == 404
+
+
+@pytest.mark.parametrize(("number", "status"), [("2", 200), ("3", 404), ("0", 422), ("x", 422)])
+def test_a_try_that_airflow_does_not_have(airflow_site: Site, number: str, status: int) -> None:
+    run = airflow_site.run("tried")
+    run.wait_for("failed", seconds=180)
+    assert airflow_site.ask("api/instance", run, try_number=number).status_code == status
+
+
+def test_who_may_read_sees_the_tasks_of_a_run(airflow_site: Site) -> None:
+    instance = half_way(airflow_site, "runs", 8101)
+    seen = airflow_site.ask("api/run", airflow_site.run("runs")).json()
+    (row,) = seen["rows"]
+    assert (row["task_id"], row["map_index"], row["state"]) == ("task", -1, "deferred")
+    assert (row["brief"]["id"], row["brief"]["nodes"], row["brief"]["ended"]) == (instance, 5, 1)
+    assert (seen["total"], seen["states"]) == (1, {"deferred": 1})
+    assert seen["refresh"]
+
+
+def test_a_run_without_tasks_of_enos(airflow_site: Site) -> None:
+    run = airflow_site.run("not_of_enos")
+    run.wait_for("success", seconds=120)
+    assert airflow_site.ask("api/run", run).json()["rows"] == []
+
+
+def test_a_run_that_airflow_does_not_have(airflow_site: Site) -> None:
+    assert airflow_site.ask("api/run", airflow_site.run("runs"), run_id="nowhere").status_code == 404
+    assert airflow_site.ask("api/run", airflow_site.run("runs"), dag_id="~").status_code in (403, 404)
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])

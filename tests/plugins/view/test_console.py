@@ -19,7 +19,7 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowOperator,
 )
 from airflow_provider_enos.plugins.enos import ConsoleLink, EnosPlugin
-from airflow_provider_enos.plugins.view import console, record
+from airflow_provider_enos.plugins.view import console, record, stored
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
 
 NAME = "EnOS flow instance"
@@ -45,7 +45,7 @@ def console_url(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def on_record(migrated_home: Path, console_url: Any, monkeypatch: pytest.MonkeyPatch) -> OnRecord:
-    monkeypatch.setattr(record, "_in_dags", {})
+    monkeypatch.setattr(record, "_dags", {})
     return OnRecord.made_from(migrated_home)
 
 
@@ -116,7 +116,7 @@ def test_the_two_links_are_one() -> None:
         "EnosTriggerFlowFromTaskOperator",
         "EnosTriggerFlowOperator",
     }
-    assert record._LINK_KEY == LINK_KEY
+    assert stored.LINK_KEY == LINK_KEY
 
 
 # -- What it serves

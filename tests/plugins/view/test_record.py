@@ -77,7 +77,7 @@ def test_a_team_counts_where_airflow_has_teams(
 
     monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", multi_team)
     monkeypatch.setattr(record.DagModel, "get_team_name", lambda dag_id, session: "meters")
-    assert record._team("readings", None) == team  # type: ignore[arg-type]
+    assert record.team_of("readings", None) == team  # type: ignore[arg-type]
 
 
 def test_a_task_that_is_not_in_its_dag_any_more(airflow_site: Site) -> None:
@@ -91,23 +91,20 @@ def test_a_task_that_is_not_in_its_dag_any_more(airflow_site: Site) -> None:
 
 def test_a_dag_is_read_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be large, and is asked for at each poll of each tab of a task that has not begun."""
-    from types import SimpleNamespace
-
     from airflow_provider_enos.plugins.view import record
 
     read: list[str] = []
     now = [1000.0]
-    monkeypatch.setattr(record, "_in_dags", {})
-    monkeypatch.setattr(record, "_MOST_IN_DAG", 2)
+    session: Any = None
+    monkeypatch.setattr(record, "_dags", {})
+    monkeypatch.setattr(record, "_MOST_DAGS", 2)
     monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(record.SerializedDagModel, "get_dag", lambda dag_id, session: read.append(dag_id))
-    monkeypatch.setattr(record.RenderedTaskInstanceFields, "get_templated_fields", lambda instance, session: None)
     for dag_id, step in [("a", 0), ("a", 59), ("a", 2), ("b", 0), ("a", 0), ("c", 0)]:
         now[0] += step
-        task_instance: Any = SimpleNamespace(dag_id=dag_id, task_id="task")
-        assert record._arguments(task_instance, None) is None  # type: ignore[arg-type]
+        assert record.in_dag(dag_id, session) == {}
     assert read == ["a", "a", "b", "c"]
-    assert len(record._in_dags) <= 2
+    assert len(record._dags) <= 2
 
 
 def test_another_task_is_not_of_enos(airflow_site: Site) -> None:

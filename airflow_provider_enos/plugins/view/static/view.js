@@ -1,5 +1,6 @@
 // Draws what the server says of one flow instance, and asks again while it runs. Every text is added as text.
-"use strict";
+import { shown_try, show_tries } from "./tries.js";
+import { show_usual } from "./usual.js";
 
 const SIGNS = {
   succeeded: "✓", failed: "✕", running: "▶", cancelled: "■", skipped: "»", waiting: "○", unknown: "?",
@@ -31,11 +32,15 @@ function parameters(search) {
 
 function address(path, more = {}) {
   const { dag_id = "", run_id = "", task_id = "", map_index = "-1" } = wanted;
-  return `api/${path}?${new URLSearchParams({ dag_id, run_id, task_id, map_index, ...more })}`;
+  return `api/${path}?${new URLSearchParams({ dag_id, run_id, task_id, map_index, ...shown_try(), ...more })}`;
 }
 
 async function ask(path, more) {
-  const reply = await fetch(address(path, more), { headers: { Accept: "application/json" } });
+  return ask_for(address(path, more));
+}
+
+async function ask_for(url) {
+  const reply = await fetch(url, { headers: { Accept: "application/json" } });
   if (reply.ok) return reply.json();
   let detail = "";
   try { detail = (await reply.json()).detail; } catch (error) { /* no JSON */ }
@@ -97,6 +102,7 @@ function show(answer) {
   pause = answer.refresh;
   const time = new Date().toLocaleTimeString();
   const again = pause === null ? "" : `, again every ${pause} s`;
+  show_tries(answer, look);
   say("freshness", `Airflow: ${answer.airflow.state}, try ${answer.airflow.try_number}. As of ${time}${again}`);
   if (answer.kind !== "instance") {
     show_note(answer.message, answer.kind === "problem", answer.kind === "problem" && drawn !== "");
@@ -115,6 +121,7 @@ function show(answer) {
     update_node(by("graph").querySelectorAll(".node")[number], node);
     update_row(by("rows").children[number], node);
   });
+  show_usual(answer);
   const left_out = [[answer.left_out, "nodes"], [answer.edges_left_out, "edges"]].filter(([number]) => number);
   by("left-out").hidden = !left_out.length;
   say("left-out", left_out.map(([number, what]) => `${number} more ${what} are not shown.`).join(" "));
@@ -271,11 +278,10 @@ function page_around() {
 }
 
 // Airflow's frame may not open anything, so its page does.
-function open_from_around(event) {
+function open_from_around(event, { href, target, rel } = by("link")) {
   const around = page_around();
   if (!around || event.button > 1) return;
   event.preventDefault();
-  const { href, target, rel } = by("link");
   const link = Object.assign(around.createElement("a"), { href, target, rel });
   around.body.append(link);
   link.click();
@@ -302,11 +308,18 @@ function follow_theme() {
   apply();
 }
 
-follow_theme();
-by("refresh").addEventListener("click", look);
-for (const way of ["click", "auxclick"]) by("link").addEventListener(way, open_from_around);
-by("log-refresh").addEventListener("click", read_log);
-by("log-close").addEventListener("click", () => by("log").close());
-by("log").addEventListener("close", () => { shown_node = null; });
-document.addEventListener("visibilitychange", () => { if (!document.hidden && overdue) look(); });
-look();
+export { ask_for, by, duration, fill, follow_theme, make, open_from_around, say, show_status, wanted };
+
+// The page of a DAG run takes from here what it draws with, and has no graph.
+if (by("graph")) start();
+
+function start() {
+  follow_theme();
+  by("refresh").addEventListener("click", look);
+  for (const way of ["click", "auxclick"]) by("link").addEventListener(way, (event) => open_from_around(event));
+  by("log-refresh").addEventListener("click", read_log);
+  by("log-close").addEventListener("click", () => by("log").close());
+  by("log").addEventListener("close", () => { shown_node = null; });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && overdue) look(); });
+  look();
+}
