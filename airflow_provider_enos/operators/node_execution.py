@@ -162,7 +162,7 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
         if time() >= self._deadline:
             raise watch.out_of_time()
         if self._operator.deferrable:
-            self._defer_wait(at, for_rest=watch.for_rest)
+            self._defer_wait(at, watch)
         steps = watch.wait(poll_interval=self._operator.poll_interval, deadline=self._deadline, clock=time)
         self._in_time(steps)
         if not watch.for_rest:
@@ -176,7 +176,7 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
                 raise AirflowTaskTimeout(f"execution_timeout: {late}") from late
             raise
 
-    def _defer_wait(self, at: GroupInstance, *, for_rest: bool) -> NoReturn:
+    def _defer_wait(self, at: GroupInstance, watch: NodeWatch) -> NoReturn:
         operator = self._operator
         execution_deadline = task_deadline(operator.execution_timeout, self._ti)
         deadlines = [self._deadline, *([] if execution_deadline is None else [execution_deadline])]
@@ -186,12 +186,13 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
                 # Only the worker knows what an earlier try has seen.
                 "ends_task": False,
                 "flow_instance_id": at.flow_instance_id,
-                "for_rest": for_rest,
-                "show_log": operator.task_logs == "all" and not for_rest,
+                "for_rest": watch.for_rest,
+                "show_log": operator.task_logs == "all" and not watch.for_rest,
+                "told": watch.told or None,
                 "deadline": min(deadlines),
             }
         )
-        kwargs = {"deadline": self._deadline, "task_deadline": execution_deadline, "for_rest": for_rest}
+        kwargs = {"deadline": self._deadline, "task_deadline": execution_deadline, "for_rest": watch.for_rest}
         operator.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs)
 
     def _run(self, steps: Procedure[T]) -> T:

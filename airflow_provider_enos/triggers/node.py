@@ -51,7 +51,7 @@ class EnosFlowNodeTrigger(WaitingTrigger):
     :param show_log: whether to show the log of the node in the task's log as it grows. Default: False.
     :param cancel_on_kill: whether to cancel the instance if the DAG run is marked failed (default).
     :param kwargs: ``enos_conn_id``, ``poll_interval``, ``deadline``, ``timeout``, ``poll_error_tolerance``, ``known``,
-        ``ends_task``, ``do_xcom_push``, ``org_id`` and ``user_id``, as for ``EnosFlowInstanceTrigger``.
+        ``ends_task``, ``do_xcom_push``, ``told``, ``org_id`` and ``user_id``, as for ``EnosFlowInstanceTrigger``.
 
     :raises EnosConfigError: an argument cannot work.
     """
@@ -121,6 +121,8 @@ class EnosFlowNodeTrigger(WaitingTrigger):
             stream=stream,
             for_rest=self.for_rest,
         )
+        if flow_instance_id == self.flow_instance_id:
+            watch.was_told(self.told)
         await self._wait(
             watch,
             lambda poller, deadline: poller.wait(

@@ -122,9 +122,10 @@ class IntentState:
         self._saved: Any = None
 
     def load(self) -> Any:
-        """Return the intent; None where there is none after this instance."""
-        intent = read_intent(self._record._get(self._key), self._after)
-        return None if intent is None else intent.to_json()
+        """Return the value; None where there is none after this instance."""
+        data = self._record._get(self._key)
+        is_after = isinstance(data, dict) and data.get("after") == self._after.flow_instance_id
+        return data.get("intent") if is_after else None
 
     def save(self, value: Any) -> bool:
         """Replace the intent. Return False if Airflow cannot store it."""
