@@ -5,17 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.python import PythonOperator
-from airflow.sdk import DAG, XComArg, task
+from airflow.sdk import DAG, task
 
 from airflow_provider_enos.operators.enos import EnosTriggerFlowOperator
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
-
-
-def listed(**context: object) -> list[str]:
-    """Return the instances that the run is configured with."""
-    return context["dag_run"].conf["instances"]  # type: ignore[attr-defined, no-any-return]
-
 
 FLOWS = {"runs": 8101, "fails": 8102, "hostile": 8103, "ends": 8105}
 
@@ -42,6 +35,19 @@ with DAG("mapped", schedule=None):
         flow_instance_id=instances()
     )
 
+with DAG("several", schedule=None):
+    (
+        EmptyOperator(task_id="prepare")
+        >> [
+            EnosTriggerFlowOperator(task_id="load", flow_id=8112, poll_interval=2, deferrable=True),
+            EnosTriggerFlowOperator(task_id="publish", flow_id=8113, poll_interval=1, deferrable=False),
+            EnosFlowInstanceSensor.partial(task_id="wait_for_readings", poke_interval=2, deferrable=True).expand(
+                flow_instance_id=instances()
+            ),
+        ]
+        >> EnosTriggerFlowOperator(task_id="report", flow_id=8104)
+    )
+
 for name in ("waits", "forgotten"):
     with DAG(name, schedule=None, is_paused_upon_creation=True):
         EnosTriggerFlowOperator(task_id="task", flow_id=8104)
@@ -58,19 +64,6 @@ with DAG("tried", schedule=None):
 
 with DAG("usual", schedule=None):
     EnosTriggerFlowOperator(task_id="task", flow_id=8111, poll_interval=2, deferrable=True)
-
-with DAG("several", schedule=None):
-    (
-        EmptyOperator(task_id="prepare")
-        >> [
-            EnosTriggerFlowOperator(task_id="load", flow_id=8112, poll_interval=2, deferrable=True),
-            EnosTriggerFlowOperator(task_id="publish", flow_id=8113, poll_interval=1, deferrable=False),
-            EnosFlowInstanceSensor.partial(task_id="wait_for_readings", poke_interval=2, deferrable=True).expand(
-                flow_instance_id=XComArg(PythonOperator(task_id="list", python_callable=listed))
-            ),
-        ]
-        >> EnosTriggerFlowOperator(task_id="report", flow_id=8104)
-    )
 
 with DAG("window", schedule=None):
     EnosFlowSensor(
