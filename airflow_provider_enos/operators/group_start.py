@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_enos.operators.trigger import TriggerOperator
+from airflow_provider_enos.errors import EnosConfigError
+from airflow_provider_enos.operators.group_base import GroupStartOperator
 from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.utils.task_arguments import FLOW_FIELDS, TENANT_FIELDS, Argument
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.version_compat import Context
 
 
-class EnosFlowGroupStartOperator(TriggerOperator):
+class EnosFlowGroupStartOperator(GroupStartOperator):
     """Start the flow of a task group, and end. ``EnosFlowTaskGroup`` makes it.
 
     Before anything is sent, it compares the flow with its definition. It fails if a task of the group would show
@@ -34,7 +35,7 @@ class EnosFlowGroupStartOperator(TriggerOperator):
     template_fields: Sequence[str] = (*FLOW_FIELDS, "parameters", "trigger_time", *TENANT_FIELDS)
     template_fields_renderers = {"parameters": "json"}
     _enos_arguments = {
-        **TriggerOperator._enos_arguments,
+        **GroupStartOperator._enos_arguments,
         "from_task_id": Argument(arguments.number_or_none),
         "parameters": Argument(arguments.parameters_or_none, templated=True),
     }
@@ -52,8 +53,12 @@ class EnosFlowGroupStartOperator(TriggerOperator):
         parameters: Mapping[str, str | int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(flow_id=flow_id, wait_for_completion=False, deferrable=False, **kwargs)
+        super().__init__(flow_id=flow_id, flow_name=None, wait_for_completion=False, deferrable=False, **kwargs)
         self._set(from_task_id=from_task_id, parameters=parameters)
+        if parameters is not None and from_task_id is not None:
+            raise EnosConfigError(
+                "parameters", "Trigger Flow From Task takes none", accepted="None, or a group of the whole flow"
+            )
         self.definition = definition
         self.source = source
 

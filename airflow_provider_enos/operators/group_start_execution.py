@@ -7,7 +7,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosConfigError, EnosError, EnosTriggerError
-from airflow_provider_enos.operators.node import EnosFlowNodeOperator
+from airflow_provider_enos.operators.group_base import GroupStartOperator
 from airflow_provider_enos.operators.trigger_execution import TriggerExecution
 from airflow_provider_enos.protocol.flow_definition import FlowDefinition
 from airflow_provider_enos.protocol.flow_differences import differences
@@ -19,7 +19,6 @@ from airflow_provider_enos.utils.group_record import GroupRecord
 from airflow_provider_enos.version_compat import xcom
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.operators.group_start import EnosFlowGroupStartOperator
     from airflow_provider_enos.protocol.models import Flow, FlowInstance
     from airflow_provider_enos.protocol.start.attempts import Attempt, Target
     from airflow_provider_enos.protocol.start.states import Started
@@ -32,9 +31,9 @@ _MOST_SHOWN = 5
 class GroupStartExecution(TriggerExecution):
     """Start the flow of a group, or take over what an earlier try has started, and put it on record for the nodes."""
 
-    _operator: EnosFlowGroupStartOperator
+    _operator: GroupStartOperator
 
-    def __init__(self, operator: EnosFlowGroupStartOperator, context: Context) -> None:
+    def __init__(self, operator: GroupStartOperator, context: Context) -> None:
         super().__init__(operator, context)
 
     @property
@@ -94,20 +93,17 @@ class GroupStartExecution(TriggerExecution):
 
     def _ids_of_nodes(self, flow_id: int) -> list[str]:
         """Return the instances of the flow that the tasks of nodes have waited for."""
-        group = self._operator.task_group
-        tasks = [] if group is None else group.children.values()
         found: set[str] = set()
-        for task in tasks:
+        for task_id in self._operator.node_task_ids:
             value = None
-            if isinstance(task, EnosFlowNodeOperator):
-                with suppress(Exception):
-                    value = xcom().get_one(
-                        key="flow_instance_id",
-                        dag_id=self._ti.dag_id,
-                        task_id=task.task_id,
-                        run_id=self._ti.run_id,
-                        map_index=self._ti.map_index,
-                    )
+            with suppress(Exception):
+                value = xcom().get_one(
+                    key="flow_instance_id",
+                    dag_id=self._ti.dag_id,
+                    task_id=task_id,
+                    run_id=self._ti.run_id,
+                    map_index=self._ti.map_index,
+                )
             if isinstance(value, str) and is_instance_id(value) and value.startswith(f"{flow_id}-"):
                 found.add(value)
         return sorted(found)

@@ -100,10 +100,6 @@ class EnosFlowTaskGroup(TaskGroup):
     ) -> None:
         flow, source = read_definition(definition)
         graph = _Graph(flow, _node_to_start_from(flow, from_task_id, from_task_name))
-        if parameters is not None and graph.first is not None:
-            raise EnosConfigError(
-                "parameters", "Trigger Flow From Task takes none", accepted="None, or a group of the whole flow"
-            )
         super().__init__(group_id, **{"tooltip": f"EnOS flow {excerpt(flow.name, 100)} ({flow.flow_id})", **kwargs})
         shared = {
             "cancel_on_kill": cancel_on_kill,
