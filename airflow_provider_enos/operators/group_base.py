@@ -54,7 +54,7 @@ class GroupStartOperator(TriggerOperator):
     """The base of the task that starts the flow of a group: see ``EnosFlowGroupStartOperator``."""
 
     definition: FlowDefinition
-    source: str
+    source: str | None
 
     @property
     def node_task_ids(self) -> list[str]:

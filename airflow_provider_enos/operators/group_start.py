@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_enos.errors import EnosConfigError
 from airflow_provider_enos.operators.group_base import GroupStartOperator
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.utils.task_arguments import FLOW_FIELDS, TENANT_FIELDS, Argument
+from airflow_provider_enos.utils.task_arguments import FLOW_FIELDS, TENANT_FIELDS, Argument, EnosArgumentError
 
 if TYPE_CHECKING:
     from airflow_provider_enos.operators.group_start_execution import GroupStartExecution
@@ -29,7 +29,7 @@ class EnosFlowGroupStartOperator(GroupStartOperator):
     :param flow_id: the flow, as for ``EnosTriggerFlowOperator``, and so are ``parameters`` and the other arguments.
     :param from_task_id: the node to start from; None for the whole flow.
     :param definition: the flow as the group shows it.
-    :param source: where the definition comes from, for messages.
+    :param source: the file of the definition, for messages; None if it comes from none.
     """
 
     template_fields: Sequence[str] = (*FLOW_FIELDS, "parameters", "trigger_time", *TENANT_FIELDS)
@@ -48,7 +48,7 @@ class EnosFlowGroupStartOperator(GroupStartOperator):
         *,
         flow_id: int,
         definition: FlowDefinition,
-        source: str,
+        source: str | None,
         from_task_id: int | None = None,
         parameters: Mapping[str, str | int] | None = None,
         **kwargs: Any,
@@ -56,9 +56,8 @@ class EnosFlowGroupStartOperator(GroupStartOperator):
         super().__init__(flow_id=flow_id, flow_name=None, wait_for_completion=False, deferrable=False, **kwargs)
         self._set(from_task_id=from_task_id, parameters=parameters)
         if parameters is not None and from_task_id is not None:
-            raise EnosConfigError(
-                "parameters", "Trigger Flow From Task takes none", accepted="None, or a group of the whole flow"
-            )
+            problem, accepted = "Trigger Flow From Task takes none", "None, or a group of the whole flow"
+            raise EnosArgumentError(self.task_id, EnosConfigError("parameters", problem, accepted=accepted))
         self.definition = definition
         self.source = source
 

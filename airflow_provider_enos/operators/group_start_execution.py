@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from shlex import quote
 from time import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.errors import EnosConfigError, EnosError, EnosTriggerError
+from airflow_provider_enos.errors import (
+    EnosConfigError,
+    EnosError,
+    EnosNotFoundError,
+    EnosTriggerError,
+    EnosTriggerTargetError,
+)
 from airflow_provider_enos.operators.group_base import GroupStartOperator
 from airflow_provider_enos.operators.trigger_execution import TriggerExecution
 from airflow_provider_enos.protocol.flow_definition import FlowDefinition
@@ -69,14 +76,15 @@ class GroupStartExecution(TriggerExecution):
         """Raise ``EnosConfigError`` if the flow is not as the group shows it."""
         backoff = Backoff(self._operator.poll_error_tolerance, deadline, time, self._log)
         flow = self._hook.client.run(backoff.repeat(lambda: _flow(flow_id)), while_sleeping=self._check_while_starting)
-        there, now = self._operator.definition, FlowDefinition.of(flow)
+        there, now, source = self._operator.definition, FlowDefinition.of(flow), self._operator.source
         found = [str(one) for one in differences(there, now) if one.changes_graph]
         if found:
             more = [f"and {len(found) - _MOST_SHOWN} more differences"] if len(found) > _MOST_SHOWN else []
+            command = f"airflow enos export {flow_id}{f' -o {quote(source)}' if source else ''}"
             raise EnosConfigError(
                 "definition",
-                f"flow {flow_id} is not as {self._operator.source} says: {'; '.join([*found[:_MOST_SHOWN], *more])}",
-                accepted=f"the flow as it is: airflow enos export {flow_id} -o {self._operator.source}",
+                f"flow {flow_id} is not as {source or 'it'} says: {'; '.join([*found[:_MOST_SHOWN], *more])}",
+                accepted=f"the flow as it is: {command}",
             )
 
     def _cancel_restarted(self, flow_id: int) -> None:
@@ -110,5 +118,8 @@ class GroupStartExecution(TriggerExecution):
 
 
 def _flow(flow_id: int) -> Procedure[Flow]:
-    flow: Flow = yield calls.get_flow(flow_id)
+    try:
+        flow: Flow = yield calls.get_flow(flow_id)
+    except EnosNotFoundError as error:
+        raise EnosTriggerTargetError(f"flow_id: EnOS has no flow {flow_id} ({error})") from error
     return flow

@@ -150,7 +150,7 @@ class EnosFlowTaskGroup(TaskGroup):
             node_name=node.name or str(node.task_id),
             start_task_id=self.start.task_id,
             # A node that EnOS skips does not keep EnOS from running the next one.
-            trigger_rule="none_failed_min_one_success" if graph.before[node.task_id] else "all_success",
+            trigger_rule="none_failed" if graph.before[node.task_id] else "all_success",
             **of_nodes,
         )
 

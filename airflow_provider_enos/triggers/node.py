@@ -18,7 +18,7 @@ from airflow_provider_enos.triggers.base import WaitingTrigger, argument, ask_wo
 from airflow_provider_enos.utils.group_record import GroupRecord
 from airflow_provider_enos.utils.trigger_events import InstanceEvent
 from airflow_provider_enos.utils.triggerer import in_thread, is_run_over, is_still_deferred, push_xcom
-from airflow_provider_enos.version_compat import triggers_are_told_of_kills
+from airflow_provider_enos.version_compat import AirflowSkipException, triggers_are_told_of_kills
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
@@ -88,7 +88,7 @@ class EnosFlowNodeTrigger(WaitingTrigger):
             return ask_worker()
         try:
             return await self._end_of_wait()
-        except EnosTriggerError as error:
+        except (EnosTriggerError, AirflowSkipException) as error:
             self.log.info("Leaving it to a worker: %s", error)
             return ask_worker()
         except EnosError as error:
@@ -169,7 +169,7 @@ class EnosFlowNodeTrigger(WaitingTrigger):
         record = GroupRecord(self.task_instance, self.start_task_id)
         try:
             return await in_thread(do, record)
-        except EnosError:
+        except (EnosError, AirflowSkipException):
             raise
         except Exception as error:
             raise EnosTriggerError(f"Airflow's XComs cannot be read or written: {error}") from error
