@@ -136,9 +136,9 @@ def fail_both_siblings(group: Group) -> None:
 
 
 def the_fork_is_started_once(group: Group) -> None:
-    """Check that the second instance runs from ``a``, and that it is the last."""
+    """Check that the second instance runs from the fork, with which the flow begins, and that it is the last."""
     second = group.instance(2)
-    assert second["from_task_id"] == task_id("a", group.flow_id)
+    assert second["from_task_id"] is None
     group.wait(lambda _: group.waits_for_node("b") and group.waits_for_node("c"), "both siblings to wait")
     group.finish(second, "SUCCESS")
     group.wait(succeeded, "the group to succeed")
@@ -220,7 +220,8 @@ def test_clearing_start_and_ending_the_run_cancel_the_instance(airflow: tuple[St
     second = group.instance(2)
     assert second["from_task_id"] is None
     assert group.instances[0]["cancelled"]
-    group.wait(lambda _: group.waits_for_node("a") and group.instance_of("a") == second["id"], "a to wait again")
+    # One look is the worker's. Airflow cannot tell a trigger of a kill that it has not begun to run.
+    until(lambda: group.instance(2)["polls"] > 2, SECONDS, "a to wait again", group.states)
     group.mark_run_failed()
     until(lambda: group.instances[1]["cancelled"], SECONDS, "the instance to be cancelled", group.states)
     assert len(group.instances) == 2
