@@ -50,7 +50,8 @@ class EnosFlowNodeOperator(NodeOperator, ReportsLineage):
         ``"all"``, its log as it grows; ``"none"``.
     :param outlet_partition: as for the operators.
     :param cancel_on_kill: whether to cancel the instance if the DAG run is marked failed (default).
-    :param deferrable: whether to wait without a worker. Default: True.
+    :param deferrable: whether to wait without a worker. Default: True. In a worker, a task cannot tell the end of the
+        DAG run from its own, so it cancels nothing.
     :param kwargs: ``poll_interval``, ``timeout``, ``poll_error_tolerance``, ``enos_conn_id``, ``org_id``, ``user_id``,
         as for ``EnosTriggerFlowFromTaskOperator``, and the arguments of every operator. When ``timeout`` is over, the
         instance runs on.

@@ -67,7 +67,8 @@ class EnosFlowTaskGroup(TaskGroup):
     :param timeout: how long each node may take, from the moment at which its task begins. Default: 7 days.
     :param poll_error_tolerance: how long EnOS may be out of reach. Default: 10 minutes.
     :param task_logs: which logs to show in the tasks of nodes. Default: ``"failed"``.
-    :param deferrable: whether the tasks of nodes wait without a worker. Default: True.
+    :param deferrable: whether the tasks of nodes wait without a worker. Default: True. A task that waits in a worker
+        cannot tell the end of the DAG run from its own, so it cancels nothing.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.
