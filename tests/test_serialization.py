@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_enos.task_groups.enos import EnosFlowTaskGroup
+
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE / "serialized"))
 
-from everything import ARGUMENTS, CLASSES, TRIGGERS  # noqa: E402
+from everything import ARGUMENTS, CLASSES, OF_GROUPS, TRIGGERS  # noqa: E402
 
 SEEDS = ("0", "1")
 """Of Python's hashes. The sets that are tried have another order with each of them."""
@@ -45,6 +48,19 @@ def test_every_argument_of_every_class_is_in_it() -> None:
         assert set(cls._enos_arguments) <= ARGUMENTS.keys()
     for cls in TRIGGERS:
         assert set(inspect.signature(cls).parameters) <= ARGUMENTS.keys()
+
+
+def test_every_argument_of_a_group_is_in_it() -> None:
+    given = {"self", "group_id", "definition", "from_task_id", "from_task_name", "parameters", "kwargs", *OF_GROUPS}
+    assert given == {*inspect.signature(EnosFlowTaskGroup.__init__).parameters}
+
+
+def test_what_a_definition_is_made_of_is_in_the_graph_of_the_dag_alone(printed: list[str]) -> None:
+    """Airflow stores the tasks and the edges. The definition itself need not be in its database."""
+    groups = json.dumps(json.loads("{" + printed[0])["groups"])
+    assert "some.start" in groups
+    assert "without a (1)" in groups
+    assert '"relations"' not in groups
 
 
 def test_sets_do_have_another_order_in_each_process() -> None:

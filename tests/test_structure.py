@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "triggers": {"protocol", "client", "hooks", "utils", "links", "triggers"},
     "operators": {"protocol", "client", "hooks", "utils", "links", "triggers", "operators"},
     "sensors": {"protocol", "client", "hooks", "utils", "links", "triggers", "sensors"},
+    "task_groups": {"protocol", "client", "hooks", "utils", "links", "triggers", "operators", "task_groups"},
     "cli": {"protocol", "client", "hooks", "cli"},
     "plugins": {"protocol", "client", "plugins"},
     # It checks the client, so it shares nothing with it.
@@ -45,6 +46,7 @@ OUTSIDE = {
     "links": {"airflow"},
     "operators": {"airflow"},
     "sensors": {"airflow"},
+    "task_groups": {"airflow"},
     "cli": {"airflow", "rich"},
     # What serves Airflow's own API.
     "plugins": {"airflow", "fastapi", "sqlalchemy", "starlette"},
@@ -100,14 +102,20 @@ def test_what_airflow_loads_everywhere_imports_nothing(module: str) -> None:
 
 
 FOR_A_RUN = (
-    *("client", "triggers", "protocol.start", "protocol.wire"),
+    *("client", "triggers", "protocol.flow_differences", "protocol.start", "protocol.wire"),
     *(f"protocol.models.{module}" for module in ("answers", "directories", "exports", "fields", "flows", "instances")),
-    *(f"operators.{module}" for module in ("cancel_execution", "execution", "kill", "trigger_execution")),
+    *(
+        f"operators.{module}"
+        for module in (
+            *("cancel_execution", "execution", "group_start_execution"),
+            *("kill", "node_execution", "trigger_execution"),
+        )
+    ),
     *(f"sensors.{module}" for module in ("execution", "flow_execution", "flow_instance_execution")),
     *(
         f"utils.{module}"
         for module in (
-            *("airflow_errors", "connections", "openlineage_facets", "state_store"),
+            *("airflow_errors", "connections", "group_record", "openlineage_facets", "state_store"),
             *("task_end", "trigger_events", "trigger_record", "triggerer"),
         )
     ),
@@ -121,7 +129,7 @@ def is_for_a_run(module: str) -> bool:
     return any(module == one or module.startswith(f"{one}.") for one in FOR_A_RUN)
 
 
-IMPORTED_BY_DAGS = ["operators.enos", "sensors.enos", "hooks.enos", "simulator"]
+IMPORTED_BY_DAGS = ["operators.enos", "sensors.enos", "task_groups.enos", "hooks.enos", "simulator"]
 IMPORTED = """
 import os, sys
 from importlib import import_module, util
@@ -224,6 +232,7 @@ PUBLIC = {
         "EnosTriggerFlowOperator",
     ],
     "sensors.enos": ["EnosFlowInstanceSensor", "EnosFlowSensor"],
+    "task_groups.enos": ["EnosFlowTaskGroup"],
     "triggers.enos": ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"],
     "simulator": ["FAULTS", "EnosSimulator", "Node"],
     "testing.pytest_plugin": ["enos_simulator"],

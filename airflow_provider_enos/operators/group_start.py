@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_enos.operators.trigger import TriggerOperator
+from airflow_provider_enos.errors import EnosConfigError
+from airflow_provider_enos.operators.group_base import GroupStartOperator
 from airflow_provider_enos.protocol import arguments
-from airflow_provider_enos.utils.task_arguments import FLOW_FIELDS, TENANT_FIELDS, Argument
+from airflow_provider_enos.utils.task_arguments import FLOW_FIELDS, TENANT_FIELDS, Argument, EnosArgumentError
 
 if TYPE_CHECKING:
     from airflow_provider_enos.operators.group_start_execution import GroupStartExecution
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.version_compat import Context
 
 
-class EnosFlowGroupStartOperator(TriggerOperator):
+class EnosFlowGroupStartOperator(GroupStartOperator):
     """Start the flow of a task group, and end. ``EnosFlowTaskGroup`` makes it.
 
     Before anything is sent, it compares the flow with its definition. It fails if a task of the group would show
@@ -28,13 +29,13 @@ class EnosFlowGroupStartOperator(TriggerOperator):
     :param flow_id: the flow, as for ``EnosTriggerFlowOperator``, and so are ``parameters`` and the other arguments.
     :param from_task_id: the node to start from; None for the whole flow.
     :param definition: the flow as the group shows it.
-    :param source: where the definition comes from, for messages.
+    :param source: the file of the definition, for messages; None if it comes from none.
     """
 
     template_fields: Sequence[str] = (*FLOW_FIELDS, "parameters", "trigger_time", *TENANT_FIELDS)
     template_fields_renderers = {"parameters": "json"}
     _enos_arguments = {
-        **TriggerOperator._enos_arguments,
+        **GroupStartOperator._enos_arguments,
         "from_task_id": Argument(arguments.number_or_none),
         "parameters": Argument(arguments.parameters_or_none, templated=True),
     }
@@ -47,13 +48,16 @@ class EnosFlowGroupStartOperator(TriggerOperator):
         *,
         flow_id: int,
         definition: FlowDefinition,
-        source: str,
+        source: str | None,
         from_task_id: int | None = None,
         parameters: Mapping[str, str | int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(flow_id=flow_id, wait_for_completion=False, deferrable=False, **kwargs)
+        super().__init__(flow_id=flow_id, flow_name=None, wait_for_completion=False, deferrable=False, **kwargs)
         self._set(from_task_id=from_task_id, parameters=parameters)
+        if parameters is not None and from_task_id is not None:
+            problem, accepted = "Trigger Flow From Task takes none", "None, or a group of the whole flow"
+            raise EnosArgumentError(self.task_id, EnosConfigError("parameters", problem, accepted=accepted))
         self.definition = definition
         self.source = source
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from shlex import quote
 from time import time
 from typing import TYPE_CHECKING
 
-from airflow_provider_enos.errors import EnosConfigError, EnosError, EnosTriggerError
-from airflow_provider_enos.operators.node import EnosFlowNodeOperator
+from airflow_provider_enos.errors import (
+    EnosConfigError,
+    EnosError,
+    EnosNotFoundError,
+    EnosTriggerError,
+    EnosTriggerTargetError,
+)
+from airflow_provider_enos.operators.group_base import GroupStartOperator
 from airflow_provider_enos.operators.trigger_execution import TriggerExecution
 from airflow_provider_enos.protocol.flow_definition import FlowDefinition
 from airflow_provider_enos.protocol.flow_differences import differences
@@ -19,7 +26,6 @@ from airflow_provider_enos.utils.group_record import GroupRecord
 from airflow_provider_enos.version_compat import xcom
 
 if TYPE_CHECKING:
-    from airflow_provider_enos.operators.group_start import EnosFlowGroupStartOperator
     from airflow_provider_enos.protocol.models import Flow, FlowInstance
     from airflow_provider_enos.protocol.start.attempts import Attempt, Target
     from airflow_provider_enos.protocol.start.states import Started
@@ -32,9 +38,9 @@ _MOST_SHOWN = 5
 class GroupStartExecution(TriggerExecution):
     """Start the flow of a group, or take over what an earlier try has started, and put it on record for the nodes."""
 
-    _operator: EnosFlowGroupStartOperator
+    _operator: GroupStartOperator
 
-    def __init__(self, operator: EnosFlowGroupStartOperator, context: Context) -> None:
+    def __init__(self, operator: GroupStartOperator, context: Context) -> None:
         super().__init__(operator, context)
 
     @property
@@ -70,14 +76,15 @@ class GroupStartExecution(TriggerExecution):
         """Raise ``EnosConfigError`` if the flow is not as the group shows it."""
         backoff = Backoff(self._operator.poll_error_tolerance, deadline, time, self._log)
         flow = self._hook.client.run(backoff.repeat(lambda: _flow(flow_id)), while_sleeping=self._check_while_starting)
-        there, now = self._operator.definition, FlowDefinition.of(flow)
+        there, now, source = self._operator.definition, FlowDefinition.of(flow), self._operator.source
         found = [str(one) for one in differences(there, now) if one.changes_graph]
         if found:
             more = [f"and {len(found) - _MOST_SHOWN} more differences"] if len(found) > _MOST_SHOWN else []
+            command = f"airflow enos export {flow_id}{f' -o {quote(source)}' if source else ''}"
             raise EnosConfigError(
                 "definition",
-                f"flow {flow_id} is not as {self._operator.source} says: {'; '.join([*found[:_MOST_SHOWN], *more])}",
-                accepted=f"the flow as it is: airflow enos export {flow_id} -o {self._operator.source}",
+                f"flow {flow_id} is not as {source or 'it'} says: {'; '.join([*found[:_MOST_SHOWN], *more])}",
+                accepted=f"the flow as it is: {command}",
             )
 
     def _cancel_restarted(self, flow_id: int) -> None:
@@ -94,25 +101,25 @@ class GroupStartExecution(TriggerExecution):
 
     def _ids_of_nodes(self, flow_id: int) -> list[str]:
         """Return the instances of the flow that the tasks of nodes have waited for."""
-        group = self._operator.task_group
-        tasks = [] if group is None else group.children.values()
         found: set[str] = set()
-        for task in tasks:
+        for task_id in self._operator.node_task_ids:
             value = None
-            if isinstance(task, EnosFlowNodeOperator):
-                with suppress(Exception):
-                    value = xcom().get_one(
-                        key="flow_instance_id",
-                        dag_id=self._ti.dag_id,
-                        task_id=task.task_id,
-                        run_id=self._ti.run_id,
-                        map_index=self._ti.map_index,
-                    )
+            with suppress(Exception):
+                value = xcom().get_one(
+                    key="flow_instance_id",
+                    dag_id=self._ti.dag_id,
+                    task_id=task_id,
+                    run_id=self._ti.run_id,
+                    map_index=self._ti.map_index,
+                )
             if isinstance(value, str) and is_instance_id(value) and value.startswith(f"{flow_id}-"):
                 found.add(value)
         return sorted(found)
 
 
 def _flow(flow_id: int) -> Procedure[Flow]:
-    flow: Flow = yield calls.get_flow(flow_id)
+    try:
+        flow: Flow = yield calls.get_flow(flow_id)
+    except EnosNotFoundError as error:
+        raise EnosTriggerTargetError(f"flow_id: EnOS has no flow {flow_id} ({error})") from error
     return flow

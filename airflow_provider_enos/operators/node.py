@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_enos.hooks.enos import EnosHook
 from airflow_provider_enos.links.enos import EnosFlowInstanceLink
-from airflow_provider_enos.operators.base import WaitingOperator
+from airflow_provider_enos.operators.group_base import NodeOperator
 from airflow_provider_enos.protocol import arguments
 from airflow_provider_enos.protocol.follow.options import TaskLogs
+from airflow_provider_enos.utils.deferral import default_deferrable
 from airflow_provider_enos.utils.openlineage import External, ReportsLineage
 from airflow_provider_enos.utils.outlets import OutletPartition, partition_or_none
-from airflow_provider_enos.utils.start_in_triggerer import StartsInTriggerer
-from airflow_provider_enos.utils.task_arguments import TENANT_FIELDS, Argument, one_of
+from airflow_provider_enos.utils.task_arguments import (
+    TENANT_ARGUMENTS,
+    TENANT_FIELDS,
+    WAITING_ARGUMENTS,
+    Argument,
+    one_of,
+)
+from airflow_provider_enos.version_compat import BaseOperator
 
 if TYPE_CHECKING:
     from airflow_provider_enos.operators.node_execution import NodeExecution
     from airflow_provider_enos.version_compat import Context
 
 
-class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
+class EnosFlowNodeOperator(NodeOperator, ReportsLineage):
     """Wait until one node of a flow instance has ended, and end as the node ends. ``EnosFlowTaskGroup`` makes them.
 
     The task waits for the newest instance of its group that runs the node. A further try whose node has not succeeded
@@ -41,7 +50,8 @@ class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
         ``"all"``, its log as it grows; ``"none"``.
     :param outlet_partition: as for the operators.
     :param cancel_on_kill: whether to cancel the instance if the DAG run is marked failed (default).
-    :param deferrable: whether to wait without a worker. Default: True.
+    :param deferrable: whether to wait without a worker. Default: True. In a worker, a task cannot tell the end of the
+        DAG run from its own, so it cancels nothing.
     :param kwargs: ``poll_interval``, ``timeout``, ``poll_error_tolerance``, ``enos_conn_id``, ``org_id``, ``user_id``,
         as for ``EnosTriggerFlowFromTaskOperator``, and the arguments of every operator. When ``timeout`` is over, the
         instance runs on.
@@ -58,7 +68,8 @@ class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
     template_fields: Sequence[str] = ("flow_id", *TENANT_FIELDS)
     operator_extra_links = (EnosFlowInstanceLink(),)
     _enos_arguments = {
-        **WaitingOperator._enos_arguments,
+        **TENANT_ARGUMENTS,
+        **{name: one for name, one in WAITING_ARGUMENTS.items() if name != "wait_for_completion"},
         "flow_id": Argument(arguments.number, templated=True),
         "node": Argument(arguments.number),
         "cancel_on_kill": Argument(arguments.flag),
@@ -66,12 +77,6 @@ class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
         "outlet_partition": Argument(partition_or_none),
     }
     _execution: NodeExecution | None = None
-
-    flow_id: int
-    node: int
-    task_logs: TaskLogs
-    outlet_partition: OutletPartition | None
-    cancel_on_kill: bool
 
     def __init__(
         self,
@@ -84,20 +89,33 @@ class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
         outlet_partition: OutletPartition | None = None,
         cancel_on_kill: bool = True,
         deferrable: bool | None = True,
+        poll_interval: timedelta | float = 30.0,
+        timeout: timedelta | float = timedelta(days=7),
+        poll_error_tolerance: timedelta | float = timedelta(minutes=10),
+        enos_conn_id: str = EnosHook.default_conn_name,
+        org_id: str | None = None,
+        user_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(deferrable=deferrable, **kwargs)
+        # Not by way of the classes between: a group has many tasks, and Airflow fills in defaults for each constructor.
+        BaseOperator.__init__(self, **kwargs)
         self._set(
             flow_id=flow_id,
             node=node,
             cancel_on_kill=cancel_on_kill,
             task_logs=task_logs,
             outlet_partition=outlet_partition,
+            deferrable=default_deferrable() if deferrable is None else deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            poll_error_tolerance=poll_error_tolerance,
+            enos_conn_id=enos_conn_id,
+            org_id=org_id,
+            user_id=user_id,
         )
         self.node_name = node_name
         self.start_task_id = start_task_id
         self.is_killed = False
-        """Whether Airflow has called ``on_kill``."""
         if self.deferrable:
             self._start_in_triggerer(
                 "airflow_provider_enos.triggers.node.EnosFlowNodeTrigger",
@@ -108,23 +126,6 @@ class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
                     **self.trigger_arguments,
                 },
             )
-
-    @property
-    def trigger_arguments(self) -> dict[str, Any]:
-        """The arguments of the trigger that are the arguments of the operator."""
-        return {
-            "node": self.node,
-            "start_task_id": self.start_task_id,
-            "enos_conn_id": self.enos_conn_id,
-            "poll_interval": self.poll_interval,
-            "poll_error_tolerance": self.poll_error_tolerance,
-            "cancel_on_kill": self.cancel_on_kill,
-            "show_log": self.task_logs == "all",
-            "ends_task": self.task_logs != "all",
-            "known": True,
-            "org_id": self.org_id,
-            "user_id": self.user_id,
-        }
 
     def execute(self, context: Context) -> str:
         """Wait for the node, and return the id of the flow instance."""

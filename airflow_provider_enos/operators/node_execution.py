@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow_provider_enos.errors import EnosFlowCancelledError, EnosFlowTimeoutError, EnosTriggerError
 from airflow_provider_enos.links.enos import push_instance
 from airflow_provider_enos.operators.execution import Execution
+from airflow_provider_enos.operators.group_base import NodeOperator
 from airflow_provider_enos.operators.kill import KillClient
-from airflow_provider_enos.operators.node import EnosFlowNodeOperator
 from airflow_provider_enos.protocol.follow.node_wait import NodeWatch, conclude_node
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import Attempt, nothing_sent, tries_before_clear
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from airflow_provider_enos.version_compat import Context
 
 
-class NodeExecution(Execution[EnosFlowNodeOperator]):
+class NodeExecution(Execution[NodeOperator]):
     """Wait for a node; start another instance first where a further try of the task needs one."""
 
-    def __init__(self, operator: EnosFlowNodeOperator, context: Context) -> None:
+    def __init__(self, operator: NodeOperator, context: Context) -> None:
         super().__init__(operator, context)
         self.flow_instance_id: str | None = None
         """The instance that the task waits for."""
@@ -242,7 +242,7 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
             try_number=self._ti.try_number,
         )
         self._group.note_restarts(start)
-        siblings = Siblings(at, operator.node, plan, self._group, self._nodes_beside, client.gateway.now)
+        siblings = Siblings(at, operator.node, plan, self._group, operator.nodes_beside, client.gateway.now)
         starter = Starter(
             plan.target,
             attempt,
@@ -261,14 +261,6 @@ class NodeExecution(Execution[EnosFlowNodeOperator]):
         )
         index = at.index + 1 if record.last is None else record.last.index
         return GroupInstance(started.flow_instance_id, plan.target.from_task_id, index, plan.runs)
-
-    @property
-    def _nodes_beside(self) -> list[int]:
-        """The other nodes of the group."""
-        group = self._operator.task_group
-        tasks = [] if group is None else list(group.children.values())
-        nodes = [task.node for task in tasks if isinstance(task, EnosFlowNodeOperator)]
-        return [node for node in nodes if node != self._operator.node]
 
     def _check_before_request(self, record: TriggerRecord) -> None:
         if self._operator.is_killed:

@@ -13,6 +13,7 @@ POST   /_simulator/flows/{id}/schedule      {"trigger_time": ...}; replies with 
 POST   /_simulator/directories              {"title": ..., "parent": ...}
 POST   /_simulator/user                     {"locked": true}
 POST   /_simulator/instances/{id}/finish    {"status": ..., "failed_task": ...}
+POST   /_simulator/instances/{id}/node      {"task_id": ..., "status": ...}
 POST   /_simulator/expire-tokens
 POST   /_simulator/reset
 """
@@ -131,6 +132,10 @@ def _finish(sim: Simulation, body: dict[str, Any]) -> None:
     sim.finish(body["id"], body["status"], body.get("failed_task"))
 
 
+def _set_node_status(sim: Simulation, body: dict[str, Any]) -> None:
+    sim.set_node_status(body["id"], body["task_id"], body["status"])
+
+
 _ROUTES: Mapping[tuple[str, str], Callable[[Simulation, dict[str, Any]], Mapping[str, object] | None]] = {
     ("GET", "state"): _state,
     ("POST", "faults"): _fault,
@@ -145,6 +150,7 @@ _ROUTES: Mapping[tuple[str, str], Callable[[Simulation, dict[str, Any]], Mapping
     ("POST", "directories"): _add_directory,
     ("POST", "user"): _user,
     ("POST", "instances/{id}/finish"): _finish,
+    ("POST", "instances/{id}/node"): _set_node_status,
     ("POST", "expire-tokens"): lambda sim, _: sim.expire_tokens(),
     ("POST", "reset"): lambda sim, _: sim.reset(),
 }

@@ -17,14 +17,14 @@ _PACKAGE = str(Path(__file__).parent.parent)
 _LARGEST = 16 * 2**20
 
 
-def read_definition(definition: Any) -> tuple[FlowDefinition, str]:
-    """Return the definition, and where it comes from.
+def read_definition(definition: Any) -> tuple[FlowDefinition, str | None]:
+    """Return the definition, and the path of its file; None for a dict.
 
     :param definition: a path, relative to the file that calls this package; or the same as a dict.
     :raises EnosConfigError: it cannot be read.
     """
     if isinstance(definition, Mapping):
-        return FlowDefinition.from_json(definition, "definition"), "the definition"
+        return FlowDefinition.from_json(definition, "definition"), None
     if not isinstance(definition, (str, os.PathLike)):
         raise EnosConfigError("definition", shown(definition), accepted=f"{_ACCEPTED}; or a dict")
     path = _folder_of_caller() / Path(os.fspath(definition))

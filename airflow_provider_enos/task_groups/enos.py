@@ -67,7 +67,8 @@ class EnosFlowTaskGroup(TaskGroup):
     :param timeout: how long each node may take, from the moment at which its task begins. Default: 7 days.
     :param poll_error_tolerance: how long EnOS may be out of reach. Default: 10 minutes.
     :param task_logs: which logs to show in the tasks of nodes. Default: ``"failed"``.
-    :param deferrable: whether the tasks of nodes wait without a worker. Default: True.
+    :param deferrable: whether the tasks of nodes wait without a worker. Default: True. A task that waits in a worker
+        cannot tell the end of the DAG run from its own, so it cancels nothing.
     :param enos_conn_id: the Airflow connection, of type ``enos``. Default: ``enos_default``.
     :param org_id: the EnOS organisation, in place of the organisation in the connection.
     :param user_id: the EnOS user, in place of the user in the connection.
@@ -100,10 +101,6 @@ class EnosFlowTaskGroup(TaskGroup):
     ) -> None:
         flow, source = read_definition(definition)
         graph = _Graph(flow, _node_to_start_from(flow, from_task_id, from_task_name))
-        if parameters is not None and graph.first is not None:
-            raise EnosConfigError(
-                "parameters", "Trigger Flow From Task takes none", accepted="None, or a group of the whole flow"
-            )
         super().__init__(group_id, **{"tooltip": f"EnOS flow {excerpt(flow.name, 100)} ({flow.flow_id})", **kwargs})
         shared = {
             "cancel_on_kill": cancel_on_kill,
@@ -154,7 +151,7 @@ class EnosFlowTaskGroup(TaskGroup):
             node_name=node.name or str(node.task_id),
             start_task_id=self.start.task_id,
             # A node that EnOS skips does not keep EnOS from running the next one.
-            trigger_rule="none_failed_min_one_success" if graph.before[node.task_id] else "all_success",
+            trigger_rule="none_failed" if graph.before[node.task_id] else "all_success",
             **of_nodes,
         )
 

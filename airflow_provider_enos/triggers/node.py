@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from asgiref.sync import sync_to_async
-
 from airflow_provider_enos.errors import EnosError, EnosTriggerError
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol import arguments
@@ -19,8 +17,8 @@ from airflow_provider_enos.protocol.start.group import NodeSuccess, newest_with
 from airflow_provider_enos.triggers.base import WaitingTrigger, argument, ask_worker, resume, with_arguments
 from airflow_provider_enos.utils.group_record import GroupRecord
 from airflow_provider_enos.utils.trigger_events import InstanceEvent
-from airflow_provider_enos.utils.triggerer import is_run_over, is_still_deferred, push_xcom
-from airflow_provider_enos.version_compat import triggers_are_told_of_kills
+from airflow_provider_enos.utils.triggerer import in_thread, is_run_over, is_still_deferred, push_xcom
+from airflow_provider_enos.version_compat import AirflowSkipException, triggers_are_told_of_kills
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
@@ -90,7 +88,7 @@ class EnosFlowNodeTrigger(WaitingTrigger):
             return ask_worker()
         try:
             return await self._end_of_wait()
-        except EnosTriggerError as error:
+        except (EnosTriggerError, AirflowSkipException) as error:
             self.log.info("Leaving it to a worker: %s", error)
             return ask_worker()
         except EnosError as error:
@@ -172,8 +170,8 @@ class EnosFlowNodeTrigger(WaitingTrigger):
         """Read or write the record of the group. Raises ``EnosTriggerError`` where Airflow fails."""
         record = GroupRecord(self.task_instance, self.start_task_id)
         try:
-            return await sync_to_async(do)(record)
-        except EnosError:
+            return await in_thread(do, record)
+        except (EnosError, AirflowSkipException):
             raise
         except Exception as error:
             raise EnosTriggerError(f"Airflow's XComs cannot be read or written: {error}") from error

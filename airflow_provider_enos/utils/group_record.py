@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.protocol.start.attempts import Intent, nothing_sent
 from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeSuccess
-from airflow_provider_enos.version_compat import xcom
+from airflow_provider_enos.version_compat import AirflowSkipException, state_of, xcom
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
@@ -42,9 +43,15 @@ class GroupRecord:
         self._set(GROUP_KEY, start.to_json())
 
     def start(self) -> GroupStart:
-        """Return what ``start`` has started. Raises ``EnosTriggerError`` if that is not on record."""
+        """Return what ``start`` has started.
+
+        :raises EnosTriggerError: that is not on record.
+        :raises AirflowSkipException: ``start`` was skipped, as by a branch before the group.
+        """
         start = GroupStart.from_json(self._get(GROUP_KEY))
         if start is None:
+            if state_of(SimpleNamespace(**self._of)) == "skipped":
+                raise AirflowSkipException(f"task {self.start_task_id} was skipped")
             raise nothing_sent(f"the XCom {GROUP_KEY!r} of task {self.start_task_id} is not there; clear that task")
         return start
 

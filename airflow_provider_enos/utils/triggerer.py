@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
+
+T = TypeVar("T")
+
+
+async def in_thread(do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call what asks Airflow, in the thread from which a trigger may ask."""
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(do)(*args, **kwargs)
 
 
 async def push_xcom(task_instance: Any, value: str | list[str], key: str = "return_value") -> None:
@@ -13,11 +23,10 @@ async def push_xcom(task_instance: Any, value: str | list[str], key: str = "retu
 
     The event that ends a task can carry XComs too, but Airflow 3.3 encodes those twice: other tasks get them quoted.
     """
-    from asgiref.sync import sync_to_async
-
     from airflow_provider_enos.version_compat import xcom
 
-    await sync_to_async(xcom().set)(
+    await in_thread(
+        xcom().set,
         key=key,
         value=value,
         dag_id=task_instance.dag_id,
@@ -33,12 +42,10 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
     For Airflow before 3.3, which does not tell a trigger why it is cancelled. If the state cannot be read, return True:
     it is worse to cancel an instance at a restart than to let one run on.
     """
-    from asgiref.sync import sync_to_async
-
     from airflow_provider_enos.version_compat import state_of
 
     try:
-        return await sync_to_async(state_of)(task_instance) == "deferred"
+        return await in_thread(state_of, task_instance) == "deferred"
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises
         log.warning("Cannot read the state of the task: %s", error)
         return True
@@ -46,12 +53,10 @@ async def is_still_deferred(task_instance: Any, log: Log) -> bool:
 
 async def is_run_over(task_instance: Any, log: Log) -> bool:
     """Return whether somebody has ended the DAG run of the task. If its state cannot be read, return False."""
-    from asgiref.sync import sync_to_async
-
     from airflow_provider_enos.version_compat import run_state_of
 
     try:
-        return await sync_to_async(run_state_of)(task_instance) in ("failed", "success")
+        return await in_thread(run_state_of, task_instance) in ("failed", "success")
     except Exception as error:  # noqa: BLE001 - whatever Airflow raises
         log.warning("Cannot read the state of the DAG run: %s", error)
         return False

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from group_fixtures import group as group, way as way, xcoms as xcoms
 from worker import Log, StateStore, TaskInstance, execute
 
 from airflow_provider_enos.operators.enos import (

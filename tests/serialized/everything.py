@@ -18,7 +18,9 @@ from airflow_provider_enos.operators.enos import (
 )
 from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.sensors.enos import EnosFlowInstanceSensor, EnosFlowSensor
+from airflow_provider_enos.task_groups.enos import EnosFlowTaskGroup
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger, EnosFlowInstanceTrigger, EnosFlowTrigger
+from airflow_provider_enos.triggers.node import EnosFlowNodeTrigger
 from airflow_provider_enos.version_compat import has_runtime_partitions
 
 CLASSES: list[type[Any]] = [
@@ -30,7 +32,7 @@ CLASSES: list[type[Any]] = [
     EnosFlowInstanceSensor,
     EnosFlowSensor,
 ]
-TRIGGERS: list[type[Any]] = [EnosFlowInstanceTrigger, EnosFlowTrigger, EnosFlowEventTrigger]
+TRIGGERS: list[type[Any]] = [EnosFlowInstanceTrigger, EnosFlowTrigger, EnosFlowEventTrigger, EnosFlowNodeTrigger]
 START, END = datetime(2024, 3, 2, tzinfo=UTC), datetime(2024, 3, 3, tzinfo=UTC)
 ARGUMENTS: dict[str, Any] = {
     "flow_id": "3377",
@@ -79,8 +81,29 @@ ARGUMENTS: dict[str, Any] = {
     "statuses": {"FAIL", "SUCCESS", "SKIP", "CANCEL"},
     "lookback": timedelta(days=3),
     "queue": None,
+    # Of the trigger of a node only.
+    "node": 5,
+    "start_task_id": "group.start",
+    "for_rest": True,
+    "show_log": True,
 }
 """What an author may write. Collections as sets, whose order is that of hashes."""
+
+
+DEFINITION: dict[str, Any] = {
+    "format": 1,
+    "flow_id": 3377,
+    "name": "flow",
+    "nodes": [{"task_id": number, "name": name} for number, name in enumerate(["a", "b", "b", "读数", ""], 1)],
+    "relations": [[1, 3], [1, 2], [2, 4], [3, 4], [3, 5]],
+    "schedule": None,
+    "parameters": {"site": None},
+}
+OF_GROUPS = (
+    *("trigger_time", "on_conflict", "cancel_on_kill", "poll_interval", "timeout", "poll_error_tolerance"),
+    *("task_logs", "deferrable", "enos_conn_id", "org_id", "user_id"),
+)
+"""What a group takes besides its definition, the node to start from, and parameters."""
 
 
 def made(cls: type[Any], **others: Any) -> dict[str, Any]:
@@ -107,6 +130,11 @@ def main() -> None:
             cls.partial(task_id=f"{cls.__name__}-expanded").expand(**{name: [one] for name, one in made(cls).items()})
             cls.partial(task_id=f"{cls.__name__}-kwargs").expand_kwargs([made(cls)])
     stored["dag"] = serialized(dag)
+    of_group = {name: ARGUMENTS[name] for name in OF_GROUPS}
+    with DAG("groups", schedule=None) as dag:
+        EnosFlowTaskGroup("all", definition=DEFINITION, parameters=ARGUMENTS["parameters"], **of_group)
+        EnosFlowTaskGroup("some", definition=DEFINITION, from_task_id=2, **of_group)
+    stored["groups"] = serialized(dag)
     for trigger in TRIGGERS:
         stored[trigger.__name__] = trigger(**made(trigger)).serialize()
     print(json.dumps(stored, indent=1, sort_keys=True))

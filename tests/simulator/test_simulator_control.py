@@ -45,6 +45,9 @@ def test_flows_instances_tokens_reset(sim: EnosSimulator, client: Any) -> None:
     flow = {"flow_id": 7, "tasks": {"71": "one", "72": "two"}, "relations": [[71, 72]], "progress": "manual"}
     assert control(client, "POST", "flows", flow)[0] == 200
     made = client.trigger(flowId=7, taskId=71).json["data"]["flowInstanceId"]
+    node = {"task_id": 71, "status": "RUNNING"}
+    assert control(client, "POST", f"instances/{made}/node", node)[0] == 200
+    assert sim.instances[0].nodes[0].status == "RUNNING"
     end = {"status": "FAIL", "failed_task": 72}
     assert control(client, "POST", f"instances/{made}/finish", end)[0] == 200
     assert sim.instances[0].status == "FAIL"

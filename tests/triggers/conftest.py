@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import XCom
 from event_triggers import FLOW, HOUR, OTHER, Ended, MakeEventTrigger
+from group_fixtures import group as group, xcoms as xcoms
 from instance_triggers import (
     INSTANCE,
     TIME,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,11 @@ def instances_of_minute(
     return (yield from _listed(flow_id, minute_of(time)))
 
 
+def triggered(found: Iterable[FlowInstance]) -> tuple[FlowInstance, ...]:
+    """Return the instances that were triggered: EnOS's own schedule has started the others."""
+    return tuple(one for one in found if not is_scheduled(one.flow_instance_id))
+
+
 def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
     # Parsing a DAG file does not need it.
     from airflow_provider_enos.protocol.follow.window import Window
@@ -57,9 +62,8 @@ def _listed(flow_id: int, minute: int) -> Procedure[tuple[FlowInstance, ...]]:
     scheduled: list[FlowInstance] = []
     for type in calls.ALL_FLOW_TYPES:
         listed = yield from instances_in(window, (type,), flow_id)
-        triggered = tuple(one for one in listed if not is_scheduled(one.flow_instance_id))
-        if triggered:
-            return triggered
+        if found := triggered(listed):
+            return found
         scheduled += listed
     return tuple(scheduled)
 

@@ -24,7 +24,7 @@ from airflow_provider_enos.protocol.arguments import OnConflict, RetryFrom
 from airflow_provider_enos.protocol.log import Log
 from airflow_provider_enos.protocol.start.attempts import Attempt, Intent, Target
 from airflow_provider_enos.protocol.start.ledger import Ledger, Record
-from airflow_provider_enos.protocol.start.lookup import can_be_ours, flow_of, instances_of_minute
+from airflow_provider_enos.protocol.start.lookup import can_be_ours, flow_of, instances_of_minute, triggered
 from airflow_provider_enos.protocol.start.minutes import Minutes
 from airflow_provider_enos.protocol.start.pauses import Backoff, ClockMinutes
 from airflow_provider_enos.protocol.start.restarts import Restarts
@@ -39,7 +39,7 @@ from airflow_provider_enos.protocol.start.states import (
     outcome_of,
 )
 from airflow_provider_enos.protocol.text import excerpt
-from airflow_provider_enos.protocol.trigger_time import is_scheduled, minute_of, predicted_flow_instance_id
+from airflow_provider_enos.protocol.trigger_time import minute_of, predicted_flow_instance_id
 from airflow_provider_enos.protocol.wire import calls
 from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
 
@@ -146,7 +146,7 @@ class Starter:
             minute = replace(minute, time=(yield from self.backoff.repeat(lambda: self.minutes.time(minute.index))))
         intent = self.attempt.intent
         known_id = intent.flow_instance_id if intent else None
-        found = _triggered((yield from self._instances_of(minute.time, known_id)))
+        found = triggered((yield from self._instances_of(minute.time, known_id)))
         if not found:
             # The trigger time may have been changed since. Then nobody has asked for its minute yet.
             time = yield from self.backoff.repeat(lambda: self.minutes.time(minute.index))
@@ -188,7 +188,7 @@ class Starter:
         for pause in _LOOKUP_PAUSES:
             yield Sleep(pause)
             try:
-                found = _triggered((yield from self._instances_of(minute.time)))
+                found = triggered((yield from self._instances_of(minute.time)))
             except EnosError as failure:
                 self.log.warning("Could not look for it: %s", failure)
                 continue
@@ -224,7 +224,7 @@ class Starter:
             yield from self._wait_for_clock_minute(minute)
             return StepResult(StepOutcome.FREE, minute)
         if minute.is_open:
-            own = yield from self._own_of(_triggered(there), self.ledger.first_sent(minute.time))
+            own = yield from self._own_of(triggered(there), self.ledger.first_sent(minute.time))
             if own is not None:
                 return (yield from self._take_over_open(minute, own))
         return (yield from self._settle_with(minute, there[0]))
@@ -393,11 +393,6 @@ STEPS: Mapping[State, Step] = MappingProxyType(
 def _call(call: Call[T]) -> Procedure[T]:
     result: T = yield call
     return result
-
-
-def _triggered(found: Iterable[FlowInstance]) -> tuple[FlowInstance, ...]:
-    """Return the instances that were triggered: EnOS's own schedule has started the others."""
-    return tuple(one for one in found if not is_scheduled(one.flow_instance_id))
 
 
 def _because_of(error: E, cause: EnosError | None) -> E:

@@ -1,0 +1,164 @@
+"""What the tasks of a group know of each other, in the XComs of ``start``."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
+from groups import XComs
+from worker import Log
+
+from airflow_provider_enos.errors import EnosTriggerError
+from airflow_provider_enos.protocol.start.attempts import Intent
+from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeSuccess
+from airflow_provider_enos.utils import group_record
+from airflow_provider_enos.utils.group_record import GroupRecord, read_intent
+
+FIRST = GroupInstance("8300-1", None, 0)
+START = GroupStart(8300, 1594016819108, FIRST, "here")
+INTENT = Intent(max_tries=1, first_index=1, trigger_time=1, sent_time=60_001, index=1, from_task_id=3)
+
+
+def restart(index: int, *runs: int) -> GroupInstance:
+    return GroupInstance(f"8300-{index + 1}", runs[0], index, runs)
+
+
+def record(task_id: str = "nodes.a", **changes: Any) -> GroupRecord:
+    place = {"dag_id": "dag", "run_id": "run", "task_id": task_id, "map_index": -1, **changes}
+    return GroupRecord(SimpleNamespace(**place), "nodes.start")
+
+
+@pytest.fixture
+def started(xcoms: XComs) -> GroupRecord:
+    one = record("nodes.start")
+    one.begin(START)
+    return one
+
+
+def test_every_task_reads_what_start_has_written(started: GroupRecord) -> None:
+    assert record("nodes.b").start() == START
+
+
+@pytest.mark.parametrize("changes", [{"run_id": "other"}, {"dag_id": "other"}, {"map_index": 0}])
+def test_other_rounds_are_not_mixed_up(started: GroupRecord, changes: dict[str, Any]) -> None:
+    with pytest.raises(EnosTriggerError, match=r"the XCom 'enos_group' of task nodes\.start is not there; clear that"):
+        record(**changes).start()
+
+
+def test_what_start_has_not_written(xcoms: XComs) -> None:
+    xcoms.set("enos_group", {"flow_id": "8300"}, dag_id="dag", task_id="nodes.start", run_id="run")
+    with pytest.raises(EnosTriggerError, match="is not there"):
+        record().start()
+
+
+def test_a_start_that_was_skipped(xcoms: XComs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(group_record, "state_of", lambda task: asked.append(vars(task)) or "skipped")
+    with pytest.raises(AirflowSkipException, match=r"task nodes\.start was skipped"):
+        record(map_index=2).start()
+    assert asked == [{"dag_id": "dag", "run_id": "run", "task_id": "nodes.start", "map_index": 2}]
+
+
+def test_without_restarts_one_xcom_is_read(started: GroupRecord, xcoms: XComs, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    get = xcoms.get_one
+    monkeypatch.setattr(
+        group_record, "xcom", lambda: SimpleNamespace(get_one=lambda **at: read.append(at["key"]) or get(**at))
+    )
+    one = record()
+    assert one.instances(one.start()) == (FIRST,)
+    assert read == ["enos_group"]
+
+
+def test_restarts_come_in_the_order_of_their_minutes(started: GroupRecord) -> None:
+    one = record()
+    one.note_restart(one.start(), restart(1, 3, 5), FIRST)
+    one.note_restart(one.start(), restart(2, 5), restart(1, 3, 5))
+    assert record().start().restarted
+    assert record().instances(record().start()) == (FIRST, restart(1, 3, 5), restart(2, 5))
+
+
+def test_minutes_of_strangers_are_passed_over(started: GroupRecord) -> None:
+    record().note_restart(record().start(), restart(4, 3, 5), FIRST)
+    assert record().instances(record().start()) == (FIRST, restart(4, 3, 5))
+
+
+def test_a_restart_that_was_announced_and_not_made(started: GroupRecord) -> None:
+    record().note_restarts(record().start())
+    assert record().start().restarted
+    assert record().instances(record().start()) == (FIRST,)
+
+
+def test_siblings_write_the_same(started: GroupRecord, xcoms: XComs) -> None:
+    record("nodes.b").note_restart(record().start(), restart(1, 3, 5), FIRST)
+    before = dict(xcoms.stored)
+    record("nodes.c").note_restart(record().start(), restart(1, 3, 5), FIRST)
+    assert xcoms.stored == before
+
+
+def test_a_success(started: GroupRecord) -> None:
+    assert record().success(3) is None
+    record().note_success(3, NodeSuccess("8300-1", 2))
+    assert record().success(3) == NodeSuccess("8300-1", 2)
+    assert record().success(4) is None
+
+
+def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs) -> None:
+    record().note_restart(record().start(), restart(1, 3), FIRST)
+    record().note_success(3, NodeSuccess("8300-1", 2))
+    record().intent_state(3, FIRST, Log()).save(INTENT.to_json())
+    assert {place[2] for place in xcoms.stored} == {"nodes.start"}
+
+
+# Requests.
+
+
+def test_a_request_is_known_to_the_others(started: GroupRecord) -> None:
+    assert record().intent_state(3, FIRST, Log()).save(INTENT.to_json())
+    assert record("nodes.b").intent(3, FIRST) == INTENT
+    assert record("nodes.b").intents([2, 3, 4], FIRST) == [INTENT]
+    assert record("nodes.c").intent_state(3, FIRST, Log()).load() == INTENT.to_json()
+
+
+def test_a_request_after_another_instance_does_not_count(started: GroupRecord) -> None:
+    record().intent_state(3, FIRST, Log()).save(INTENT.to_json())
+    assert record().intent(3, restart(1, 3)) is None
+    assert record().intent_state(3, restart(1, 3), Log()).load() is None
+
+
+@pytest.mark.parametrize(
+    "data", [None, "x", {}, {"after": "8300-1"}, {"after": "8300-1", "intent": {"max_tries": "x"}}]
+)
+def test_what_is_no_request(data: object) -> None:
+    assert read_intent(data, FIRST) is None
+
+
+def test_a_request_that_cannot_be_recorded(started: GroupRecord, xcoms: XComs) -> None:
+    log = Log()
+    xcoms.breaks_at = "enos_intent_3"
+    state = record().intent_state(3, FIRST, log)
+    assert not state.save(INTENT.to_json())
+    assert log.lines == ["an XCom of the group's start task cannot be written: no XComs today"]
+
+
+def test_another_try_has_begun(started: GroupRecord) -> None:
+    state = record().intent_state(3, FIRST, Log())
+    assert not state.superseded
+    state.save(INTENT.to_json())
+    assert not state.superseded
+    record().intent_state(3, FIRST, Log()).save({**INTENT.to_json(), "try_number": 2})
+    assert state.superseded
+
+
+def test_whether_another_try_has_begun_is_not_known(started: GroupRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: Any) -> None:
+        raise RuntimeError("no XComs today")
+
+    log = Log()
+    state = record().intent_state(3, FIRST, log)
+    state.save(INTENT.to_json())
+    monkeypatch.setattr(group_record, "xcom", lambda: SimpleNamespace(get_one=fail))
+    assert state.superseded
+    assert log.lines == ["an XCom of the group's start task cannot be read: no XComs today"]
