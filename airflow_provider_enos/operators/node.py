@@ -31,7 +31,7 @@ class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
 
     Documentation: Batch Processing API, "Get Flow Instance", "Trigger Flow From Task".
 
-    Template fields: ``flow_id``, ``enos_conn_id``, ``org_id``, ``user_id``.
+    Template fields: ``flow_id``, ``node``, ``enos_conn_id``, ``org_id``, ``user_id``.
 
     :param flow_id: the flow.
     :param node: the node. EnOS calls it taskId.
@@ -55,7 +55,7 @@ class EnosFlowNodeOperator(StartsInTriggerer, WaitingOperator, ReportsLineage):
     :raises EnosTriggerError: another instance had to be started, and could not be.
     """
 
-    template_fields: Sequence[str] = ("flow_id", *TENANT_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", "node", *TENANT_FIELDS)
     operator_extra_links = (EnosFlowInstanceLink(),)
     _enos_arguments = {
         **WaitingOperator._enos_arguments,

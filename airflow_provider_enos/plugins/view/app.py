@@ -28,6 +28,7 @@ from starlette.staticfiles import StaticFiles
 from airflow_provider_enos.plugins.view import picture
 from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem
 from airflow_provider_enos.plugins.view.record import Key, Record, read, settings_of
+from airflow_provider_enos.protocol.follow.failure_report import last_meaningful_line
 
 STATIC = Path(__file__).parent / "static"
 
@@ -98,6 +99,7 @@ def build() -> FastAPI:
         if record.source is not None and drawn["refresh"] is None and not record.ended:
             # A retry may start another instance.
             drawn["refresh"] = picture.REFRESH_SLOW
+        drawn["node"] = record.node
         drawn["airflow"] = {"state": record.state or "no status", "try_number": record.try_number}
         return JSONResponse(drawn)
 
@@ -112,10 +114,15 @@ def build() -> FastAPI:
         if not any(one["has_log"] and one["id"] == node for one in seen["nodes"]):
             raise HTTPException(404, "The flow instance of this task instance has no such node.")
         text = await own_loop.run(lookups.log(record.source, node))
-        return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
+        return {"problem": text.message} if isinstance(text, Problem) else _log(text)
 
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
+
+
+def _log(text: str) -> dict[str, str]:
+    """Return a log, and its line that says best why it ended."""
+    return {"log": text, "reason": last_meaningful_line(text)}
 
 
 async def _record(key: Key) -> Record:

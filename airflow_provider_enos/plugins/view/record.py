@@ -54,7 +54,7 @@ except ImportError:  # before Airflow 3.3
 Arguments = Mapping[str, str | None]
 """The arguments of the task that matter here. None: a template whose result is not known."""
 
-_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id", "flow_name")
+_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id", "flow_name", "node")
 _STATE_KEY = "enos_trigger"
 """The key in the task state store under which operators record what they have started."""
 _LINK_KEY = "_link_EnosFlowInstanceLink"
@@ -87,6 +87,7 @@ class Record:
     """What is known of a task instance. ``source`` is None if there is no flow instance, or not yet.
 
     ``of_enos`` says whether it is an EnOS task. It is None if Airflow has dropped the task's arguments and its DAG.
+    ``node`` is the node whose task it is, in a task group; EnOS calls it taskId.
     """
 
     state: str | None
@@ -96,6 +97,7 @@ class Record:
     has_connection: bool
     source: Source | None
     linked: Linked | None
+    node: int | None = None
 
 
 def read(key: Key) -> Record | None:
@@ -130,6 +132,7 @@ def read(key: Key) -> Record | None:
             has_connection=bool(conn_id),
             source=source if is_known else None,
             linked=None if is_known or source is None else _linked(source, _xcom(key, _LINK_KEY, session)),
+            node=_number(arguments.get("node")),
         )
 
 
@@ -210,10 +213,15 @@ def _is_instance(value: object) -> bool:
 
 def _flow_id(arguments: Arguments, noted: Intent | None) -> int | None:
     """Return the flow of the task, if the record says which."""
-    text = (arguments.get("flow_id") or "").strip()
-    if re.fullmatch(r"[0-9]{1,18}", text):
-        return int(text)
+    number = _number(arguments.get("flow_id"))
+    if number is not None:
+        return number
     return (noted.flow_id or None) if noted is not None else None
+
+
+def _number(value: str | None) -> int | None:
+    text = (value or "").strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _noted(instance: TaskInstance, session: Session) -> Intent | None:
