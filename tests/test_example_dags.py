@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -128,6 +130,23 @@ def test_task_group(run: Run, sim: EnosSimulator) -> None:
     assert {result["xcom"][node] for node in nodes} == {instance.id}
     assert (instance.flow_id, instance.from_task_id, instance.status) == (3377, None, "SUCCESS")
     assert result["xcom"]["quality_report"] == f"checked what {instance.id} has computed"
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="it imports what Airflow 3 has")
+def test_task_group_that_is_mapped(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> None:
+    """As the page shows it: each index has an instance of its own, with its parameters."""
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", (EXAMPLES.parent / "docs" / "task_groups.md").read_text(), re.M | re.S
+    )
+    file = tmp_path / "dags" / "by_region.py"
+    shutil.copytree(EXAMPLES / "flows", file.parent / "flows")
+    file.write_text(code)
+    new_home(migrated_home, tmp_path)
+    sim.progress = "at_once"
+    result = run_dag(file, "by_region", tmp_path, sim)
+    assert set(result["tasks"].values()) == {"success"}
+    assert sorted(one.parameters["region"] for one in sim.instances) == ["north", "south"]
+    assert len({one.id for one in sim.instances}) == 2
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("flows/*.json")), ids=lambda path: path.stem)
