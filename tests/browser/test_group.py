@@ -74,6 +74,8 @@ class Group:
         if self.reached < 2:
             self.set(self.instances[0], "FAIL", VALIDATE)
             self.site.sim.finish(self.instances[0], "FAIL")
+            # As in EnOS, which does not run what is downstream of a failed node.
+            self.set(self.instances[0], "INIT", PUBLISH)
             self.run.of_task("notify").wait_for("upstream_failed", seconds=180)
             self.run.wait_for_run("failed")
             self.reached = 2
