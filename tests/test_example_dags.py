@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +16,8 @@ from airflows import AIRFLOW, dag_bag
 from dag_process import new_home, run_dag
 from happened import until
 
+from airflow_provider_enos.hooks.enos import EnosHook
+from airflow_provider_enos.protocol.flow_definition import FlowDefinition
 from airflow_provider_enos.simulator import EnosSimulator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
@@ -115,6 +119,41 @@ def test_wait_for_schedule(run: Run, sim: EnosSimulator) -> None:
     assert reported["daily"] in [[one.id] for one in sim.instances_of(4010)]
     assert reported["hourly"] in [[one.id] for one in sim.instances_of(3388)]
     assert sim.count("flows/trigger") == sim.count("flows/triggerFromTask") == 0
+
+
+def test_task_group(run: Run, sim: EnosSimulator) -> None:
+    """Each node is a task; all of them wait for the one instance that ``start`` has started."""
+    result = run("enos_task_group")
+    (instance,) = sim.instances
+    nodes = [f"meter_readings.{name}" for name in ("ingest", "clean", "aggregate", "publish")]
+    assert result["tasks"] == dict.fromkeys(["meter_readings.start", *nodes, "quality_report", "notify"], "success")
+    assert {result["xcom"][node] for node in nodes} == {instance.id}
+    assert (instance.flow_id, instance.from_task_id, instance.status) == (3377, None, "SUCCESS")
+    assert result["xcom"]["quality_report"] == f"checked what {instance.id} has computed"
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="it imports what Airflow 3 has")
+def test_task_group_that_is_mapped(migrated_home: Path, tmp_path: Path, sim: EnosSimulator) -> None:
+    """As the page shows it: each index has an instance of its own, with its parameters."""
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", (EXAMPLES.parent / "docs" / "task_groups.md").read_text(), re.M | re.S
+    )
+    file = tmp_path / "dags" / "by_region.py"
+    shutil.copytree(EXAMPLES / "flows", file.parent / "flows")
+    file.write_text(code)
+    new_home(migrated_home, tmp_path)
+    sim.progress = "at_once"
+    result = run_dag(file, "by_region", tmp_path, sim)
+    assert set(result["tasks"].values()) == {"success"}
+    assert sorted(one.parameters["region"] for one in sim.instances) == ["north", "south"]
+    assert len({one.id for one in sim.instances}) == 2
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("flows/*.json")), ids=lambda path: path.stem)
+def test_the_definitions_are_those_of_the_simulators_flows(path: Path, connection: EnosSimulator) -> None:
+    """As ``airflow enos export`` writes them."""
+    definition = FlowDefinition.from_text(path.read_bytes(), path.name)
+    assert path.read_text() == FlowDefinition.of(EnosHook().get_flow(definition.flow_id)).text()
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 has no asset watchers")

@@ -86,6 +86,8 @@ def show(call: Invocation, comparison: Comparison) -> None:
         return
     differ = f"{len(found)} difference{'s' * (len(found) > 1)}, {of_graph} in nodes, their names or their relations"
     call.terminal.note(f"Flow {now.flow_id} differs from {call.options.file}: {differ}.")
+    if of_graph and not comparison.by_name:
+        call.terminal.note("An EnosFlowTaskGroup of this file does not start: its task 'start' fails and says this.")
     if not comparison.by_name:
         values = ["--parameter-values"] if comparison.there.has_parameter_values else []
         again = call.next_command("export", str(now.flow_id), *values, "-o", str(call.options.file))

@@ -40,7 +40,7 @@ class EnosFlowNodeOperator(NodeOperator, ReportsLineage):
 
     Documentation: Batch Processing API, "Get Flow Instance", "Trigger Flow From Task".
 
-    Template fields: ``flow_id``, ``enos_conn_id``, ``org_id``, ``user_id``.
+    Template fields: ``flow_id``, ``node``, ``enos_conn_id``, ``org_id``, ``user_id``.
 
     :param flow_id: the flow.
     :param node: the node. EnOS calls it taskId.
@@ -65,7 +65,7 @@ class EnosFlowNodeOperator(NodeOperator, ReportsLineage):
     :raises EnosTriggerError: another instance had to be started, and could not be.
     """
 
-    template_fields: Sequence[str] = ("flow_id", *TENANT_FIELDS)
+    template_fields: Sequence[str] = ("flow_id", "node", *TENANT_FIELDS)
     operator_extra_links = (EnosFlowInstanceLink(),)
     _enos_arguments = {
         **TENANT_ARGUMENTS,

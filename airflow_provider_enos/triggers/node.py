@@ -142,8 +142,8 @@ class EnosFlowNodeTrigger(WaitingTrigger):
         if watch is None:
             return
         watch.link = watch.link or settings.link(watch.flow_instance_id)
-        if self.flow_instance_id is None and self._pushed != watch.flow_instance_id:
-            # No worker has done it.
+        if watch.flow_instance_id not in (self.flow_instance_id, self._pushed):
+            # No worker has done it: the task began here, or another task has started this instance since.
             self._pushed = watch.flow_instance_id
             try:
                 await push_xcom(self.task_instance, watch.flow_instance_id, "flow_instance_id")

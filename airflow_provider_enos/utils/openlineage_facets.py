@@ -17,7 +17,7 @@ from openlineage.client.facet_v2 import JobFacet, RunFacet, external_query_run
 
 @define
 class EnosFlowJobFacet(JobFacet):
-    """The flow, its gateway, and the task node that it is started from.
+    """The flow, its gateway, and the task node that it is started from, or that the task of a group is about.
 
     A flow or node that the task gives by its name has this name, and its id as soon as it is known.
     """

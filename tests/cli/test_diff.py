@@ -68,6 +68,7 @@ def test_what_differs_is_said_node_by_node(enos: Run, sim: EnosSimulator, file: 
     ]
     assert ran.err == (
         f"Flow 4711 differs from {file}: 5 differences, 4 in nodes, their names or their relations.\n"
+        "An EnosFlowTaskGroup of this file does not start: its task 'start' fails and says this.\n"
         f"To write the file again: {PROGRAM} export 4711 -o {file}\n"
     )
     assert enos("export", 4711, "-o", file).code == 0

@@ -36,6 +36,7 @@ from airflow_provider_enos.plugins.view.record import Record, read, settings_of
 from airflow_provider_enos.plugins.view.run_record import read_run
 from airflow_provider_enos.plugins.view.stored import Key
 from airflow_provider_enos.plugins.view.usual import UsualTimes
+from airflow_provider_enos.protocol.follow.failure_report import last_meaningful_line
 
 STATIC = Path(__file__).parent / "static"
 
@@ -113,6 +114,7 @@ def build() -> FastAPI:
         if record.source is not None and drawn["refresh"] is None and not record.ended:
             # A retry may start another instance.
             drawn["refresh"] = picture.REFRESH_SLOW
+        drawn["node"] = record.node
         drawn["airflow"] = {"state": record.state or "no status", "try_number": record.try_number}
         drawn["tries"] = [asdict(one) for one in record.tries]
         drawn["shown_try"] = record.shown_try or record.try_number
@@ -129,7 +131,7 @@ def build() -> FastAPI:
         if not any(one["has_log"] and one["id"] == node for one in seen["nodes"]):
             raise HTTPException(404, "The flow instance of this task instance has no such node.")
         text = await own_loop.run(lookups.log(record.source, node))
-        return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
+        return {"problem": text.message} if isinstance(text, Problem) else _log(text)
 
     _add_run(app, own_loop, BriefLooks(lookups))
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -152,6 +154,11 @@ def _add_run(app: FastAPI, own_loop: OwnLoop, brief_looks: BriefLooks) -> None:
         sources = [row.record.source for row in record.rows if row.record.source is not None]
         seen = await own_loop.run(brief_looks.of(sources))
         return JSONResponse(run_picture.of_run(record, dict(zip(sources, seen, strict=True))))
+
+
+def _log(text: str) -> dict[str, str]:
+    """Return a log, and its line that says best why it ended."""
+    return {"log": text, "reason": last_meaningful_line(text)}
 
 
 async def _record(key: Key, try_number: int | None) -> Record:

@@ -66,6 +66,7 @@ class _Node:
     task_instance_id: str = ""
     flow_instance_id: str = ""
     is_flow: bool = False
+    task_id: int | None = None
 
 
 def note(message: str, *, refresh: int | None, kind: str = "note") -> Json:
@@ -112,6 +113,7 @@ def of_instance(seen: Seen) -> Json:
                 "id": excerpt(node.task_instance_id or node.flow_instance_id or node.node_id, _ID_LENGTH),
                 "name": excerpt(node.name, _NAME_LENGTH) or "(no name)",
                 "is_flow": node.is_flow,
+                "task_id": node.task_id,
                 "has_log": bool(node.task_instance_id),
                 "status": str(node.status or "none"),
                 "look": look_of(node.status),
@@ -161,7 +163,7 @@ def _nodes(graph: FlowInstanceGraph) -> list[_Node]:
         for flow in graph.flows
     ]
     tasks = [
-        _Node(task.node_id, task.task_name, task.status, task_instance_id=task.task_instance_id)
+        _Node(task.node_id, task.task_name, task.status, task_instance_id=task.task_instance_id, task_id=task.task_id)
         for task in graph.instance.nodes
     ]
     return flows + tasks

@@ -45,7 +45,7 @@ from airflow_provider_enos.protocol.text import is_instance_id
 Arguments = Mapping[str, str | None]
 """The arguments of the task that matter here. None: a template whose result is not known."""
 
-_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id", "flow_name")
+_ARGUMENTS = ("enos_conn_id", "org_id", "user_id", "flow_instance_id", "flow_id", "flow_name", "node")
 _LONGEST_LINK = 3000
 _IN_DAG_FRESH, _MOST_DAGS = 60.0, 100
 _NO_ARGUMENTS: Arguments = {}
@@ -71,6 +71,7 @@ class Record:
     :param base: the connection and the flow, with or without an instance; None if the connection is not known.
     :param tries: all tries, the newest one last; empty if there is only one.
     :param shown_try: the earlier try whose instance ``source`` is; None for the newest one.
+    :param node: the node whose task it is, in a task group; EnOS calls it taskId.
     """
 
     state: str | None
@@ -83,6 +84,7 @@ class Record:
     base: Source | None = None
     tries: tuple[Try, ...] = ()
     shown_try: int | None = None
+    node: int | None = None
 
 
 def read(key: Key, try_number: int | None = None) -> Record | None:
@@ -138,6 +140,7 @@ def record_of(name: Name, instance: Any, stored: Stored, arguments: Arguments | 
         source=source,
         linked=linked,
         base=base,
+        node=_number(known.get("node")),
     )
 
 
@@ -235,9 +238,9 @@ def _is_instance(value: object) -> bool:
 
 def _flow_id(arguments: Arguments, noted: Intent | None) -> int | None:
     """Return the flow of the task, if the record says which."""
-    text = (arguments.get("flow_id") or "").strip()
-    if re.fullmatch(r"[0-9]{1,18}", text):
-        return int(text)
+    number = _number(arguments.get("flow_id"))
+    if number is not None:
+        return number
     return (noted.flow_id or None) if noted is not None else None
 
 
@@ -245,3 +248,8 @@ def _current(noted: object, max_tries: int | None) -> Intent | None:
     """Return what the operator has recorded of its instance since the last clear."""
     intent = Intent.from_json(noted)
     return intent if intent is not None and intent.max_tries == (max_tries or 0) else None
+
+
+def _number(value: str | None) -> int | None:
+    text = (value or "").strip()
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None

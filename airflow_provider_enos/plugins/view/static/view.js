@@ -122,6 +122,7 @@ function show(answer) {
     update_row(by("rows").children[number], node);
   });
   show_usual(answer);
+  show_own(answer);
   const left_out = [[answer.left_out, "nodes"], [answer.edges_left_out, "edges"]].filter(([number]) => number);
   by("left-out").hidden = !left_out.length;
   say("left-out", left_out.map(([number, what]) => `${number} more ${what} are not shown.`).join(" "));
@@ -134,7 +135,7 @@ function show_note(message, is_problem, keep) {
   note.classList.toggle("problem", is_problem);
   say("note", message);
   if (!keep) {
-    by("run").hidden = true;
+    by("run").hidden = by("own").hidden = true;
     by("status").hidden = by("link").hidden = true;
     by("facts").replaceChildren();
     say("name", "EnOS");
@@ -156,6 +157,51 @@ function show_head(answer) {
   const failed = tasks.filter((node) => node.look === "failed").map((node) => node.name);
   const bad = failed.length ? `, failed: ${failed.slice(0, 5).join(", ")}${failed.length > 5 ? ", …" : ""}` : "";
   say("progress", `${answer.status}: ${ended} of ${tasks.length} nodes ended${bad}`);
+}
+
+// Whether the task is this node's own: each task of a task group has a node.
+const is_own = (answer, node) => answer.node !== null && node.task_id === answer.node;
+
+const ring_around = ({ node_width, node_height }) =>
+  draw_svg("rect", { class: "ring", x: -5, y: -5, width: node_width + 10, height: node_height + 10, rx: 11 });
+
+// Marks the task's own node in the table, and says how it is. Its log is one click away.
+function show_own(answer) {
+  const own = answer.nodes.find((node) => is_own(answer, node));
+  by("own").hidden = !own;
+  if (!own) return;
+  const row = by("rows").children[answer.nodes.indexOf(own)];
+  if (!row.classList.contains("own")) {
+    row.classList.add("own");
+    row.firstChild.append(make("small", { className: "mark" }, "this task"));
+    const { clientWidth, clientHeight } = by("scroll");
+    const middle = [own.x + answer.node_width / 2, own.y + answer.node_height / 2];
+    by("scroll").scrollTo(middle[0] - clientWidth / 2, middle[1] - clientHeight / 2);
+  }
+  say("own-name", own.name);
+  show_status(by("own-status"), own);
+  by("own").classList.toggle("problem", own.look === "failed");
+  by("own-log").hidden = !own.has_log;
+  by("own-log").textContent = `Log of ${own.name}`;
+  by("own-log").onclick = () => open_log(own);
+  show_reason(own);
+}
+
+let reason_of = "";
+
+// The line of the node's log that says why it failed. Who may not read logs does not see it.
+async function show_reason(own) {
+  const wanted = own.look === "failed" && own.has_log ? own.id : "";
+  if (wanted === reason_of) return;
+  reason_of = wanted;
+  say("own-reason", "");
+  if (!wanted) return;
+  try {
+    const { reason = "" } = await ask("log", { node: wanted });
+    if (wanted === reason_of) say("own-reason", reason);
+  } catch (error) {
+    if (wanted === reason_of && !error.final) reason_of = "";
+  }
 }
 
 function show_status(element, { status, look }) {
@@ -182,6 +228,7 @@ function build_graph(answer) {
       draw_svg("rect", { width: answer.node_width, height: answer.node_height, rx: 7 }),
       draw_svg("text", { x: 12, y: 20 }, shown),
       draw_svg("text", { x: 12, y: 36, class: "state" }));
+    if (is_own(answer, node)) group.append(ring_around(answer));
     if (node.has_log) group.addEventListener("click", () => open_log(node));
     return group;
   });
