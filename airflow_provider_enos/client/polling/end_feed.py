@@ -118,6 +118,11 @@ class EndFeedReader:
         return self._trust.level if self._window is not None else 1.0
 
     @property
+    def is_sound(self) -> bool:
+        """Return whether the last read was complete."""
+        return self._window is not None
+
+    @property
     def sound_since(self) -> float:
         """Return since when the feed shows all ends, by the event loop's clock."""
         return self._sound_since

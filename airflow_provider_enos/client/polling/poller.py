@@ -25,7 +25,7 @@ from functools import partial
 from airflow_provider_enos.client import timing
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.client.polling.due_queue import AT_A_TIME, DueQueue
-from airflow_provider_enos.client.polling.end_feed import MANY, EndFeedReader, Subscription
+from airflow_provider_enos.client.polling.end_feed import LATE, MANY, EndFeedReader, Subscription
 from airflow_provider_enos.client.polling.log_reader import LogReader
 from airflow_provider_enos.client.polling.requests import Requests
 from airflow_provider_enos.client.polling.running_list import RunningList
@@ -36,6 +36,7 @@ from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.end_feed import Mark, mark_of
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
+from airflow_provider_enos.protocol.follow.running_list import WORTH
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
 from airflow_provider_enos.protocol.wire import calls
@@ -45,8 +46,10 @@ _GATHER, _GATHER_MANY = 0.02, 1.0
 """Seconds to wait for others once a wait is due: if there are few, if there are many."""
 _PATIENCE_UNSHOWN = 3.0
 """Poll intervals for which a new wait may rely on the feed though no list has shown it, so that one list shows many."""
-_DUE_SOON = 0.75
+_DUE_SOON = 0.5
 """A wait for which this part of its pause is over is polled by the list with those that are due."""
+_CHECKED_AFTER = 200
+"""Poll intervals after which, on average, a wait that lists show is looked at singly, to see whether they are right."""
 _RETRY_LISTS_CHANCE = 0.1
 """Chance at each single poll that a wait which no list has shown is looked for in lists again."""
 _GRACE = 10.0
@@ -228,7 +231,7 @@ class Poller:
                 wait.fail(error)
 
     def _to_look_at_by_list(self, due: set[Wait]) -> set[Wait]:
-        if self._waiting < MANY or not self._running_list.is_ready:
+        if self._waiting < WORTH or not self._running_list.is_ready:
             return set()
         return {wait for wait in due if wait.may_be_listed and not wait.is_unlisted and not wait.is_urgent}
 
@@ -249,16 +252,51 @@ class Poller:
         """Return the waits that the list of what runs has shown, and those to ask for singly."""
         async with self._listing:
             # The read before this one, for which it waited, may have shown some of them.
-            to_ask = self._due_soon(waits)
+            to_ask = {wait for wait in waits if self._is_due_soon(wait)}
+            answered = waits - to_ask
             if to_ask and self._running_list.is_ready:
                 every = (wait for waits_for_one in self._waits.values() for wait in waits_for_one)
-                to_ask -= await self._running_list.show(self._due_soon(every))
+                listed = {wait for wait in every if wait in to_ask or self._is_listed_with_others(wait)}
+                if len(listed) < WORTH:
+                    return answered, {wait for wait in to_ask if not self._put_off(wait)}
+                checked = self._to_check(listed, waits)
+                to_ask -= await self._running_list.show(listed)
+                to_ask |= checked
         return waits - to_ask, to_ask
 
-    def _due_soon(self, waits: Iterable[Wait]) -> set[Wait]:
-        """Return those that are due, or will be a little later: one list answers for all of them."""
+    def _to_check(self, listed: set[Wait], asked: set[Wait]) -> set[Wait]:
+        """Return those to look at singly, too, to see whether the list is right."""
+        if not self._running_list.is_trusted:
+            return set()
         now = self._now()
-        return {wait for wait in waits if wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= now}
+        checked = {
+            wait
+            for wait in listed
+            if (wait in asked or not wait.is_asked)
+            and random.random() * _CHECKED_AFTER * wait.poll_interval < now - wait.seen
+        }
+        for wait in checked:
+            wait.is_asked = True
+        return checked
+
+    def _is_due_soon(self, wait: Wait) -> bool:
+        return wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= self._now()
+
+    def _is_listed_with_others(self, wait: Wait) -> bool:
+        """Return whether to look for a wait in a list that is read for others: so the list answers for many."""
+        if wait.type is None:
+            # Sooner the list may not know it yet.
+            return wait.begun + LATE <= self._now()
+        return self._is_due_soon(wait) or (self._waiting < MANY and self._running_list.is_short)
+
+    def _put_off(self, wait: Wait) -> bool:
+        """Put off a wait that is due, until a list answers for others, too; return False if it cannot be put off."""
+        left = wait.seen + wait.poll_interval - self._now()
+        if self._waiting < MANY or not self.feed.is_sound or left < 0.1 * wait.poll_interval:
+            return False
+        wait.is_asked = False
+        self._queue.add(wait, left)
+        return True
 
     def _see(self, type: int, instance: FlowInstance) -> None:
         """Note what the list of what runs shows, also for waits that were not due."""

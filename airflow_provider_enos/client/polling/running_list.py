@@ -74,11 +74,23 @@ class RunningList:
         self._found: dict[str, float] = {}
         """Ends that single polls have found, and when."""
         self._backoff = ListBackoff("the flow instances that run", self._now)
+        self._requests = 1
+        """Of the last read."""
 
     @property
     def is_ready(self) -> bool:
         """Return whether the list may be read now."""
         return self._backoff.is_over
+
+    @property
+    def is_short(self) -> bool:
+        """Return whether one request reads it, so that it costs no more than a single poll."""
+        return self._requests == 1
+
+    @property
+    def is_trusted(self) -> bool:
+        """Return whether the list has not been wrong, or was right often enough since then."""
+        return self._freshness.level >= _LOOKS_BY_LIST
 
     def found(self, flow_instance_id: str) -> None:
         """Note that a single poll has found that this instance has ended."""
@@ -103,6 +115,7 @@ class RunningList:
                 await self._read(self._window(waits), read)
         except (EnosError, TimeoutError) as failure:
             error, read.is_whole = failure, False
+        self._requests = read.requests
         self._check_freshness(begun, read)
         for wait in waits if read.is_whole else ():
             wait.is_unlisted = wait.id in read.missing
@@ -114,7 +127,7 @@ class RunningList:
         return shown
 
     def _is_single_look_due(self) -> bool:
-        return random.random() * self._freshness.level < 1.0
+        return not self.is_trusted and random.random() * self._freshness.level < 1.0
 
     async def _read(self, window: Window, read: _Read) -> None:
         """Read the list of each type as long as another page may pay."""
