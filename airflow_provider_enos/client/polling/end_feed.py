@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 MANY = 20
 """The feed is read if the subscriptions replace at least this many polls a poll interval."""
+_LINGERS = 20.0
+"""Seconds for which the feed is still read after that, so that it does not stop and start with each wait."""
 LATE = 5.0
 """Seconds after which the feed should show an end that a single poll has found."""
 _MOST_PATIENCE = 10
@@ -110,6 +112,7 @@ class EndFeedReader:
         """The window that was read; None while ends may be missing from the feed."""
         self._sound_since = 0.0
         self._read_at = 0.0
+        self._was_many_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -182,7 +185,7 @@ class EndFeedReader:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _read_on(self) -> None:
-        while self._looks >= MANY:
+        while self._is_worth_reading():
             begun = self._now()
             try:
                 pause = await self._read()
@@ -195,6 +198,12 @@ class EndFeedReader:
         self._window = None
         self._feeds.clear()
         self._found.clear()
+        await self._on_loss()
+
+    def _is_worth_reading(self) -> bool:
+        if self._looks >= MANY:
+            self._was_many_at = self._now()
+        return self._looks > 0 and self._now() < self._was_many_at + _LINGERS
 
     async def _read(self) -> float:
         """Read the feed once; return the seconds from the beginning of this read to the next one."""

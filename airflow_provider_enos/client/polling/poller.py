@@ -48,7 +48,7 @@ _PATIENCE_UNSHOWN = 3.0
 """Poll intervals for which a new wait may rely on the feed though no list has shown it, so that one list shows many."""
 _DUE_SOON = 0.5
 """A wait for which this part of its pause is over is polled by the list with those that are due."""
-_CHECKED_AFTER = 200
+_CHECKED_AFTER = 300
 """Poll intervals after which, on average, a wait that lists show is looked at singly, to see whether they are right."""
 _RETRY_LISTS_CHANCE = 0.1
 """Chance at each single poll that a wait which no list has shown is looked for in lists again."""
