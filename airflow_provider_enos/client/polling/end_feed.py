@@ -121,11 +121,6 @@ class EndFeedReader:
         return self._trust.level if self._window is not None else 1.0
 
     @property
-    def is_sound(self) -> bool:
-        """Return whether the last read was complete."""
-        return self._window is not None
-
-    @property
     def sound_since(self) -> float:
         """Return since when the feed shows all ends, by the event loop's clock."""
         return self._sound_since
@@ -185,6 +180,14 @@ class EndFeedReader:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _read_on(self) -> None:
+        while self._looks >= MANY:
+            await self._read_while_many()
+            self._window = None
+            self._feeds.clear()
+            self._found.clear()
+            await self._on_loss()
+
+    async def _read_while_many(self) -> None:
         while self._is_worth_reading():
             begun = self._now()
             try:
@@ -195,10 +198,6 @@ class EndFeedReader:
                 pause = await self._failed(None)
             # At random, so that it does not keep step with other periodic work.
             await asyncio.sleep(begun + pause * random.uniform(1.0, 1.1) - self._now())
-        self._window = None
-        self._feeds.clear()
-        self._found.clear()
-        await self._on_loss()
 
     def _is_worth_reading(self) -> bool:
         if self._looks >= MANY:

@@ -207,9 +207,12 @@ class Poller:
         """Return for how many poll intervals a wait may rely on the feed; 1: it has to be polled."""
         if wait.is_unlisted or not wait.may_be_listed or wait.seen <= self.feed.sound_since:
             return 1.0
-        if wait.minute is None or not self.feed.covers(wait.minute, wait.minute + MINUTE):
+        if not self._is_in_feed(wait):
             return 1.0
         return self.feed.patience if wait.type is not None else min(self.feed.patience, _PATIENCE_UNSHOWN)
+
+    def _is_in_feed(self, wait: Wait) -> bool:
+        return wait.minute is not None and self.feed.covers(wait.minute, wait.minute + MINUTE)
 
     async def _look_sooner(self) -> None:
         """Make all waits due that have relied on the feed, spread over the length of one pause."""
@@ -254,45 +257,38 @@ class Poller:
             # The read before this one, for which it waited, may have shown some of them.
             to_ask = {wait for wait in waits if self._is_due_soon(wait)}
             answered = waits - to_ask
-            if to_ask and self._running_list.is_ready:
-                every = (wait for waits_for_one in self._waits.values() for wait in waits_for_one)
-                listed = {wait for wait in every if wait in to_ask or self._is_listed_with_others(wait)}
-                if len(listed) < WORTH:
-                    return answered, {wait for wait in to_ask if not self._put_off(wait)}
-                checked = self._to_check(listed, waits)
-                to_ask -= await self._running_list.show(listed)
-                to_ask |= checked
+            if not to_ask or not self._running_list.is_ready:
+                return answered, to_ask
+            every = (wait for waits_for_one in self._waits.values() for wait in waits_for_one)
+            listed = {wait for wait in every if wait in to_ask or self._is_listed_with_others(wait)}
+            if len(listed) < WORTH:
+                return answered, {wait for wait in to_ask if not self._put_off(wait)}
+            to_check = {wait for wait in listed if self._is_check_due(wait)}
+            to_ask -= await self._running_list.show(listed)
+            to_ask |= {wait for wait in to_check if wait in waits or not wait.is_asked}
         return waits - to_ask, to_ask
-
-    def _to_check(self, listed: set[Wait], asked: set[Wait]) -> set[Wait]:
-        """Return those to look at singly, too, to see whether the list is right."""
-        if not self._running_list.is_trusted:
-            return set()
-        now = self._now()
-        checked = {
-            wait
-            for wait in listed
-            if (wait in asked or not wait.is_asked)
-            and random.random() * _CHECKED_AFTER * wait.poll_interval < now - wait.seen
-        }
-        for wait in checked:
-            wait.is_asked = True
-        return checked
 
     def _is_due_soon(self, wait: Wait) -> bool:
         return wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= self._now()
 
     def _is_listed_with_others(self, wait: Wait) -> bool:
-        """Return whether to look for a wait in a list that is read for others: so the list answers for many."""
+        """Return whether a list that is read for others should answer for this wait, too."""
+        if not wait.may_be_listed or wait.is_unlisted:
+            return False
         if wait.type is None:
             # Sooner the list may not know it yet.
             return wait.begun + LATE <= self._now()
         return self._is_due_soon(wait) or (self._waiting < MANY and self._running_list.is_short)
 
+    def _is_check_due(self, wait: Wait) -> bool:
+        """Return whether to look at a wait singly, too, to see whether the list is right."""
+        unseen = self._now() - wait.seen
+        return self._running_list.is_trusted and random.random() * _CHECKED_AFTER * wait.poll_interval < unseen
+
     def _put_off(self, wait: Wait) -> bool:
         """Put off a wait that is due, until a list answers for others, too; return False if it cannot be put off."""
         left = wait.seen + wait.poll_interval - self._now()
-        if self._waiting < MANY or not self.feed.is_sound or left < 0.1 * wait.poll_interval:
+        if self._waiting < MANY or not self._is_in_feed(wait) or left < 0.1 * wait.poll_interval:
             return False
         wait.is_asked = False
         self._queue.add(wait, left)

@@ -74,18 +74,13 @@ class RunningList:
         self._found: dict[str, float] = {}
         """Ends that single polls have found, and when."""
         self._backoff = ListBackoff("the flow instances that run", self._now)
-        self._requests = 1
-        """Of the last read."""
+        self.is_short = True
+        """Whether one request answers for most waits, so that the list costs no more than a single poll."""
 
     @property
     def is_ready(self) -> bool:
         """Return whether the list may be read now."""
         return self._backoff.is_over
-
-    @property
-    def is_short(self) -> bool:
-        """Return whether one request reads it, so that it costs no more than a single poll."""
-        return self._requests == 1
 
     @property
     def is_trusted(self) -> bool:
@@ -108,18 +103,19 @@ class RunningList:
         if len(waits) < WORTH:
             return set()
         read = _Read({wait.id: wait.type for wait in waits}, most_pages=min(len(waits) // WORTH, _MOST_PAGES))
-        begun = self._now()
+        begun, knows_type = self._now(), bool(self._types)
         error: EnosError | TimeoutError | None = None
         try:
             async with asyncio.timeout(_LONGEST_READ):
                 await self._read(self._window(waits), read)
         except (EnosError, TimeoutError) as failure:
             error, read.is_whole = failure, False
-        self._requests = read.requests
         self._check_freshness(begun, read)
         for wait in waits if read.is_whole else ():
             wait.is_unlisted = wait.id in read.missing
         shown = {wait for wait in waits if wait.id not in read.missing}
+        # Other types are asked for only until one is known.
+        self.is_short = (read.requests == 1 or not knows_type) and 2 * len(shown) >= len(waits)
         if len(shown) >= WORTH * read.requests:
             self._backoff.worked()
         else:
