@@ -126,9 +126,14 @@ class EndFeedReader:
         return self._sound_since
 
     def covers(self, first: int | None, end: int | None) -> bool:
-        """Return whether the feed shows ends with a trigger time from ``first`` up to ``end``."""
+        """Return whether the feed shows ends with a trigger time from ``first`` up to, but not including, ``end``.
+
+        None for ``end``: with the trigger time ``first``.
+        """
         window = self._window
-        return window is not None and first is not None and window.first <= first and (end or first) <= window.end
+        if window is None or first is None:
+            return False
+        return window.first <= first and (first + 1 if end is None else end) <= window.end
 
     def mark(self, flow_instance_id: str) -> Mark | None:
         """Return the last end that the feed has shown of this instance."""

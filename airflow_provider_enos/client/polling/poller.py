@@ -25,7 +25,7 @@ from functools import partial
 from airflow_provider_enos.client import timing
 from airflow_provider_enos.client.polling import metrics
 from airflow_provider_enos.client.polling.due_queue import AT_A_TIME, DueQueue
-from airflow_provider_enos.client.polling.end_feed import LATE, MANY, EndFeedReader, Subscription
+from airflow_provider_enos.client.polling.end_feed import MANY, EndFeedReader, Subscription
 from airflow_provider_enos.client.polling.log_reader import LogReader
 from airflow_provider_enos.client.polling.requests import Requests
 from airflow_provider_enos.client.polling.running_list import RunningList
@@ -48,8 +48,6 @@ _PATIENCE_UNSHOWN = 3.0
 """Poll intervals for which a new wait may rely on the feed though no list has shown it, so that one list shows many."""
 _DUE_SOON = 0.5
 """A wait for which this part of its pause is over is polled by the list with those that are due."""
-_CHECKED_AFTER = 300
-"""Poll intervals after which, on average, a wait that lists show is looked at singly, to see whether they are right."""
 _RETRY_LISTS_CHANCE = 0.1
 """Chance at each single poll that a wait which no list has shown is looked for in lists again."""
 _GRACE = 10.0
@@ -205,14 +203,10 @@ class Poller:
 
     def _patience(self, wait: Wait) -> float:
         """Return for how many poll intervals a wait may rely on the feed; 1: it has to be polled."""
-        if wait.is_unlisted or not wait.may_be_listed or wait.seen <= self.feed.sound_since:
-            return 1.0
-        if not self._is_in_feed(wait):
+        is_in_feed = wait.seen > self.feed.sound_since and self.feed.covers(wait.minute, None)
+        if wait.is_unlisted or not wait.may_be_listed or not is_in_feed:
             return 1.0
         return self.feed.patience if wait.type is not None else min(self.feed.patience, _PATIENCE_UNSHOWN)
-
-    def _is_in_feed(self, wait: Wait) -> bool:
-        return wait.minute is not None and self.feed.covers(wait.minute, wait.minute + MINUTE)
 
     async def _look_sooner(self) -> None:
         """Make all waits due that have relied on the feed, spread over the length of one pause."""
@@ -234,7 +228,7 @@ class Poller:
                 wait.fail(error)
 
     def _to_look_at_by_list(self, due: set[Wait]) -> set[Wait]:
-        if self._waiting < WORTH or not self._running_list.is_ready:
+        if self._waiting <= WORTH or not self._running_list.is_ready:
             return set()
         return {wait for wait in due if wait.may_be_listed and not wait.is_unlisted and not wait.is_urgent}
 
@@ -255,15 +249,14 @@ class Poller:
         """Return the waits that the list of what runs has shown, and those to ask for singly."""
         async with self._listing:
             # The read before this one, for which it waited, may have shown some of them.
-            to_ask = {wait for wait in waits if self._is_due_soon(wait)}
+            to_ask = set(filter(self._is_due_soon, waits))
             answered = waits - to_ask
             if not to_ask or not self._running_list.is_ready:
                 return answered, to_ask
-            every = (wait for waits_for_one in self._waits.values() for wait in waits_for_one)
-            listed = {wait for wait in every if wait in to_ask or self._is_listed_with_others(wait)}
+            every = [wait for waits_for_one in self._waits.values() for wait in waits_for_one]
+            listed, to_check = await self._running_list.choose(every, to_ask, self._is_due_with_others)
             if len(listed) < WORTH:
-                return answered, {wait for wait in to_ask if not self._put_off(wait)}
-            to_check = {wait for wait in listed if self._is_check_due(wait)}
+                return answered, to_ask - set(filter(self._put_off, to_ask))
             to_ask -= await self._running_list.show(listed)
             to_ask |= {wait for wait in to_check if wait in waits or not wait.is_asked}
         return waits - to_ask, to_ask
@@ -271,24 +264,13 @@ class Poller:
     def _is_due_soon(self, wait: Wait) -> bool:
         return wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= self._now()
 
-    def _is_listed_with_others(self, wait: Wait) -> bool:
-        """Return whether a list that is read for others should answer for this wait, too."""
-        if not wait.may_be_listed or wait.is_unlisted:
-            return False
-        if wait.type is None:
-            # Sooner the list may not know it yet.
-            return wait.begun + LATE <= self._now()
+    def _is_due_with_others(self, wait: Wait) -> bool:
         return self._is_due_soon(wait) or (self._waiting < MANY and self._running_list.is_short)
-
-    def _is_check_due(self, wait: Wait) -> bool:
-        """Return whether to look at a wait singly, too, to see whether the list is right."""
-        unseen = self._now() - wait.seen
-        return self._running_list.is_trusted and random.random() * _CHECKED_AFTER * wait.poll_interval < unseen
 
     def _put_off(self, wait: Wait) -> bool:
         """Put off a wait that is due, until a list answers for others, too; return False if it cannot be put off."""
         left = wait.seen + wait.poll_interval - self._now()
-        if self._waiting < MANY or not self._is_in_feed(wait) or left < 0.1 * wait.poll_interval:
+        if self._waiting < MANY or not self.feed.covers(wait.minute, None) or left < 0.1 * wait.poll_interval:
             return False
         wait.is_asked = False
         self._queue.add(wait, left)

@@ -28,7 +28,9 @@ from airflow_provider_enos.protocol.wire import calls
 _log = logging.getLogger(__name__)
 
 _LOOKS_BY_LIST = 20
-"""About one poll in this many is a single poll."""
+"""After the list was wrong, up to this many polls for one single poll. Then it is trusted again."""
+_CHECKED_AFTER = 300
+"""Poll intervals after which, on average, a wait that the list shows is polled singly, however often it is listed."""
 _LONGEST_READ = 8.0
 """Seconds that a read may take, since waits wait for it. What it has shown by then counts."""
 _AT_A_TIME = 100
@@ -92,6 +94,29 @@ class RunningList:
         self._found[flow_instance_id] = self._now()
         if len(self._found) > _ENDS_REMEMBERED:
             del self._found[next(iter(self._found))]
+
+    async def choose(
+        self, waits: Iterable[Wait], due: set[Wait], is_soon: Callable[[Wait], bool]
+    ) -> tuple[set[Wait], set[Wait]]:
+        """Return the waits for which the list should answer, and those of them to poll singly, too, to check the list.
+
+        :param due: those for which it is read; ``is_soon``: returns whether another one will be due soon.
+        """
+        listed, to_check, now = set[Wait](), set[Wait](), self._now()
+        for number, wait in enumerate(waits, 1):
+            if wait in due or self._may_answer_for(wait, is_soon, now):
+                listed.add(wait)
+                if self.is_trusted and random.random() * _CHECKED_AFTER * wait.poll_interval < now - wait.seen:
+                    to_check.add(wait)
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return listed, to_check
+
+    @staticmethod
+    def _may_answer_for(wait: Wait, is_soon: Callable[[Wait], bool], now: float) -> bool:
+        # One that no list has shown is always looked for, but in its first seconds a list may not know it.
+        is_wanted = wait.begun + LATE <= now if wait.type is None else is_soon(wait)
+        return is_wanted and wait.may_be_listed and not wait.is_unlisted
 
     async def show(self, candidates: Collection[Wait]) -> set[Wait]:
         """Read the list if that may pay, and call ``see`` for each entry; return the waits that it has shown."""
