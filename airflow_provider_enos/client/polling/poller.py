@@ -1,7 +1,7 @@
 """One poll loop for all waits for a gateway and tenant: for the triggerer.
 
-Few waits: Get Flow Instance for each. Many waits: the feed of ends (``polling.end_feed``) shows what has ended, and one
-list of what runs (``polling.running_list``) replaces many single polls.
+Few waits: Get Flow Instance for each. Some waits: one list of what runs (``polling.running_list``) replaces many single
+polls. Many waits: the feed of ends (``polling.end_feed``) shows what has ended, too.
 
 No wait depends on a list to be right. A wait relies on the feed only once a list has shown it, or for a short while if
 the feed was read when the wait began, and only for as many poll intervals as the feed has earned. Then it is polled: by
