@@ -209,11 +209,11 @@ class Poller:
         return self.feed.patience if wait.type is not None else min(self.feed.patience, _PATIENCE_UNSHOWN)
 
     async def _look_sooner(self) -> None:
-        """Make all waits due that have relied on the feed, spread over the length of one pause."""
+        """Make all waits due that have relied on the feed; many of them spread over the length of one pause."""
         for number, wait in enumerate([wait for waits in self._waits.values() for wait in waits], 1):
             if not wait.is_asked and not wait.result.done():
                 pause, now = self._pause(wait, wait.seen), self._now()
-                left = max(wait.seen + pause - now, random.random() * pause)
+                left = max(wait.seen + pause - now, random.random() * pause if self._waiting >= MANY else 0.0)
                 self._queue.add(wait, min(left, max(wait.due - now, 0.0)))
             if number % AT_A_TIME == 0:
                 await asyncio.sleep(0)
