@@ -129,12 +129,14 @@ class LogStream:
     def finish(self, instance: FlowInstance) -> Procedure[dict[str, str]]:
         """Show what has not been shown of an instance that has ended; return the logs of the nodes that failed.
 
-        The failure report shows the ends of those, so they are not shown here if that is all there is.
+        If the instance ended badly, the failure report shows the ends of those. So they are not shown here if that is
+        all there is.
         """
         texts: dict[str, str] = {}
         faults = 0
         for node in instance.nodes:
             failed = node.status is not None and node.status.outcome is Outcome.FAILED
+            reported = failed and instance.status.ended_badly
             shown = self._of(node)
             if not node.has_run or (shown.is_done and not failed):
                 continue
@@ -154,8 +156,8 @@ class LogStream:
             if failed:
                 texts[node.task_instance_id] = text
             if is_log:
-                self._show(node, text, final=True, is_reported=failed)
-            elif not (failed or shown.length):
+                self._show(node, text, final=True, is_reported=reported)
+            elif not (reported or shown.length):
                 self._print(node, [text])
         return texts
 

@@ -281,6 +281,11 @@ def test_what_the_report_does_not_show_of_a_failed_node_is_shown(service: Servic
     assert content(service.finish("FAIL", a="FAIL")) == ([] if is_left else service.logs["a"].splitlines())
 
 
+def test_no_report_shows_a_node_that_failed_in_an_instance_that_succeeded(service: Service) -> None:
+    service.logs["a"] = "why"
+    assert content(service.finish("SUCCESS", a="FAIL")) == ["why"]
+
+
 def test_the_end_where_logs_cannot_be_read(service: Service) -> None:
     names = [f"n{number}" for number in range(9)]
     service.logs = dict.fromkeys(names, LOST)
