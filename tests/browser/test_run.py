@@ -127,8 +127,6 @@ def test_the_log_of_a_failed_run_has_nodes_and_cause_in_groups(airflow_site: Sit
         log.get_by_text("Nodes of flow instance").click()
         log.get_by_text(re.compile(r"^clean .* FAIL")).wait_for()
         assert log.get_by_text(re.compile(r"^clean .* FAIL")).count() == 1
-        # Without the traceback, which has the paths of this machine.
-        shot(page, "run-log-failed", style="details p { display: none }")
 
 
 def test_the_grid_follows_the_run_to_its_end_and_the_link_stays(airflow_site: Site, browser: Browser) -> None:
