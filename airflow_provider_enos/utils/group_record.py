@@ -7,6 +7,7 @@ whoever writes it, or one writer: Airflow has no way to change a value that anot
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -50,10 +51,17 @@ class GroupRecord:
         """
         start = GroupStart.from_json(self._get(GROUP_KEY))
         if start is None:
-            if state_of(SimpleNamespace(**self._of)) == "skipped":
+            if self._is_skipped:
                 raise AirflowSkipException(f"task {self.start_task_id} was skipped")
             raise nothing_sent(f"the XCom {GROUP_KEY!r} of task {self.start_task_id} is not there; clear that task")
         return start
+
+    @property
+    def _is_skipped(self) -> bool:
+        # If its state cannot be read, the error says what is missing.
+        with suppress(Exception):
+            return state_of(SimpleNamespace(**self._of)) == "skipped"
+        return False
 
     def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]:
         """Return the instances of the round, the oldest first."""

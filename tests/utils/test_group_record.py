@@ -61,6 +61,15 @@ def test_a_start_that_was_skipped(xcoms: XComs, monkeypatch: pytest.MonkeyPatch)
     assert asked == [{"dag_id": "dag", "run_id": "run", "task_id": "nodes.start", "map_index": 2}]
 
 
+def test_a_state_that_cannot_be_read(xcoms: XComs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(task: object) -> str:
+        raise RuntimeError("no database today")
+
+    monkeypatch.setattr(group_record, "state_of", fail)
+    with pytest.raises(EnosTriggerError, match="is not there"):
+        record().start()
+
+
 def test_without_restarts_one_xcom_is_read(started: GroupRecord, xcoms: XComs, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     get = xcoms.get_one
