@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 MANY = 20
 """The feed is read if the subscriptions replace at least this many polls a poll interval."""
+_LINGERS = 20.0
+"""Seconds for which the feed is still read after that, so that it does not stop and start with each wait."""
 LATE = 5.0
 """Seconds after which the feed should show an end that a single poll has found."""
 _MOST_PATIENCE = 10
@@ -110,6 +112,7 @@ class EndFeedReader:
         """The window that was read; None while ends may be missing from the feed."""
         self._sound_since = 0.0
         self._read_at = 0.0
+        self._was_many_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -123,9 +126,14 @@ class EndFeedReader:
         return self._sound_since
 
     def covers(self, first: int | None, end: int | None) -> bool:
-        """Return whether the feed shows ends with a trigger time from ``first`` up to ``end``."""
+        """Return whether the feed shows ends with a trigger time from ``first`` up to, but not including, ``end``.
+
+        None for ``end``: with the trigger time ``first``.
+        """
         window = self._window
-        return window is not None and first is not None and window.first <= first and (end or first) <= window.end
+        if window is None or first is None:
+            return False
+        return window.first <= first and (first + 1 if end is None else end) <= window.end
 
     def mark(self, flow_instance_id: str) -> Mark | None:
         """Return the last end that the feed has shown of this instance."""
@@ -178,6 +186,14 @@ class EndFeedReader:
 
     async def _read_on(self) -> None:
         while self._looks >= MANY:
+            await self._read_while_many()
+            self._window = None
+            self._feeds.clear()
+            self._found.clear()
+            await self._on_loss()
+
+    async def _read_while_many(self) -> None:
+        while self._is_worth_reading():
             begun = self._now()
             try:
                 pause = await self._read()
@@ -187,9 +203,11 @@ class EndFeedReader:
                 pause = await self._failed(None)
             # At random, so that it does not keep step with other periodic work.
             await asyncio.sleep(begun + pause * random.uniform(1.0, 1.1) - self._now())
-        self._window = None
-        self._feeds.clear()
-        self._found.clear()
+
+    def _is_worth_reading(self) -> bool:
+        if self._looks >= MANY:
+            self._was_many_at = self._now()
+        return self._looks > 0 and self._now() < self._was_many_at + _LINGERS
 
     async def _read(self) -> float:
         """Read the feed once; return the seconds from the beginning of this read to the next one."""

@@ -1,7 +1,7 @@
 """One poll loop for all waits for a gateway and tenant: for the triggerer.
 
-Few waits: Get Flow Instance for each. Many waits: the feed of ends (``polling.end_feed``) shows what has ended, and one
-list of what runs (``polling.running_list``) replaces many single polls.
+Few waits: Get Flow Instance for each. Some waits: one list of what runs (``polling.running_list``) replaces many single
+polls. Many waits: the feed of ends (``polling.end_feed``) shows what has ended, too.
 
 No wait depends on a list to be right. A wait relies on the feed only once a list has shown it, or for a short while if
 the feed was read when the wait began, and only for as many poll intervals as the feed has earned. Then it is polled: by
@@ -36,6 +36,7 @@ from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.follow.end_feed import Mark, mark_of
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
+from airflow_provider_enos.protocol.follow.running_list import WORTH
 from airflow_provider_enos.protocol.models import FlowInstance
 from airflow_provider_enos.protocol.trigger_time import MINUTE, minute_of_id
 from airflow_provider_enos.protocol.wire import calls
@@ -45,7 +46,7 @@ _GATHER, _GATHER_MANY = 0.02, 1.0
 """Seconds to wait for others once a wait is due: if there are few, if there are many."""
 _PATIENCE_UNSHOWN = 3.0
 """Poll intervals for which a new wait may rely on the feed though no list has shown it, so that one list shows many."""
-_DUE_SOON = 0.75
+_DUE_SOON = 0.5
 """A wait for which this part of its pause is over is polled by the list with those that are due."""
 _RETRY_LISTS_CHANCE = 0.1
 """Chance at each single poll that a wait which no list has shown is looked for in lists again."""
@@ -202,18 +203,17 @@ class Poller:
 
     def _patience(self, wait: Wait) -> float:
         """Return for how many poll intervals a wait may rely on the feed; 1: it has to be polled."""
-        if wait.is_unlisted or not wait.may_be_listed or wait.seen <= self.feed.sound_since:
-            return 1.0
-        if wait.minute is None or not self.feed.covers(wait.minute, wait.minute + MINUTE):
+        is_in_feed = wait.seen > self.feed.sound_since and self.feed.covers(wait.minute, None)
+        if wait.is_unlisted or not wait.may_be_listed or not is_in_feed:
             return 1.0
         return self.feed.patience if wait.type is not None else min(self.feed.patience, _PATIENCE_UNSHOWN)
 
     async def _look_sooner(self) -> None:
-        """Make all waits due that have relied on the feed, spread over the length of one pause."""
+        """Make all waits due that have relied on the feed; many of them spread over the length of one pause."""
         for number, wait in enumerate([wait for waits in self._waits.values() for wait in waits], 1):
             if not wait.is_asked and not wait.result.done():
                 pause, now = self._pause(wait, wait.seen), self._now()
-                left = max(wait.seen + pause - now, random.random() * pause)
+                left = max(wait.seen + pause - now, random.random() * pause if self._waiting >= MANY else 0.0)
                 self._queue.add(wait, min(left, max(wait.due - now, 0.0)))
             if number % AT_A_TIME == 0:
                 await asyncio.sleep(0)
@@ -228,7 +228,7 @@ class Poller:
                 wait.fail(error)
 
     def _to_look_at_by_list(self, due: set[Wait]) -> set[Wait]:
-        if self._waiting < MANY or not self._running_list.is_ready:
+        if self._waiting <= WORTH or not self._running_list.is_ready:
             return set()
         return {wait for wait in due if wait.may_be_listed and not wait.is_unlisted and not wait.is_urgent}
 
@@ -249,16 +249,33 @@ class Poller:
         """Return the waits that the list of what runs has shown, and those to ask for singly."""
         async with self._listing:
             # The read before this one, for which it waited, may have shown some of them.
-            to_ask = self._due_soon(waits)
-            if to_ask and self._running_list.is_ready:
-                every = (wait for waits_for_one in self._waits.values() for wait in waits_for_one)
-                to_ask -= await self._running_list.show(self._due_soon(every))
+            to_ask = set(filter(self._is_due_soon, waits))
+            answered = waits - to_ask
+            if not to_ask or not self._running_list.is_ready:
+                return answered, to_ask
+            every = [wait for waits_for_one in self._waits.values() for wait in waits_for_one]
+            listed, to_check = await self._running_list.choose(every, to_ask, self._is_due_with_others)
+            if len(listed) < WORTH:
+                return answered, to_ask - set(filter(self._put_off, to_ask))
+            to_ask -= await self._running_list.show(listed)
+            to_ask |= {wait for wait in to_check if wait in waits or not wait.is_asked}
         return waits - to_ask, to_ask
 
-    def _due_soon(self, waits: Iterable[Wait]) -> set[Wait]:
-        """Return those that are due, or will be a little later: one list answers for all of them."""
-        now = self._now()
-        return {wait for wait in waits if wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= now}
+    def _is_due_soon(self, wait: Wait) -> bool:
+        return wait.seen + _DUE_SOON * self._pause(wait, wait.seen) <= self._now()
+
+    def _is_due_with_others(self, wait: Wait) -> bool:
+        return self._is_due_soon(wait) or (self._waiting < MANY and self._running_list.is_short)
+
+    def _put_off(self, wait: Wait) -> bool:
+        """Put off a wait that is due, until a list answers for others, too; return False if it cannot be put off."""
+        left = wait.seen + wait.poll_interval - self._now()
+        is_told = self._waiting >= MANY and self.feed.covers(wait.minute, None)
+        if wait.is_urgent or not is_told or left < 0.1 * wait.poll_interval:
+            return False
+        wait.is_asked = False
+        self._queue.add(wait, left)
+        return True
 
     def _see(self, type: int, instance: FlowInstance) -> None:
         """Note what the list of what runs shows, also for waits that were not due."""

@@ -28,7 +28,9 @@ from airflow_provider_enos.protocol.wire import calls
 _log = logging.getLogger(__name__)
 
 _LOOKS_BY_LIST = 20
-"""About one poll in this many is a single poll."""
+"""After the list was wrong, up to this many polls for one single poll. Then it is trusted again."""
+_CHECKED_AFTER = 300
+"""Poll intervals after which, on average, a wait that the list shows is polled singly, however often it is listed."""
 _LONGEST_READ = 8.0
 """Seconds that a read may take, since waits wait for it. What it has shown by then counts."""
 _AT_A_TIME = 100
@@ -74,17 +76,47 @@ class RunningList:
         self._found: dict[str, float] = {}
         """Ends that single polls have found, and when."""
         self._backoff = ListBackoff("the flow instances that run", self._now)
+        self.is_short = True
+        """Whether one request answers for most waits, so that the list costs no more than a single poll."""
 
     @property
     def is_ready(self) -> bool:
         """Return whether the list may be read now."""
         return self._backoff.is_over
 
+    @property
+    def is_trusted(self) -> bool:
+        """Return whether the list has not been wrong, or was right often enough since then."""
+        return self._freshness.level >= _LOOKS_BY_LIST
+
     def found(self, flow_instance_id: str) -> None:
         """Note that a single poll has found that this instance has ended."""
         self._found[flow_instance_id] = self._now()
         if len(self._found) > _ENDS_REMEMBERED:
             del self._found[next(iter(self._found))]
+
+    async def choose(
+        self, waits: Iterable[Wait], due: set[Wait], is_soon: Callable[[Wait], bool]
+    ) -> tuple[set[Wait], set[Wait]]:
+        """Return the waits for which the list should answer, and those of them to poll singly, too, to check the list.
+
+        :param due: those for which it is read; ``is_soon``: returns whether another one will be due soon.
+        """
+        listed, to_check, now = set[Wait](), set[Wait](), self._now()
+        for number, wait in enumerate(waits, 1):
+            if wait in due or self._may_answer_for(wait, is_soon, now):
+                listed.add(wait)
+                if self.is_trusted and random.random() * _CHECKED_AFTER * wait.poll_interval < now - wait.seen:
+                    to_check.add(wait)
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return listed, to_check
+
+    @staticmethod
+    def _may_answer_for(wait: Wait, is_soon: Callable[[Wait], bool], now: float) -> bool:
+        # One that no list has shown is always looked for, but in its first seconds a list may not know it.
+        is_wanted = wait.begun + LATE <= now if wait.type is None else is_soon(wait)
+        return is_wanted and wait.may_be_listed and not wait.is_unlisted
 
     async def show(self, candidates: Collection[Wait]) -> set[Wait]:
         """Read the list if that may pay, and call ``see`` for each entry; return the waits that it has shown."""
@@ -96,7 +128,7 @@ class RunningList:
         if len(waits) < WORTH:
             return set()
         read = _Read({wait.id: wait.type for wait in waits}, most_pages=min(len(waits) // WORTH, _MOST_PAGES))
-        begun = self._now()
+        begun, knows_type = self._now(), bool(self._types)
         error: EnosError | TimeoutError | None = None
         try:
             async with asyncio.timeout(_LONGEST_READ):
@@ -107,6 +139,8 @@ class RunningList:
         for wait in waits if read.is_whole else ():
             wait.is_unlisted = wait.id in read.missing
         shown = {wait for wait in waits if wait.id not in read.missing}
+        # Other types are asked for only until one is known.
+        self.is_short = (read.requests == 1 or not knows_type) and 2 * len(shown) >= len(waits)
         if len(shown) >= WORTH * read.requests:
             self._backoff.worked()
         else:
@@ -114,7 +148,7 @@ class RunningList:
         return shown
 
     def _is_single_look_due(self) -> bool:
-        return random.random() * self._freshness.level < 1.0
+        return not self.is_trusted and random.random() * self._freshness.level < 1.0
 
     async def _read(self, window: Window, read: _Read) -> None:
         """Read the list of each type as long as another page may pay."""
