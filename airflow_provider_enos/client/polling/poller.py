@@ -253,14 +253,14 @@ class Poller:
         """Return the waits that the list of what runs has shown, and those to ask for singly."""
         async with self._listing:
             # The read before this one, for which it waited, may have shown some of them.
-            to_ask = set(filter(self._is_due_soon, waits))
+            to_ask = {wait for wait in waits if self._is_due_soon(wait)}
             answered = waits - to_ask
             if not to_ask or not self._running_list.is_ready:
                 return answered, to_ask
             every = [wait for waits_for_one in self._waits.values() for wait in waits_for_one]
             listed, to_check = await self._running_list.choose(every, to_ask, self._is_due_with_others)
             if len(listed) < WORTH:
-                return answered, to_ask - set(filter(self._put_off, to_ask))
+                return answered, {wait for wait in to_ask if not self._put_off(wait)}
             to_ask -= await self._running_list.show(listed)
             to_ask |= {wait for wait in to_check if wait in waits or not wait.is_asked}
         return waits - to_ask, to_ask
@@ -274,7 +274,8 @@ class Poller:
     def _put_off(self, wait: Wait) -> bool:
         """Put off a wait that is due, until a list answers for others, too; return False if it cannot be put off."""
         left = wait.seen + wait.poll_interval - self._now()
-        if self._waiting < MANY or not self.feed.covers(wait.minute, None) or left < 0.1 * wait.poll_interval:
+        is_told = self._waiting >= MANY and self.feed.covers(wait.minute, None)
+        if wait.is_urgent or not is_told or left < 0.1 * wait.poll_interval:
             return False
         wait.is_asked = False
         self._queue.add(wait, left)

@@ -140,10 +140,11 @@ class RunningList:
             wait.is_unlisted = wait.id in read.missing
         shown = {wait for wait in waits if wait.id not in read.missing}
         # Other types are asked for only until one is known.
-        self.is_short = (read.requests == 1 or not knows_type) and 2 * len(shown) >= len(waits)
+        has_most = 2 * len(shown) >= len(waits)
+        self.is_short = has_most and (read.requests == 1 or not knows_type)
         if len(shown) >= WORTH * read.requests:
             self._backoff.worked()
-        else:
+        elif error is not None or not has_most:
             self._backoff.failed(error)
         return shown
 
