@@ -107,7 +107,7 @@ FOR_A_RUN = (
     *(
         f"utils.{module}"
         for module in (
-            *("airflow_errors", "connections", "openlineage_facets", "state_store"),
+            *("airflow_errors", "connections", "kept_error", "openlineage_facets", "state_store"),
             *("task_end", "trigger_events", "trigger_record", "triggerer"),
         )
     ),
