@@ -190,11 +190,19 @@ def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:
 
 
 def conclude(
-    instance: FlowInstance, *, task_logs: TaskLogs, link: str | None, log: Log, stream: LogStream | None = None
+    instance: FlowInstance,
+    *,
+    task_logs: TaskLogs,
+    link: str | None,
+    log: Log,
+    stream: LogStream | None = None,
+    zone_name: str = "",
+    now: float = 0.0,
 ) -> Procedure[Outcome]:
     """Return how the instance has ended if it succeeded or was skipped; otherwise raise the error that says why not.
 
     :param stream: what has shown the logs of the nodes so far, so that nothing is shown twice.
+    :param zone_name: the zone of the gateway, if it is known already, and the time in epoch seconds as ``now``.
     :raises EnosFlowFailedError: with the failed nodes and the ends of their logs.
     :raises EnosFlowCancelledError: the same, where it was cancelled.
     """
@@ -209,7 +217,9 @@ def conclude(
     # Imported late, since only a failure needs it.
     from airflow_provider_enos.protocol.follow.failure_report import examine
 
-    report = yield from examine(instance, logs=task_logs != "none", link=link, known_logs=logs)
+    report = yield from examine(
+        instance, logs=task_logs != "none", link=link, known_logs=logs, zone_name=zone_name, now=now
+    )
     for line in report.lines(logs=task_logs == "failed"):
         log.info("%s", line)
     raise report.error()
