@@ -4,9 +4,11 @@
     GET /enos/static/...     its style and script
     GET /enos/api/instance   what it draws
     GET /enos/api/log        the end of one node's log
+    GET /enos/api/why        why the instance or the task failed
 
-Airflow's auth manager decides: all but the style and the script need the right to read the task instance, and logs
-the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
+Airflow's auth manager decides: all but the style and the scripts need the right to read the task instance, and logs
+and reasons the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and
+``map_index``.
 
 Only for the API server, on Airflow 3.1 and later.
 """
@@ -25,7 +27,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.staticfiles import StaticFiles
 
-from airflow_provider_enos.plugins.view import picture
+from airflow_provider_enos.plugins.view import kept_error, picture
 from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem
 from airflow_provider_enos.plugins.view.record import Key, Record, read, settings_of
 
@@ -48,8 +50,14 @@ _SAID = {
 }
 _PAGE_OF_ERROR = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>EnOS</title>'
-    '<link rel="stylesheet" href="static/view.css"><main><p class="note">{}</p></main></html>'
+    '<link rel="stylesheet" href="static/view.css"><main><p class="note empty">{}</p></main></html>'
 )
+_WHY_NONE = {
+    "skipped": " The task was skipped.",
+    "upstream_failed": " A task before this one failed, so this one did not run.",
+    "removed": " The task is not in its DAG any more.",
+}
+"""By the state of a task that has ended without an instance; a reason of its own comes from ``why``."""
 _LONGEST_NAME = 1000
 
 Name = Annotated[str, Query(max_length=_LONGEST_NAME)]
@@ -114,6 +122,12 @@ def build() -> FastAPI:
         text = await own_loop.run(lookups.log(record.source, node))
         return {"problem": text.message} if isinstance(text, Problem) else {"log": text}
 
+    @app.get("/api/why", dependencies=[MAY_SEE, MAY_SEE_LOGS])
+    async def why(key: WantedKey) -> dict[str, str]:
+        record = await _record(key)
+        of_instance = None if record.source is None else await own_loop.run(lookups.why(record.source))
+        return await run_in_threadpool(kept_error.told, key, record, of_instance)
+
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
 
@@ -128,11 +142,17 @@ async def _record(key: Key) -> Record:
 def _nothing(record: Record) -> picture.Json:
     """Return a note on why there is nothing to draw."""
     if record.of_enos is None:
-        return picture.note("Airflow does not know this task any more, so there is nothing to show.", refresh=None)
+        message = "Airflow does not know this task any more, so there is nothing to show."
+        return picture.note(message, refresh=None, title="Nothing to show")
     if not record.of_enos:
-        return picture.note("This is not an EnOS task, so there is no remote run to show.", refresh=None)
+        message = "This is not an EnOS task, so there is no remote run to show."
+        return picture.note(message, refresh=None, title="Nothing to show")
     if not record.has_connection:
-        return picture.note("Airflow does not have on record any more which connection this task used.", refresh=None)
+        message = "Airflow does not have on record any more which connection this task used."
+        return picture.note(message, refresh=None, title="Nothing to show")
     if record.ended:
-        return picture.note("No flow instance is on record for this task instance.", refresh=None)
-    return picture.note("No flow instance is on record for this task instance yet.", refresh=picture.REFRESH)
+        why = _WHY_NONE.get(record.state or "", "")
+        message = f"No flow instance is on record for this task instance.{why}"
+        return picture.note(message, refresh=None, title="No flow instance")
+    message = "No flow instance is on record for this task instance yet."
+    return picture.note(message, refresh=picture.REFRESH, title="No flow instance yet")

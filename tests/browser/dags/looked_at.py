@@ -43,6 +43,13 @@ with DAG("retries", schedule=None):
         task_id="task", flow_id=8108, poll_interval=1, deferrable=False, retries=1, retry_delay=timedelta(hours=1)
     )
 
+with DAG("never_starts", schedule=None):
+    # EnOS has no such flow.
+    EnosTriggerFlowOperator(task_id="task", flow_id=8199)
+
+with DAG("no_template", schedule=None):
+    EnosTriggerFlowOperator(task_id="task", flow_id="{{ dag_run.conf['flow'] }}")
+
 with DAG("window", schedule=None):
     EnosFlowSensor(
         task_id="task",
