@@ -27,10 +27,10 @@ from airflow_provider_enos.operators.enos import (
     EnosTriggerFlowFromTaskOperator,
     EnosTriggerFlowOperator,
 )
-from airflow_provider_enos.plugins.view import briefs, lookups, picture, run_record, usual
+from airflow_provider_enos.plugins.view import briefs, clock, lookups, picture, run_record, usual
 from airflow_provider_enos.plugins.view.drawing import MOST_NODES as MOST_DRAWN
 from airflow_provider_enos.protocol import trigger_time
-from airflow_provider_enos.protocol.follow import failure_report, flow_events
+from airflow_provider_enos.protocol.follow import failure_reason, failure_report, flow_events
 from airflow_provider_enos.protocol.models import FlowInstance, FlowStatus, Outcome
 from airflow_provider_enos.protocol.start import states
 from airflow_provider_enos.protocol.start.recovery import rerun_of
@@ -41,6 +41,7 @@ from airflow_provider_enos.simulator import FAULTS, EnosSimulator
 from airflow_provider_enos.simulator.config import SWITCHES
 from airflow_provider_enos.simulator.flows import END_STATUSES
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger
+from airflow_provider_enos.utils.kept_error import ERROR_KEY
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
@@ -178,6 +179,10 @@ def test_the_view_page() -> None:
     assert f"once in {briefs.FRESH_BRIEF_ENDED / 60:.0f} minutes; after a problem, once a minute" in text
     assert briefs.FRESH_BRIEF_PROBLEM == 60
     assert f"So a run of {run_record.MOST_TASKS} tasks" in text
+    assert f"the times of up to {failure_reason.MOST_COMPARED} failed nodes" in text
+    assert f"of a failed instance, at most once in {lookups.FRESH_ENDED:.0f} seconds" in text
+    assert f"in its XCom `{ERROR_KEY}`" in text
+    assert (clock.FRESH, clock.FRESH_PROBLEM) == (3600, 60)
 
 
 def test_the_trigger_page() -> None:

@@ -115,7 +115,7 @@ FOR_A_RUN = (
     *(
         f"utils.{module}"
         for module in (
-            *("airflow_errors", "connections", "group_record", "openlineage_facets", "state_store"),
+            *("airflow_errors", "connections", "group_record", "kept_error", "openlineage_facets", "state_store"),
             *("task_end", "trigger_events", "trigger_record", "triggerer"),
         )
     ),

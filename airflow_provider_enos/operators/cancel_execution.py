@@ -44,13 +44,13 @@ class CancelExecution(Execution[WaitingOperator]):
         :param flow_instance_id: the rendered argument.
         """
         operator = self._operator
-        with airflow_errors():
+        with airflow_errors(self._keep_error):
             hook, deadline = self._hook, time() + operator.timeout
             flow_instance_id = arguments.instance(flow_instance_id, "flow_instance_id")
             push_link(self._ti, hook.settings.link(flow_instance_id))
             # Until EnOS has shown the instance once, a connection that cannot work fails the task at once.
             watch = self._watch(flow_instance_id, known=False, strict=True)
-        with airflow_errors(known=lambda: watch.known or self._ti.try_number > 1):
+        with airflow_errors(self._keep_error, known=lambda: watch.known or self._ti.try_number > 1):
             pace = self._pace(deadline)
             ask = ask_to_cancel(watch, log=self._log, tolerance=operator.poll_error_tolerance, **pace)
             instance = hook.client.run(ask)
@@ -72,7 +72,7 @@ class CancelExecution(Execution[WaitingOperator]):
         :param deadline: when the ``timeout`` of the operator is over, in epoch seconds.
         :param task_deadline: when the ``execution_timeout`` of the task is over, in epoch seconds.
         """
-        with airflow_errors(known=lambda: True):
+        with airflow_errors(self._keep_error, known=lambda: True):
             event = InstanceEvent.of(payload)
             watch = self._watch(event.flow_instance_id, strict=True, told=event.told)
             if event.error is None:

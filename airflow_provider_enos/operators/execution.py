@@ -8,6 +8,7 @@ from airflow_provider_enos.operators.base import WaitingOperator
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger
 from airflow_provider_enos.utils.deferral import task_deadline
+from airflow_provider_enos.utils.kept_error import keeper
 from airflow_provider_enos.utils.task_end import link_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Execution(Generic[Operator]):
         self._context = context
         self._ti: Any = context["ti"]
         self._log = operator.log
+        self._keep_error = keeper(operator, self._ti)
 
     @property
     def _hook(self) -> EnosHook:

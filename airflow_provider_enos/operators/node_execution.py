@@ -60,12 +60,12 @@ class NodeExecution(Execution[NodeOperator]):
 
     def execute(self) -> str:
         """Wait for the node, and return the id of the instance."""
-        with airflow_errors(known=lambda: True):
+        with airflow_errors(self._keep_error, known=lambda: True):
             return self._follow()
 
     def resume(self, payload: object, *, deadline: float | None, task_deadline: float | None, for_rest: bool) -> str:
         """Go on after the trigger has fired with this ``payload``. Deadlines are in epoch seconds."""
-        with airflow_errors(known=lambda: True):
+        with airflow_errors(self._keep_error, known=lambda: True):
             if payload == ASK_WORKER:
                 return self._follow()
             self._event = event = InstanceEvent.of(payload)

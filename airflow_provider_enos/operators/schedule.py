@@ -35,8 +35,9 @@ class _ScheduleOperator(EnosOperator):
         """Switch the schedule of the flow."""
         from airflow_provider_enos.protocol.wire.names import Choice, flow_id_of
         from airflow_provider_enos.utils.airflow_errors import airflow_errors
+        from airflow_provider_enos.utils.kept_error import keeper
 
-        with airflow_errors():
+        with airflow_errors(keeper(self, context["ti"])):
             flow = Choice.of(self.flow_id, self.flow_name, "flow")
             self._switch(self.hook.client.run(flow_id_of(flow, self.log)))
 

@@ -54,7 +54,9 @@ class TriggerExecution(Execution[StartingOperator]):
     def execute(self) -> str:
         """Start the instance, wait if wanted, and return its id."""
         # An earlier try may have started an instance, too.
-        with airflow_errors(known=lambda: self.flow_instance_id is not None or self._ti.try_number > 1):
+        with airflow_errors(
+            self._keep_error, known=lambda: self.flow_instance_id is not None or self._ti.try_number > 1
+        ):
             return self._start_and_wait()
 
     def resume(
@@ -73,7 +75,7 @@ class TriggerExecution(Execution[StartingOperator]):
         :param deadline: when the ``timeout`` of the operator is over, in epoch seconds.
         :param task_deadline: when the ``execution_timeout`` of the task is over, in epoch seconds.
         """
-        with airflow_errors(known=lambda: True):
+        with airflow_errors(self._keep_error, known=lambda: True):
             event = InstanceEvent.of(payload)
             # There is an instance: if the connection cannot be read now, that is an error of the next look.
             with suppress(Exception):

@@ -14,6 +14,7 @@ from airflow_provider_enos.errors import EnosError, EnosFlowTimeoutError
 from airflow_provider_enos.protocol.follow.watch import Watch
 from airflow_provider_enos.utils.airflow_errors import airflow_errors
 from airflow_provider_enos.utils.deferral import task_deadline
+from airflow_provider_enos.utils.kept_error import keeper
 from airflow_provider_enos.utils.state_store import TaskState
 from airflow_provider_enos.version_compat import (
     AirflowFailException,
@@ -44,6 +45,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         self._context = context
         self._ti: Any = context["ti"]
         self._log = sensor.log
+        self._keep_error = keeper(sensor, self._ti)
         self._watch: TheWatch | None = None
         self._deadline: float | None = None
         self._has_logged_skip = False
@@ -85,7 +87,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         """Poll once."""
         sensor = self._sensor
         deadline = time() + sensor.timeout if self._deadline is None else self._deadline
-        with airflow_errors(), self._soft_errors():
+        with airflow_errors(self._keep_error), self._soft_errors():
             if self._watch is None:
                 self._watch = self._checked_watch()
             watch = self._watch
@@ -108,7 +110,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
         deadline = time() + sensor.timeout if self._deadline is None else self._deadline
         execution_deadline = task_deadline(sensor.execution_timeout, self._ti)
         trigger_deadline = deadline if execution_deadline is None else min(deadline, execution_deadline)
-        with airflow_errors(), self._soft_errors():
+        with airflow_errors(self._keep_error), self._soft_errors():
             watch = self._watch = self._checked_watch()
             # The triggerer would show the logs from the beginning again.
             watch.stream = None
@@ -129,7 +131,7 @@ class SensorExecution(ABC, Generic[TheWatch, Seen]):
             started in the triggerer.
         """
         sensor = self._sensor
-        with airflow_errors(), self._soft_errors():
+        with airflow_errors(self._keep_error), self._soft_errors():
             self._check_tenant()
             watch, error = self._watch_after(payload)
             self._watch = watch

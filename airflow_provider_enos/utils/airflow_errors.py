@@ -16,13 +16,17 @@ class airflow_errors:
     what is wrong. So such an error, and an error of Airflow that is raised from one, leave the block without the frames
     of this package, and Airflow prints one traceback and not a chain of them.
 
+    :param keep: is given each error with which the block is left.
     :param known: whether the task has, or may have, an instance. Then a refusal stays as it is, so that the task is
         retried: the connection may be right by then, and the retry takes over the instance.
     """
 
     # No generator: ``contextlib`` would restore the frames that are dropped here.
 
-    def __init__(self, known: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, keep: Callable[[BaseException], None] = lambda error: None, *, known: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._keep = keep
         self._known = known
 
     def __enter__(self) -> None:
@@ -33,6 +37,7 @@ class airflow_errors:
     ) -> None:
         if error is None:
             return
+        self._keep(error)
         _shorten(error)
         if not isinstance(error, EnosError) or not error.final:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from time import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_enos.errors import EnosFlowError
@@ -51,7 +52,8 @@ def end_as(
     :raises EnosFlowError: the instance has failed or was cancelled.
     """
     link = link_of(hook, instance.flow_instance_id)
-    steps = conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream)
+    zone_name = _zone_name(hook)
+    steps = conclude(instance, task_logs=task_logs, link=link, log=log, stream=stream, zone_name=zone_name, now=time())
     with show_reason(log):
         outcome = (run or hook.client.run)(steps)
     if outcome is Outcome.SKIPPED:
@@ -67,6 +69,13 @@ def show_reason(log: Log) -> Iterator[None]:
         if error.reason:
             log.error("%s", error.reason)
         raise
+
+
+def _zone_name(hook: EnosHook) -> str:
+    """Return the zone of the gateway if this process has asked for it already, else nothing. It is not asked for."""
+    with suppress(Exception):
+        return hook.client.gateway.zone_name
+    return ""
 
 
 def link_of(hook: EnosHook, flow_instance_id: str) -> str | None:

@@ -17,7 +17,7 @@ from view_scene import HOSTILE_NAME, WHY_LOAD_FAILED, half_way
 
 if TYPE_CHECKING:
     from pages import Site
-    from playwright.sync_api import Browser, Frame, FrameLocator, Page
+    from playwright.sync_api import Browser, Frame, FrameLocator, Page, Route
     from stack import Run
 
 pytestmark = needs_browser
@@ -137,7 +137,7 @@ def test_a_failed_instance_and_its_log(airflow_site: Site, browser: Browser) -> 
     run = airflow_site.run("fails")
     run.wait_for("failed", seconds=120)
     with view(airflow_site, browser, run, in_airflow=True) as (page, frame):
-        frame.get_by_text("failed: clean").wait_for()
+        frame.get_by_text(f"node clean failed: {WHY_LOAD_FAILED}").wait_for()
         frame.locator(".node.failed").click()
         frame.get_by_role("dialog", name="Log of clean").get_by_text(WHY_LOAD_FAILED).wait_for()
         shot(page, "view-failed-log")
@@ -145,11 +145,160 @@ def test_a_failed_instance_and_its_log(airflow_site: Site, browser: Browser) -> 
         frame.get_by_role("dialog").wait_for(state="hidden")
 
 
+def test_it_says_why_the_instance_failed(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run) as (page, frame):
+        box = frame.get_by_role("region", name="The flow instance failed")
+        box.get_by_text(f"node clean failed: {WHY_LOAD_FAILED}").wait_for()
+        asked = []
+        page.on("request", lambda request: asked.append(request.url) if "/api/why" in request.url else None)
+        box.get_by_role("button", name="Log of clean").click()
+        frame.get_by_role("dialog", name="Log of clean").get_by_text(WHY_LOAD_FAILED).wait_for()
+        page.keyboard.press("Escape")
+        with page.expect_response(lambda answer: "/api/instance" in answer.url):
+            frame.get_by_role("button", name="Refresh").first.click()
+        assert asked == [], "the reason of the same failure is asked for once"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 400], ids=["wide", "narrow"])
+def test_it_says_why_a_task_failed_that_started_nothing(
+    airflow_site: Site, browser: Browser, dark: bool, width: int
+) -> None:
+    run = airflow_site.run("never_starts")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run, dark=dark, width=width) as (page, frame):
+        box = frame.get_by_role("region", name="The task failed")
+        box.get_by_text("flow_id: EnOS has no flow 8199").wait_for()
+        frame.get_by_text("No flow instance is on record for this task instance.").wait_for()
+        root = frame.locator("html")
+        assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+        assert root.evaluate(CONTRASTS) == []
+        if width > 1000 and not dark:
+            shot(page.locator("main"), "view-no-instance")
+
+
+def test_an_error_that_only_the_tasks_log_has(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("no_template")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run) as (_, frame):
+        frame.get_by_role("region", name="The task failed").get_by_text("Airflow's tab “Logs”").wait_for()
+
+
+def test_a_node_that_never_ran_has_no_log(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run) as (page, frame):
+        frame.get_by_role("button", name="Log of clean").first.wait_for()
+        assert frame.get_by_role("table").get_by_role("button", name=re.compile("^Log of")).count() == 2
+        frame.locator(".node", has_text="publish").click()
+        page.wait_for_timeout(300)
+        assert frame.get_by_role("dialog").count() == 0
+
+
+def test_a_log_comes_once_its_node_begins(airflow_site: Site, browser: Browser) -> None:
+    instance = half_way(airflow_site, "runs", 8101)
+    with view(airflow_site, browser, airflow_site.run("runs")) as (_, frame):
+        log = frame.get_by_role("button", name="Log of aggregate")
+        frame.get_by_role("button", name="Log of clean").wait_for()
+        assert log.count() == 0
+        airflow_site.sim.set_node_status(instance, 81012, "RUNNING")
+        log.wait_for()
+        airflow_site.sim.set_node_status(instance, 81012, "INIT")
+
+
+def test_times_by_the_clock_of_airflow(airflow_site: Site, browser: Browser) -> None:
+    """In the zone that the user has chosen in Airflow, of 24 hours, whatever the browser is used to."""
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run, in_airflow=True) as (page, frame):
+        frame.get_by_text("EnOS, GMT+8").first.wait_for()
+        cell = frame.get_by_role("row", name=re.compile("^clean")).locator("td.time").first
+        before = cell.inner_text()
+        assert re.fullmatch(r"\d\d:\d\d:\d\d", before)
+        page.evaluate("localStorage.setItem('timezone', JSON.stringify('America/New_York'))")
+        frame.get_by_text("Airflow, America/New_York").click()
+        frame.locator("th .zone", has_text="America/New_York").first.wait_for()
+        after = cell.inner_text()
+        hours = (int(before[:2]) - int(after.split()[-1][:2])) % 24
+        assert hours in (12, 13)
+        assert frame.locator("#facts").get_by_text("America/New_York").count() == 3
+        shot(page, "view-clock")
+        # As Airflow does when another zone is chosen.
+        page.evaluate("localStorage.setItem('timezone', JSON.stringify('Asia/Kolkata'))")
+        frame.locator("th .zone", has_text="Asia/Kolkata").first.wait_for()
+        assert re.search(r"As of \d\d:\d\d:\d\d Asia/Kolkata", frame.locator("#freshness").inner_text())
+        page.reload()
+        frame.locator("th .zone", has_text="Asia/Kolkata").first.wait_for()
+        frame.get_by_text("EnOS, GMT+8").click()
+        frame.locator("th .zone", has_text="EnOS, GMT+8").first.wait_for()
+        assert cell.inner_text() == before
+
+
+def test_where_the_zone_is_not_known_there_is_one_clock(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with view(airflow_site, browser, run) as (page, frame):
+        page.route("**/api/instance*", without_zone)
+        frame.get_by_text("failed: clean").wait_for()
+        frame.get_by_role("button", name="Refresh").first.click()
+        frame.get_by_text("Times as EnOS writes them. Their zone is not known.").wait_for()
+        assert frame.get_by_role("radio").count() == 0
+
+
+def without_zone(route: Route) -> None:
+    answer = route.fetch()
+    route.fulfill(json=answer.json() | {"clock": {"zone": "", "at": {}}})
+
+
+@pytest.mark.parametrize("clipboard", [True, False], ids=["clipboard", "without TLS"])
+def test_ids_can_be_copied(airflow_site: Site, browser: Browser, clipboard: bool) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    (instance,) = airflow_site.sim.instances_of(8102)
+    with view(airflow_site, browser, run, in_airflow=True) as (page, frame):
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        if not clipboard:
+            frame.locator("html").evaluate("() => Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+        frame.get_by_role("button", name="Copy the id of the flow instance").click()
+        frame.get_by_text(f"Copied {instance.id}").wait_for(state="attached")
+        assert page.evaluate("navigator.clipboard.readText()") == instance.id
+        frame.get_by_role("button", name="Copy the id of clean").click()
+        frame.get_by_text("Copied 81021-").wait_for(state="attached")
+
+
+def test_it_has_the_fonts_of_airflow(airflow_site: Site, browser: Browser) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    font = "element => getComputedStyle(element).fontFamily"
+    with view(airflow_site, browser, run, in_airflow=True) as (page, frame):
+        frame.get_by_text("failed: clean").wait_for()
+        assert frame.locator("body").evaluate(font) == page.locator("body").evaluate(font)
+    with view(airflow_site, browser, run) as (_, frame):
+        assert frame.locator("body").evaluate(font).startswith("Inter, ")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_while_it_loads(airflow_site: Site, browser: Browser, dark: bool) -> None:
+    run = airflow_site.run("fails")
+    run.wait_for("failed", seconds=120)
+    with tab(browser, token=airflow_site.stack.tokens["viewer"], url=airflow_site.stack.url, dark=dark) as page:
+        held: list[Route] = []
+        page.route("**/api/instance*", lambda route: held.append(route))
+        page.goto(f"{airflow_site.stack.url}/enos/view?dag_id={run.dag_id}&run_id={run.run_id}&task_id=task")
+        page.get_by_text("Asking EnOS …").wait_for()
+        assert page.locator("html").evaluate(CONTRASTS) == []
+        held[0].continue_()
+        page.get_by_text("failed: clean").wait_for()
+        assert page.get_by_text("Asking EnOS …").is_hidden()
+
+
 def test_the_log_is_opened_by_keyboard_too(airflow_site: Site, browser: Browser) -> None:
     run = airflow_site.run("fails")
     run.wait_for("failed", seconds=120)
     with view(airflow_site, browser, run) as (page, frame):
-        button = frame.get_by_role("button", name="Log of clean")
+        button = frame.get_by_role("table").get_by_role("button", name="Log of clean")
         button.focus()
         page.keyboard.press("Enter")
         frame.get_by_role("dialog", name="Log of clean").get_by_text(WHY_LOAD_FAILED).wait_for()
@@ -167,8 +316,8 @@ def test_a_screen_reader_has_a_table_in_place_of_the_picture(airflow_site: Site,
             assert table.get_by_role("row").count() == 6
             said = accessible(frame.locator("body"))
             # On a narrow screen, where the head of the table is not seen, each cell says its column itself.
-            assert re.search(r'row "ingest \S+ (Status )?SUCCESS', said), said
-            assert re.search(r'row "clean \S+ (Status )?RUNNING', said), said
+            assert re.search(r'row "ingest \S+ Copy the id of ingest (Status )?SUCCESS', said), said
+            assert re.search(r'row "clean \S+ Copy the id of clean (Status )?RUNNING', said), said
             assert 'button "Log of clean"' in said
             assert "img" not in said
             assert re.search(r'status: "?RUNNING: 1 of 5 nodes ended', said), said
@@ -181,7 +330,7 @@ def test_all_of_it_can_be_read(airflow_site: Site, browser: Browser, dark: bool,
     run = airflow_site.run("fails")
     run.wait_for("failed", seconds=120)
     with view(airflow_site, browser, run, dark=dark, width=width) as (page, frame):
-        frame.get_by_text("failed: clean").wait_for()
+        frame.get_by_text(f"node clean failed: {WHY_LOAD_FAILED}").wait_for()
         root = frame.locator("html")
         assert root.get_attribute("data-theme") == ("dark" if dark else "light")
         assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
@@ -194,7 +343,7 @@ def test_it_is_as_dark_as_airflow_and_follows_its_switch(airflow_site: Site, bro
     run = airflow_site.run("fails")
     run.wait_for("failed", seconds=120)
     with view(airflow_site, browser, run, dark=True, in_airflow=True) as (page, frame):
-        frame.get_by_text("failed: clean").wait_for()
+        frame.get_by_text(f"node clean failed: {WHY_LOAD_FAILED}").wait_for()
         root = frame.locator("html")
         assert root.get_attribute("data-theme") == "dark"
         ground = "element => getComputedStyle(element).backgroundColor"
@@ -215,7 +364,8 @@ def test_hostile_texts_are_shown_and_not_carried_out(airflow_site: Site, browser
         frame.get_by_role("heading", name=HOSTILE_NAME).wait_for()
         assert frame.locator("main img").count() == 0
         # The page's own, and none of EnOS.
-        assert frame.locator("script").count() == 1
+        scripts = frame.locator("script").evaluate_all("all => all.map(one => one.getAttribute('src'))")
+        assert scripts == [f"static/{name}.js" for name in ("clock", "copy", "why", "view")]
         frame.get_by_role("button", name=f"Log of {HOSTILE_NAME}").click()
         text = frame.locator("#log-text")
         text.get_by_text("</pre></script>").wait_for()

@@ -64,7 +64,7 @@ def set_up(site: Site) -> None:
     _add_readings(site, 8113, "fails_at_clean", progress="at_once", ends_as="FAIL", failing_task=81131)
     for dag_id in ("runs", "fails", "hostile", "ends", "not_of_enos", "meter_readings", "meter_readings_in_worker"):
         site.run(dag_id)
-    for dag_id in ("retries", "window", "forgotten"):
+    for dag_id in ("retries", "window", "forgotten", "never_starts", "no_template"):
         site.run(dag_id)
     site.run("senses", {"instance": site.watched})
     site.run("mapped", {"instances": [site.watched, "8104-20200101000000"]})

@@ -47,3 +47,17 @@ def test_a_link_is_not_worth_failing_for(connection: EnosSimulator, monkeypatch:
     monkeypatch.setenv("AIRFLOW_CONN_ENOS_DEFAULT", connection.connection_uri + console)
     assert link_of(EnosHook(), "3377-1") == "https://console/3377"
     assert link_of(EnosHook("no_such"), "3377-1") is None
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_log_names_the_zone_where_it_is_known_already(hook: EnosHook, sim: EnosSimulator, asked: bool) -> None:
+    """It is not asked for, which would cost a request."""
+    instance_id = sim.trigger(3377, 108580).id
+    sim.finish(instance_id, "FAIL")
+    if asked:
+        hook.get_time_zone()
+    log = Log()
+    with pytest.raises(errors.EnosFlowFailedError):
+        end_as(hook.get_flow_instance(instance_id), hook, task_logs="failed", log=log)
+    assert any(f"start ({'EnOS, GMT+8' if asked else 'EnOS'})" in line for line in log.lines), log.lines
+    assert sim.count("time/getTimeZone") == int(asked)

@@ -6,7 +6,10 @@
     record.py       what that says of a task instance: its connection and its flow instance
     tries.py        the same for its earlier tries
     run_record.py   the EnOS tasks of a DAG run
+    kept_error.py   the error that the task ended with, from its XCom
     lookups.py      what EnOS says of the flow instance; one request serves all viewers
+    why.py          why the flow instance failed
+    clock.py        which moments EnOS's times are
     usual.py        how long its flow usually takes
     briefs.py       what EnOS says of many flow instances, in brief
     console.py      the address of the flow instance in the EnOS console, for the task's link

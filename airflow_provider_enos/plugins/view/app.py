@@ -6,10 +6,11 @@
     GET /enos/api/instance   what the page of a task instance draws
     GET /enos/api/run        what the page of a DAG run draws
     GET /enos/api/log        the end of one node's log
+    GET /enos/api/why        why the instance or the task failed
 
 Airflow's auth manager decides: all but the styles and scripts need the right to read the task instances, and logs
-the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and ``map_index``.
-``try_number`` may name an earlier try.
+and reasons the right to read its logs. Requests name the task instance by ``dag_id``, ``run_id``, ``task_id`` and
+``map_index``. ``try_number`` may name an earlier try.
 
 Only for the API server, on Airflow 3.1 and later.
 """
@@ -29,7 +30,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.staticfiles import StaticFiles
 
-from airflow_provider_enos.plugins.view import picture, run_picture
+from airflow_provider_enos.plugins.view import kept_error, picture, run_picture
 from airflow_provider_enos.plugins.view.briefs import BriefLooks
 from airflow_provider_enos.plugins.view.lookups import Lookups, OwnLoop, Problem, Source
 from airflow_provider_enos.plugins.view.record import Record, read, settings_of
@@ -57,8 +58,14 @@ _SAID = {
 }
 _PAGE_OF_ERROR = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>EnOS</title>'
-    '<link rel="stylesheet" href="static/view.css"><main><p class="note">{}</p></main></html>'
+    '<link rel="stylesheet" href="static/view.css"><main><p class="note empty">{}</p></main></html>'
 )
+_WHY_NONE = {
+    "skipped": " The task was skipped.",
+    "upstream_failed": " A task before this one failed, so this one did not run.",
+    "removed": " The task is not in its DAG any more.",
+}
+"""By the state of a task that has ended without an instance; a reason of its own comes from ``why``."""
 _LONGEST_NAME = 1000
 
 Name = Annotated[str, Query(max_length=_LONGEST_NAME)]
@@ -120,6 +127,15 @@ def build() -> FastAPI:
         drawn["shown_try"] = record.shown_try or record.try_number
         return JSONResponse(drawn)
 
+    _add_logs(app, own_loop, lookups)
+    _add_run(app, own_loop, BriefLooks(lookups))
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return app
+
+
+def _add_logs(app: FastAPI, own_loop: OwnLoop, lookups: Lookups) -> None:
+    """Add the paths for users who may read the task's logs."""
+
     @app.get("/api/log", dependencies=[MAY_SEE, MAY_SEE_LOGS])
     async def log(key: WantedKey, node: Name, try_number: Try = None) -> dict[str, str]:
         record = await _record(key, try_number)
@@ -133,9 +149,11 @@ def build() -> FastAPI:
         text = await own_loop.run(lookups.log(record.source, node))
         return {"problem": text.message} if isinstance(text, Problem) else _log(text)
 
-    _add_run(app, own_loop, BriefLooks(lookups))
-    app.mount("/static", StaticFiles(directory=STATIC))
-    return app
+    @app.get("/api/why", dependencies=[MAY_SEE, MAY_SEE_LOGS])
+    async def why(key: WantedKey, try_number: Try = None) -> dict[str, str]:
+        record = await _record(key, try_number)
+        of_instance = None if record.source is None else await own_loop.run(lookups.why(record.source))
+        return await run_in_threadpool(kept_error.told, key, record, of_instance)
 
 
 def _add_run(app: FastAPI, own_loop: OwnLoop, brief_looks: BriefLooks) -> None:
@@ -173,17 +191,23 @@ async def _record(key: Key, try_number: int | None) -> Record:
 def _nothing(record: Record) -> picture.Json:
     """Return a note on why there is nothing to draw."""
     if record.of_enos is None:
-        return picture.note("Airflow does not know this task any more, so there is nothing to show.", refresh=None)
+        message = "Airflow does not know this task any more, so there is nothing to show."
+        return picture.note(message, refresh=None, title="Nothing to show")
     if not record.of_enos:
-        return picture.note("This is not an EnOS task, so there is no remote run to show.", refresh=None)
+        message = "This is not an EnOS task, so there is no remote run to show."
+        return picture.note(message, refresh=None, title="Nothing to show")
     if not record.has_connection:
-        return picture.note("Airflow does not have on record any more which connection this task used.", refresh=None)
+        message = "Airflow does not have on record any more which connection this task used."
+        return picture.note(message, refresh=None, title="Nothing to show")
     if record.shown_try is not None:
-        return picture.note(
+        message = (
             f"Airflow does not have on record which flow instance try {record.shown_try} had. The try's log names it, "
-            "if it had one.",
-            refresh=None,
+            "if it had one."
         )
+        return picture.note(message, refresh=None, title="No flow instance on record")
     if record.ended:
-        return picture.note("No flow instance is on record for this task instance.", refresh=None)
-    return picture.note("No flow instance is on record for this task instance yet.", refresh=picture.REFRESH)
+        why = _WHY_NONE.get(record.state or "", "")
+        message = f"No flow instance is on record for this task instance.{why}"
+        return picture.note(message, refresh=None, title="No flow instance")
+    message = "No flow instance is on record for this task instance yet."
+    return picture.note(message, refresh=picture.REFRESH, title="No flow instance yet")

@@ -28,8 +28,10 @@ from airflow_provider_enos.errors import (
     EnosRateLimitError,
     EnosTransportError,
 )
-from airflow_provider_enos.plugins.view import picture
+from airflow_provider_enos.plugins.view import picture, why
+from airflow_provider_enos.plugins.view.clock import Zones, clock_of
 from airflow_provider_enos.plugins.view.picture import Json, Seen, Times
+from airflow_provider_enos.plugins.view.why import Why
 from airflow_provider_enos.protocol.bounded_json import LIMITS_OF_A_PAGE
 from airflow_provider_enos.protocol.follow.cancelling import has_stopped
 from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceGraph, FlowInstanceNode, FlowStatus
@@ -150,6 +152,8 @@ class Lookups:
         self._clock = clock
         self._watched: OrderedDict[Source, _Watched] = OrderedDict()
         self._logs: OrderedDict[tuple[Source, str], Answer[str]] = OrderedDict()
+        self._whys: OrderedDict[Source, Answer[Why]] = OrderedDict()
+        self._zones = Zones(clock)
         self._slots: OrderedDict[tuple[str, str | None], asyncio.Semaphore] = OrderedDict()
 
     async def instance(self, source: Source) -> Json | Problem:
@@ -166,6 +170,11 @@ class Lookups:
         """Return the end of a node's log, cleaned. The caller has checked that the node is of this instance."""
         answer = cached(self._logs, (source, task_instance_id), MOST_LOGS, Answer[str])
         return await self.shared(answer, source, lambda client, _: _read(client, task_instance_id), lambda _: FRESH)
+
+    async def why(self, source: Source) -> Why | Problem:
+        """Return why the flow instance failed, if it did."""
+        answer = cached(self._whys, source, MOST_LOGS, Answer[Why])
+        return await self.shared(answer, source, lambda client, _: _why(client, source), lambda _: FRESH_ENDED)
 
     async def shared(
         self,
@@ -230,7 +239,8 @@ class Lookups:
             return of_another_flow(source)
         asks_on = await self._ask_for_runs(client, graph, watched)
         times = {name: asked.times for name, asked in watched.asked.items() if asked.times is not None}
-        return picture.of_instance(Seen(graph, times, settings.link(source.flow_instance_id), asks_on))
+        drawn = picture.of_instance(Seen(graph, times, settings.link(source.flow_instance_id), asks_on))
+        return drawn | {"clock": clock_of(drawn, await self._zones.name_of(client), client.gateway.now())}
 
     async def _ask_for_runs(self, client: AsyncClient, graph: FlowInstanceGraph, watched: _Watched) -> bool:
         """Fetch the times of nodes that have started or changed since. Return whether more nodes are left."""
@@ -293,6 +303,11 @@ async def _read(client: AsyncClient, task_instance_id: str) -> str | Problem:
     except EnosNotFoundError:
         return Problem("This node has no log, or not yet.", FRESH)
     return tail(text, LOG_LINES, LOG_LENGTH)
+
+
+async def _why(client: AsyncClient, source: Source) -> Why:
+    instance = await client.call(calls.get_flow_instance(source.flow_instance_id))
+    return await client.run(why.of_instance(instance)) if source.has(instance) else Why()
 
 
 def _problem(error: Exception, source: Source) -> Problem:

@@ -67,11 +67,12 @@ class _Node:
     flow_instance_id: str = ""
     is_flow: bool = False
     task_id: int | None = None
+    has_run: bool = False
 
 
-def note(message: str, *, refresh: int | None, kind: str = "note") -> Json:
+def note(message: str, *, refresh: int | None, kind: str = "note", title: str = "") -> Json:
     """Return a message in place of a picture. ``kind`` is ``note`` or ``problem``."""
-    return {"kind": kind, "message": message, "refresh": refresh}
+    return {"kind": kind, "title": title, "message": message, "refresh": refresh}
 
 
 def of_problem(message: str, seconds: float) -> Json:
@@ -114,7 +115,7 @@ def of_instance(seen: Seen) -> Json:
                 "name": excerpt(node.name, _NAME_LENGTH) or "(no name)",
                 "is_flow": node.is_flow,
                 "task_id": node.task_id,
-                "has_log": bool(node.task_instance_id),
+                "has_log": _has_log(node, seen.times.get(node.task_instance_id)),
                 "status": str(node.status or "none"),
                 "look": look_of(node.status),
                 "x": place[0],
@@ -163,10 +164,23 @@ def _nodes(graph: FlowInstanceGraph) -> list[_Node]:
         for flow in graph.flows
     ]
     tasks = [
-        _Node(task.node_id, task.task_name, task.status, task_instance_id=task.task_instance_id, task_id=task.task_id)
+        _Node(
+            task.node_id,
+            task.task_name,
+            task.status,
+            task.task_instance_id,
+            task_id=task.task_id,
+            has_run=task.has_run,
+        )
         for task in graph.instance.nodes
     ]
     return flows + tasks
+
+
+def _has_log(node: _Node, times: Times | None) -> bool:
+    """Return whether the node has a log, or may have one. A node that was cancelled has none if it never began."""
+    never_began = node.status is FlowStatus.CANCEL and times is not None and not times.start
+    return node.has_run and not never_began
 
 
 def _edges(nodes: Sequence[_Node], graph: FlowInstanceGraph) -> list[tuple[int, int]]:

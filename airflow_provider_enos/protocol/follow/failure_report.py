@@ -21,6 +21,7 @@ from airflow_provider_enos.errors import (
     EnosFlowFailedError,
     EnosNotFoundError,
 )
+from airflow_provider_enos.protocol.follow.time_zone import zone_of_times
 from airflow_provider_enos.protocol.models import FlowStatus, Outcome
 from airflow_provider_enos.protocol.models.instances import time_of
 from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, rerun_line, rerun_of
@@ -41,8 +42,8 @@ _SHOWN_LINES, _SHOWN_LENGTH = 40, 8_000
 _NODES_IN_MESSAGE = 3
 _FIRST_LINE, _OTHER_LINE = 300, 100
 _LONGEST_MESSAGE, _LONGEST_LINK = 1_600, 2_000
-_COLUMNS = ("node", "task instance", "status", "start (EnOS)", "end (EnOS)")
-"""The times are EnOS's, next to Airflow's own at the beginning of each line of its log."""
+_CLOCK = "EnOS"
+"""Marks times as EnOS's, next to Airflow's own at the beginning of each line of its log."""
 
 _RULER = re.compile(r"[\W_]*")
 _LONGEST_HEAD = 12
@@ -87,9 +88,9 @@ def _row(node: FlowInstanceNode, run: TaskInstance | None) -> NodeRow:
     )
 
 
-def table_lines(rows: Iterable[NodeRow]) -> list[str]:
-    """Return the rows as aligned lines, below a line of headings."""
-    lines = [_COLUMNS]
+def table_lines(rows: Iterable[NodeRow], clock: str = _CLOCK) -> list[str]:
+    """Return the rows as aligned lines, below a line of headings. ``clock`` says whose times they are."""
+    lines = [("node", "task instance", "status", f"start ({clock})", f"end ({clock})")]
     lines += [(row.task_name, row.task_instance_id, row.status, row.start_time, row.end_time) for row in rows]
     widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(map(_padded, line, widths)).rstrip() for line in lines]
@@ -165,6 +166,7 @@ class FailureReport:
 
     :param logs: by task instance id: the log, or the reason in brackets why there is none.
     :param notes: what was left out.
+    :param clock: whose times they are, with the zone if it is known.
     """
 
     instance: FlowInstance
@@ -172,6 +174,7 @@ class FailureReport:
     logs: Mapping[str, str]
     notes: tuple[str, ...]
     link: str | None = None
+    clock: str = _CLOCK
 
     @property
     def failed(self) -> tuple[FlowInstanceNode, ...]:
@@ -225,7 +228,7 @@ class FailureReport:
         if len(nodes) > _MOST_ROWS:
             nodes = [node for node in nodes if _is_telling(node)][:_MOST_ROWS]
         shown = [_row(node, self.task_instances.get(node.task_instance_id)) for node in nodes]
-        yield from table_lines(shown)
+        yield from table_lines(shown, self.clock)
         if left := len(self.instance.nodes) - len(nodes):
             others = Counter(str(node.status or "none") for node in self.instance.nodes)
             others.subtract(row.status or "none" for row in shown)
@@ -236,7 +239,7 @@ class FailureReport:
         if not first:
             return "unknown, since EnOS does not tell when each of them ended"
         end = _end(self.task_instances.get(first[0].task_instance_id))
-        when = f", at {end} EnOS" if end else ""
+        when = f", at {end} {self.clock}" if end else ""
         shown = ", ".join(str(node) for node in first[:_NODES_IN_MESSAGE])
         more = f" and {len(first) - _NODES_IN_MESSAGE} more" if len(first) > _NODES_IN_MESSAGE else ""
         return f"{shown}{more}{' in the same second' if len(first) > 1 else ''}{when}"
@@ -294,7 +297,13 @@ class FailureReport:
 
 
 def examine(
-    instance: FlowInstance, *, logs: bool = True, link: str | None = None, known_logs: Mapping[str, str] | None = None
+    instance: FlowInstance,
+    *,
+    logs: bool = True,
+    link: str | None = None,
+    known_logs: Mapping[str, str] | None = None,
+    zone_name: str = "",
+    now: float = 0.0,
 ) -> Procedure[FailureReport]:
     """Find out when the nodes of an instance began and ended, and how the logs of failed nodes end.
 
@@ -303,6 +312,7 @@ def examine(
 
     :param logs: whether to read the logs of failed nodes.
     :param known_logs: logs that were read before, by task instance id.
+    :param zone_name: the zone of the gateway, if it is known already, and the time in epoch seconds as ``now``.
     """
     begun = [node for node in instance.nodes if node.has_run]
     asked = begun if len(begun) <= _MOST_RUNS else [node for node in begun if _is_telling(node)][:_MOST_RUNS]
@@ -312,7 +322,7 @@ def examine(
         notes.append(f"({more}nodes were not read)")
     if len(asked) < len(begun):
         notes.append(f"(times of {len(asked)} of the {len(begun)} nodes that have begun: of those that failed or run)")
-    runs = yield from _runs(asked, notes)
+    runs = yield from read_runs(asked, notes)
     report = FailureReport(instance, runs, {}, (), link)
     texts = dict(known_logs or {})
     if logs:
@@ -320,10 +330,19 @@ def examine(
         texts |= yield from _logs(wanted[:_MOST_LOGS])
         if len(wanted) > _MOST_LOGS:
             notes.append(f"(logs of {_MOST_LOGS} of the {len(wanted)} nodes that failed)")
-    return FailureReport(instance, runs, texts, tuple(notes), link)
+    return FailureReport(instance, runs, texts, tuple(notes), link, _clock(instance, runs, zone_name, now))
 
 
-def _runs(nodes: Iterable[FlowInstanceNode], notes: list[str]) -> Procedure[dict[str, TaskInstance]]:
+def _clock(instance: FlowInstance, runs: Mapping[str, TaskInstance], zone_name: str, now: float) -> str:
+    """Return ``EnOS``, with the zone of the times if it is known: ``EnOS, GMT+8``."""
+    times = [time_of(text) for run in runs.values() for text in (run.start_time, run.end_time)]
+    known = [time for time in times if time is not None]
+    found = zone_of_times(known, instance.flow_instance_id, zone_name, now) if known else None
+    return _CLOCK if found is None else f"{_CLOCK}, {excerpt(found[0], 40)}"
+
+
+def read_runs(nodes: Iterable[FlowInstanceNode], notes: list[str]) -> Procedure[dict[str, TaskInstance]]:
+    """Read when these nodes began and ended, by the ids of their task instances. ``notes`` gets what cannot be read."""
     runs: dict[str, TaskInstance] = {}
     faults = 0
     for node in nodes:

@@ -203,11 +203,19 @@ def out_of_time(flow_instance_id: str, status: str) -> EnosFlowTimeoutError:
 
 
 def conclude(
-    instance: FlowInstance, *, task_logs: TaskLogs, link: str | None, log: Log, stream: LogStream | None = None
+    instance: FlowInstance,
+    *,
+    task_logs: TaskLogs,
+    link: str | None,
+    log: Log,
+    stream: LogStream | None = None,
+    zone_name: str = "",
+    now: float = 0.0,
 ) -> Procedure[Outcome]:
     """Return how the instance has ended if it succeeded or was skipped; otherwise raise the error that says why not.
 
     :param stream: what has shown the logs of the nodes so far. Only the ends of failed nodes' logs are shown again.
+    :param zone_name: the zone of the gateway, if it is known already, and the time in epoch seconds as ``now``.
     :raises EnosFlowFailedError: with the failed nodes and the ends of their logs.
     :raises EnosFlowCancelledError: the same, where it was cancelled.
     """
@@ -222,7 +230,9 @@ def conclude(
     # Imported late, since only a failure needs it.
     from airflow_provider_enos.protocol.follow.failure_report import examine
 
-    report = yield from examine(instance, logs=task_logs != "none", link=link, known_logs=logs)
+    report = yield from examine(
+        instance, logs=task_logs != "none", link=link, known_logs=logs, zone_name=zone_name, now=now
+    )
     for line in report.lines(logs=task_logs != "none"):
         log.info("%s", line)
     raise report.error()

@@ -21,6 +21,8 @@ from airflow_provider_enos.protocol.wire.replies import INTERNAL, INVALID
 _SERVICE = "/batch-processing-service/v2.1"
 _TOKEN_SERVICE = "/apim-token-service/v2.0/token"
 
+GET_TIMEZONE = "Get Timezone"
+
 LOG_LENGTH = 2**20
 """Characters of a log that EnOS returns by default."""
 
@@ -252,7 +254,7 @@ def get_current_time() -> Call[int]:
 
 def get_time_zone() -> Call[str]:
     """Get Timezone: return the time zone, such as ``GMT+8``."""
-    return _get("Get Timezone", "time", "getTimeZone", {}, models.time_zone_of, tenant=False)
+    return _get(GET_TIMEZONE, "time", "getTimeZone", {}, models.time_zone_of, tenant=False)
 
 
 def get_token(access_key: str, encryption: str, timestamp: int) -> Call[models.AccessToken]:

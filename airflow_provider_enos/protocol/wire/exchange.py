@@ -31,7 +31,7 @@ from airflow_provider_enos.errors import (
     EnosTransportError,
 )
 from airflow_provider_enos.protocol.models import AccessToken
-from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets
+from airflow_provider_enos.protocol.text import NO_SECRETS, Secrets, excerpt
 from airflow_provider_enos.protocol.wire import calls, replies, signing
 from airflow_provider_enos.protocol.wire.messages import Call, Exchange, Read, Request, Response, Sleep, T
 
@@ -102,6 +102,8 @@ class Gateway:
         self._token: _HeldToken | None = None
         self._renewing = Lock()
         self._clock_offset = 0.0
+        self.zone_name = ""
+        """The zone that Get Timezone has named last; empty if it was not asked for."""
         # Reentrant: a signal handler may sign a cancel while its own thread is in here.
         self._stamping = RLock()
         self._last_timestamp = 0
@@ -123,7 +125,7 @@ class Gateway:
         repeated = False
         for attempt in count(1):
             try:
-                return (yield from self._attempt(call, tenant, retry))
+                return self._noted(call, (yield from self._attempt(call, tenant, retry)))
             except EnosError as error:
                 error.repeated = repeated or error.repeated
                 pause = self._pause(error, attempt, retry)
@@ -134,6 +136,11 @@ class Gateway:
                 repeated = error.repeated or _may_hide_success(error, call.safe)
             yield Sleep(pause)
         raise AssertionError("unreachable")
+
+    def _noted(self, call: Call[T], result: T) -> T:
+        if call.operation == calls.GET_TIMEZONE and isinstance(result, str):
+            self.zone_name = excerpt(result, 40)
+        return result
 
     def _attempt(self, call: Call[T], tenant: Tenant, retry: Retry) -> Exchange[T]:
         token = yield from self._valid_token(retry)

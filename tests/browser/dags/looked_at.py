@@ -65,6 +65,13 @@ with DAG("tried", schedule=None):
 with DAG("usual", schedule=None):
     EnosTriggerFlowOperator(task_id="task", flow_id=8111, poll_interval=2, deferrable=True)
 
+with DAG("never_starts", schedule=None):
+    # EnOS has no such flow.
+    EnosTriggerFlowOperator(task_id="task", flow_id=8199)
+
+with DAG("no_template", schedule=None):
+    EnosTriggerFlowOperator(task_id="task", flow_id="{{ dag_run.conf['flow'] }}")
+
 with DAG("window", schedule=None):
     EnosFlowSensor(
         task_id="task",

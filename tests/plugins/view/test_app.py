@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 if AIRFLOW < (3, 1):
     pytest.skip("Airflow before 3.1 has no tabs", allow_module_level=True)
 
-PATHS = ["view", "api/instance", "api/log", "run", "api/run"]
+PATHS = ["view", "api/instance", "api/log", "api/why", "run", "api/run"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -98,6 +98,46 @@ def test_the_log_of_a_node(airflow_site: Site) -> None:
     (failed,) = [node for node in seen["nodes"] if node["look"] == "failed"]
     answer = airflow_site.ask("api/log", run, node=failed["id"])
     assert WHY_LOAD_FAILED in answer.json()["log"]
+
+
+def why(site: Site, dag_id: str) -> dict[str, str]:
+    answer = site.ask("api/why", site.run(dag_id))
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_why_an_instance_failed(airflow_site: Site) -> None:
+    airflow_site.run("fails").wait_for("failed", seconds=120)
+    (instance,) = airflow_site.sim.instances_of(8102)
+    assert why(airflow_site, "fails") == {
+        "of": "instance",
+        "reason": f"node clean failed: {WHY_LOAD_FAILED}",
+        "node": f"81021-{instance.id.partition('-')[2]}",
+    }
+
+
+def test_why_a_task_failed_that_never_started_an_instance(airflow_site: Site) -> None:
+    """While it failed, too: a task that waits for its retry has ended its last try with an error."""
+    run = airflow_site.run("never_starts")
+    run.wait_for("failed", seconds=120)
+    found = why(airflow_site, "never_starts")
+    assert (found["of"], found["reason"].partition(" (")[0]) == ("task", "flow_id: EnOS has no flow 8199")
+    seen = airflow_site.ask("api/instance", run).json()
+    assert (seen["kind"], seen["title"]) == ("note", "No flow instance")
+
+
+@pytest.mark.parametrize("dag_id", ["no_template", "runs", "not_of_enos"])
+def test_why_is_not_known_of_every_task(airflow_site: Site, dag_id: str) -> None:
+    """Of an error that is in the task's log only; of a task that goes on; of one that has succeeded."""
+    airflow_site.run(dag_id).wait_for({"no_template": "failed", "runs": "deferred"}.get(dag_id, "success"), seconds=120)
+    assert why(airflow_site, dag_id) == {"of": "task", "reason": ""}
+
+
+def test_which_clock_the_times_are_of(airflow_site: Site) -> None:
+    airflow_site.run("fails").wait_for("failed", seconds=120)
+    clock = airflow_site.ask("api/instance", airflow_site.run("fails")).json()["clock"]
+    assert clock["zone"] == "GMT+8"
+    assert clock["at"]
 
 
 def test_while_the_task_has_not_ended_it_is_looked_at_again(airflow_site: Site) -> None:

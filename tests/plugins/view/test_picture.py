@@ -62,11 +62,30 @@ def test_nodes_with_their_status_and_edges() -> None:
 
 def test_flows_that_it_depends_on_are_nodes_without_a_log() -> None:
     upstream = {"flowId": 99, "flowName": "before", "nodeId": "f_99", "flowInstId": "", "status": "NONE"}
-    drawn = of_instance(seen([task(1)], [{"source": "f_99", "target": "t_1"}], [upstream]))
+    drawn = of_instance(seen([task(1, "RUNNING")], [{"source": "f_99", "target": "t_1"}], [upstream]))
     flow, own = drawn["nodes"]
     assert (flow["name"], flow["is_flow"], flow["has_log"], flow["look"]) == ("before", True, False, "waiting")
     assert (own["is_flow"], own["has_log"]) == (False, True)
     assert len(drawn["edges"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "start", "has_log"),
+    [
+        ("INIT", None, False),
+        ("READY", None, False),
+        ("SKIP", "2020-07-06 06:26:00", False),
+        ("RUNNING", None, True),
+        ("FAIL", "2020-07-06 06:26:00", True),
+        ("CANCEL", "2020-07-06 06:26:00", True),
+        ("CANCEL", None, False),
+    ],
+)
+def test_only_a_node_that_has_begun_has_a_log(status: str, start: str | None, has_log: bool) -> None:
+    drawn = of_instance(seen([task(1, status)], runs=(run(1, start, None),)))
+    assert drawn["nodes"][0]["has_log"] == has_log
+    # Without its times a node that was cancelled may have begun.
+    assert of_instance(seen([task(1, "CANCEL")]))["nodes"][0]["has_log"]
 
 
 @pytest.mark.parametrize(

@@ -406,3 +406,14 @@ def test_any_line_is_clean_and_short(text: str, length: int) -> None:
 def test_no_time_is_lost_on_a_large_log() -> None:
     text = "ERROR exit status \n" * 50_000 + ("exit " * 200_000)
     assert last_meaningful_line(text[-module.LOG_LENGTH :]) != ""
+
+
+@pytest.mark.parametrize(("zone_name", "clock"), [("GMT+8", "EnOS, GMT+8"), ("GMT+9", "EnOS"), ("", "EnOS")])
+def test_times_have_their_zone_where_it_is_known(play: Any, zone_name: str, clock: str) -> None:
+    """It is 14:28 at GMT+8. At GMT+9 the node would have begun before the trigger time, and in UTC in the future."""
+    ended = instance(load="FAIL", publish="FAIL")
+    answers = {name: run(name, "FAIL", f"2020-07-06 14:27:0{at}") for at, name in enumerate(("load", "publish"))}
+    report, _ = examined(play, ended, answers, zone_name=zone_name, now=1594016880.0)
+    lines = list(report.lines())
+    assert f"start ({clock})" in lines[1]
+    assert f"Failed first: load (load-1), at 2020-07-06 14:27:00 {clock}" in lines

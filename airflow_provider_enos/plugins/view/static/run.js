@@ -2,6 +2,7 @@
 import {
   ask_for, by, duration, fill, follow_theme, make, open_from_around, say, show_status, wanted,
 } from "./view.js";
+import { in_airflow_zone } from "./clock.js";
 import { look_of_state, words } from "./tries.js";
 
 const LONGEST_PAUSE = 60;
@@ -50,7 +51,7 @@ function show_note(message, is_problem) {
 function show(answer) {
   pause = answer.refresh;
   const again = pause === null ? "" : `, again every ${pause} s`;
-  say("freshness", `As of ${new Date().toLocaleTimeString()}${again}`);
+  say("freshness", `As of ${in_airflow_zone(Date.now()).slice(11)}${again}`);
   by("note").hidden = answer.rows.length > 0;
   if (!answer.rows.length) show_note("No task of this run is an EnOS task.", false);
   by("tasks").hidden = !answer.rows.length;

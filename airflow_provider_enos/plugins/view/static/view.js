@@ -1,6 +1,9 @@
 // Draws what the server says of one flow instance, and asks again while it runs. Every text is added as text.
+import { airflow_zone, by_clock, in_airflow_zone, is_time, on_other_clock, set_clock, short_time } from "./clock.js";
+import { copy_button } from "./copy.js";
 import { shown_try, show_tries } from "./tries.js";
 import { show_usual } from "./usual.js";
+import { show_why } from "./why.js";
 
 const SIGNS = {
   succeeded: "✓", failed: "✕", running: "▶", cancelled: "■", skipped: "»", waiting: "○", unknown: "?",
@@ -14,6 +17,8 @@ let timer = null;
 let failures = 0;
 let asking = false;
 let drawn = "";
+let answered = null; // What is drawn.
+let fresh = () => {}; // Says how fresh it is.
 let pause = null; // Seconds until the next look; null: none by itself.
 let overdue = false;
 
@@ -86,6 +91,7 @@ async function look() {
     show_note(error.final ? error.message : "Airflow does not answer at the moment.", true, drawn !== "" && !error.final);
   } finally {
     asking = false;
+    by("refresh").hidden = false;
     by("refresh").removeAttribute("aria-busy");
     plan();
   }
@@ -100,15 +106,24 @@ function plan() {
 
 function show(answer) {
   pause = answer.refresh;
-  const time = new Date().toLocaleTimeString();
+  const now = Date.now();
   const again = pause === null ? "" : `, again every ${pause} s`;
   show_tries(answer, look);
-  say("freshness", `Airflow: ${answer.airflow.state}, try ${answer.airflow.try_number}. As of ${time}${again}`);
+  fresh = () => say("freshness", `Airflow: ${answer.airflow.state}, try ${answer.airflow.try_number}. `
+    + `As of ${in_airflow_zone(now).slice(11)} ${airflow_zone()}${again}`);
+  fresh();
+  show_why(answer);
   if (answer.kind !== "instance") {
-    show_note(answer.message, answer.kind === "problem", answer.kind === "problem" && drawn !== "");
+    show_note(answer.message, answer.kind === "problem", answer.kind === "problem" && drawn !== "", answer.title);
     return;
   }
-  by("note").hidden = true;
+  answered = answer;
+  draw(answer);
+}
+
+function draw(answer) {
+  by("note").hidden = by("loading").hidden = true;
+  set_clock(answer);
   by("run").hidden = false;
   show_head(answer);
   const shape = JSON.stringify([answer.width, answer.height, answer.nodes.map((n) => [n.id, n.name, n.x, n.y]), answer.edges]);
@@ -129,15 +144,22 @@ function show(answer) {
 }
 
 // keep: what was drawn before stays, below the note.
-function show_note(message, is_problem, keep) {
+function show_note(message, is_problem, keep, title = "") {
   const note = by("note");
   note.hidden = false;
+  by("loading").hidden = true;
   note.classList.toggle("problem", is_problem);
-  say("note", message);
+  note.classList.toggle("empty", !keep);
+  by("note-sign").textContent = is_problem ? "!" : pause === null ? "–" : "…";
+  by("note-title").hidden = !title;
+  say("note-title", title);
+  say("note-text", message);
   if (!keep) {
+    answered = null;
     by("run").hidden = by("own").hidden = true;
     by("status").hidden = by("link").hidden = true;
     by("facts").replaceChildren();
+    delete by("facts").dataset.shown;
     say("name", "EnOS");
     say("progress", "");
     drawn = "";
@@ -148,8 +170,13 @@ function show_head(answer) {
   say("name", answer.flow_name || answer.id);
   show_status(by("status"), answer);
   by("status").hidden = false;
-  const facts = [["Flow instance", answer.id], ...answer.facts];
-  by("facts").replaceChildren(...facts.map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", {}, text))));
+  const facts = [["Flow instance", answer.id, copy_button(answer.id, "the id of the flow instance")],
+    ...answer.facts.map(([name, text]) => [name, ...(is_time(text) ? with_clock(text) : [text])])];
+  const shown = JSON.stringify([answer.id, facts.map(([name, text]) => [name, text]), clock_name()]);
+  if (by("facts").dataset.shown !== shown) {
+    by("facts").dataset.shown = shown;
+    by("facts").replaceChildren(...facts.map(([name, ...parts]) => make("div", {}, make("dt", {}, name), make("dd", {}, ...parts))));
+  }
   by("link").hidden = !answer.link;
   if (answer.link) by("link").href = answer.link;
   const tasks = answer.nodes.filter((node) => !node.is_flow);
@@ -202,6 +229,9 @@ async function show_reason(own) {
   } catch (error) {
     if (wanted === reason_of && !error.final) reason_of = "";
   }
+function with_clock(text) {
+  const [time, name] = by_clock(text);
+  return [time, make("small", {}, ` ${name}`)];
 }
 
 function show_status(element, { status, look }) {
@@ -229,7 +259,7 @@ function build_graph(answer) {
       draw_svg("text", { x: 12, y: 20 }, shown),
       draw_svg("text", { x: 12, y: 36, class: "state" }));
     if (is_own(answer, node)) group.append(ring_around(answer));
-    if (node.has_log) group.addEventListener("click", () => open_log(node));
+    group.addEventListener("click", () => { if (group.classList.contains("has-log")) open_log(node); });
     return group;
   });
   graph.replaceChildren(draw_svg("defs", {}, tip), ...edges, ...nodes);
@@ -249,25 +279,24 @@ function build_rows(answer) {
     const cell = (name, ...children) => make("td", { role: "cell", "data-name": name }, ...children);
     const time = (name) => make("td", { role: "cell", "data-name": name, className: "time" });
     const title = make("td", { role: "cell", className: "name" }, node.name);
-    title.append(make("small", {}, node.is_flow ? "another flow" : node.id));
+    title.append(make("small", {}, ...(node.is_flow ? ["another flow"] : [node.id, copy_button(node.id, `the id of ${node.name}`)])));
     const track = make("div", { className: "track", "aria-hidden": "true" }, make("i"));
     const span = make("td", { role: "cell", className: "span" }, track);
-    const log = cell("");
-    if (node.has_log) {
-      const button = make("button", { type: "button" }, "Log", make("span", { className: "sr" }, ` of ${node.name}`));
-      button.addEventListener("click", () => open_log(node));
-      log.append(button);
-    }
+    const button = make("button", { type: "button" }, "Log", make("span", { className: "sr" }, ` of ${node.name}`));
+    button.addEventListener("click", () => open_log(node));
+    const log = cell("", button);
     return make("tr", { role: "row" }, title, cell("Status", make("span")), time("Start"), time("End"), time("Time taken"),
       span, log);
   }));
 }
 
 function update_row(row, node) {
-  const [, status, start, end, taken, span] = row.children;
+  const [, status, start, end, taken, span, log] = row.children;
   show_status(status.firstChild, node);
-  fill(start, node.start);
-  fill(end, node.end);
+  fill_time(start, "Start", node.start);
+  fill_time(end, "End", node.end);
+  log.firstChild.hidden = !node.has_log;
+  log.classList.toggle("empty", !node.has_log);
   fill(taken, node.seconds === undefined || node.seconds === null ? "" : duration(node.seconds));
   const bar = span.querySelector("i");
   bar.hidden = node.from === undefined;
@@ -277,6 +306,12 @@ function update_row(row, node) {
     bar.style.left = `${Math.min(node.from, 0.99) * 100}%`;
     bar.style.width = `${Math.max(node.to - node.from, 0) * 100}%`;
   }
+}
+
+function fill_time(cell, name, text = "") {
+  fill(cell, short_time(text));
+  cell.dataset.name = `${name} (${clock_name()})`;
+  cell.title = text && is_time(text) ? by_clock(text).join(" ") : "";
 }
 
 function fill(cell, text = "") {
@@ -335,6 +370,13 @@ function open_from_around(event, { href, target, rel } = by("link")) {
   link.remove();
 }
 
+// A frame inherits no fonts: take those of Airflow's page around this one.
+function follow_fonts() {
+  const around = page_around();
+  const family = around && around.body && getComputedStyle(around.body).fontFamily;
+  if (family) document.documentElement.style.setProperty("--font", family);
+}
+
 // As Airflow's page around this one, else as the system.
 function follow_theme() {
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -355,13 +397,15 @@ function follow_theme() {
   apply();
 }
 
-export { ask_for, by, duration, fill, follow_theme, make, open_from_around, say, show_status, wanted };
+export { ask, ask_for, by, draw_svg, duration, fill, follow_theme, make, open_from_around, open_log, say, show_status, wanted };
 
 // The page of a DAG run takes from here what it draws with, and has no graph.
 if (by("graph")) start();
 
 function start() {
+  follow_fonts();
   follow_theme();
+  on_other_clock(() => { fresh(); if (answered) draw(answered); });
   by("refresh").addEventListener("click", look);
   for (const way of ["click", "auxclick"]) by("link").addEventListener(way, (event) => open_from_around(event));
   by("log-refresh").addEventListener("click", read_log);
