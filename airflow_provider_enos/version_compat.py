@@ -195,4 +195,6 @@ def run_state_of(task_instance: Any) -> str | None:
 
         found = DagRun.find(dag_id=task_instance.dag_id, run_id=task_instance.run_id)
         return str(found[0].state) if found else None
-    return str(RuntimeTaskInstance.get_dagrun_state(task_instance.dag_id, task_instance.run_id))
+    # An enumeration whose text is not its value.
+    state: Any = RuntimeTaskInstance.get_dagrun_state(task_instance.dag_id, task_instance.run_id)
+    return str(getattr(state, "value", state))

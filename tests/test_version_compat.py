@@ -85,6 +85,18 @@ def test_the_state_of_a_task(monkeypatch: pytest.MonkeyPatch, states: Any, state
     assert version_compat.state_of(task_instance) == state
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow 2 asks its database")
+@pytest.mark.parametrize("state", ["failed", "success", "running", "queued"])
+def test_the_state_of_a_run(monkeypatch: pytest.MonkeyPatch, state: Any) -> None:
+    """Airflow tells it as a member of an enumeration, whose text is not its value."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import DagRunStateResult
+
+    told = SimpleNamespace(send=lambda msg: DagRunStateResult(state=state))
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", told, raising=False)
+    assert version_compat.run_state_of(SimpleNamespace(dag_id="dag", run_id="run")) == state
+
+
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow before 3.3 has no task state store")
 def test_nothing_tells_a_task_that_its_record_was_kept_on_purpose() -> None:
     """So a clear starts again. If this fails, Airflow may tell it now, and a kept record could mean to go on."""

@@ -37,8 +37,8 @@ class EnosFlowNodeTrigger(WaitingTrigger):
 
     A further try of a task always begins in a worker, since it may have to start another instance.
 
-    If a user marks the DAG run failed, the trigger cancels the instance. If only the task is marked or cleared, it does
-    not: other nodes go on.
+    If a user marks the DAG run failed, or clears ``start`` with the task, the trigger cancels the instance. If only the
+    task is marked or cleared, it does not: other nodes go on.
 
     Documentation: Batch Processing API, "Get Flow Instance", "Cancel Flow Instance".
 
@@ -78,10 +78,20 @@ class EnosFlowNodeTrigger(WaitingTrigger):
             raise
 
     async def on_kill(self) -> None:
-        """Cancel the instance if somebody has ended the DAG run. Airflow calls this if the deferred task is killed."""
-        if not self.cancel_on_kill or self._watch is None or not await is_run_over(self.task_instance, self.log):
+        """Cancel the instance if the DAG run was ended, or ``start`` cleared. Airflow calls this for a killed task."""
+        if not self.cancel_on_kill or self._watch is None:
             return
-        await self._cancel(self._watch.flow_instance_id, self._settings)
+        flow_instance_id = self._watch.flow_instance_id
+        if await is_run_over(self.task_instance, self.log) or await self._is_round_over(flow_instance_id):
+            await self._cancel(flow_instance_id, self._settings)
+
+    async def _is_round_over(self, flow_instance_id: str) -> bool:
+        """Return whether ``start`` was cleared, too. In Airflow 3.4 it does not know what it has started before."""
+        try:
+            return await self._in_thread(lambda record: record.is_over(flow_instance_id))
+        except (EnosTriggerError, AirflowSkipException) as error:
+            self.log.warning("Cannot tell whether task %s was cleared: %s", self.start_task_id, error)
+            return False
 
     async def _event(self) -> TriggerEvent:
         if self.flow_instance_id is None and self._try_number > 1:

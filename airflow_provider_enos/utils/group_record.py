@@ -60,8 +60,18 @@ class GroupRecord:
     def _is_skipped(self) -> bool:
         # If its state cannot be read, the error says what is missing.
         with suppress(Exception):
-            return state_of(SimpleNamespace(**self._of)) == "skipped"
+            return self._state == "skipped"
         return False
+
+    @property
+    def _state(self) -> str | None:
+        return state_of(SimpleNamespace(**self._of))
+
+    def is_over(self, flow_instance_id: str) -> bool:
+        """Return whether ``start`` was cleared since it, or a task of a node, has started this instance."""
+        if self._state not in (None, "success"):
+            return True
+        return all(one.flow_instance_id != flow_instance_id for one in self.instances(self.start()))
 
     def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]:
         """Return the instances of the round, the oldest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +16,10 @@ from groups import EDGES, FIRST, NODES, Group, add_flow, end, nodes_are
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.operators.node import EnosFlowNodeOperator
+from airflow_provider_enos.protocol.start.group import GroupInstance
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.utils import group_record
+from airflow_provider_enos.utils.group_record import GroupRecord
 from airflow_provider_enos.version_compat import (
     AirflowTaskTimeout,
     ends_deferred_tasks_in_time,
@@ -195,19 +198,45 @@ def test_all_nodes_of_an_instance_share_its_looks(group: MakeGroup, sim: EnosSim
     assert 3 <= looks <= 8, "one for all, every 0.5 s; for each node it would be 30"
 
 
-@pytest.mark.parametrize(("run_state", "is_cancelled"), [("failed", True), ("success", True), ("running", False)])
-def test_a_kill_cancels_the_instance_only_if_the_run_is_over(
-    group: MakeGroup, sim: EnosSimulator, monkeypatch: pytest.MonkeyPatch, run_state: str, *, is_cancelled: bool
+@pytest.mark.parametrize(
+    ("run_state", "start", "is_cancelled"),
+    [
+        ("failed", "success", True),
+        ("success", "success", True),
+        ("running", "success", False),
+        # It was cleared with the task.
+        ("running", "running", True),
+        ("queued", "None", True),
+        ("running", "success again", True),
+        ("running", None, False),
+    ],
+)
+def test_a_kill_cancels_the_instance_only_if_the_run_is_over_or_begins_again(
+    group: MakeGroup,
+    sim: EnosSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    run_state: str,
+    start: str | None,
+    *,
+    is_cancelled: bool,
 ) -> None:
     one = group("deferred")
     one.run("start")
     monkeypatch.setattr("airflow_provider_enos.version_compat.run_state_of", lambda _: run_state)
     monkeypatch.setattr("airflow_provider_enos.version_compat.state_of", lambda _: "failed")
+    monkeypatch.setattr(group_record, "state_of", lambda _: start and start.removesuffix(" again"))
+
+    def start_again() -> None:
+        record = GroupRecord(one.ti("start"), "nodes.start")
+        record.begin(replace(record.start(), first=GroupInstance("8300-20200706062700", None, 1)))
 
     async def kill() -> None:
         trigger = one.first_trigger("a")
         waits = asyncio.create_task(anext(trigger.run()))
         await asyncio.sleep(0.5)
+        if start == "success again":
+            sim.one_at_a_time = False
+            await asyncio.to_thread(start_again)
         waits.cancel()
         await asyncio.gather(waits, return_exceptions=True)
         if triggers_are_told_of_kills():
