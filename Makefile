@@ -76,7 +76,8 @@ test-browser: .venv/installed
 	@$(BIN)/pytest -m browser $(PYTEST_OPTIONS)
 
 nightly: .venv/installed
-	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/start/test_starting_model.py $(PYTEST_OPTIONS)
+	@ENOS_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/protocol/start/test_starting_model.py tests/operators/test_group_model.py \
+		$(PYTEST_OPTIONS)
 	@ENOS_FUZZ_SECONDS=$(FUZZ) $(BIN)/pytest tests/fuzzing $(PYTEST_OPTIONS)
 
 chaos: .venv/installed

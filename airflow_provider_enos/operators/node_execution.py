@@ -53,6 +53,8 @@ class NodeExecution(Execution[NodeOperator]):
         self._record: TriggerRecord | None = None
         self._waited_for: set[str] = set()
         """The instances whose end this try reports, whatever it is."""
+        self._wait_is_over: set[str] = set()
+        """The instances that this try has waited for until the end. EnOS may show no time of that end."""
         self._deadline = time() + operator.timeout
         self._task_deadline: float | None = None
         self._event: InstanceEvent | None = None
@@ -82,6 +84,8 @@ class NodeExecution(Execution[NodeOperator]):
                 )
             if not for_rest:
                 self._waited_for.add(event.flow_instance_id)
+            if event.error is None:
+                self._wait_is_over.add(event.flow_instance_id)
             return self._follow()
 
     def on_kill(self) -> None:
@@ -121,6 +125,7 @@ class NodeExecution(Execution[NodeOperator]):
             instance,
             operator.node,
             runs_again=is_further,
+            was_quiet=at.flow_instance_id in self._wait_is_over,
             success=self._group.success(operator.node) if is_further else None,
             tries_before_clear=tries_before_clear(
                 try_number=try_number, max_tries=self._ti.max_tries or 0, retries=operator.retries or 0
@@ -165,6 +170,7 @@ class NodeExecution(Execution[NodeOperator]):
             self._defer_wait(at, watch)
         steps = watch.wait(poll_interval=self._operator.poll_interval, deadline=self._deadline, clock=time)
         self._in_time(steps)
+        self._wait_is_over.add(at.flow_instance_id)
         if not watch.for_rest:
             self._waited_for.add(at.flow_instance_id)
 
@@ -210,10 +216,8 @@ class NodeExecution(Execution[NodeOperator]):
 
     def _restart(self, start: GroupStart, at: GroupInstance, instance: FlowInstance, step: NodeStep) -> None:
         """Start another instance after ``at``, or take over that of another task, and put it on record."""
-        rest = self._node_watch(at, for_rest=True)
-        rest.saw(instance, time())
-        if not rest.is_over(instance):
-            self._wait_or_defer(at, rest)
+        if not self._is_at_rest(at, instance):
+            return
         backoff = Backoff(self._operator.poll_error_tolerance, self._deadline, time, self._log)
         plan = self._run(plan_after(start, at, instance, self._operator.node, step, backoff))
         if plan is None:
@@ -222,6 +226,15 @@ class NodeExecution(Execution[NodeOperator]):
         started = self._start(start, at, plan)
         self._group.note_restart(start, started, at)
         self._waited_for.add(started.flow_instance_id)
+
+    def _is_at_rest(self, at: GroupInstance, instance: FlowInstance) -> bool:
+        """Return whether nothing of the instance runs any more. If something may, wait until it ends: look again."""
+        rest = self._node_watch(at, for_rest=True)
+        rest.saw(instance, time())
+        if at.flow_instance_id in self._wait_is_over or rest.is_over(instance):
+            return True
+        self._wait_or_defer(at, rest)
+        return False
 
     def _start(self, start: GroupStart, at: GroupInstance, plan: Plan) -> GroupInstance:
         operator, settings, client = self._operator, self._hook.settings, self._hook.client

@@ -112,6 +112,7 @@ class Instance:
     status: str = "RUNNING"
     failed: int = START
     busy_until: float = -inf
+    relations = RELATIONS
 
     def end(self, status: str, now: float, which: int = 0) -> None:
         """End it; if badly, because of the node of this number."""
@@ -139,7 +140,7 @@ class Instance:
             {"taskId": node, "nodeId": f"t_{node}", "taskName": f"{node}", "taskInstId": f"{node}-1", "status": status}
             for node, status in self.statuses(now).items()
         ]
-        fields["graph"] = {"tasks": tasks, "relations": RELATIONS}
+        fields["graph"] = {"tasks": tasks, "relations": self.relations}
         if hours is not None:
             moment = datetime.fromtimestamp(self.created, timezone(timedelta(hours=hours)))
             fields["timestamp"] = f"{moment:%Y-%m-%d %H:%M:%S}.0"
@@ -175,13 +176,19 @@ class Gateway:
             raise conflict()
         self.triggered = self.clock.now
         id = predicted_flow_instance_id(FLOW, time) if self.documented_ids else f"{FLOW}-x{len(self.instances)}"
-        self.instances.append(Instance(id, minute, round, self.clock.now, node))
+        self.instances.append(self._made(id, minute, round, node))
         return id
+
+    def _made(self, id: str, minute: int, round: int | None, node: int) -> Instance:
+        return Instance(id, minute, round, self.clock.now, node)
+
+    def _flow(self) -> Flow:
+        return Flow.parse({"flowId": FLOW, "graph": {"tasks": [{"taskId": node} for node in AFTER]}})
 
     def answer(self, call: Call[Any]) -> Any:
         """Answer a call that is no trigger."""
         if call.operation == "Get Flow":
-            return Flow.parse({"flowId": FLOW, "graph": {"tasks": [{"taskId": node} for node in AFTER]}})
+            return self._flow()
         if call.token_only:
             return None
         if call.operation == "Get Timezone":

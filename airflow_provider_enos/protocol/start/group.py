@@ -156,17 +156,26 @@ class NodeSuccess:
 
 
 def next_step(
-    instance: FlowInstance, task_id: int, *, runs_again: bool, success: NodeSuccess | None, tries_before_clear: int
+    instance: FlowInstance,
+    task_id: int,
+    *,
+    runs_again: bool,
+    success: NodeSuccess | None,
+    tries_before_clear: int,
+    was_quiet: bool = False,
 ) -> NodeStep:
     """Return what the task of the node does, given the newest instance that runs the node.
 
     :param runs_again: whether this is a further try of the task, which has not waited for this instance yet.
     :param success: the success that an earlier try has seen.
     :param tries_before_clear: how many tries came before the last clear of the task.
+    :param was_quiet: as for ``outcome_of_node``.
     """
-    outcome = outcome_of_node(instance, task_id)
+    outcome, node = outcome_of_node(instance, task_id, was_quiet=was_quiet), node_of(instance, task_id)
+    has_run = node is not None and node.has_run
     if outcome is None:
-        return NodeStep.WATCH
+        # Another branch may lead to a node that has not run. If none does, a further try has to recover the instance.
+        return NodeStep.RECOVER if runs_again and instance.status.ended_badly and not has_run else NodeStep.WATCH
     if outcome in (Outcome.FAILED, Outcome.CANCELLED):
         return NodeStep.RECOVER if runs_again else NodeStep.END
     if success is None or success.flow_instance_id != instance.flow_instance_id:

@@ -127,7 +127,7 @@ class Siblings:
             if known:
                 return known[0].has(self.node)
             asked = [one for one in self.record.intents(self.nodes, self.after) if self._is_for(one, found)]
-            if any(one.flow_instance_id == found.flow_instance_id for one in asked):
+            if any(one.flow_instance_id is not None for one in asked):
                 return True
             if not any(one.is_open for one in asked):
                 return False
@@ -138,9 +138,12 @@ class Siblings:
 
     def _is_for(self, intent: Intent, found: FlowInstance) -> bool:
         """Return whether the request was for the minute of this instance and for the same as this task's."""
-        minute = minute_of_id(found.flow_instance_id)
-        is_same = intent.from_task_id == self.plan.target.from_task_id
-        return is_same and not intent.refused and minute_of(intent.sent_time) == minute
+        if intent.refused or intent.from_task_id != self.plan.target.from_task_id:
+            return False
+        if intent.flow_instance_id is not None:
+            # EnOS may name an instance otherwise than it documents.
+            return intent.flow_instance_id == found.flow_instance_id
+        return minute_of(intent.sent_time) == minute_of_id(found.flow_instance_id)
 
 
 def _is(one: GroupInstance, found: FlowInstance) -> bool:

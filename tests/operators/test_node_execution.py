@@ -1,0 +1,98 @@
+"""The task of a node, on the models of EnOS and of Airflow, without an adversary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from group_adversary import GroupAdversary
+from group_model import SIX
+from start_model import MORNING
+
+Scene = Callable[..., GroupAdversary]
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Set up a group of six nodes of which some have failed. In the end all of it has to succeed."""
+    made: list[GroupAdversary] = []
+
+    def make(fails: set[int] | None, **changes: Any) -> GroupAdversary:
+        machine = GroupAdversary()
+        made.append(machine)
+        given: dict[str, Any] = {
+            "graph": SIX,
+            "retries": 0,
+            "trigger_time": MORNING,
+            "in_triggerer": False,
+            "deferrable": True,
+            "taken": 0,
+            "documented_ids": True,
+            "clock_minute": 0.0,
+            "unseen": "error",
+            "times_in": 8,
+        }
+        machine.begin(fails=fails, **{**given, **changes})
+        return machine
+
+    yield make
+    for one in made:
+        one.teardown()
+
+
+def ids(group: GroupAdversary) -> list[str]:
+    return [one.id for one in group.gateway.instances]
+
+
+def test_clearing_a_failed_node_starts_one_instance_from_it(scene: Scene, deferrable: bool) -> None:
+    group = scene({3}, deferrable=deferrable)
+    group.clear_what_failed()
+    group._quiet_down()
+    assert [one.from_node for one in group.gateway.instances] == [None, 3]
+    assert sorted(group.gateway.instances[1].scope) == [3, 5, 6]
+
+
+def test_failed_siblings_that_are_cleared_at_once_make_one_instance(scene: Scene, deferrable: bool) -> None:
+    group = scene({2, 3}, deferrable=deferrable)
+    group.clear_what_failed()
+    group._quiet_down()
+    assert len(ids(group)) == 2
+
+
+@pytest.mark.parametrize("documented_ids", [True, False])
+def test_sibling_between_the_reply_and_the_record(scene: Scene, documented_ids: bool) -> None:
+    """It takes over the instance by the request of the other, also where EnOS names instances otherwise."""
+    group = scene({2, 3}, documented_ids=documented_ids)
+    group.clear_what_failed()
+    group.all_begin()
+    first, second = group.nodes[2], group.nodes[3]
+    group._move(first, 60, to_trigger=True)
+    group._advance(first, group._good(first))
+    group._advance(first, group._good(first))
+    group._move(second, 60)
+    assert len(ids(group)) == 2
+
+
+def test_instance_whose_end_has_no_time_is_recovered(scene: Scene, deferrable: bool) -> None:
+    group = scene({3}, deferrable=deferrable, times_in=None)
+    group.clear_what_failed()
+    group._quiet_down()
+    assert len(ids(group)) == 2
+
+
+def test_node_that_never_ran_is_recovered_where_the_end_has_no_time(scene: Scene, deferrable: bool) -> None:
+    group = scene(None, deferrable=deferrable, times_in=None)
+    group._begin_all()
+    group._move_all()
+    group.gateway.instances[0].node_ends(1, "SUCCESS", group.clock.now)
+    group._begin_all()
+    group._move_all()
+    group._begin_all()
+    group.gateway.instances[0].cancel(group.clock.now)
+    group.clock.now += 60.0
+    for _ in range(3):
+        group._move_all()
+    assert group.nodes[2].state == "failed"
+    group._quiet_down()
+    assert len(ids(group)) == 2
