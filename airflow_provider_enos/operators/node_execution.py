@@ -99,10 +99,12 @@ class NodeExecution(Execution[NodeOperator]):
     def _follow(self) -> str:
         while True:
             start = self._group.start()
+            self._check_flow(start.flow_id, "the record of the group")
             at = self._newest_in(start)
             self._announce(at)
             watch = self._node_watch(at)
             instance = self._look(watch)
+            self._check_flow(instance.flow_id, f"flow instance {at.flow_instance_id}")
             match self._step(at, instance):
                 case NodeStep.WATCH:
                     self._wait_or_defer(at, watch)
@@ -111,6 +113,11 @@ class NodeExecution(Execution[NodeOperator]):
                         return self._end(at, instance, watch)
                 case step:
                     self._restart(start, at, instance, step)
+
+    def _check_flow(self, flow_id: int | None, what: str) -> None:
+        """Raise an error for an instance of another flow: anybody who may write XComs can change what they name."""
+        if flow_id not in (None, self._operator.flow_id):
+            raise nothing_sent(f"{what} is about flow {flow_id}, and this task about flow {self._operator.flow_id}")
 
     def _newest_in(self, start: GroupStart) -> GroupInstance:
         found = newest_with(self._operator.node, self._group.instances(start))

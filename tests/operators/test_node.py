@@ -288,3 +288,21 @@ def test_the_edges_are_those_of_the_flow(group: MakeGroup) -> None:
     for upstream, downstream in EDGES:
         assert made[downstream].task_id in made[upstream].downstream_task_ids
     assert made.start.downstream_task_ids == {"nodes.a"}
+
+
+@pytest.mark.parametrize(("flow_id", "first"), [(8301, FIRST), (8300, "3377-20200706062600")])
+def test_what_an_xcom_names_of_another_flow_is_left_alone(
+    started: MakeGroup, sim: EnosSimulator, way: str, flow_id: int, first: str
+) -> None:
+    """Anybody who may write XComs can change them."""
+    one = started()
+    assert sim.trigger(3377, 108579, 1594016819108).id == "3377-20200706062600"
+    end(sim, "FAIL", FAIL="a", INIT="bcdef")
+    record = GroupRecord(one.ti("start"), "nodes.start")
+    start = record.start()
+    record.begin(replace(start, flow_id=flow_id, first=replace(start.first, flow_instance_id=first)))
+    before = len(sim.instances)
+    ended = one.run("a") if way == "worker" else one.retry("a")
+    assert ended.error is errors.EnosTriggerError
+    assert "about flow" in ended.message
+    assert len(sim.instances) == before
