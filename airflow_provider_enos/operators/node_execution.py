@@ -230,9 +230,11 @@ class NodeExecution(Execution[NodeOperator]):
         if plan is None:
             return
         self._log.info("Try %d starts flow %d %s", self._ti.try_number, start.flow_id, plan.line)
-        started = self._start(start, at, plan)
+        started, is_new = self._start(start, at, plan)
         self._group.note_restart(start, started, at)
-        self._waited_for.add(started.flow_instance_id)
+        if is_new:
+            # What was taken over may have ended badly before. Then it is recovered, too.
+            self._waited_for.add(started.flow_instance_id)
 
     def _is_at_rest(self, at: GroupInstance, instance: FlowInstance) -> bool:
         """Return whether nothing of the instance runs any more. If something may, wait until it ends: look again."""
@@ -243,7 +245,8 @@ class NodeExecution(Execution[NodeOperator]):
         self._wait_or_defer(at, rest)
         return False
 
-    def _start(self, start: GroupStart, at: GroupInstance, plan: Plan) -> GroupInstance:
+    def _start(self, start: GroupStart, at: GroupInstance, plan: Plan) -> tuple[GroupInstance, bool]:
+        """Return what is started, and whether this try has started it."""
         operator, settings, client = self._operator, self._hook.settings, self._hook.client
         origin = f"{settings.base_url} {settings.org_id}"
         if origin != start.origin:
@@ -280,7 +283,8 @@ class NodeExecution(Execution[NodeOperator]):
             starter.run(), before_unsafe=lambda: self._check_before_request(record), while_sleeping=self._check_starting
         )
         index = at.index + 1 if record.last is None else record.last.index
-        return GroupInstance(started.flow_instance_id, plan.target.from_task_id, index, plan.runs)
+        instance = GroupInstance(started.flow_instance_id, plan.target.from_task_id, index, plan.runs)
+        return instance, not started.taken_over
 
     def _check_before_request(self, record: TriggerRecord) -> None:
         if self._operator.is_killed:

@@ -96,3 +96,17 @@ def test_node_that_never_ran_is_recovered_where_the_end_has_no_time(scene: Scene
     assert group.nodes[2].state == "failed"
     group._quiet_down()
     assert len(ids(group)) == 2
+
+
+def test_what_a_lost_try_has_started_comes_to_rest_before_it_is_recovered(scene: Scene, deferrable: bool) -> None:
+    group = scene({2}, deferrable=deferrable, retries=3)
+    group.clear_what_failed()
+    group._begin(group.nodes[2])
+    group._move(group.nodes[2], 60, to_trigger=True)
+    group.worker_is_lost(which=0, request="arrives")
+    (*_, lost) = group.gateway.instances
+    lost.cancel(group.clock.now)
+    assert lost.is_live(group.clock.now)
+    group._begin(group.nodes[2])
+    group._quiet_down()
+    assert lost in group._on_record()
