@@ -78,7 +78,7 @@ BROKEN: dict[str, Callable[[Patch], None]] = {
 
 
 def finds_a_violation() -> bool:
-    enough = settings(NORMAL, phases=[Phase.generate], max_examples=NORMAL.max_examples * 5)
+    enough = settings(NORMAL, phases=[Phase.generate], max_examples=NORMAL.max_examples * 20)
     try:
         run_state_machine_as_test(GroupAdversary, settings=enough)
     except (AssertionError, pytest.fail.Exception):

@@ -96,7 +96,7 @@ class GroupAdversary(RuleBasedStateMachine):
             self.patch.setattr(module, "xcom", lambda: self.xcoms)
         for module in (base_trigger, node_trigger):
             self.patch.setattr(module, "push_xcom", self._push_from_trigger)
-        self.patch.setattr(node_trigger, "sync_to_async", lambda do: partial(self._in_thread, do))
+        self.patch.setattr(node_trigger, "in_thread", self._in_thread)
         self.patch.setattr(PlayedTrigger, "look", staticmethod(self.gateway.shown), raising=False)
         self.patch.setattr(PlayedTrigger, "clock", staticmethod(self.clock), raising=False)
         self.patch.setattr(base_trigger, "time", self.clock)

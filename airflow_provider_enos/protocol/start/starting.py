@@ -306,8 +306,7 @@ class Starter:
 
     def _take_over_from_earlier(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
         """Take over what an earlier try has started. If that ended badly, only a group does: it recovers it."""
-        is_alone = self.is_shared is None
-        if is_alone and (found.status.ended_badly or (yield from self.restarts.ran_incompletely(found))):
+        if self.is_shared is None and (found.status.ended_badly or (yield from self.restarts.ran_incompletely(found))):
             return StepResult(StepOutcome.ENDED_BADLY, replace(minute, found=found))
         intent = self.attempt.intent
         if intent is None:
