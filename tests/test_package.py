@@ -23,7 +23,10 @@ import airflow_provider_enos
 PROJECT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 METADATA = importlib.metadata.metadata("airflow-provider-enos")
-STATIC = {"view.html", "view.css", "view.js", "run.html", "run.js", "tries.js", "usual.js", "more.css"}
+STATIC = {
+    *("view.html", "view.css", "view.js", "run.html", "run.js", "more.css"),
+    *("clock.js", "copy.js", "tries.js", "usual.js", "why.js"),
+}
 """The files of the view's pages."""
 
 

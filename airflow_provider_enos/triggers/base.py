@@ -79,6 +79,7 @@ class WaitingTrigger(BaseTrigger):
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._settings: Settings | None = None
         for one in fields(self):
             check: Argument | None = one.metadata["argument"]
             if check is not None:
@@ -147,7 +148,7 @@ class WaitingTrigger(BaseTrigger):
         deadline = self._end_time()
         while True:
             try:
-                settings = await self._read_settings()
+                settings = self._settings = await self._read_settings()
                 await self._use(settings)
                 async with shared_poller(settings) as poller:
                     return await wait(poller, deadline)
@@ -167,14 +168,14 @@ class WaitingTrigger(BaseTrigger):
     async def _use(self, settings: Settings) -> None:
         """Take over what the connection says now."""
 
-    async def _cancel(self, flow_instance_id: str, last: Settings | None) -> None:
-        """Cancel an instance, since the task was killed. ``last``: what the connection said last."""
+    async def _cancel(self, flow_instance_id: str) -> None:
+        """Cancel an instance, since the task was killed."""
         from airflow_provider_enos.client.aio import AsyncClient
         from airflow_provider_enos.protocol.wire import calls
         from airflow_provider_enos.protocol.wire.exchange import Retry
 
         try:
-            settings = await self._settings_now(last)
+            settings = await self._settings_for_cancel()
             async with AsyncClient(settings, retry=Retry(attempts=2), timeout=_CANCEL_TIMEOUT) as client:
                 await client.call(calls.cancel_flow_instance(flow_instance_id))
         except EnosError as error:
@@ -182,13 +183,14 @@ class WaitingTrigger(BaseTrigger):
         else:
             self.log.info("The task was killed: asked EnOS to cancel %s", flow_instance_id)
 
-    async def _settings_now(self, last: Settings | None) -> Settings:
+    async def _settings_for_cancel(self) -> Settings:
+        """Return what the connection says now; what it said last if it cannot be read."""
         try:
-            return await self._read_settings()
+            self._settings = await self._read_settings()
         except EnosError:
-            if last is None:
+            if self._settings is None:
                 raise
-            return last
+        return self._settings
 
 
 def resume(event: InstanceEvent | WindowEvent) -> TriggerEvent:

@@ -82,7 +82,6 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._settings: Settings | None = None
         self._watch: InstanceWatch | None = None
         self._stream: LogStream | None = None
 
@@ -99,7 +98,7 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
     async def on_kill(self) -> None:
         """Cancel the instance. Airflow calls this if a user marks the deferred task or clears it."""
         if self.cancel_on_kill:
-            await self._cancel(self.flow_instance_id, self._settings)
+            await self._cancel(self.flow_instance_id)
 
     async def _event(self) -> TriggerEvent:
         try:
@@ -140,7 +139,6 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
         )
 
     async def _use(self, settings: Settings) -> None:
-        self._settings = settings
         if self._watch is not None and self._watch.link is None:
             self._watch.link = settings.link(self._watch.flow_instance_id)
             await self._push_link(self._watch.link)

@@ -63,7 +63,6 @@ class EnosFlowNodeTrigger(WaitingTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._settings: Settings | None = None
         self._watch: NodeWatch | None = None
         self._pushed: str | None = None
 
@@ -83,7 +82,7 @@ class EnosFlowNodeTrigger(WaitingTrigger):
             return
         flow_instance_id = self._watch.flow_instance_id
         if await is_run_over(self.task_instance, self.log) or await self._is_round_over(flow_instance_id):
-            await self._cancel(flow_instance_id, self._settings)
+            await self._cancel(flow_instance_id)
 
     async def _is_round_over(self, flow_instance_id: str) -> bool:
         """Return whether ``start`` was cleared, too. In Airflow 3.4 it does not know what it has started before."""
@@ -147,7 +146,6 @@ class EnosFlowNodeTrigger(WaitingTrigger):
         return resume(InstanceEvent(watch.flow_instance_id, error, logs, watch.told))
 
     async def _use(self, settings: Settings) -> None:
-        self._settings = settings
         watch = self._watch
         if watch is None:
             return

@@ -21,7 +21,7 @@ KEY = Key("dag", "run", "task", -1)
 
 
 def record(state: str | None) -> Record:
-    found: Any = SimpleNamespace(state=state)
+    found: Any = SimpleNamespace(state=state, shown_try=None)
     return found  # type: ignore[no-any-return]
 
 

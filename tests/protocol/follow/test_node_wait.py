@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from airflow_provider_enos.errors import EnosFlowCancelledError, EnosFlowFailedError
 from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.follow.node_wait import NodeWatch, conclude_node
-from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.models import FlowInstance, Outcome, TaskInstance
 
 ID = "3377-20200706062600"
 LINK = f"https://console.example/{ID}"
@@ -41,7 +42,7 @@ def test_only_its_node_is_logged(log: Any) -> None:
     one.saw(instance("RUNNING", "SRR"), 1)
     assert log.lines == [
         f"info: Flow instance {ID} of flow 3377 'daily': RUNNING, see {LINK}",
-        "info: Node n2 (2-1): INIT -> RUNNING",
+        "info: Node n2 (2-1): RUNNING",
     ]
 
 
@@ -102,6 +103,12 @@ def test_the_poller_has_to_show_it_nodes(log: Any) -> None:
 # The end.
 
 
+def with_log(text: str) -> Callable[[Any], Any]:
+    """Answer what is asked about nodes, and for their logs with this text."""
+    run = TaskInstance.parse({"instanceId": "2-1", "status": "FAIL"})
+    return lambda step: text if step.operation == "Get Task Instance Log" else run
+
+
 @pytest.fixture
 def concluded(play: Any, log: Any) -> Any:
     def conclude(seen: FlowInstance, answers: Any = (), logs: Any = "failed", stream: LogStream | None = None) -> Any:
@@ -118,7 +125,7 @@ def test_a_good_end_asks_for_nothing(concluded: Any, nodes: str, outcome: Outcom
 
 
 def test_a_failure_shows_the_end_of_the_log_of_its_node_alone(concluded: Any, log: Any) -> None:
-    played = concluded(instance("FAIL", "FFF", **ENDED), lambda step: "Reading\nValueError: no such meter\n")
+    played = concluded(instance("FAIL", "FFF", **ENDED), with_log("Reading\nValueError: no such meter\n"))
     assert isinstance(played.error, EnosFlowFailedError)
     assert (played.error.flow_instance_id, played.error.status) == (ID, "FAIL")
     assert "n2 (2-1)" in str(played.error.failed_tasks)
@@ -129,7 +136,7 @@ def test_a_failure_shows_the_end_of_the_log_of_its_node_alone(concluded: Any, lo
 
 
 def test_a_failure_without_logs(concluded: Any) -> None:
-    played = concluded(instance("FAIL", "SF-", **ENDED), lambda step: "", logs="none")
+    played = concluded(instance("FAIL", "SF-", **ENDED), with_log(""), logs="none")
     assert isinstance(played.error, EnosFlowFailedError)
     assert "Get Task Instance Log" not in played.operations
 
@@ -145,7 +152,7 @@ def test_a_failure_without_logs(concluded: Any) -> None:
     ],
 )
 def test_a_node_that_did_not_run(concluded: Any, status: str, nodes: str, said: str, error: Any) -> None:
-    played = concluded(instance(status, nodes, **ENDED), lambda step: "")
+    played = concluded(instance(status, nodes, **ENDED), with_log(""))
     assert type(played.error) is error
     assert str(played.error).startswith(said)
 

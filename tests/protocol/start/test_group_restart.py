@@ -166,7 +166,7 @@ def test_what_another_task_has_got_is_shared(shared: Any) -> None:
         [],
         [intent(refused=True)],
         [intent(from_task_id=C, flow_instance_id=name(1))],
-        [intent(sent_time=FIRST + 2 * MINUTE, flow_instance_id=name(1))],
+        [intent(sent_time=FIRST + 2 * MINUTE, flow_instance_id=name(2))],
     ],
 )
 def test_what_nobody_has_asked_for_is_a_strangers(shared: Any, asked: list[Intent]) -> None:

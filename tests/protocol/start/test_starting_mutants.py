@@ -128,7 +128,7 @@ def cancel_nothing(*_: Any, **__: Any) -> Any:
     yield from ()
 
 
-def wait_for_no_node(restarts: Restarts, failed: FlowInstance) -> Any:
+def wait_for_no_node(failed: FlowInstance, backoff: Any) -> Any:
     """And restart a flow of which nodes are still running."""
     graph = yield calls.get_flow_instance_graph(failed.flow_instance_id)
     nodes = tuple(
@@ -182,7 +182,7 @@ BROKEN_WITH_A_STORE: dict[str, Broken] = {
     "leaves the predecessor running": step(State.CANCEL_PREDECESSOR, leave_the_predecessor_running),
     "looks for nothing when killed": lambda patch: patch.setattr(start_adversary, "cancel_unanswered", cancel_nothing),
     "cancels anything when killed": lambda patch: patch.setattr(killed, "can_be_ours", always_ours),
-    "restarts beside the failed instance": lambda patch: patch.setattr(Restarts, "_ended", wait_for_no_node),
+    "restarts beside the failed instance": lambda patch: patch.setattr(restarts, "at_rest", wait_for_no_node),
     "restarts too far down": lambda patch: patch.setattr(restarts, "restart_of", restart_from_the_last_node),
     "restarts after a clear": lambda patch: patch.setattr(Restarts, "_hindrance", None),
     "forgets the node of a restart": forget_the_node,
