@@ -81,13 +81,18 @@ class Group:
         return self.states()[node] in ("deferred", "running")
 
     def wait_for_trigger(self, node: str, try_number: int = 1) -> None:
-        """Wait until the trigger of a node has shown that the node runs. Airflow tells only such a trigger of a kill.
-
-        Where a worker has begun the try, it has shown the same before.
-        """
-        shown = 1 if try_number == 1 and triggers_are_told_of_kills() else 2
+        """Wait until the trigger of a node looks at it. Airflow tells only such a trigger of a kill."""
         log = self.of(node).log
-        until(lambda: log(try_number).count("-> RUNNING") >= shown, SECONDS, f"the trigger of {node}", self.states)
+        until(lambda: f"Node {node} (" in log(try_number), SECONDS, f"node {node} in the log", self.states)
+        if try_number > 1 or not triggers_are_told_of_kills():
+            # A worker has begun the try, and has shown the node. Now the trigger looks, too.
+            self.wait(lambda states: states[node] == "deferred", f"{node} to be deferred")
+            looks = self.looks
+            until(lambda: self.looks >= looks + 2, SECONDS, f"the trigger of {node}", self.states)
+
+    @property
+    def looks(self) -> int:
+        return int(self.simulator.state["counts"].get("flowInstances/get", 0))
 
     def clear(self, *names: str) -> None:
         ids = [name if name == "after_d" else f"nodes.{name}" for name in names]

@@ -1,5 +1,5 @@
 // Draws what the server says of one flow instance, and asks again while it runs. Every text is added as text.
-import { airflow_zone, by_clock, in_airflow_zone, is_time, on_other_clock, set_clock, short_time } from "./clock.js";
+import { airflow_zone, by_clock, clock_name, in_airflow_zone, is_time, on_other_clock, set_clock, short_time } from "./clock.js";
 import { copy_button } from "./copy.js";
 import { shown_try, show_tries } from "./tries.js";
 import { show_usual } from "./usual.js";
@@ -229,6 +229,8 @@ async function show_reason(own) {
   } catch (error) {
     if (wanted === reason_of && !error.final) reason_of = "";
   }
+}
+
 function with_clock(text) {
   const [time, name] = by_clock(text);
   return [time, make("small", {}, ` ${name}`)];
