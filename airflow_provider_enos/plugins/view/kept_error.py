@@ -11,13 +11,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import String, cast, func, select
 
 from airflow_provider_enos.plugins.view.lookups import Problem
 from airflow_provider_enos.plugins.view.record import Record
-from airflow_provider_enos.plugins.view.stored import Key
+from airflow_provider_enos.plugins.view.stored import Key, XComModel
 from airflow_provider_enos.plugins.view.why import LENGTH, Why
 from airflow_provider_enos.protocol.text import excerpt
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 try:
-    from airflow.models.xcom import XComModel
+    from airflow.models.xcom import XComModel as XComModel
 except ImportError:  # Airflow 2
     from airflow.models.xcom import BaseXCom as XComModel  # type: ignore[no-redef]
 try:
