@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import MISSING, dataclass, field, fields
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
@@ -18,7 +18,8 @@ from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.utils.connections import current_settings
 from airflow_provider_enos.utils.task_arguments import Argument
 from airflow_provider_enos.utils.trigger_events import ASK_WORKER
-from airflow_provider_enos.utils.triggerer import push_xcom
+from airflow_provider_enos.utils.triggerer import is_still_deferred, push_xcom
+from airflow_provider_enos.version_compat import triggers_are_told_of_kills
 
 if TYPE_CHECKING:
     from airflow_provider_enos.client.polling.poller import Poller
@@ -167,6 +168,27 @@ class WaitingTrigger(BaseTrigger):
 
     async def _use(self, settings: Settings) -> None:
         """Take over what the connection says now."""
+
+
+@with_arguments
+class CancellingTrigger(WaitingTrigger):
+    """The base of the triggers that cancel their instance if the task is killed."""
+
+    cancel_on_kill: bool = argument(arguments.flag, default=True)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire the one event."""
+        try:
+            yield await self._event_after_handover()
+        except asyncio.CancelledError:
+            # Before 3.3 Airflow has no on_kill for triggers. The state of the task tells a kill from a restart.
+            if not triggers_are_told_of_kills() and not await is_still_deferred(self.task_instance, self.log):
+                await self.on_kill()
+            raise
+
+    @abstractmethod
+    async def on_kill(self) -> None:
+        """Cancel the instance, if that is wanted. Airflow calls this if a user marks the deferred task or clears it."""
 
     async def _cancel(self, flow_instance_id: str) -> None:
         """Cancel an instance, since the task was killed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
@@ -23,11 +22,10 @@ from airflow_provider_enos.protocol.follow.window_rules import Rules, Verdict
 from airflow_provider_enos.protocol.follow.window_wait import Wanted, WindowWatch
 from airflow_provider_enos.protocol.trigger_time import moment
 from airflow_provider_enos.protocol.wire.names import Choice
-from airflow_provider_enos.triggers.base import WaitingTrigger, argument, resume, with_arguments
+from airflow_provider_enos.triggers.base import CancellingTrigger, WaitingTrigger, argument, resume, with_arguments
 from airflow_provider_enos.triggers.events import EnosFlowEventTrigger
 from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
-from airflow_provider_enos.utils.triggerer import is_still_deferred, push_xcom
-from airflow_provider_enos.version_compat import triggers_are_told_of_kills
+from airflow_provider_enos.utils.triggerer import push_xcom
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
@@ -39,7 +37,7 @@ __all__ = ["EnosFlowEventTrigger", "EnosFlowInstanceTrigger", "EnosFlowTrigger"]
 
 
 @with_arguments
-class EnosFlowInstanceTrigger(WaitingTrigger):
+class EnosFlowInstanceTrigger(CancellingTrigger):
     """Fire one event when a flow instance has ended, or when the wait for it cannot go on.
 
     All triggers of one gateway and tenant in a triggerer share one poller: see ``client.polling``. The event says only
@@ -76,7 +74,6 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
     """
 
     flow_instance_id: str = argument(arguments.instance, templated=True, kw_only=False)
-    cancel_on_kill: bool = argument(arguments.flag, default=True)
     show_logs: bool = argument(arguments.flag, default=False)
     push_link: bool = argument(arguments.flag, default=False)
 
@@ -84,16 +81,6 @@ class EnosFlowInstanceTrigger(WaitingTrigger):
         super().__post_init__()
         self._watch: InstanceWatch | None = None
         self._stream: LogStream | None = None
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire the one event."""
-        try:
-            yield await self._event_after_handover()
-        except asyncio.CancelledError:
-            # Before 3.3 Airflow has no on_kill for triggers. The state of the task tells a kill from a restart.
-            if not triggers_are_told_of_kills() and not await is_still_deferred(self.task_instance, self.log):
-                await self.on_kill()
-            raise
 
     async def on_kill(self) -> None:
         """Cancel the instance. Airflow calls this if a user marks the deferred task or clears it."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,11 +13,11 @@ from airflow_provider_enos.protocol.follow.log_tail import LogStream
 from airflow_provider_enos.protocol.follow.node_wait import NodeWatch
 from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.group import NodeSuccess, newest_with
-from airflow_provider_enos.triggers.base import WaitingTrigger, argument, ask_worker, resume, with_arguments
+from airflow_provider_enos.triggers.base import CancellingTrigger, argument, ask_worker, resume, with_arguments
 from airflow_provider_enos.utils.group_record import GroupRecord
 from airflow_provider_enos.utils.trigger_events import InstanceEvent
-from airflow_provider_enos.utils.triggerer import in_thread, is_run_over, is_still_deferred, push_xcom
-from airflow_provider_enos.version_compat import AirflowSkipException, triggers_are_told_of_kills
+from airflow_provider_enos.utils.triggerer import in_thread, is_run_over, push_xcom
+from airflow_provider_enos.version_compat import AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
@@ -29,7 +28,7 @@ T = TypeVar("T")
 
 
 @with_arguments
-class EnosFlowNodeTrigger(WaitingTrigger):
+class EnosFlowNodeTrigger(CancellingTrigger):
     """Fire one event when a node of a flow instance has ended, or when the wait for it cannot go on.
 
     All waits for nodes of one instance share its looks, on the poller of its gateway. The event says only that the wait
@@ -59,22 +58,11 @@ class EnosFlowNodeTrigger(WaitingTrigger):
     flow_instance_id: str | None = argument(default=None)
     for_rest: bool = argument(arguments.flag, default=False)
     show_log: bool = argument(arguments.flag, default=False)
-    cancel_on_kill: bool = argument(arguments.flag, default=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._watch: NodeWatch | None = None
         self._pushed: str | None = None
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire the one event."""
-        try:
-            yield await self._event_after_handover()
-        except asyncio.CancelledError:
-            # Before 3.3 Airflow has no on_kill for triggers. The state of the task tells a kill from a restart.
-            if not triggers_are_told_of_kills() and not await is_still_deferred(self.task_instance, self.log):
-                await self.on_kill()
-            raise
 
     async def on_kill(self) -> None:
         """Cancel the instance if the DAG run was ended, or ``start`` cleared. Airflow calls this for a killed task."""

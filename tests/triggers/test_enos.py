@@ -30,7 +30,7 @@ from airflow_provider_enos import errors
 from airflow_provider_enos.links.enos import LINK_KEY
 from airflow_provider_enos.protocol.follow.window import Window
 from airflow_provider_enos.simulator import EnosSimulator
-from airflow_provider_enos.triggers import enos
+from airflow_provider_enos.triggers import base, enos
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger
 from airflow_provider_enos.utils.trigger_events import InstanceEvent, WindowEvent
 
@@ -144,7 +144,7 @@ def test_before_airflow_3_3_the_state_of_the_task_tells_a_kill_from_a_restart(
     async def still_deferred(*_: object) -> bool:
         return deferred
 
-    monkeypatch.setattr(enos, "is_still_deferred", still_deferred)
+    monkeypatch.setattr(base, "is_still_deferred", still_deferred)
     monkeypatch.delattr(BaseTrigger, "on_kill", raising=False)
     asyncio.run(cancelled(trigger()))
     assert sim.instances[0].status == status or (deferred and sim.instances[0].status == "READY")
