@@ -4,8 +4,8 @@
 
 Each round starts tasks in a real Airflow, destroys something, and compares what EnOS has with what Airflow says: the
 task has succeeded, with the id of exactly one instance, which has succeeded too, and no other instance lives. The
-moments are found by the holds of the simulator. ``--act NAME`` plays one act only, ``--only N`` one round of those that
-a seed stands for.
+moments are found by the holds of the simulator. ``--act NAME`` plays one act only, ``--groups`` those of group_acts.py,
+``--only N`` one round of those that a seed stands for.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 from chaos_scene import Findings, Scene
+from group_acts import GROUP_ACTS
+from group_scene import GroupScene, add_group_flow
 from stack import Simulator, Stack, running, until
 
 DAGS = Path(__file__).parent / "chaos_dags"
@@ -75,7 +77,7 @@ def killed_before_it_is_stored(scene: Scene) -> None:
     scene.simulator.hold(TRIGGER, "replied")
     job = scene.begin(scene.choose(*ALL))
     (held,) = scene.simulator.wait_held()
-    os.kill(scene.process(job), signal.SIGSTOP)
+    os.kill(scene.process(job.run), signal.SIGSTOP)
     scene.simulator.release(held)
     (held,) = scene.simulator.wait_held()
     scene.kill(job)
@@ -159,7 +161,7 @@ def supervisor_killed(scene: Scene) -> None:
         scene.wait_until_followed(job)
     else:
         scene.simulator.wait_held()
-    task = psutil.Process(scene.process(job))
+    task = psutil.Process(scene.process(job.run))
     supervisor = task.parent()
     assert supervisor is not None
     scene.left_behind.append(task)
@@ -177,7 +179,7 @@ def suspended_and_superseded(scene: Scene) -> None:
     scene.simulator.hold("token/get", "received")
     job = scene.begin("sync")
     (held,) = scene.simulator.wait_held()
-    task = psutil.Process(scene.process(job))
+    task = psutil.Process(scene.process(job.run))
     supervisor = task.parent()
     assert supervisor is not None
     scene.left_behind.append(task)
@@ -271,7 +273,7 @@ def database_locked(scene: Scene) -> None:
             scene.perhaps_end_now(job)
 
 
-ACTS: dict[str, Callable[[Scene], None]] = {
+TASK_ACTS: dict[str, Callable[[Scene], None]] = {
     act.__name__: act
     for act in (
         killed_before_the_request,
@@ -289,18 +291,23 @@ ACTS: dict[str, Callable[[Scene], None]] = {
         database_locked,
     )
 }
+ACTS = (*TASK_ACTS, *GROUP_ACTS)
 
 
 def play(stack: Stack, simulator: Simulator, act: str, seed: object, number: int, lock_seconds: float) -> Findings:
     """One round: the same act, seed and number choose the same again. Prints a line, and what was found."""
-    scene = Scene(stack, simulator, random.Random(f"{seed} {number}"), 10_000 + number * 10, lock_seconds)
+    setting = (stack, simulator, random.Random(f"{seed} {number}"), number, lock_seconds)
+    scene = GroupScene(*setting) if act in GROUP_ACTS else Scene(*setting)
     began = time.monotonic()
     try:
-        ACTS[act](scene)
+        if isinstance(scene, GroupScene):
+            GROUP_ACTS[act](scene)
+        else:
+            TASK_ACTS[act](scene)
         scene.see_to_the_end()
         findings = scene.judge()
     except Exception:
-        findings = Findings(len(scene.jobs), scene.kills, lost=1, died=scene.died, details=[traceback.format_exc()])
+        findings = Findings(1, scene.kills, lost=1, died=scene.died, details=[traceback.format_exc()])
         with contextlib.suppress(Exception):
             findings.details += scene.judge().details
     finally:
@@ -315,11 +322,11 @@ def play(stack: Stack, simulator: Simulator, act: str, seed: object, number: int
     return findings
 
 
-def deal(seed: object, rounds: int) -> list[str]:
+def deal(seed: object, rounds: int, acts: Sequence[str]) -> list[str]:
     """The acts of this many rounds: in an order of chance, each as often as any other."""
     chance, dealt = random.Random(f"{seed}"), list[str]()
     while len(dealt) < rounds:
-        dealt += chance.sample(list(ACTS), len(ACTS))
+        dealt += chance.sample(acts, len(acts))
     return dealt[:rounds]
 
 
@@ -332,6 +339,7 @@ def stage(home: Path, lock_seconds: float) -> Iterator[tuple[Stack, Simulator]]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": f"{lock_seconds + 10:.0f}",
     }
     with running(home, DAGS, "--state", str(home / "enos.json"), settings=SETTINGS | patience) as (stack, simulator):
+        add_group_flow(simulator)
         yield stack, simulator
 
 
@@ -340,13 +348,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=len(ACTS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--act", choices=ACTS, help="this act only")
+    parser.add_argument("--act", choices=ACTS, action="append", help="this act only; may be repeated")
+    parser.add_argument("--groups", dest="act", action="store_const", const=list(GROUP_ACTS), help="only task groups")
     parser.add_argument("--lock", type=float, default=LOCK_SECONDS, metavar="SECONDS", help="of the database")
     parser.add_argument("--only", type=int, metavar="N", help="this round only")
     options = parser.parse_args()
     # What is running is stopped, whoever ends this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    acts = [options.act] * options.rounds if options.act else deal(options.seed, options.rounds)
+    acts = deal(options.seed, options.rounds, options.act or ACTS)
     home = Path(tempfile.mkdtemp(prefix="enos-chaos-"))
     total, began, played = Findings(), time.monotonic(), 0
     with stage(home, options.lock) as (stack, simulator):

@@ -76,9 +76,10 @@ class Scene:
     """One round: what an act has at hand."""
 
     def __init__(
-        self, stack: Stack, simulator: Simulator, chance: random.Random, first_flow: int, lock_seconds: float
+        self, stack: Stack, simulator: Simulator, chance: random.Random, number: int, lock_seconds: float
     ) -> None:
         self.stack = stack
+        self.number = number
         self.simulator = simulator
         self.chance = chance
         self.lock_seconds = lock_seconds
@@ -86,7 +87,7 @@ class Scene:
         self.died: Counter[str] = Counter()
         self.jobs: list[Job] = []
         self.chosen: list[str] = []
-        self._next_flow = first_flow
+        self._next_flow = 10_000 + number * 10
         self.left_behind: list[psutil.Process] = []
         """Processes that run on, to be killed when the round is over."""
 
@@ -105,14 +106,14 @@ class Scene:
         self.jobs.append(job)
         return job
 
-    def process(self, job: Job) -> int:
-        """The process that runs the operator now."""
-        until(lambda: job.run.task["state"] == "running" and job.run.task["pid"], 30, "the task's process", pause=0.05)
-        return int(job.run.task["pid"])
+    def process(self, run: Run) -> int:
+        """The process that runs the task now."""
+        until(lambda: run.task["state"] == "running" and run.task["pid"], 30, "the task's process", pause=0.05)
+        return int(run.task["pid"])
 
     def kill(self, job: Job) -> None:
         """Kills the process that runs the operator; there will be one more try."""
-        os.kill(self.process(job), signal.SIGKILL)
+        os.kill(self.process(job.run), signal.SIGKILL)
         self.killed(job)
 
     def killed(self, job: Job) -> None:
@@ -238,7 +239,7 @@ class Scene:
         number = task["try_number"]
         query = f"eventLogs?dag_id={job.dag}&run_id={quote(job.run.run_id)}&event=state%20mismatch"
         mismatches = [one for one in self.stack.call("GET", query)["event_logs"] if one["try_number"] == number]
-        deferred = any("Pausing task as DEFERRED" in line for line in _log(job.run, number))
+        deferred = any("Pausing task as DEFERRED" in line for line in log_lines(job.run, number))
         untouched = number > job.tries - 1 and [one["status"] for one in instances].count("SUCCESS") == 1
         return task["state"] == "failed" and bool(mismatches) and deferred and untouched
 
@@ -250,7 +251,7 @@ class Scene:
             f"  task: {task['state']}, try {task['try_number']} of {task['max_tries'] + 1}",
         ]
         for number in range(1, task["try_number"] + 1):
-            lines += [f"  log of try {number}:", *(f"    {line}" for line in _log(job.run, number)[-LOG_LINES:])]
+            lines += [f"  log of try {number}:", *(f"    {line}" for line in log_lines(job.run, number)[-LOG_LINES:])]
         return "\n".join(lines)
 
 
@@ -276,7 +277,7 @@ def _lost(job: Job, task: dict[str, Any], instances: list[dict[str, Any]]) -> st
     return None
 
 
-def _log(run: Run, number: int) -> list[str]:
+def log_lines(run: Run, number: int) -> list[str]:
     try:
         content = json.loads(run.log(number))["content"]
     except Exception as error:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from airflow2 import Airflow2
 from airflows import AIRFLOW
-from stack import Run, Simulator, Stack, running, until
+from group_runs import NODES, SECONDS, GroupRun, add_flow, definition, task_id
+from stack import Simulator, Stack, running, until
 
-from airflow_provider_enos.protocol.flow_definition import DefinedNode, FlowDefinition
 from airflow_provider_enos.version_compat import triggers_are_told_of_kills
 
-NODES = dict(zip("abcdef", range(1, 7), strict=True))
-EDGES = ["ab", "ac", "bd", "ce", "df", "ef"]
 FLOWS = {"clears": 8201, "siblings": 8202, "retries": 8203, "waits": 8204, "restarts": 8205}
 DAGS = Path(__file__).parent / "group_dags"
 at_once = pytest.mark.skipif(AIRFLOW < (3, 0), reason="on SQLite, Airflow 2 runs one task at a time")
-SECONDS = 90
-"""How long something of a group takes at most, on a quiet machine."""
 
 
 class WithTriggerer(Airflow2):
@@ -35,122 +30,29 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, S
     dags = tmp_path_factory.mktemp("dags")
     shutil.copy(DAGS / "group.py", dags)
     for dag_id, flow_id in FLOWS.items():
-        nodes = tuple(DefinedNode(task_id(node, flow_id), node) for node in NODES)
-        definition = FlowDefinition(flow_id, dag_id, nodes, tuple(relations(flow_id)))
-        (dags / f"{dag_id}.json").write_text(definition.text())
+        (dags / f"{dag_id}.json").write_text(definition(flow_id, dag_id).text())
     kind = Stack if AIRFLOW >= (3, 0) else WithTriggerer
     with running(tmp_path_factory.mktemp("stack"), dags, kind=kind) as (stack, simulator):
         for dag_id, flow_id in FLOWS.items():
-            tasks = {str(task_id(node, flow_id)): node for node in NODES}
-            flow = {"flow_id": flow_id, "name": dag_id, "tasks": tasks, "relations": relations(flow_id)}
-            simulator.post("flows", {**flow, "progress": "manual"})
+            add_flow(simulator, flow_id, dag_id)
         yield stack, simulator
 
 
-def task_id(node: str, flow_id: int) -> int:
-    return flow_id * 10 + NODES[node]
-
-
-def relations(flow_id: int) -> list[tuple[int, int]]:
-    return [(task_id(one, flow_id), task_id(two, flow_id)) for one, two in EDGES]
-
-
-class Group:
-    """A run of a DAG with a group, and the instances of its flow."""
-
-    def __init__(self, airflow: tuple[Stack, Simulator], dag_id: str) -> None:
-        self.stack, self.simulator = airflow
-        self.flow_id = FLOWS[dag_id]
-        self.run = self.stack.run(dag_id)
-        self._path = f"dags/{dag_id}/dagRuns/{self.run.run_id}"
-
-    # In Airflow.
-
-    @property
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        found = self.stack.call("GET", f"{self._path}/taskInstances")["task_instances"]
-        return {one["task_id"].removeprefix("nodes."): one for one in found}
-
-    def states(self) -> dict[str, object]:
-        return {name: one["state"] for name, one in self.tasks.items()}
-
-    def wait(self, condition: Callable[[dict[str, Any]], bool], what: str) -> None:
-        until(lambda: condition(self.states()), SECONDS, what, self.states)
-
-    def waits_for_node(self, node: str) -> bool:
-        return self.states()[node] in ("deferred", "running")
-
-    def wait_for_trigger(self, node: str, try_number: int = 1) -> None:
-        """Wait until the trigger of a node looks at it. Airflow tells only such a trigger of a kill."""
-        log = self.of(node).log
-        until(lambda: f"Node {node} (" in log(try_number), SECONDS, f"node {node} in the log", self.states)
-        if try_number > 1 or not triggers_are_told_of_kills():
-            # A worker has begun the try, and has shown the node. Now the trigger looks, too.
-            self.wait(lambda states: states[node] == "deferred", f"{node} to be deferred")
-            looks = self.looks
-            until(lambda: self.looks >= looks + 2, SECONDS, f"the trigger of {node}", self.states)
-
-    @property
-    def looks(self) -> int:
-        return int(self.simulator.state["counts"].get("flowInstances/get", 0))
-
-    def clear(self, *names: str) -> None:
-        ids = [name if name == "after_d" else f"nodes.{name}" for name in names]
-        body = {"dry_run": False, "task_ids": ids, "dag_run_id": self.run.run_id, "only_failed": False}
-        self.stack.call("POST", f"dags/{self.run.dag_id}/clearTaskInstances", {**body, "reset_dag_runs": True})
-
-    def mark_run_failed(self) -> None:
-        self.stack.call("PATCH", self._path, {"state": "failed"})
-
-    def of(self, node: str) -> Run:
-        return self.run.of_task(f"nodes.{node}")
-
-    def instance_of(self, node: str) -> Any:
-        return self.of(node).xcom("flow_instance_id")
-
-    # In EnOS.
-
-    @property
-    def instances(self) -> list[dict[str, Any]]:
-        return self.simulator.instances(self.flow_id)
-
-    def instance(self, number: int) -> dict[str, Any]:
-        """Return one of the instances, the first of which has number 1, once it is there."""
-        until(
-            lambda: len(self.instances) >= number,
-            SECONDS,
-            f"instance {number}",
-            lambda: (self.states(), self.instances),
-        )
-        assert len(self.instances) == number
-        return self.instances[-1]
-
-    def nodes_are(self, instance: Mapping[str, Any], **statuses: str) -> None:
-        """Set nodes of an instance: ``STATUS="nodes"``."""
-        for status, nodes in statuses.items():
-            for node in nodes:
-                body = {"task_id": task_id(node, self.flow_id), "status": status}
-                self.simulator.post(f"instances/{instance['id']}/node", body)
-
-    def finish(self, instance: Mapping[str, Any], status: str) -> None:
-        self.simulator.post(f"instances/{instance['id']}/finish", {"status": status})
-
-    def nodes_of(self, number: int) -> dict[str, str]:
-        """Return the status of each node of an instance."""
-        return {node["name"]: node["status"] for node in self.instances[number - 1]["nodes"]}
+def begin(airflow: tuple[Stack, Simulator], dag_id: str) -> GroupRun:
+    return GroupRun(*airflow, dag_id, FLOWS[dag_id])
 
 
 def succeeded(states: Mapping[str, object]) -> bool:
     return set(states.values()) == {"success"}
 
 
-def fail_both_siblings(group: Group) -> None:
+def fail_both_siblings(group: GroupRun) -> None:
     first = group.instance(1)
     group.nodes_are(first, SUCCESS="a", FAIL="bc", INIT="def")
     group.finish(first, "FAIL")
 
 
-def the_fork_is_started_once(group: Group) -> None:
+def the_fork_is_started_once(group: GroupRun) -> None:
     """Check that the second instance runs from the fork, with which the flow begins, and that it is the last."""
     second = group.instance(2)
     assert second["from_task_id"] is None
@@ -163,7 +65,7 @@ def the_fork_is_started_once(group: Group) -> None:
 
 
 def test_clearing_a_failed_node_starts_the_flow_from_it(airflow: tuple[Stack, Simulator]) -> None:
-    group = Group(airflow, "clears")
+    group = begin(airflow, "clears")
     first = group.instance(1)
     group.nodes_are(first, SUCCESS="abd", FAIL="c", INIT="ef")
     group.finish(first, "FAIL")
@@ -188,7 +90,7 @@ def test_clearing_a_failed_node_starts_the_flow_from_it(airflow: tuple[Stack, Si
 
 @at_once
 def test_two_failed_siblings_that_are_cleared_at_once_start_one_instance(airflow: tuple[Stack, Simulator]) -> None:
-    group = Group(airflow, "siblings")
+    group = begin(airflow, "siblings")
     fail_both_siblings(group)
     group.run.wait_for_run("failed", SECONDS)
     group.clear(*"bcdef", "after_d")
@@ -197,14 +99,14 @@ def test_two_failed_siblings_that_are_cleared_at_once_start_one_instance(airflow
 
 @at_once
 def test_two_failed_siblings_that_airflow_retries_start_one_instance(airflow: tuple[Stack, Simulator]) -> None:
-    group = Group(airflow, "retries")
+    group = begin(airflow, "retries")
     fail_both_siblings(group)
     the_fork_is_started_once(group)
     assert {node: group.tasks[node]["try_number"] for node in "abcd"} == {"a": 1, "b": 2, "c": 2, "d": 1}
 
 
 def test_a_node_is_waited_for_alone_and_started_again_after_it_had_succeeded(airflow: tuple[Stack, Simulator]) -> None:
-    group = Group(airflow, "waits")
+    group = begin(airflow, "waits")
     first = group.instance(1)
     group.wait(lambda _: group.waits_for_node("a"), "a to wait")
     group.nodes_are(first, SUCCESS="abcde", RUNNING="f")
@@ -229,7 +131,7 @@ def test_a_node_is_waited_for_alone_and_started_again_after_it_had_succeeded(air
 
 
 def test_clearing_start_and_ending_the_run_cancel_the_instance(airflow: tuple[Stack, Simulator]) -> None:
-    group = Group(airflow, "restarts")
+    group = begin(airflow, "restarts")
     first = group.instance(1)
     group.nodes_are(first, SUCCESS="a", RUNNING="bc")
     for node in "bc":
