@@ -51,9 +51,9 @@ class KillClient:
         try:
             self._client.call(calls.cancel_flow_instance(flow_instance_id))
         except Exception as error:  # noqa: BLE001 - in a signal handler it would be raised at any line
-            self._log.error("The task was killed, but cancelling %s failed: %s", flow_instance_id, error)
+            self._log.error("Cancelling %s failed: %s", flow_instance_id, error)
         else:
-            self._log.info("The task was killed: asked EnOS to cancel %s", flow_instance_id)
+            self._log.info("Asked EnOS to cancel %s", flow_instance_id)
 
     def cancel_unanswered(self, intent: Intent) -> None:
         """Look for the instance of a request that was not answered yet, and cancel it. Log the result."""

@@ -231,7 +231,13 @@ class NodeExecution(Execution[NodeOperator]):
             return
         self._log.info("Try %d starts flow %d %s", self._ti.try_number, start.flow_id, plan.line)
         started, is_new = self._start(start, at, plan)
-        self._group.note_restart(start, started, at)
+        if not self._group.is_current(start):
+            if is_new and self._operator.cancel_on_kill:
+                self._kill_client.cancel(started.flow_instance_id)
+            raise EnosTriggerError(
+                f"task {self._group.start_task_id} was cleared while this task started {started.flow_instance_id}"
+            )
+        self._group.note_restart(started, at)
         if is_new:
             # What was taken over may have ended badly before. Then it is recovered, too.
             self._waited_for.add(started.flow_instance_id)
@@ -264,7 +270,7 @@ class NodeExecution(Execution[NodeOperator]):
             intent=intent,
             try_number=self._ti.try_number,
         )
-        self._group.note_restarts(start)
+        self._group.note_restarts()
         siblings = Siblings(at, operator.node, plan, self._group, operator.nodes_beside, client.gateway.now)
         starter = Starter(
             plan.target,
@@ -280,16 +286,19 @@ class NodeExecution(Execution[NodeOperator]):
             is_shared=siblings.have_started,
         )
         started = client.run(
-            starter.run(), before_unsafe=lambda: self._check_before_request(record), while_sleeping=self._check_starting
+            starter.run(),
+            before_unsafe=lambda: self._check_before_request(start, record),
+            while_sleeping=self._check_starting,
         )
         index = at.index + 1 if record.last is None else record.last.index
         instance = GroupInstance(started.flow_instance_id, plan.target.from_task_id, index, plan.runs)
         return instance, not started.taken_over
 
-    def _check_before_request(self, record: TriggerRecord) -> None:
+    def _check_before_request(self, start: GroupStart, record: TriggerRecord) -> None:
         if self._operator.is_killed:
             raise nothing_sent("the task was killed")
         record.check_current()
+        self._group.check_current(start)
 
     def _check_starting(self) -> None:
         if self._operator.is_killed:

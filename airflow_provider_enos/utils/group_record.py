@@ -2,13 +2,13 @@
 
 Airflow removes them when ``start`` runs again, so they last as long as the group's round. Each key has one content,
 whoever writes it, or one writer: Airflow has no way to change a value that another task may change at the same time.
+What a process of an earlier round writes late does no harm: its minutes come before those of this round.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
 
 GROUP_KEY = "enos_group"
+_RESTARTS = "enos_restarts"
 _RESTART, _PASSED, _INTENT, _SUCCESS = "enos_restart", "enos_passed", "enos_intent", "enos_success"
 
 
@@ -73,10 +74,21 @@ class GroupRecord:
             return True
         return all(one.flow_instance_id != flow_instance_id for one in self.instances(self.start()))
 
+    def is_current(self, start: GroupStart) -> bool:
+        """Return whether ``start`` has not begun another round since this one was read."""
+        now = GroupStart.from_json(self._get(GROUP_KEY))
+        return now is not None and now.first == start.first
+
+    def check_current(self, start: GroupStart) -> None:
+        """Raise ``EnosTriggerError`` if ``start`` was cleared since: what this process would do belongs to the past."""
+        if not self.is_current(start):
+            raise nothing_sent(f"task {self.start_task_id} was cleared since this try has begun")
+
     def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]:
         """Return the instances of the round, the oldest first."""
         found, index = [start.first], start.first.index + 1
-        while start.restarted:
+        is_alone = not self._get(_RESTARTS)
+        while not is_alone:
             one = GroupInstance.from_json(self._get(f"{_RESTART}_{index}"))
             if one is not None:
                 found.append(one)
@@ -85,17 +97,16 @@ class GroupRecord:
             index += 1
         return tuple(found)
 
-    def note_restart(self, start: GroupStart, instance: GroupInstance, after: GroupInstance) -> None:
+    def note_restarts(self) -> None:
+        """Note that there may be more instances than the first one."""
+        self._set(_RESTARTS, True)
+
+    def note_restart(self, instance: GroupInstance, after: GroupInstance) -> None:
         """Add an instance. The minutes between it and ``after`` are somebody else's, unless they are on record."""
-        self.note_restarts(start)
+        self.note_restarts()
         for index in range(after.index + 1, instance.index):
             self._set(f"{_PASSED}_{index}", True)
         self._set(f"{_RESTART}_{instance.index}", instance.to_json())
-
-    def note_restarts(self, start: GroupStart) -> None:
-        """Note that there may be more instances than the first one."""
-        if not start.restarted:
-            self._set(GROUP_KEY, replace(start, restarted=True).to_json())
 
     def success(self, node: int) -> NodeSuccess | None:
         """Return the success that the task of this node has seen last."""
@@ -153,14 +164,22 @@ class IntentState:
         return data.get("intent") if is_after else None
 
     def save(self, value: Any) -> bool:
-        """Replace the intent. Return False if Airflow cannot store it."""
+        """Replace the intent. Return False if Airflow cannot store it, or a later try of the task has written one."""
         try:
+            if self._is_overtaken(value):
+                self._log.warning("%s is that of a later try of this task", self.place)
+                return False
             self._record._set(self._key, {"after": self._after.flow_instance_id, "intent": value})
         except Exception as error:  # noqa: BLE001 - whatever Airflow or a backend of XComs raises
             self._log.warning("%s cannot be written: %s", self.place, error)
             return False
         self._saved = value
         return True
+
+    def _is_overtaken(self, value: Any) -> bool:
+        data = self._record._get(self._key)
+        intent = Intent.from_json(data.get("intent")) if isinstance(data, dict) else None
+        return intent is not None and intent.try_number > value["try_number"]
 
     @property
     def superseded(self) -> bool:

@@ -29,7 +29,7 @@ def test_it_starts_the_flow_and_puts_it_on_record(group: MakeGroup, sim: EnosSim
     one = group()
     assert one.run("start").xcom == FIRST
     start = on_record(one)
-    assert (start.flow_id, start.trigger_time, start.restarted) == (FLOW, TIME, False)
+    assert (start.flow_id, start.trigger_time) == (FLOW, TIME)
     assert (start.first.flow_instance_id, start.first.from_task_id, start.first.index) == (FIRST, None, 0)
     assert sim.instances[0].status == "RUNNING", "it waits for nothing"
 

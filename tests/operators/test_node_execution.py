@@ -110,3 +110,62 @@ def test_what_a_lost_try_has_started_comes_to_rest_before_it_is_recovered(scene:
     group._begin(group.nodes[2])
     group._quiet_down()
     assert lost in group._on_record()
+
+
+def frozen_after(group: GroupAdversary, steps: int) -> None:
+    """Let the task of the failed node go on for some steps, until its worker freezes and Airflow gives it up."""
+    group.clear_what_failed()
+    group._begin(group.nodes[3])
+    group._move(group.nodes[3], steps, to_trigger=True)
+    while not group.may_freeze:
+        group._move(group.nodes[3], 1)
+    group.worker_is_frozen(which=0)
+
+
+def goes_on(group: GroupAdversary) -> None:
+    """Let the frozen worker go on to its end."""
+    while group.frozen:
+        group.frozen_goes_on(which=0, most=60)
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_worker_that_wakes_up_after_start_was_cleared_starts_nothing(scene: Scene, steps: int) -> None:
+    group = scene({3})
+    frozen_after(group, steps)
+    group.clear_start(request="arrives")
+    group._begin_all()
+    group._move_all()
+    there = ids(group)
+    goes_on(group)
+    assert ids(group) == there
+    assert group.xcoms.read(group.start.id, "enos_group")["first"]["flow_instance_id"] == there[-1]
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_worker_that_wakes_up_while_start_is_cleared_starts_nothing(scene: Scene, steps: int) -> None:
+    group = scene({3})
+    frozen_after(group, steps)
+    group.clear_start(request="arrives")
+    group._begin(group.start)
+    there = ids(group)
+    goes_on(group)
+    assert ids(group) == there
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_worker_that_wakes_up_late_leaves_the_request_of_a_later_try_on_record(scene: Scene, steps: int) -> None:
+    group = scene({3}, retries=3)
+    frozen_after(group, steps)
+    task = group.nodes[3]
+    for _ in range(2):
+        group._begin(task)
+        group._move(task, 60, to_trigger=True)
+        group._move(task, 60)
+        (*_, newest) = group.gateway.instances
+        if newest.is_live(group.clock.now):
+            newest.node_ends(3, "FAIL", group.clock.now)
+            group._move(task, 60)
+    there, intent = ids(group), group.xcoms.read(group.start.id, "enos_intent_3")
+    goes_on(group)
+    assert ids(group) == there
+    assert group.xcoms.read(group.start.id, "enos_intent_3") == intent

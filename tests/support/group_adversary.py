@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -31,6 +32,8 @@ LOG = Log()
 ZONE = timezone(timedelta(hours=8))
 MISREAD = 8 * 3600.0
 """Seconds by which a text of the gateway's zone is misread as UTC."""
+GIVEN_UP = 60.0
+"""Seconds after which Airflow gives up a worker that does not answer; its default is 300."""
 REQUESTS = st.sampled_from(["arrives", "arrives", "late", "never arrives"])
 
 
@@ -74,6 +77,8 @@ class GroupAdversary(RuleBasedStateMachine):
         self.open: dict[tuple[int, int], set[str]] = defaultdict(set)
         self.repeats: set[int] = set()
         """The rounds in which a node was cleared that had succeeded, or an instance was run again in EnOS."""
+        self.frozen: list[tuple[int, Task]] = []
+        """Tasks as they were when their worker froze, which Airflow has given up, and their rounds."""
         self.left: set[str] = set()
         self.is_excused = False
         self.current: Task | None = None
@@ -148,7 +153,7 @@ class GroupAdversary(RuleBasedStateMachine):
             self._note_intent(self.nodes[node], value["intent"])
         if key == group_record.GROUP_KEY:
             self._check_adopted(value["first"]["flow_instance_id"])
-        if key.startswith("enos_restart"):
+        if key.startswith("enos_restart_"):
             self._check_adopted(value["flow_instance_id"])
 
     def _note_intent(self, task: Task, intent: dict[str, Any]) -> None:
@@ -158,7 +163,7 @@ class GroupAdversary(RuleBasedStateMachine):
     def _on_record(self) -> list[NodesInstance]:
         """Return the instances of the group's record, the oldest first."""
         kept = self.xcoms.of.get(self.start.id, {})
-        ids = {json.loads(value)["flow_instance_id"] for key, value in kept.items() if key.startswith("enos_restart")}
+        ids = {json.loads(value)["flow_instance_id"] for key, value in kept.items() if key.startswith("enos_restart_")}
         if group_record.GROUP_KEY in kept:
             ids.add(json.loads(kept[group_record.GROUP_KEY])["first"]["flow_instance_id"])
         return self._in_order(one for one in self.gateway.instances if one.id in ids)
@@ -228,11 +233,11 @@ class GroupAdversary(RuleBasedStateMachine):
             task.worker = None
             self._ended(task, how, what)
 
-    def _note_request(self, task: Task) -> None:
+    def _note_request(self, task: Task, round: int | None = None) -> None:
         if task.worker is not None and task.worker.at_trigger:
-            minute = minute_of(task.worker.asked_for[0])
-            self.asked.setdefault((self.round, minute), self.clock.now)
-            self.open[self.round, minute].add(task.id)
+            key = self.round if round is None else round, minute_of(task.worker.asked_for[0])
+            self.asked.setdefault(key, self.clock.now)
+            self.open[key].add(task.id)
 
     def _ended(self, task: Task, how: str, what: Any) -> None:
         if how == "success":
@@ -254,7 +259,7 @@ class GroupAdversary(RuleBasedStateMachine):
         else:
             task.event = json.loads(json.dumps(event.payload))
 
-    def _good(self, task: Task) -> Order | None:
+    def _good(self, task: Task, round: int | None = None) -> Order | None:
         """Return what carries out the step that the worker is at, as EnOS and Airflow would."""
         worker = task.worker
         if worker is None:
@@ -265,7 +270,7 @@ class GroupAdversary(RuleBasedStateMachine):
         if isinstance(step, Write):
             return lambda: None
         if worker.at_trigger:
-            return partial(self._trigger, *self._request(task))
+            return partial(self._trigger, *self._request(task, round))
         return lambda: self.gateway.answer(step)
 
     def _pass(self, seconds: float) -> None:
@@ -274,11 +279,11 @@ class GroupAdversary(RuleBasedStateMachine):
     def _at_once(self, step: Any) -> Any:
         return self._pass(step.seconds) if isinstance(step, Sleep) else self.gateway.answer(step)
 
-    def _request(self, task: Task) -> tuple[int, int, int | None, str | None]:
+    def _request(self, task: Task, round: int | None = None) -> tuple[int, int, int | None, str | None]:
         assert task.worker is not None
         time, node = task.worker.asked_for
         after = self.xcoms.read(self.start.id, f"enos_intent_{task.node}") or {}
-        return time, self.round, node, after.get("after", task.newest)
+        return time, self.round if round is None else round, node, after.get("after", task.newest)
 
     def _trigger(self, time: int, round: int, node: int | None, after: str | None) -> str:
         """Let a request of a task arrive."""
@@ -407,6 +412,37 @@ class GroupAdversary(RuleBasedStateMachine):
         task = self._pick(which, self.working)
         self._lose(task, request)
         self._ended(task, "failed", None)
+        self._report()
+
+    @property
+    def may_freeze(self) -> list[Task]:
+        """The tasks of nodes at a request or a pause. Nothing can be done about one that freezes in a write."""
+        working = [task for task in self.working if task.node is not None]
+        return [task for task in working if not isinstance(task.worker and task.worker.step, Write)]
+
+    @precondition(lambda self: self.may_freeze)
+    @rule(which=st.integers(0, 6))
+    def worker_is_frozen(self, which: int) -> None:
+        """Airflow gives a worker up that does not answer. Its process goes on later."""
+        task = self._pick(which, self.may_freeze)
+        self.frozen.append((self.round, copy.copy(task)))
+        task.worker = None
+        self.clock.now += GIVEN_UP
+        self._ended(task, "failed", None)
+
+    @precondition(lambda self: self.frozen)
+    @rule(which=st.integers(0, 6), most=st.sampled_from([1, 3, 60]))
+    def frozen_goes_on(self, which: int, most: int) -> None:
+        round, ghost = self.frozen[which % len(self.frozen)]
+        worker = ghost.worker
+        assert worker is not None
+        for _ in range(most):
+            self.current = ghost
+            worker.go_on(self._good(ghost, round))
+            if worker.is_over:
+                self.frozen.remove((round, ghost))
+                break
+            self._note_request(ghost, round)
         self._report()
 
     @precondition(lambda self: self.working)
@@ -539,12 +575,15 @@ class GroupAdversary(RuleBasedStateMachine):
             if self.sound:
                 self._quiet_down()
         finally:
-            for task in self.tasks:
+            for task in (*self.tasks, *(ghost for _, ghost in self.frozen)):
                 task.forget()
             self.patch.undo()
 
     def _quiet_down(self) -> None:
         self.under_way.clear()
+        for _, ghost in self.frozen:
+            ghost.forget()
+        self.frozen.clear()
         for _ in range(80):
             self._begin_all()
             self._move_all()

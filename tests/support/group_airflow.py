@@ -254,7 +254,8 @@ class Task:
 
     def context(self, clears: int) -> dict[str, Any]:
         run = SimpleNamespace(clear_number=clears, start_date=None)
-        return {"ti": self.ti, "dag_run": run, "task_state_store": self.store}
+        # Of its own: a process that Airflow has given up does not see the next try begin.
+        return {"ti": copy.copy(self.ti), "dag_run": run, "task_state_store": self.store}
 
     def begin(self, client: Client, clears: int, *, in_triggerer: bool) -> None:
         """Begin a try. A first try may begin in the triggerer, and a further one begins in a worker."""

@@ -57,7 +57,7 @@ def test_the_link_follows_to_an_instance_that_was_started_since(
     connection.progress = "manual"
     first = connection.trigger(3377, None, TIME).id
     second = connection.trigger(3377, 108580, TIME + 60_000).id
-    start = GroupStart(3377, TIME, GroupInstance(first, None, 0), connection.url, restarted=True)
+    start = GroupStart(3377, TIME, GroupInstance(first, None, 0), connection.url)
     xcoms["start", "enos_group"] = start.to_json()
     trigger = EnosFlowNodeTrigger(
         NODE,
@@ -74,6 +74,7 @@ def test_the_link_follows_to_an_instance_that_was_started_since(
         fired = asyncio.ensure_future(anext(trigger.run()))
         await until(lambda: connection.count("flowInstances/get") >= 1)
         assert xcoms.get(("publish", "flow_instance_id")) == (first if is_first_try else None)
+        xcoms["start", "enos_restarts"] = True
         xcoms["start", "enos_restart_1"] = GroupInstance(second, 108580, 1).to_json()
         connection.finish(first, "SUCCESS")
         await until(lambda: xcoms.get(("publish", "flow_instance_id")) == second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,7 @@ INTENT = Intent(max_tries=1, first_index=1, trigger_time=1, sent_time=60_001, in
 
 
 def restart(index: int, *runs: int) -> GroupInstance:
-    return GroupInstance(f"8300-{index + 1}", runs[0], index, runs)
+    return GroupInstance(f"8300-{index + 1}", runs[0] if runs else None, index, runs or None)
 
 
 def record(task_id: str = "nodes.a", **changes: Any) -> GroupRecord:
@@ -70,7 +71,9 @@ def test_a_state_that_cannot_be_read(xcoms: XComs, monkeypatch: pytest.MonkeyPat
         record().start()
 
 
-def test_without_restarts_one_xcom_is_read(started: GroupRecord, xcoms: XComs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_restarts_two_xcoms_are_read(
+    started: GroupRecord, xcoms: XComs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     get = xcoms.get_one
     monkeypatch.setattr(
@@ -78,32 +81,48 @@ def test_without_restarts_one_xcom_is_read(started: GroupRecord, xcoms: XComs, m
     )
     one = record()
     assert one.instances(one.start()) == (FIRST,)
-    assert read == ["enos_group"]
+    assert read == ["enos_group", "enos_restarts"]
 
 
 def test_restarts_come_in_the_order_of_their_minutes(started: GroupRecord) -> None:
     one = record()
-    one.note_restart(one.start(), restart(1, 3, 5), FIRST)
-    one.note_restart(one.start(), restart(2, 5), restart(1, 3, 5))
-    assert record().start().restarted
+    one.note_restart(restart(1, 3, 5), FIRST)
+    one.note_restart(restart(2, 5), restart(1, 3, 5))
     assert record().instances(record().start()) == (FIRST, restart(1, 3, 5), restart(2, 5))
 
 
 def test_minutes_of_strangers_are_passed_over(started: GroupRecord) -> None:
-    record().note_restart(record().start(), restart(4, 3, 5), FIRST)
+    record().note_restart(restart(4, 3, 5), FIRST)
     assert record().instances(record().start()) == (FIRST, restart(4, 3, 5))
 
 
 def test_a_restart_that_was_announced_and_not_made(started: GroupRecord) -> None:
-    record().note_restarts(record().start())
-    assert record().start().restarted
+    record().note_restarts()
     assert record().instances(record().start()) == (FIRST,)
 
 
+def test_a_round_is_over_once_start_has_begun_another_one(started: GroupRecord, xcoms: XComs) -> None:
+    assert record().is_current(START)
+    record().note_restart(restart(1, 3, 5), FIRST)
+    assert record().is_current(START)
+    started.begin(replace(START, first=restart(2)))
+    assert not record().is_current(START)
+    xcoms.stored.clear()
+    with pytest.raises(EnosTriggerError, match=r"task nodes\.start was cleared since this try has begun"):
+        record().check_current(START)
+
+
+def test_what_an_earlier_round_writes_late_does_no_harm(started: GroupRecord) -> None:
+    started.begin(replace(START, first=GroupInstance("8300-3", None, 2)))
+    late = record("nodes.b")
+    late.note_restart(restart(2, 3, 5), FIRST)
+    assert [one.flow_instance_id for one in record().instances(record().start())] == ["8300-3"]
+
+
 def test_siblings_write_the_same(started: GroupRecord, xcoms: XComs) -> None:
-    record("nodes.b").note_restart(record().start(), restart(1, 3, 5), FIRST)
+    record("nodes.b").note_restart(restart(1, 3, 5), FIRST)
     before = dict(xcoms.stored)
-    record("nodes.c").note_restart(record().start(), restart(1, 3, 5), FIRST)
+    record("nodes.c").note_restart(restart(1, 3, 5), FIRST)
     assert xcoms.stored == before
 
 
@@ -115,7 +134,7 @@ def test_a_success(started: GroupRecord) -> None:
 
 
 def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs) -> None:
-    record().note_restart(record().start(), restart(1, 3), FIRST)
+    record().note_restart(restart(1, 3), FIRST)
     record().note_success(3, NodeSuccess("8300-1", 2))
     record().intent_state(3, FIRST, Log()).save(INTENT.to_json())
     assert {place[2] for place in xcoms.stored} == {"nodes.start"}
@@ -153,12 +172,18 @@ def test_a_request_that_cannot_be_recorded(started: GroupRecord, xcoms: XComs) -
 
 
 def test_another_try_has_begun(started: GroupRecord) -> None:
+    log = Log()
     state = record().intent_state(3, FIRST, Log())
     assert not state.superseded
     state.save(INTENT.to_json())
     assert not state.superseded
-    record().intent_state(3, FIRST, Log()).save({**INTENT.to_json(), "try_number": 2})
+    later = {**INTENT.to_json(), "try_number": 2}
+    record().intent_state(3, FIRST, Log()).save(later)
     assert state.superseded
+    assert not state.save(INTENT.to_json())
+    assert not record().intent_state(3, restart(1, 3), log).save(INTENT.to_json())
+    assert record("nodes.b").intent_state(3, FIRST, Log()).load() == later
+    assert log.lines == ["an XCom of the group's start task is that of a later try of this task"]
 
 
 def test_whether_another_try_has_begun_is_not_known(started: GroupRecord, monkeypatch: pytest.MonkeyPatch) -> None:

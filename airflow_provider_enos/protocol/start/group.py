@@ -59,7 +59,6 @@ class GroupStart:
     :param trigger_time: the trigger time of the round, epoch milliseconds: its minute has index 0.
     :param parameters: the parameters of the whole flow; None where it has none.
     :param origin: names the gateway and the organisation.
-    :param restarted: whether the task of a node may have started another instance.
     """
 
     flow_id: int
@@ -67,7 +66,6 @@ class GroupStart:
     first: GroupInstance
     origin: str
     parameters: dict[str, str] | None = None
-    restarted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "first": self.first.to_json()}
@@ -82,9 +80,8 @@ class GroupStart:
                 "first": dict() as first,
                 "origin": str(origin),
                 "parameters": dict() | None as parameters,
-                "restarted": bool(restarted),
             } if (instance := GroupInstance.from_json(first)) is not None:
-                return cls(flow_id, trigger_time, instance, origin, parameters, restarted)
+                return cls(flow_id, trigger_time, instance, origin, parameters)
         return None
 
 
