@@ -25,7 +25,8 @@ PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 METADATA = importlib.metadata.metadata("airflow-provider-enos")
 STATIC = {
     *("view.html", "view.css", "view.js", "run.html", "run.js", "more.css"),
-    *("clock.js", "copy.js", "tries.js", "usual.js", "why.js"),
+    *("around.js", "clock.js", "copy.js", "log.js", "page.js", "refresh.js"),
+    *("task.js", "tries.js", "usual.js", "why.js"),
 }
 """The files of the view's pages."""
 

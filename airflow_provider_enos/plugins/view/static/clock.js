@@ -1,5 +1,5 @@
 // Shows EnOS's times as EnOS writes them, or by the clock of Airflow's pages.
-import { by } from "./view.js";
+import { by } from "./page.js";
 
 const CLOCK_KEY = "enos_clock";
 const AIRFLOW_ZONE_KEY = "timezone"; // Where Airflow 3 keeps the zone that the user has chosen, as JSON.

@@ -1,5 +1,5 @@
 // Buttons that copy an id.
-import { draw_svg, make, say } from "./view.js";
+import { draw_svg, make, say } from "./page.js";
 
 async function copy(text) {
   try {

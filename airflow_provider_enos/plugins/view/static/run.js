@@ -1,46 +1,13 @@
 // Draws a line for each EnOS task of a DAG run, and asks again while any of them goes on. Every text is added as text.
-import {
-  ask_for, by, duration, fill, follow_theme, make, open_from_around, say, show_status, wanted,
-} from "./view.js";
+import { follow_fonts, follow_theme, open_from_around } from "./around.js";
 import { in_airflow_zone } from "./clock.js";
+import { ask_for, by, duration, fill, make, say, show_status, wanted } from "./page.js";
+import { how_often, keep_fresh } from "./refresh.js";
 import { look_of_state, words } from "./tries.js";
 
-const LONGEST_PAUSE = 60;
 const { dag_id = "", run_id = "" } = wanted;
 
-let timer = null;
-let failures = 0;
-let asking = false;
-let pause = null; // Seconds until the next look; null: none by itself.
-let overdue = false;
 let drawn = "";
-
-async function look() {
-  if (asking) return;
-  asking = true;
-  clearTimeout(timer);
-  by("refresh").setAttribute("aria-busy", "true");
-  try {
-    show(await ask_for(`api/run?${new URLSearchParams({ dag_id, run_id })}`));
-    failures = 0;
-  } catch (error) {
-    failures += 1;
-    pause = error.final ? null : Math.min(5 * 2 ** failures, LONGEST_PAUSE);
-    show_note(error.final ? error.message : "Airflow does not answer at the moment.", true);
-    if (error.final) by("tasks").hidden = true;
-  } finally {
-    asking = false;
-    by("refresh").removeAttribute("aria-busy");
-    plan();
-  }
-}
-
-function plan() {
-  clearTimeout(timer);
-  overdue = false;
-  if (pause === null) return;
-  timer = setTimeout(() => { if (document.hidden) overdue = true; else look(); }, pause * 1000);
-}
 
 function show_note(message, is_problem) {
   by("note").hidden = false;
@@ -49,9 +16,7 @@ function show_note(message, is_problem) {
 }
 
 function show(answer) {
-  pause = answer.refresh;
-  const again = pause === null ? "" : `, again every ${pause} s`;
-  say("freshness", `As of ${in_airflow_zone(Date.now()).slice(11)}${again}`);
+  say("freshness", `As of ${in_airflow_zone(Date.now()).slice(11)}${how_often(answer.refresh)}`);
   by("note").hidden = answer.rows.length > 0;
   if (!answer.rows.length) show_note("No task of this run is an EnOS task.", false);
   by("tasks").hidden = !answer.rows.length;
@@ -114,7 +79,10 @@ function fill_text(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+follow_fonts();
 follow_theme();
-by("refresh").addEventListener("click", look);
-document.addEventListener("visibilitychange", () => { if (!document.hidden && overdue) look(); });
-look();
+const ask = () => ask_for(`api/run?${new URLSearchParams({ dag_id, run_id })}`);
+keep_fresh(ask, show, (message, final) => {
+  show_note(message, true);
+  if (final) by("tasks").hidden = true;
+})();

@@ -1,10 +1,10 @@
 // The tries of the task: one button each, if there are several. The one that is chosen is asked for from then on.
+import { SIGNS } from "./page.js";
 
 const LOOKS = {
   success: "succeeded", failed: "failed", up_for_retry: "failed", skipped: "skipped",
   running: "running", deferred: "running", restarting: "running", up_for_reschedule: "running",
 };
-const SIGNS = { succeeded: "✓", failed: "✕", skipped: "»", running: "▶" };
 
 let chosen = null; // The number of an earlier try; null: the newest one, whichever that is.
 

@@ -1,120 +1,31 @@
 // Draws what the server says of one flow instance, and asks again while it runs. Every text is added as text.
+import { follow_fonts, follow_theme, open_from_around } from "./around.js";
 import { airflow_zone, by_clock, clock_name, in_airflow_zone, is_time, on_other_clock, set_clock, short_time } from "./clock.js";
 import { copy_button } from "./copy.js";
-import { shown_try, show_tries } from "./tries.js";
+import { open_log } from "./log.js";
+import { by, draw_svg, duration, fill, make, say, show_status, SIGNS } from "./page.js";
+import { how_often, keep_fresh } from "./refresh.js";
+import { ask } from "./task.js";
+import { show_tries } from "./tries.js";
 import { show_usual } from "./usual.js";
 import { show_why } from "./why.js";
 
-const SIGNS = {
-  succeeded: "✓", failed: "✕", running: "▶", cancelled: "■", skipped: "»", waiting: "○", unknown: "?",
-};
-const LONGEST_PAUSE = 60;
 const NAME_SHOWN = 20;
 
-const by = (id) => document.getElementById(id);
-const wanted = parameters(location.search);
-let timer = null;
-let failures = 0;
-let asking = false;
 let drawn = "";
 let answered = null; // What is drawn.
 let fresh = () => {}; // Says how fresh it is.
-let pause = null; // Seconds until the next look; null: none by itself.
-let overdue = false;
-
-// The parameters, decoded once: Airflow 3.1 fills them in as they are, and a "+" in a run's id is a "+".
-function parameters(search) {
-  const found = {};
-  for (const pair of search.slice(1).split("&")) {
-    const at = pair.indexOf("=");
-    if (at < 0) continue;
-    let value = pair.slice(at + 1);
-    try { value = decodeURIComponent(value); } catch (error) { /* as it is */ }
-    found[pair.slice(0, at)] = value;
-  }
-  return found;
-}
-
-function address(path, more = {}) {
-  const { dag_id = "", run_id = "", task_id = "", map_index = "-1" } = wanted;
-  return `api/${path}?${new URLSearchParams({ dag_id, run_id, task_id, map_index, ...shown_try(), ...more })}`;
-}
-
-async function ask(path, more) {
-  return ask_for(address(path, more));
-}
-
-async function ask_for(url) {
-  const reply = await fetch(url, { headers: { Accept: "application/json" } });
-  if (reply.ok) return reply.json();
-  let detail = "";
-  try { detail = (await reply.json()).detail; } catch (error) { /* no JSON */ }
-  const failure = new Error(typeof detail === "string" && detail ? detail : `Airflow answered ${reply.status}.`);
-  failure.final = reply.status >= 400 && reply.status < 500 && reply.status !== 429;
-  throw failure;
-}
-
-function make(name, properties = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key.includes("-") || key === "role" || key === "scope") element.setAttribute(key, value);
-    else element[key] = value;
-  }
-  element.append(...children);
-  return element;
-}
-
-function draw_svg(name, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
-
-// Changes a text only if it is another one, so that a screen reader does not say it again.
-function say(id, text) {
-  const element = by(id);
-  if (element.textContent !== text) element.textContent = text;
-}
-
-async function look() {
-  if (asking) return;
-  asking = true;
-  clearTimeout(timer);
-  by("refresh").setAttribute("aria-busy", "true");
-  try {
-    show(await ask("instance"));
-    failures = 0;
-  } catch (error) {
-    failures += 1;
-    pause = error.final ? null : Math.min(5 * 2 ** failures, LONGEST_PAUSE);
-    show_note(error.final ? error.message : "Airflow does not answer at the moment.", true, drawn !== "" && !error.final);
-  } finally {
-    asking = false;
-    by("refresh").hidden = false;
-    by("refresh").removeAttribute("aria-busy");
-    plan();
-  }
-}
-
-function plan() {
-  clearTimeout(timer);
-  overdue = false;
-  if (pause === null) return;
-  timer = setTimeout(() => { if (document.hidden) overdue = true; else look(); }, pause * 1000);
-}
 
 function show(answer) {
-  pause = answer.refresh;
   const now = Date.now();
-  const again = pause === null ? "" : `, again every ${pause} s`;
   show_tries(answer, look);
   fresh = () => say("freshness", `Airflow: ${answer.airflow.state}, try ${answer.airflow.try_number}. `
-    + `As of ${in_airflow_zone(now).slice(11)} ${airflow_zone()}${again}`);
+    + `As of ${in_airflow_zone(now).slice(11)} ${airflow_zone()}${how_often(answer.refresh)}`);
   fresh();
   show_why(answer);
   if (answer.kind !== "instance") {
-    show_note(answer.message, answer.kind === "problem", answer.kind === "problem" && drawn !== "", answer.title);
+    const is_problem = answer.kind === "problem";
+    show_note(is_problem ? "!" : answer.refresh === null ? "–" : "…", answer.message, is_problem && drawn !== "", answer.title);
     return;
   }
   answered = answer;
@@ -143,14 +54,14 @@ function draw(answer) {
   say("left-out", left_out.map(([number, what]) => `${number} more ${what} are not shown.`).join(" "));
 }
 
-// keep: what was drawn before stays, below the note.
-function show_note(message, is_problem, keep, title = "") {
+// sign: "!" for a problem. keep: what was drawn before stays, below the note.
+function show_note(sign, message, keep, title = "") {
   const note = by("note");
   note.hidden = false;
   by("loading").hidden = true;
-  note.classList.toggle("problem", is_problem);
+  note.classList.toggle("problem", sign === "!");
   note.classList.toggle("empty", !keep);
-  by("note-sign").textContent = is_problem ? "!" : pause === null ? "–" : "…";
+  by("note-sign").textContent = sign;
   by("note-title").hidden = !title;
   say("note-title", title);
   say("note-text", message);
@@ -236,13 +147,6 @@ function with_clock(text) {
   return [time, make("small", {}, ` ${name}`)];
 }
 
-function show_status(element, { status, look }) {
-  element.className = `status ${look}`;
-  if (element.dataset.status === status) return;
-  element.dataset.status = status;
-  element.replaceChildren(make("span", { "aria-hidden": "true" }, SIGNS[look] || "?"), status);
-}
-
 function build_graph(answer) {
   const graph = by("graph");
   graph.setAttribute("width", answer.width);
@@ -316,103 +220,9 @@ function fill_time(cell, name, text = "") {
   cell.title = text && is_time(text) ? by_clock(text).join(" ") : "";
 }
 
-function fill(cell, text = "") {
-  if (cell.textContent !== text) cell.textContent = text;
-  cell.classList.toggle("empty", !text);
-}
-
-function duration(seconds) {
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
-}
-
-let shown_node = null;
-
-async function open_log(node) {
-  shown_node = node;
-  by("log-name").textContent = `Log of ${node.name}`;
-  by("log-text").textContent = "";
-  if (!by("log").open) by("log").showModal();
-  await read_log();
-}
-
-async function read_log() {
-  const node = shown_node;
-  by("log-note").textContent = "Reading …";
-  let note = "", text = "";
-  try {
-    const answer = await ask("log", { node: node.id });
-    note = answer.problem || (answer.log ? "" : "The log is empty.");
-    text = answer.log || "";
-  } catch (error) {
-    note = error.final ? error.message : "Airflow does not answer at the moment.";
-  }
-  if (node !== shown_node) return;
-  by("log-note").textContent = note;
-  by("log-text").textContent = text;
-  by("log-text").hidden = !text;
-  by("log-text").scrollTop = by("log-text").scrollHeight;
-}
-
-// Airflow's page around this one; null where there is none.
-function page_around() {
-  try { return parent === window ? null : parent.document; } catch (error) { return null; /* another origin */ }
-}
-
-// Airflow's frame may not open anything, so its page does.
-function open_from_around(event, { href, target, rel } = by("link")) {
-  const around = page_around();
-  if (!around || event.button > 1) return;
-  event.preventDefault();
-  const link = Object.assign(around.createElement("a"), { href, target, rel });
-  around.body.append(link);
-  link.click();
-  link.remove();
-}
-
-// A frame inherits no fonts: take those of Airflow's page around this one.
-function follow_fonts() {
-  const around = page_around();
-  const family = around && around.body && getComputedStyle(around.body).fontFamily;
-  if (family) document.documentElement.style.setProperty("--font", family);
-}
-
-// As Airflow's page around this one, else as the system.
-function follow_theme() {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const around = page_around();
-  const outside = around && around.documentElement;
-  const apply = () => {
-    const names = outside ? outside.classList : null;
-    const theme = names && names.contains("dark") ? "dark" : names && names.contains("light") ? "light" : null;
-    document.documentElement.dataset.theme = theme || (system.matches ? "dark" : "light");
-    // The same ground as the page around.
-    const grounds = outside ? [outside.ownerDocument.body, outside].map((one) => getComputedStyle(one).backgroundColor) : [];
-    const ground = grounds.find((one) => one && !/^(transparent|rgba\(.*, 0\))$/.test(one));
-    if (theme && ground) document.documentElement.style.setProperty("--back", ground);
-    else document.documentElement.style.removeProperty("--back");
-  };
-  system.addEventListener("change", apply);
-  if (outside) new MutationObserver(apply).observe(outside, { attributes: true, attributeFilter: ["class"] });
-  apply();
-}
-
-export { ask, ask_for, by, draw_svg, duration, fill, follow_theme, make, open_from_around, open_log, say, show_status, wanted };
-
-// The page of a DAG run takes from here what it draws with, and has no graph.
-if (by("graph")) start();
-
-function start() {
-  follow_fonts();
-  follow_theme();
-  on_other_clock(() => { fresh(); if (answered) draw(answered); });
-  by("refresh").addEventListener("click", look);
-  for (const way of ["click", "auxclick"]) by("link").addEventListener(way, (event) => open_from_around(event));
-  by("log-refresh").addEventListener("click", read_log);
-  by("log-close").addEventListener("click", () => by("log").close());
-  by("log").addEventListener("close", () => { shown_node = null; });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && overdue) look(); });
-  look();
-}
+const look = keep_fresh(() => ask("instance"), show, (message, final) => show_note("!", message, drawn !== "" && !final));
+follow_fonts();
+follow_theme();
+on_other_clock(() => { fresh(); if (answered) draw(answered); });
+for (const way of ["click", "auxclick"]) by("link").addEventListener(way, (event) => open_from_around(event, by("link")));
+look();

@@ -1,5 +1,7 @@
 // The red box: why the flow instance, or the task, failed.
-import { ask, by, open_log, say } from "./view.js";
+import { open_log } from "./log.js";
+import { by, say } from "./page.js";
+import { ask } from "./task.js";
 
 const ENDED_BADLY = ["failed", "up_for_retry", "skipped"];
 let asked_why = "";
