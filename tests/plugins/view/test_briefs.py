@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Connection
+from viewed import Viewed
 
-from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view import briefs as module
 from airflow_provider_enos.plugins.view.briefs import (
     FRESH_BRIEF,
@@ -27,26 +25,8 @@ from airflow_provider_enos.simulator import EnosSimulator
 TRIGGER_TIME = 1594016819108
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Pages:
+class Pages(Viewed):
     """Pages of DAG runs, and tabs, in one process."""
-
-    def __init__(self, sim: EnosSimulator) -> None:
-        self.sim = sim
-        self.clock = Clock()
-
-    def settings_of(self, source: Source) -> settings.Settings:
-        extra = json.dumps({"org_id": self.sim.org_id, "user_id": self.sim.user_id})
-        keys = {"login": self.sim.access_key, "password": self.sim.secret_key}
-        return settings.read(
-            Connection(conn_id=source.conn_id, conn_type="enos", host=self.sim.url, extra=extra, **keys)
-        )
 
     def run(self, play: Callable[[Lookups, BriefLooks], Coroutine[Any, Any, Any]]) -> Any:
         async def all_of_it() -> Any:

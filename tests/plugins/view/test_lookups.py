@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 from happened import until
+from viewed import Clock
 
 from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view import lookups as module
@@ -32,13 +33,6 @@ from airflow_provider_enos.protocol.models import FlowStatus
 from airflow_provider_enos.simulator import EnosSimulator
 
 GRAPH = {"tasks": {1: "ingest", 2: "clean", 3: "publish"}, "relations": [(1, 2), (2, 3)], "logs": {1: "read 7 rows"}}
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

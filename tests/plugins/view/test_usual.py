@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Connection
+from viewed import Viewed
 
-from airflow_provider_enos.client import settings
 from airflow_provider_enos.plugins.view import usual as module
 from airflow_provider_enos.plugins.view.lookups import FRESH_ENDED, Lookups, Source
 from airflow_provider_enos.plugins.view.picture import Json
@@ -24,26 +22,8 @@ SECONDS = 40.0 + 20.0
 """What an instance of the flow takes."""
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Viewer:
+class Viewer(Viewed):
     """Somebody who looks at instances of a gateway."""
-
-    def __init__(self, sim: EnosSimulator) -> None:
-        self.sim = sim
-        self.clock = Clock()
-
-    def settings_of(self, source: Source) -> settings.Settings:
-        extra = json.dumps({"org_id": self.sim.org_id, "user_id": self.sim.user_id})
-        keys = {"login": self.sim.access_key, "password": self.sim.secret_key}
-        return settings.read(
-            Connection(conn_id=source.conn_id, conn_type="enos", host=self.sim.url, extra=extra, **keys)
-        )
 
     def run(self, play: Callable[[Callable[[str], Coroutine[Any, Any, Json]]], Coroutine[Any, Any, Any]]) -> Any:
         """Run what is given a way to look at an instance, on an event loop of its own."""
