@@ -258,7 +258,8 @@ class NodeExecution(Execution[NodeOperator]):
         if origin != start.origin:
             raise nothing_sent(f"the connection leads to {origin} now, and the group was started at {start.origin}")
         self._kill_client.prepare(self._hook)
-        state = self._group.intent_state(operator.node, at, self._log)
+        self._group.begin_try(operator.node, self._ti.try_number)
+        state = self._group.intent_state(operator.node, at, self._ti.try_number, self._log)
         record = self._record = TriggerRecord(self._context, origin, self._log, state)
         intent = self._group.intent(operator.node, at)
         record.take_up(intent, start.flow_id)
@@ -287,18 +288,18 @@ class NodeExecution(Execution[NodeOperator]):
         )
         started = client.run(
             starter.run(),
-            before_unsafe=lambda: self._check_before_request(start, record),
+            before_unsafe=lambda: self._check_before_request(start),
             while_sleeping=self._check_starting,
         )
         index = at.index + 1 if record.last is None else record.last.index
         instance = GroupInstance(started.flow_instance_id, plan.target.from_task_id, index, plan.runs)
         return instance, not started.taken_over
 
-    def _check_before_request(self, start: GroupStart, record: TriggerRecord) -> None:
+    def _check_before_request(self, start: GroupStart) -> None:
         if self._operator.is_killed:
             raise nothing_sent("the task was killed")
-        record.check_current()
         self._group.check_current(start)
+        self._group.check_try(self._operator.node, self._ti.try_number)
 
     def _check_starting(self) -> None:
         if self._operator.is_killed:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
 
 GROUP_KEY = "enos_group"
-_RESTARTS = "enos_restarts"
+_RESTARTS, _TRY = "enos_restarts", "enos_try"
 _RESTART, _PASSED, _INTENT, _SUCCESS = "enos_restart", "enos_passed", "enos_intent", "enos_success"
 
 
@@ -79,6 +79,27 @@ class GroupRecord:
         now = GroupStart.from_json(self._get(GROUP_KEY))
         return now is not None and now.first == start.first
 
+    def begin_try(self, node: int, try_number: int) -> None:
+        """Note that this try of a node's task may send a request. It has to read the record only after that.
+
+        So an earlier try, which Airflow has given up and whose process goes on, either sees this note before it sends
+        anything, or has put its request on record for this try to see.
+
+        :raises EnosTriggerError: a later try has begun.
+        """
+        self.check_try(node, try_number)
+        self._set(f"{_TRY}_{node}", try_number)
+
+    def check_try(self, node: int, try_number: int) -> None:
+        """Raise ``EnosTriggerError`` if a later try of a node's task has begun."""
+        if self.is_overtaken(node, try_number):
+            raise nothing_sent("another try of this task has begun since this one")
+
+    def is_overtaken(self, node: int, try_number: int) -> bool:
+        """Return whether a later try of a node's task has begun."""
+        latest = self._get(f"{_TRY}_{node}")
+        return isinstance(latest, int) and latest > try_number
+
     def check_current(self, start: GroupStart) -> None:
         """Raise ``EnosTriggerError`` if ``start`` was cleared since: what this process would do belongs to the past."""
         if not self.is_current(start):
@@ -125,9 +146,9 @@ class GroupRecord:
         found = (self.intent(node, after) for node in nodes)
         return [intent for intent in found if intent is not None]
 
-    def intent_state(self, node: int, after: GroupInstance, log: Log) -> IntentState:
-        """Return where the task of this node records its requests."""
-        return IntentState(self, f"{_INTENT}_{node}", after, log)
+    def intent_state(self, node: int, after: GroupInstance, try_number: int, log: Log) -> IntentState:
+        """Return where this try of a node's task records its requests."""
+        return IntentState(self, node, after, try_number, log)
 
     def _get(self, key: str) -> Any:
         return xcom().get_one(key=key, **self._of)
@@ -150,12 +171,13 @@ class IntentState:
     kept = True
     fails = False
 
-    def __init__(self, record: GroupRecord, key: str, after: GroupInstance, log: Log) -> None:
+    def __init__(self, record: GroupRecord, node: int, after: GroupInstance, try_number: int, log: Log) -> None:
         self._record = record
-        self._key = key
+        self._node = node
+        self._key = f"{_INTENT}_{node}"
         self._after = after
+        self._try_number = try_number
         self._log = log
-        self._saved: Any = None
 
     def load(self) -> Any:
         """Return the value; None where there is none after this instance."""
@@ -166,28 +188,20 @@ class IntentState:
     def save(self, value: Any) -> bool:
         """Replace the intent. Return False if Airflow cannot store it, or a later try of the task has written one."""
         try:
-            if self._is_overtaken(value):
+            if self._record.is_overtaken(self._node, self._try_number):
                 self._log.warning("%s is that of a later try of this task", self.place)
                 return False
             self._record._set(self._key, {"after": self._after.flow_instance_id, "intent": value})
         except Exception as error:  # noqa: BLE001 - whatever Airflow or a backend of XComs raises
             self._log.warning("%s cannot be written: %s", self.place, error)
             return False
-        self._saved = value
         return True
-
-    def _is_overtaken(self, value: Any) -> bool:
-        data = self._record._get(self._key)
-        intent = Intent.from_json(data.get("intent")) if isinstance(data, dict) else None
-        return intent is not None and intent.try_number > value["try_number"]
 
     @property
     def superseded(self) -> bool:
         """Whether another try of the task has begun since this one."""
-        if self._saved is None:
-            return False
         try:
-            return bool(self.load() != self._saved)
+            return self._record.is_overtaken(self._node, self._try_number)
         except Exception as error:  # noqa: BLE001 - as above
             self._log.warning("%s cannot be read: %s", self.place, error)
             return True

@@ -27,6 +27,7 @@ def scene() -> Iterator[Scene]:
             "trigger_time": MORNING,
             "in_triggerer": False,
             "deferrable": True,
+            "has_parameters": False,
             "taken": 0,
             "documented_ids": True,
             "clock_minute": 0.0,

@@ -46,6 +46,7 @@ class GroupAdversary(RuleBasedStateMachine):
         trigger_time=st.sampled_from([MORNING, MORNING, MIDNIGHT]),
         in_triggerer=st.booleans(),
         deferrable=st.sampled_from([True, True, False]),
+        has_parameters=st.sampled_from([False, False, False, True]),
         taken=st.sampled_from([0, 0, 0, 1]),
         fails=st.one_of(st.none(), st.sets(st.integers(1, 6), min_size=1, max_size=3)),
         documented_ids=st.sampled_from([True, True, True, False]),
@@ -60,6 +61,7 @@ class GroupAdversary(RuleBasedStateMachine):
         trigger_time: int,
         in_triggerer: bool,
         deferrable: bool,
+        has_parameters: bool,
         taken: int,
         fails: set[int] | None,
         **gateway: Any,
@@ -77,15 +79,15 @@ class GroupAdversary(RuleBasedStateMachine):
         self.open: dict[tuple[int, int], set[str]] = defaultdict(set)
         self.repeats: set[int] = set()
         """The rounds in which a node was cleared that had succeeded, or an instance was run again in EnOS."""
-        self.frozen: list[tuple[int, Task]] = []
-        """Tasks as they were when their worker froze, which Airflow has given up, and their rounds."""
+        self.frozen: list[Task] = []
+        """Tasks as they were when their worker froze, which Airflow has given up."""
         self.left: set[str] = set()
         self.is_excused = False
         self.current: Task | None = None
         self.violations: list[str] = []
         self.sound = True
         self._patch()
-        self._make_tasks(deferrable, trigger_time)
+        self._make_tasks(deferrable, has_parameters, trigger_time)
         for minute in self.minutes[:taken]:
             self.gateway.start(minute, None)
         self.clock.now += LONG
@@ -106,8 +108,8 @@ class GroupAdversary(RuleBasedStateMachine):
         self.patch.setattr(PlayedTrigger, "clock", staticmethod(self.clock), raising=False)
         self.patch.setattr(base_trigger, "time", self.clock)
 
-    def _make_tasks(self, deferrable: bool, trigger_time: int) -> None:
-        group = group_of(tuple(self.graph.after.items()), self.retries, deferrable)
+    def _make_tasks(self, deferrable: bool, has_parameters: bool, trigger_time: int) -> None:
+        group = group_of(tuple(self.graph.after.items()), self.retries, deferrable, has_parameters)
         operators = {one.node: one for one in group._tasks.values()}
         self.start = self._made(group.start)
         self.start.operator.trigger_time = trigger_time
@@ -158,7 +160,8 @@ class GroupAdversary(RuleBasedStateMachine):
 
     def _note_intent(self, task: Task, intent: dict[str, Any]) -> None:
         if intent["refused"]:
-            self.open[self.round, minute_of(intent["sent_time"])].discard(task.id)
+            round = self.round if self.current is None else self.current.round
+            self.open[round, minute_of(intent["sent_time"])].discard(task.id)
 
     def _on_record(self) -> list[NodesInstance]:
         """Return the instances of the group's record, the oldest first."""
@@ -182,6 +185,7 @@ class GroupAdversary(RuleBasedStateMachine):
     def _begin(self, task: Task) -> None:
         if task.try_number or not self.in_triggerer:
             self.xcoms.of.pop(task.id, None)
+        task.round = self.round
         task.begin(self.client, self.clears, in_triggerer=self.in_triggerer and task.try_number == 0)
         if task.worker is not None:
             self._advance(task)
@@ -233,9 +237,9 @@ class GroupAdversary(RuleBasedStateMachine):
             task.worker = None
             self._ended(task, how, what)
 
-    def _note_request(self, task: Task, round: int | None = None) -> None:
+    def _note_request(self, task: Task) -> None:
         if task.worker is not None and task.worker.at_trigger:
-            key = self.round if round is None else round, minute_of(task.worker.asked_for[0])
+            key = task.round, minute_of(task.worker.asked_for[0])
             self.asked.setdefault(key, self.clock.now)
             self.open[key].add(task.id)
 
@@ -259,7 +263,7 @@ class GroupAdversary(RuleBasedStateMachine):
         else:
             task.event = json.loads(json.dumps(event.payload))
 
-    def _good(self, task: Task, round: int | None = None) -> Order | None:
+    def _good(self, task: Task) -> Order | None:
         """Return what carries out the step that the worker is at, as EnOS and Airflow would."""
         worker = task.worker
         if worker is None:
@@ -270,7 +274,7 @@ class GroupAdversary(RuleBasedStateMachine):
         if isinstance(step, Write):
             return lambda: None
         if worker.at_trigger:
-            return partial(self._trigger, *self._request(task, round))
+            return partial(self._trigger, *self._request(task))
         return lambda: self.gateway.answer(step)
 
     def _pass(self, seconds: float) -> None:
@@ -279,11 +283,11 @@ class GroupAdversary(RuleBasedStateMachine):
     def _at_once(self, step: Any) -> Any:
         return self._pass(step.seconds) if isinstance(step, Sleep) else self.gateway.answer(step)
 
-    def _request(self, task: Task, round: int | None = None) -> tuple[int, int, int | None, str | None]:
+    def _request(self, task: Task) -> tuple[int, int, int | None, str | None]:
         assert task.worker is not None
         time, node = task.worker.asked_for
         after = self.xcoms.read(self.start.id, f"enos_intent_{task.node}") or {}
-        return time, self.round if round is None else round, node, after.get("after", task.newest)
+        return time, task.round, node, after.get("after", task.newest)
 
     def _trigger(self, time: int, round: int, node: int | None, after: str | None) -> str:
         """Let a request of a task arrive."""
@@ -425,7 +429,7 @@ class GroupAdversary(RuleBasedStateMachine):
     def worker_is_frozen(self, which: int) -> None:
         """Airflow gives a worker up that does not answer. Its process goes on later."""
         task = self._pick(which, self.may_freeze)
-        self.frozen.append((self.round, copy.copy(task)))
+        self.frozen.append(copy.copy(task))
         task.worker = None
         self.clock.now += GIVEN_UP
         self._ended(task, "failed", None)
@@ -433,16 +437,19 @@ class GroupAdversary(RuleBasedStateMachine):
     @precondition(lambda self: self.frozen)
     @rule(which=st.integers(0, 6), most=st.sampled_from([1, 3, 60]))
     def frozen_goes_on(self, which: int, most: int) -> None:
-        round, ghost = self.frozen[which % len(self.frozen)]
+        ghost = self._pick(which, self.frozen)
         worker = ghost.worker
         assert worker is not None
         for _ in range(most):
             self.current = ghost
-            worker.go_on(self._good(ghost, round))
+            worker.go_on(self._good(ghost))
+            # Nothing can be done about one that freezes in a write.
+            while isinstance(worker.step, Write):
+                worker.go_on(self._good(ghost))
             if worker.is_over:
-                self.frozen.remove((round, ghost))
+                self.frozen = [one for one in self.frozen if one is not ghost]
                 break
-            self._note_request(ghost, round)
+            self._note_request(ghost)
         self._report()
 
     @precondition(lambda self: self.working)
@@ -541,7 +548,8 @@ class GroupAdversary(RuleBasedStateMachine):
         found = self.gateway.called(id)
         if found is None:
             return self._expect(False, f"I2: {id} does not exist")
-        is_ours = found.round == self.round or self._is_ambiguous(found)
+        # Until start runs again after a clear, its record is that of the round before.
+        is_ours = found.round in (self.round, self.start.round) or self._is_ambiguous(found)
         return self._expect(is_ours, f"I2: {id} is somebody else's")
 
     def _is_ambiguous(self, found: NodesInstance) -> bool:
@@ -575,13 +583,13 @@ class GroupAdversary(RuleBasedStateMachine):
             if self.sound:
                 self._quiet_down()
         finally:
-            for task in (*self.tasks, *(ghost for _, ghost in self.frozen)):
+            for task in (*self.tasks, *self.frozen):
                 task.forget()
             self.patch.undo()
 
     def _quiet_down(self) -> None:
         self.under_way.clear()
-        for _, ghost in self.frozen:
+        for ghost in self.frozen:
             ghost.forget()
         self.frozen.clear()
         for _ in range(80):

@@ -214,7 +214,7 @@ class Task:
 
     ``newest``: the newest instance of its node at its last look at the record. ``succeeded_in``: the instance in which
     it has seen its node succeed last. ``cleared_at``: when it was cleared, if it had seen the newest instance succeed.
-    ``event``: with what a worker is to go on.
+    ``event``: with what a worker is to go on. ``round``: that in which its last try has begun.
     """
 
     operator: Any
@@ -222,6 +222,7 @@ class Task:
     upstream: list[Task] = field(default_factory=list)
     state: str | None = None
     try_number: int = 0
+    round: int = 0
     worker: Worker | None = None
     trigger: PlayedTrigger | None = None
     steps: Any = None
@@ -317,7 +318,9 @@ class Store(StateStore):
 
 
 @lru_cache(maxsize=50)
-def group_of(graph: tuple[tuple[int, tuple[int, ...]], ...], retries: int, deferrable: bool) -> EnosFlowTaskGroup:
+def group_of(
+    graph: tuple[tuple[int, tuple[int, ...]], ...], retries: int, deferrable: bool, has_parameters: bool
+) -> EnosFlowTaskGroup:
     """Return the group of a flow, as a DAG file makes it."""
     flow = Flow.parse(Graph(dict(graph)).document())
     with DAG("dag", schedule=None):
@@ -325,6 +328,7 @@ def group_of(graph: tuple[tuple[int, tuple[int, ...]], ...], retries: int, defer
             "g",
             definition=FlowDefinition.of(flow).to_json(),
             trigger_time=MORNING,
+            parameters={"region": "north"} if has_parameters else None,
             task_logs="none",
             deferrable=deferrable,
             default_args={"retries": retries},

@@ -136,7 +136,7 @@ def test_a_success(started: GroupRecord) -> None:
 def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs) -> None:
     record().note_restart(restart(1, 3), FIRST)
     record().note_success(3, NodeSuccess("8300-1", 2))
-    record().intent_state(3, FIRST, Log()).save(INTENT.to_json())
+    record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
     assert {place[2] for place in xcoms.stored} == {"nodes.start"}
 
 
@@ -144,16 +144,16 @@ def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs
 
 
 def test_a_request_is_known_to_the_others(started: GroupRecord) -> None:
-    assert record().intent_state(3, FIRST, Log()).save(INTENT.to_json())
+    assert record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
     assert record("nodes.b").intent(3, FIRST) == INTENT
     assert record("nodes.b").intents([2, 3, 4], FIRST) == [INTENT]
-    assert record("nodes.c").intent_state(3, FIRST, Log()).load() == INTENT.to_json()
+    assert record("nodes.c").intent_state(3, FIRST, 1, Log()).load() == INTENT.to_json()
 
 
 def test_a_request_after_another_instance_does_not_count(started: GroupRecord) -> None:
-    record().intent_state(3, FIRST, Log()).save(INTENT.to_json())
+    record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
     assert record().intent(3, restart(1, 3)) is None
-    assert record().intent_state(3, restart(1, 3), Log()).load() is None
+    assert record().intent_state(3, restart(1, 3), 1, Log()).load() is None
 
 
 @pytest.mark.parametrize(
@@ -166,24 +166,28 @@ def test_what_is_no_request(data: object) -> None:
 def test_a_request_that_cannot_be_recorded(started: GroupRecord, xcoms: XComs) -> None:
     log = Log()
     xcoms.breaks_at = "enos_intent_3"
-    state = record().intent_state(3, FIRST, log)
+    state = record().intent_state(3, FIRST, 1, log)
     assert not state.save(INTENT.to_json())
     assert log.lines == ["an XCom of the group's start task cannot be written: no XComs today"]
 
 
 def test_another_try_has_begun(started: GroupRecord) -> None:
     log = Log()
-    state = record().intent_state(3, FIRST, Log())
+    state = record().intent_state(3, FIRST, 1, log)
+    record().begin_try(3, 1)
+    assert state.save(INTENT.to_json())
     assert not state.superseded
-    state.save(INTENT.to_json())
-    assert not state.superseded
+    record().begin_try(3, 2)
+    record("nodes.b").check_try(4, 1)
     later = {**INTENT.to_json(), "try_number": 2}
-    record().intent_state(3, FIRST, Log()).save(later)
+    assert record().intent_state(3, FIRST, 2, Log()).save(later)
     assert state.superseded
     assert not state.save(INTENT.to_json())
-    assert not record().intent_state(3, restart(1, 3), log).save(INTENT.to_json())
-    assert record("nodes.b").intent_state(3, FIRST, Log()).load() == later
+    assert record("nodes.b").intent_state(3, FIRST, 2, Log()).load() == later
     assert log.lines == ["an XCom of the group's start task is that of a later try of this task"]
+    for late in (record().check_try, record().begin_try):
+        with pytest.raises(EnosTriggerError, match="another try of this task has begun since this one"):
+            late(3, 1)
 
 
 def test_whether_another_try_has_begun_is_not_known(started: GroupRecord, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +195,7 @@ def test_whether_another_try_has_begun_is_not_known(started: GroupRecord, monkey
         raise RuntimeError("no XComs today")
 
     log = Log()
-    state = record().intent_state(3, FIRST, log)
+    state = record().intent_state(3, FIRST, 1, log)
     state.save(INTENT.to_json())
     monkeypatch.setattr(group_record, "xcom", lambda: SimpleNamespace(get_one=fail))
     assert state.superseded
