@@ -141,7 +141,7 @@ class WaitingTrigger(BaseTrigger):
         :param wait: takes the poller and the deadline in epoch seconds.
         """
         from airflow_provider_enos.client import timing
-        from airflow_provider_enos.client.polling.poller import shared_poller
+        from airflow_provider_enos.client.polling.shared_poller import SharedPoller
         from airflow_provider_enos.client.settings import check_tenant
 
         arguments.connection_id(self.enos_conn_id)
@@ -151,7 +151,7 @@ class WaitingTrigger(BaseTrigger):
             try:
                 settings = self._settings = await self._read_settings()
                 await self._use(settings)
-                async with shared_poller(settings) as poller:
+                async with SharedPoller(settings) as poller:
                     return await wait(poller, deadline)
             except EnosError as error:
                 # The poller has told the watch of all other errors on the way to EnOS.

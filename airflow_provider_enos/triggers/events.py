@@ -223,7 +223,7 @@ class LookStream:
     async def open_stream(self) -> AsyncGenerator[tuple[Look, tuple[int, Look]], None]:
         """Poll for ever. Errors are logged, and the next poll tries again."""
         from airflow_provider_enos.client.polling.flow_watcher import Watcher, stream
-        from airflow_provider_enos.client.polling.poller import shared_poller
+        from airflow_provider_enos.client.polling.shared_poller import SharedPoller
 
         one = self._trigger
         tolerance = PollTolerance(
@@ -234,7 +234,7 @@ class LookStream:
             while True:
                 try:
                     # Read again after each error: keys may have changed.
-                    async with shared_poller(await self._settings()) as poller:
+                    async with SharedPoller(await self._settings()) as poller:
                         async for look in watcher.looks(poller):
                             if look.is_complete:
                                 tolerance.answered(time())

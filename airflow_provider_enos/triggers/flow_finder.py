@@ -45,7 +45,7 @@ async def find_flow(
     :param poll_interval: seconds between two look-ups.
     :param tolerance: seconds.
     """
-    from airflow_provider_enos.client.polling.poller import shared_poller
+    from airflow_provider_enos.client.polling.shared_poller import SharedPoller
 
     if flow.id is not None:
         return flow.id
@@ -53,7 +53,7 @@ async def find_flow(
     said: set[Hashable] = set()
     while True:
         try:
-            async with shared_poller(await settings()) as poller:
+            async with SharedPoller(await settings()) as poller:
                 return await poller.run(flow_id_of(flow, log))
         except Exception as error:  # noqa: BLE001 - an error of this package must not end the look-ups silently
             is_late = monotonic() - begun >= tolerance

@@ -11,7 +11,8 @@ from typing import Any
 from worker import Log
 
 from airflow_provider_enos.client import settings
-from airflow_provider_enos.client.polling.poller import Poller, shared_poller
+from airflow_provider_enos.client.polling.poller import Poller
+from airflow_provider_enos.client.polling.shared_poller import SharedPoller
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance
@@ -50,7 +51,7 @@ async def wait_in(
 
 def run(found: Settings, work: Callable[[Poller], Awaitable[Any]]) -> Any:
     async def main() -> Any:
-        async with shared_poller(found) as poller:
+        async with SharedPoller(found) as poller:
             return await asyncio.wait_for(work(poller), 60)
 
     return asyncio.run(main())

@@ -15,7 +15,7 @@ from instance_triggers import (
 )
 from worker import Log
 
-from airflow_provider_enos.client.polling import flow_watcher as watcher_module, poller as poller_module
+from airflow_provider_enos.client.polling import flow_watcher as watcher_module, shared_poller as poller_module
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers import events as module
 from airflow_provider_enos.triggers.enos import EnosFlowEventTrigger, EnosFlowInstanceTrigger

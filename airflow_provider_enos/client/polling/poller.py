@@ -17,8 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import partial
 
@@ -55,7 +54,7 @@ _GRACE = 10.0
 
 
 class Poller:
-    """Poll flow instances for all waits. Made by ``shared_poller``; lives on one event loop."""
+    """Poll flow instances for all waits. Made by ``SharedPoller``; lives on one event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._requests = Requests(settings)
@@ -103,7 +102,8 @@ class Poller:
             begun=now,
             seen=now,
         )
-        with self._joined(wait):
+        subscription = self._join(wait)
+        try:
             # The instance may run again after an end that the feed has shown: that end is not waited for.
             wait.contradicted = self.feed.mark(wait.id)
             wait.is_urgent = at_once or wait.contradicted is not None
@@ -113,6 +113,8 @@ class Poller:
                     return await wait.result
             except TimeoutError:
                 raise wait.out_of_time() from None
+        finally:
+            self._leave(wait, subscription)
 
     async def run(self, procedure: Procedure[T]) -> T:
         """Return the result of several calls that belong together, within the limits of this gateway.
@@ -135,8 +137,7 @@ class Poller:
         await self.feed.close()
         await self._requests.close()
 
-    @contextmanager
-    def _joined(self, wait: Wait) -> Iterator[None]:
+    def _join(self, wait: Wait) -> Subscription:
         subscription = Subscription(
             of=wait.id,
             first=wait.minute,
@@ -153,17 +154,17 @@ class Poller:
         if self._task is None or self._task.done():
             # Its own log lines belong to no task's log.
             self._task = asyncio.create_task(self._run(), name="enos-poller", context=Context())
-        try:
-            yield
-        finally:
-            self.feed.remove(subscription)
-            metrics.more_waits(-1)
-            self._waiting -= 1
-            self._waits[wait.id].remove(wait)
-            if not self._waits[wait.id]:
-                del self._waits[wait.id]
-            if wait.logs is not None:
-                wait.logs.cancel()
+        return subscription
+
+    def _leave(self, wait: Wait, subscription: Subscription) -> None:
+        self.feed.remove(subscription)
+        metrics.more_waits(-1)
+        self._waiting -= 1
+        self._waits[wait.id].remove(wait)
+        if not self._waits[wait.id]:
+            del self._waits[wait.id]
+        if wait.logs is not None:
+            wait.logs.cancel()
 
     async def _run(self) -> None:
         """Start to poll the waits that are due. Each poll is a task, so that a slow answer holds up no other poll."""
@@ -377,23 +378,3 @@ async def _for_each(waits: Iterable[Wait], do: Callable[[Wait], None]) -> None:
         do(wait)
         if number % AT_A_TIME == 0:
             await asyncio.sleep(0)
-
-
-_pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], tuple[Poller, int]] = {}
-
-
-@asynccontextmanager
-async def shared_poller(settings: Settings) -> AsyncIterator[Poller]:
-    """Yield the poller for these settings on this event loop: made for its first user, closed after its last one."""
-    key = (asyncio.get_running_loop(), settings)
-    poller, users = _pollers.get(key) or (Poller(settings), 0)
-    _pollers[key] = (poller, users + 1)
-    try:
-        yield poller
-    finally:
-        _, users = _pollers[key]
-        if users > 1:
-            _pollers[key] = (poller, users - 1)
-        else:
-            del _pollers[key]
-            await poller.close()

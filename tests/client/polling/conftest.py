@@ -10,7 +10,7 @@ from fake_tenant import FakeTenant
 from polled import settings_for
 
 from airflow_provider_enos.client.aio import AsyncClient
-from airflow_provider_enos.client.polling import flow_watcher, poller
+from airflow_provider_enos.client.polling import flow_watcher, shared_poller
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.simulator import EnosSimulator
 
@@ -40,5 +40,5 @@ def found(sim: EnosSimulator) -> Settings:
 def nothing_is_left() -> Iterator[None]:
     """Each shared poller and each stream is gone when its last user has left."""
     yield
-    assert poller._pollers == {}
+    assert shared_poller._pollers == {}
     assert flow_watcher._streams == {}

@@ -15,7 +15,7 @@ from airflow_provider_enos.client import settings
 from airflow_provider_enos.client.polling import flow_watcher as watcher_module
 from airflow_provider_enos.client.polling.end_feed import Subscription
 from airflow_provider_enos.client.polling.flow_watcher import Look, Watched, Watcher, stream
-from airflow_provider_enos.client.polling.poller import shared_poller
+from airflow_provider_enos.client.polling.shared_poller import SharedPoller
 from airflow_provider_enos.errors import EnosError, EnosReplyError, EnosServerError
 from airflow_provider_enos.protocol.follow import pace
 from airflow_provider_enos.protocol.models import FlowInstance
@@ -62,7 +62,7 @@ def run(
     async def main() -> Any:
         with stream("key") as watched:
             watcher = Watcher(watched, poll_interval=poll_interval, lookback=lookback)
-            async with shared_poller(settings.read(connection)) as poller:
+            async with SharedPoller(settings.read(connection)) as poller:
                 return await asyncio.wait_for(work(watched, lambda: watcher.looks(poller)), 60)
 
     return asyncio.run(main())

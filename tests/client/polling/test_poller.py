@@ -13,8 +13,9 @@ import pytest
 from polled import FLOW, TIME, looks, run, settings_for, trigger, wait_in
 from worker import Log
 
-from airflow_provider_enos.client.polling import poller as poller_module
-from airflow_provider_enos.client.polling.poller import Poller, shared_poller
+from airflow_provider_enos.client.polling import shared_poller as poller_module
+from airflow_provider_enos.client.polling.poller import Poller
+from airflow_provider_enos.client.polling.shared_poller import SharedPoller
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance
@@ -151,13 +152,13 @@ def test_one_poller_for_all_with_the_same_settings(sim: EnosSimulator, found: Se
     """It is closed after its last user; changed credentials make another one."""
 
     async def main() -> None:
-        async with shared_poller(found) as first, shared_poller(replace(found)) as second:
+        async with SharedPoller(found) as first, SharedPoller(replace(found)) as second:
             assert first is second
-            async with shared_poller(replace(found, secret_key="rotated")) as third:
+            async with SharedPoller(replace(found, secret_key="rotated")) as third:
                 assert third is not first
             assert len(poller_module._pollers) == 1
         assert poller_module._pollers == {}
-        async with shared_poller(found) as fourth:
+        async with SharedPoller(found) as fourth:
             assert fourth is not first
 
     asyncio.run(main())
@@ -167,7 +168,7 @@ def test_the_last_one_to_leave_ends_it(sim: EnosSimulator, found: Settings) -> N
     ids = trigger(sim, 1)
 
     async def main() -> None:
-        async with shared_poller(found) as poller:
+        async with SharedPoller(found) as poller:
             wait = asyncio.create_task(wait_in(poller, ids[0]))
             await asyncio.sleep(0.2)
             wait.cancel()

@@ -21,7 +21,8 @@ from airflow_provider_enos.client.polling import (
     end_feed as feed_module,
     window_poller as windows_module,
 )
-from airflow_provider_enos.client.polling.poller import Poller, shared_poller
+from airflow_provider_enos.client.polling.poller import Poller
+from airflow_provider_enos.client.polling.shared_poller import SharedPoller
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.errors import (
     EnosAccessError,
@@ -61,7 +62,7 @@ def flows(sim: EnosSimulator) -> list[int]:
 def run(sim: EnosSimulator, settings_for: Callable[..., Settings]) -> Callable[..., Any]:
     def run(work: Callable[[Poller], Awaitable[Any]]) -> Any:
         async def main() -> Any:
-            async with shared_poller(settings_for(sim)) as poller:
+            async with SharedPoller(settings_for(sim)) as poller:
                 return await asyncio.wait_for(work(poller), 60)
 
         return asyncio.run(main())
