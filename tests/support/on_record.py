@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import uuid
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ from typing import Any
 from airflows import AIRFLOW
 
 WHERE = {"dag_id": "readings", "run_id": "manual", "task_id": "task", "map_index": -1}
+HAS_ROWS_OF_TRIES = AIRFLOW >= (3, 4)
+"""Each try has a row of its own, and XComs and rendered arguments belong to that row."""
+MAP_INDEX = "region_index" if HAS_ROWS_OF_TRIES else "map_index"
+"""The column of ``task_instance``."""
 TI_KEY: Any = SimpleNamespace(**WHERE, try_number=1)
 """As Airflow's API server names a task instance."""
 
@@ -40,6 +45,8 @@ class OnRecord:
         """Insert a row. Columns that must not be empty get any value."""
         with closing(sqlite3.connect(self.database, timeout=30)) as database, database:
             columns = database.execute(f"PRAGMA table_info({table})").fetchall()
+            if "region_index" in {column[1] for column in columns}:
+                values["region_index"] = values.get("map_index", -1)
             for _, name, kind, is_needed, default, _ in columns:
                 if name not in values and is_needed and default is None and not (table == "xcom" and name == "id"):
                     values[name] = _anything(name, kind)
@@ -47,20 +54,44 @@ class OnRecord:
             marks = ", ".join("?" * len(known))
             database.execute(f"INSERT OR REPLACE INTO {table} ({', '.join(known)}) VALUES ({marks})", [*known.values()])
 
+    def ended(self, **values: object) -> None:
+        """An earlier try of the task."""
+        if HAS_ROWS_OF_TRIES:
+            self.insert("task_instance", **WHERE, max_tries=2, working_set=None, **values)
+        else:
+            self.insert("task_instance_history", **WHERE, max_tries=2, task_instance_id=uuid.uuid4().hex, **values)
+
+    def _insert_of_task(self, table: str, table_of_tries: str, where: Mapping[str, Any], **values: object) -> None:
+        """Insert what belongs to a task: by its names, or to the row of its try."""
+        if not HAS_ROWS_OF_TRIES:
+            return self.insert(table, **where, **values)
+        with closing(sqlite3.connect(self.database, timeout=30)) as database:
+            query = "SELECT id FROM task_instance WHERE task_id = ? AND region_index = ? AND working_set"
+            (row,) = database.execute(query, (where["task_id"], where["map_index"])).fetchall()
+        return self.insert(table_of_tries, task_instance_id=row[0], id=uuid.uuid4().hex, **values)
+
     def delete(self, table: str) -> None:
         """Delete all rows of a table."""
+        if HAS_ROWS_OF_TRIES:
+            table = {"rendered_task_instance_fields": "rtif_v2", "xcom": "xcom_v2"}.get(table, table)
         with closing(sqlite3.connect(self.database, timeout=30)) as database, database:
             database.execute(f"DELETE FROM {table}")
 
     def rendered(self, **arguments: object) -> None:
         """The arguments of the task, as they were rendered."""
-        fields = {"enos_conn_id": "enos_default", "org_id": None, "user_id": None, **arguments}
-        self.insert("rendered_task_instance_fields", **WHERE, rendered_fields=json.dumps(fields))
+        self.rendered_of(WHERE, {"enos_conn_id": "enos_default", "org_id": None, "user_id": None, **arguments})
+
+    def rendered_of(self, where: Mapping[str, Any], arguments: Mapping[str, object]) -> None:
+        """The arguments of another task."""
+        fields = json.dumps(arguments)
+        self._insert_of_task("rendered_task_instance_fields", "rtif_v2", where, rendered_fields=fields)
 
     def xcom(self, key: str, value: object) -> None:
         """Store an XCom of the task."""
         text = json.dumps(value)
-        self.insert("xcom", dag_run_id=1, **WHERE, key=key, value=text.encode() if AIRFLOW < (3, 0) else text)
+        of_run = {} if HAS_ROWS_OF_TRIES else {"dag_run_id": 1}
+        value_as_stored = text.encode() if AIRFLOW < (3, 0) else text
+        self._insert_of_task("xcom", "xcom_v2", WHERE, **of_run, key=key, value=value_as_stored)
 
     def noted(self, **intent: object) -> None:
         """What the operator has noted in the task state store."""

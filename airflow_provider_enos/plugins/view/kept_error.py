@@ -16,7 +16,8 @@ from sqlalchemy import String, cast, func, select
 
 from airflow_provider_enos.plugins.view.lookups import Problem
 from airflow_provider_enos.plugins.view.record import Record
-from airflow_provider_enos.plugins.view.stored import Key, XComModel
+from airflow_provider_enos.plugins.view.stored import Key
+from airflow_provider_enos.plugins.view.tables import XComModel
 from airflow_provider_enos.plugins.view.why import LENGTH, Why
 from airflow_provider_enos.protocol.text import excerpt
 

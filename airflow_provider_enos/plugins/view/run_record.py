@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow.models.dagrun import DagRun
-from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from airflow.utils.state import State, TaskInstanceState
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from airflow_provider_enos.plugins.view.record import OF_INSTANCE, Record, arguments_of, in_dag, record_of, team_of
 from airflow_provider_enos.plugins.view.stored import stored_of
+from airflow_provider_enos.plugins.view.tables import rendered_fields
 
 MOST_TASKS = 100
 """The most task instances that are shown."""
@@ -78,15 +78,16 @@ def read_run(dag_id: str, run_id: str) -> RunRecord | None:
 
 def _tasks_of_enos(dag_id: str, run_id: str, session: Session) -> list[str]:
     """Return the ids of the tasks, in the order of the DAG; at last those that are not in the DAG any more."""
-    instance, rendered = TaskInstance, RenderedTaskInstanceFields
+    instance, rendered = TaskInstance, rendered_fields()
     known = in_dag(dag_id, session)
     run = set(
         session.scalars(select(instance.task_id).where(instance.dag_id == dag_id, instance.run_id == run_id).distinct())
     )
     in_order = [task_id for task_id, arguments in known.items() if task_id in run and "enos_conn_id" in arguments]
     gone = session.execute(
-        select(rendered.task_id, rendered.rendered_fields)
-        .where(rendered.dag_id == dag_id, rendered.run_id == run_id, rendered.task_id.in_(run - known.keys()))
+        select(rendered.task_id, rendered.value)
+        .where(rendered.joined, rendered.dag_id == dag_id, rendered.run_id == run_id)
+        .where(rendered.task_id.in_(run - known.keys()))
         .order_by(rendered.task_id, rendered.map_index)
         .limit(_MOST_GONE)
     )
@@ -107,7 +108,7 @@ def _rows(dag_id: str, run_id: str, task_ids: Sequence[str], session: Session) -
     instance = TaskInstance
     urgency = case((instance.state.in_(_URGENT), 0), (instance.state.in_(_ACTIVE), 1), else_=2)
     found = session.execute(
-        select(instance.task_id, instance.map_index, _LABEL, *OF_INSTANCE)
+        select(instance.task_id, instance.map_index.label("map_index"), _LABEL, *OF_INSTANCE)
         .where(instance.dag_id == dag_id, instance.run_id == run_id, instance.task_id.in_(task_ids))
         .order_by(urgency, instance.task_id, instance.map_index)
         .limit(MOST_TASKS)

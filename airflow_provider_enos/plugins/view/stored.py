@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-try:
-    from airflow.models.xcom import XComModel as XComModel
-except ImportError:  # Airflow 2
-    from airflow.models.xcom import BaseXCom as XComModel  # type: ignore[no-redef]
-try:
-    from airflow.models.task_state_store import TaskStateStoreModel
-except ImportError:  # before Airflow 3.3
-    TaskStateStoreModel = None  # type: ignore[misc, assignment]
+from airflow_provider_enos.plugins.view.tables import (
+    Table,
+    TaskStateStoreModel,
+    XComModel,
+    rendered_fields,
+    task_states,
+    xcoms,
+)
 
 STATE_KEY = "enos_trigger"
 """The key in the task state store under which operators record what they have started."""
@@ -68,23 +67,20 @@ def stored_of(dag_id: str, run_id: str, names: Sequence[Name], session: Session)
     """Return what is stored of these task instances of a DAG run."""
     tasks, indexes = {task for task, _ in names}, {index for _, index in names}
 
-    def rows(model: Any, columns: Sequence[Any], *conditions: Any) -> Sequence[Any]:
-        chosen = select(model.task_id, model.map_index, *columns)
-        ours = (model.dag_id == dag_id, model.run_id == run_id, model.task_id.in_(tasks), model.map_index.in_(indexes))
-        return session.execute(chosen.where(*ours, *conditions)).all()
+    def rows(table: Table, *more: Any, where: Sequence[Any] = ()) -> Sequence[Any]:
+        ours = table.dag_id == dag_id, table.run_id == run_id, table.task_id.in_(tasks), table.map_index.in_(indexes)
+        chosen = select(table.task_id, table.map_index, table.value, *more)
+        return session.execute(chosen.where(table.joined, *ours, *where)).all()
 
-    fields, xcom, store = RenderedTaskInstanceFields, XComModel, TaskStateStoreModel
-    xcoms: dict[Name, dict[str, object]] = {}
-    for task, index, key, value in rows(xcom, (xcom.key, xcom.value), xcom.key.in_(_XCOMS)):
-        xcoms.setdefault((task, index), {})[key] = _decoded(value)
+    pushed: dict[Name, dict[str, object]] = {}
+    for task, index, value, key in rows(xcoms(), XComModel.key, where=[XComModel.key.in_(_XCOMS)]):
+        pushed.setdefault((task, index), {})[key] = _decoded(value)
+    states = task_states()
+    noted = [] if states is None else rows(states, where=[TaskStateStoreModel.key == STATE_KEY])
     return Stored(
-        {(task, index): rendered for task, index, rendered in rows(fields, (fields.rendered_fields,))},
-        {}
-        if store is None
-        else {
-            (task, index): _decoded(value) for task, index, value in rows(store, (store.value,), store.key == STATE_KEY)
-        },
-        xcoms,
+        {(task, index): rendered for task, index, rendered in rows(rendered_fields())},
+        {(task, index): _decoded(value) for task, index, value in noted},
+        pushed,
     )
 
 

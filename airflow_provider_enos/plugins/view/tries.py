@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow.models.taskinstancehistory import TaskInstanceHistory
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_provider_enos.plugins.view.stored import Key
+from airflow_provider_enos.plugins.view.tables import EARLIER_TRIES, OF_EARLIER_TRIES
 from airflow_provider_enos.protocol.start import attempts
 
 MOST_TRIES = 20
@@ -55,7 +55,7 @@ def tries_before(key: Key, try_number: int, noted: object, session: Session) -> 
 
     :param noted: the record in the task state store; None if there is none.
     """
-    history = TaskInstanceHistory
+    history = EARLIER_TRIES
     rows: Iterable[Any] = session.execute(
         select(history.try_number, history.state, history.start_date, history.end_date)
         .where(
@@ -66,7 +66,8 @@ def tries_before(key: Key, try_number: int, noted: object, session: Session) -> 
             history.try_number < try_number,
         )
         .order_by(history.try_number.desc())
-        .limit(MOST_TRIES)
+        .limit(MOST_TRIES),
+        execution_options=OF_EARLIER_TRIES,
     )
     instances = attempts.tries_of(noted)
     return tuple(Try.of(row, instances.get(row.try_number)) for row in rows)[::-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from contextlib import closing
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from airflows import AIRFLOW
-from on_record import WHERE, OnRecord
+from on_record import HAS_ROWS_OF_TRIES, MAP_INDEX, WHERE, OnRecord
 
 from airflow_provider_enos.plugins.view import record
 from airflow_provider_enos.plugins.view.run_record import MOST_TASKS, RunRecord, read_run
@@ -39,8 +38,7 @@ def add(one: OnRecord, task_id: str, state: str | None, map_index: int = -1, **m
 
 
 def rendered(one: OnRecord, task_id: str, map_index: int = -1, **arguments: object) -> None:
-    where = WHERE | {"task_id": task_id, "map_index": map_index}
-    one.insert("rendered_task_instance_fields", **where, rendered_fields=json.dumps(arguments))
+    one.rendered_of(WHERE | {"task_id": task_id, "map_index": map_index}, arguments)
 
 
 def read() -> RunRecord:
@@ -103,21 +101,25 @@ def thousand(on_record: OnRecord) -> OnRecord:
     """A thousand mapped task instances: number 900 has failed, number 950 runs."""
     add(on_record, "load", "success", 0)
     rendered(on_record, "load", 0, enos_conn_id="enos_default", flow_instance_id="3377-0")
-    copied = {
-        "task_instance": {"map_index": ":n", "id": "printf('%032d', :n)"},
-        "rendered_task_instance_fields": {
-            "map_index": ":n",
-            "rendered_fields": "replace(rendered_fields, '3377-0', '3377-' || :n)",
-        },
-    }
+    numbered = {"rendered_fields": "replace(rendered_fields, '3377-0', '3377-' || :n)"}
+    copied = {"task_instance": {MAP_INDEX: ":n", "id": "printf('%032d', :n)"}}
+    if HAS_ROWS_OF_TRIES:
+        copied["rtif_v2"] = {
+            "id": "printf('%032d', :n)",
+            "task_instance_id": "printf('%032d', :n)",
+            **numbered,
+        }
+    else:
+        copied["rendered_task_instance_fields"] = {MAP_INDEX: ":n", **numbered}
     with closing(sqlite3.connect(on_record.database, timeout=30)) as database, database:
         for table, changed in copied.items():
             columns = [column[1] for column in database.execute(f"PRAGMA table_info({table})")]
             values = ", ".join(changed.get(name, name) for name in columns)
-            statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table} WHERE map_index = 0"
+            (first,) = database.execute(f"SELECT rowid FROM {table}").fetchone()
+            statement = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM {table} WHERE rowid = {first}"
             database.executemany(statement, [{"n": number} for number in range(1, 1000)])
-        database.execute("UPDATE task_instance SET state = 'failed' WHERE map_index = 900")
-        database.execute("UPDATE task_instance SET state = 'deferred' WHERE map_index = 950")
+        database.execute(f"UPDATE task_instance SET state = 'failed' WHERE {MAP_INDEX} = 900")
+        database.execute(f"UPDATE task_instance SET state = 'deferred' WHERE {MAP_INDEX} = 950")
     return on_record
 
 
@@ -144,7 +146,7 @@ def test_many_cost_as_many_queries_as_one(thousand: OnRecord) -> None:
         read()
         many = len(asked)
         with closing(sqlite3.connect(thousand.database, timeout=30)) as database, database:
-            database.execute("DELETE FROM task_instance WHERE map_index > 0")
+            database.execute(f"DELETE FROM task_instance WHERE {MAP_INDEX} > 0")
         read()
     finally:
         event.remove(settings.engine, "before_cursor_execute", listen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import pytest
@@ -38,8 +37,7 @@ def on_record(migrated_home: Path, monkeypatch: pytest.MonkeyPatch) -> OnRecord:
 def ended(one: OnRecord, number: int) -> None:
     """A try that failed."""
     start = f"2024-01-01 00:{number % 60:02}:00.000000"
-    more = {"task_instance_id": uuid.uuid4().hex, "start_date": start}
-    one.insert("task_instance_history", **WHERE, try_number=number, max_tries=2, state="failed", **more)
+    one.ended(try_number=number, state="failed", start_date=start)
 
 
 def read(try_number: int | None = None) -> Record:
@@ -106,6 +104,7 @@ def test_the_first_try_is_the_only_one(on_record: OnRecord) -> None:
 
 def test_the_last_tries_are_shown(on_record: OnRecord) -> None:
     on_record.insert("task_instance", **WHERE, state="running", try_number=90, max_tries=90, operator="x")
+    on_record.rendered(flow_id=3377)
     for number in range(1, 90):
         ended(on_record, number)
     assert [one.number for one in read().tries] == list(range(90 - MOST_TRIES, 91))
