@@ -68,7 +68,7 @@ class GroupStartExecution(TriggerExecution):
         except Exception as error:
             # No task could follow the instance. A retry starts another one.
             if self._operator.cancel_on_kill:
-                self._kill_client.cancel(started.flow_instance_id)
+                self._kill_client.cancel(started.flow_instance_id, "No task could follow it")
             raise EnosTriggerError(f"what was started cannot be stored in XCom: {error}") from error
         return started
 

@@ -44,16 +44,16 @@ class KillClient:
         self._client, self._settings = client, settings
         client.open()
 
-    def cancel(self, flow_instance_id: str) -> None:
+    def cancel(self, flow_instance_id: str, why: str = "The task was killed") -> None:
         """Ask EnOS to cancel the instance. Log the result."""
         if self._client is None:
             return
         try:
             self._client.call(calls.cancel_flow_instance(flow_instance_id))
         except Exception as error:  # noqa: BLE001 - in a signal handler it would be raised at any line
-            self._log.error("Cancelling %s failed: %s", flow_instance_id, error)
+            self._log.error("%s, but cancelling %s failed: %s", why, flow_instance_id, error)
         else:
-            self._log.info("Asked EnOS to cancel %s", flow_instance_id)
+            self._log.info("%s: asked EnOS to cancel %s", why, flow_instance_id)
 
     def cancel_unanswered(self, intent: Intent) -> None:
         """Look for the instance of a request that was not answered yet, and cancel it. Log the result."""

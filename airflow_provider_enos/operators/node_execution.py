@@ -63,13 +63,13 @@ class NodeExecution(Execution[NodeOperator]):
     def execute(self) -> str:
         """Wait for the node, and return the id of the instance."""
         with airflow_errors(self._keep_error, known=lambda: True):
-            return self._follow()
+            return self._begin()
 
     def resume(self, payload: object, *, deadline: float | None, task_deadline: float | None, for_rest: bool) -> str:
         """Go on after the trigger has fired with this ``payload``. Deadlines are in epoch seconds."""
         with airflow_errors(self._keep_error, known=lambda: True):
             if payload == ASK_WORKER:
-                return self._follow()
+                return self._begin()
             self._event = event = InstanceEvent.of(payload)
             self._task_deadline = task_deadline
             if deadline is None:
@@ -95,6 +95,11 @@ class NodeExecution(Execution[NodeOperator]):
         intent = self._record.last if self._record else None
         if intent is not None and intent.is_open and self._operator.cancel_on_kill:
             self._kill_client.cancel_unanswered(intent)
+
+    def _begin(self) -> str:
+        if self._ti.try_number > 1:
+            self._group.begin_try(self._operator.node, self._ti.try_number)
+        return self._follow()
 
     def _follow(self) -> str:
         while True:
@@ -232,15 +237,18 @@ class NodeExecution(Execution[NodeOperator]):
         self._log.info("Try %d starts flow %d %s", self._ti.try_number, start.flow_id, plan.line)
         started, is_new = self._start(start, at, plan)
         if not self._group.is_current(start):
-            if is_new and self._operator.cancel_on_kill:
-                self._kill_client.cancel(started.flow_instance_id)
-            raise EnosTriggerError(
-                f"task {self._group.start_task_id} was cleared while this task started {started.flow_instance_id}"
-            )
-        self._group.note_restart(started, at)
+            self._leave(started.flow_instance_id)
+        self._group.note_restart(start, started, at)
         if is_new:
             # What was taken over may have ended badly before. Then it is recovered, too.
             self._waited_for.add(started.flow_instance_id)
+
+    def _leave(self, flow_instance_id: str) -> NoReturn:
+        """Fail after an instance was started for a round that is over, and cancel it if it is surely this try's."""
+        start = self._group.start_task_id
+        if self._operator.cancel_on_kill and self._record and self._record.last and self._record.last.named:
+            self._kill_client.cancel(flow_instance_id, f"Task {start} was cleared")
+        raise EnosTriggerError(f"task {start} was cleared while this task started {flow_instance_id}")
 
     def _is_at_rest(self, at: GroupInstance, instance: FlowInstance) -> bool:
         """Return whether nothing of the instance runs any more. If something may, wait until it ends: look again."""
@@ -258,7 +266,6 @@ class NodeExecution(Execution[NodeOperator]):
         if origin != start.origin:
             raise nothing_sent(f"the connection leads to {origin} now, and the group was started at {start.origin}")
         self._kill_client.prepare(self._hook)
-        self._group.begin_try(operator.node, self._ti.try_number)
         state = self._group.intent_state(operator.node, at, self._ti.try_number, self._log)
         record = self._record = TriggerRecord(self._context, origin, self._log, state)
         intent = self._group.intent(operator.node, at)

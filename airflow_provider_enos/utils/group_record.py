@@ -1,8 +1,8 @@
 """What the tasks of a task group know of each other, in the XComs of the group's ``start`` task.
 
 Airflow removes them when ``start`` runs again, so they last as long as the group's round. Each key has one content,
-whoever writes it, or one writer: Airflow has no way to change a value that another task may change at the same time.
-What a process of an earlier round writes late does no harm: its minutes come before those of this round.
+whoever writes it, or belongs to the task of one node: Airflow has no way to change a value that another task may change
+at the same time. What all tasks read names its round, since a process of an earlier round may write late.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_enos.errors import EnosTriggerError
 from airflow_provider_enos.protocol.start.attempts import Intent, nothing_sent
 from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeSuccess
 from airflow_provider_enos.version_compat import AirflowSkipException, state_of, xcom
@@ -42,6 +43,8 @@ class GroupRecord:
 
     def begin(self, start: GroupStart) -> None:
         """Begin a round."""
+        # Airflow logs an error where a key is read that is not there.
+        self._set(_RESTARTS, False)
         self._set(GROUP_KEY, start.to_json())
 
     def start(self) -> GroupStart:
@@ -80,25 +83,28 @@ class GroupRecord:
         return now is not None and now.first == start.first
 
     def begin_try(self, node: int, try_number: int) -> None:
-        """Note that this try of a node's task may send a request. It has to read the record only after that.
+        """Note that this try of a node's task has begun. It has to read the record only after that.
 
         So an earlier try, which Airflow has given up and whose process goes on, either sees this note before it sends
         anything, or has put its request on record for this try to see.
 
         :raises EnosTriggerError: a later try has begun.
         """
-        self.check_try(node, try_number)
-        self._set(f"{_TRY}_{node}", try_number)
+        latest = self._get(f"{_TRY}_{node}")
+        if isinstance(latest, int) and latest > try_number:
+            raise _overtaken()
+        if latest != try_number:
+            self._set(f"{_TRY}_{node}", try_number)
 
     def check_try(self, node: int, try_number: int) -> None:
-        """Raise ``EnosTriggerError`` if a later try of a node's task has begun."""
+        """Raise ``EnosTriggerError`` if another try of a node's task has begun since ``begin_try``."""
         if self.is_overtaken(node, try_number):
-            raise nothing_sent("another try of this task has begun since this one")
+            raise _overtaken()
 
     def is_overtaken(self, node: int, try_number: int) -> bool:
-        """Return whether a later try of a node's task has begun."""
-        latest = self._get(f"{_TRY}_{node}")
-        return isinstance(latest, int) and latest > try_number
+        """Return whether another try of a node's task has begun since ``begin_try``."""
+        # An earlier one, too: it was late, and has hidden this one's note.
+        return bool(self._get(f"{_TRY}_{node}") != try_number)
 
     def check_current(self, start: GroupStart) -> None:
         """Raise ``EnosTriggerError`` if ``start`` was cleared since: what this process would do belongs to the past."""
@@ -107,27 +113,30 @@ class GroupRecord:
 
     def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]:
         """Return the instances of the round, the oldest first."""
-        found, index = [start.first], start.first.index + 1
+        found, index, round = [start.first], start.first.index + 1, start.first.flow_instance_id
         is_alone = not self._get(_RESTARTS)
         while not is_alone:
-            one = GroupInstance.from_json(self._get(f"{_RESTART}_{index}"))
-            if one is not None:
+            data = self._get(f"{_RESTART}_{index}")
+            one = GroupInstance.from_json(data)
+            if one is not None and data.get("round") == round:
                 found.append(one)
-            elif not self._get(f"{_PASSED}_{index}"):
+            elif self._get(f"{_PASSED}_{index}") != round:
                 break
             index += 1
         return tuple(found)
 
     def note_restarts(self) -> None:
         """Note that there may be more instances than the first one."""
-        self._set(_RESTARTS, True)
+        if self._get(_RESTARTS) is not True:
+            self._set(_RESTARTS, True)
 
-    def note_restart(self, instance: GroupInstance, after: GroupInstance) -> None:
+    def note_restart(self, start: GroupStart, instance: GroupInstance, after: GroupInstance) -> None:
         """Add an instance. The minutes between it and ``after`` are somebody else's, unless they are on record."""
         self.note_restarts()
+        round = start.first.flow_instance_id
         for index in range(after.index + 1, instance.index):
-            self._set(f"{_PASSED}_{index}", True)
-        self._set(f"{_RESTART}_{instance.index}", instance.to_json())
+            self._set(f"{_PASSED}_{index}", round)
+        self._set(f"{_RESTART}_{instance.index}", {**instance.to_json(), "round": round})
 
     def success(self, node: int) -> NodeSuccess | None:
         """Return the success that the task of this node has seen last."""
@@ -154,7 +163,18 @@ class GroupRecord:
         return xcom().get_one(key=key, **self._of)
 
     def _set(self, key: str, value: Any) -> None:
-        xcom().set(key=key, value=value, **self._of)
+        try:
+            xcom().set(key=key, value=value, **self._of)
+        except Exception:
+            # Another task may have written the same at the same time.
+            with suppress(Exception):
+                if self._get(key) == value:
+                    return
+            raise
+
+
+def _overtaken() -> EnosTriggerError:
+    return nothing_sent("another try of this task has begun since this one")
 
 
 def read_intent(data: object, after: GroupInstance) -> Intent | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from group_adversary import GroupAdversary
-from group_model import SIX
-from start_model import MORNING
+from group_airflow import Order, Task, Write
+from group_model import SIX, NodesInstance
+from start_model import LOST, MORNING
 
 Scene = Callable[..., GroupAdversary]
 
@@ -120,7 +122,7 @@ def frozen_after(group: GroupAdversary, steps: int) -> None:
     group._move(group.nodes[3], steps, to_trigger=True)
     while not group.may_freeze:
         group._move(group.nodes[3], 1)
-    group.worker_is_frozen(which=0)
+    group.freeze(group.nodes[3])
 
 
 def goes_on(group: GroupAdversary) -> None:
@@ -129,31 +131,33 @@ def goes_on(group: GroupAdversary) -> None:
         group.frozen_goes_on(which=0, most=60)
 
 
-@pytest.mark.parametrize("steps", range(12))
-def test_worker_that_wakes_up_after_start_was_cleared_starts_nothing(scene: Scene, steps: int) -> None:
-    group = scene({3})
-    frozen_after(group, steps)
-    group.clear_start(request="arrives")
-    group._begin_all()
-    group._move_all()
-    there = ids(group)
-    goes_on(group)
-    assert ids(group) == there
-    assert group.xcoms.read(group.start.id, "enos_group")["first"]["flow_instance_id"] == there[-1]
+STEPS = range(14)
+"""After how many steps it freezes. After the last ones its request is under way."""
 
 
-@pytest.mark.parametrize("steps", range(12))
-def test_worker_that_wakes_up_while_start_is_cleared_starts_nothing(scene: Scene, steps: int) -> None:
+def new_ones(group: GroupAdversary, there: list[str]) -> list[NodesInstance]:
+    """Return the instances beside these that run, or have run."""
+    return [one for one in group.gateway.instances if one.id not in there and one.status != "CANCEL"]
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_worker_that_wakes_up_after_start_was_cleared_starts_nothing(scene: Scene, steps: int, has_begun: bool) -> None:
+    """Or it cancels what it has started: its request was under way."""
     group = scene({3})
     frozen_after(group, steps)
     group.clear_start(request="arrives")
     group._begin(group.start)
+    if has_begun:
+        group._move_all()
     there = ids(group)
     goes_on(group)
-    assert ids(group) == there
+    assert not new_ones(group, there)
+    if has_begun:
+        assert group.xcoms.read(group.start.id, "enos_group")["first"]["flow_instance_id"] == there[-1]
 
 
-@pytest.mark.parametrize("steps", range(12))
+@pytest.mark.parametrize("steps", STEPS)
 def test_worker_that_wakes_up_late_leaves_the_request_of_a_later_try_on_record(scene: Scene, steps: int) -> None:
     group = scene({3}, retries=3)
     frozen_after(group, steps)
@@ -170,3 +174,68 @@ def test_worker_that_wakes_up_late_leaves_the_request_of_a_later_try_on_record(s
     goes_on(group)
     assert ids(group) == there
     assert group.xcoms.read(group.start.id, "enos_intent_3") == intent
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_worker_that_wakes_up_beside_the_next_try_starts_nothing_of_its_own(scene: Scene, steps: int) -> None:
+    """Whatever the next try has done by then, there is one more instance."""
+    group = scene({3}, retries=3)
+    there = ids(group)
+    frozen_after(group, steps)
+    task = group.nodes[3]
+    group._begin(task)
+    for _ in range(20):
+        if group.frozen:
+            group.frozen_goes_on(which=0, most=1)
+        group._move(task, 1)
+    assert len(ids(group)) == len(there) + 1
+
+
+def frozen_as_it_records(group: GroupAdversary) -> None:
+    """Let the task of the failed node go on until its worker freezes while it records its request."""
+    group.clear_what_failed()
+    task = group.nodes[3]
+    group._begin(task)
+    for _ in range(60):
+        step = task.worker.step if task.worker else None
+        if isinstance(step, Write) and step.key.startswith("enos_intent"):
+            break
+        group._move(task, 1)
+    group.freeze(task)
+
+
+def test_the_try_is_looked_at_again_between_record_and_request(scene: Scene) -> None:
+    group = scene({3}, retries=3)
+    there = ids(group)
+    frozen_as_it_records(group)
+    group._begin(group.nodes[3])
+    group._move(group.nodes[3], 1)
+    goes_on(group)
+    assert ids(group) == there
+
+
+@pytest.mark.parametrize("way", ["answered", "lost", "kept"])
+def test_what_was_started_for_a_round_that_is_over_is_cancelled(scene: Scene, way: str) -> None:
+    """Only what EnOS has named is surely of this try."""
+    group = scene({3})
+    group.clear_what_failed()
+    task = group.nodes[3]
+    task.operator.cancel_on_kill = way != "kept"
+    group._begin(task)
+    group._move(task, 60, to_trigger=True)
+    group.freeze(task)
+    group.clear_start(request="never arrives")
+    group._begin(group.start)
+    ghost = group.frozen[0]
+    if way == "lost":
+        order: Order = partial(_lost, group, ghost)
+        group.current = ghost
+        ghost.worker.go_on(order)  # type: ignore[union-attr]
+    goes_on(group)
+    started = [one for one in group.gateway.instances if one.from_node == 3]
+    assert [one.status for one in started] == (["CANCEL"] if way == "answered" else ["RUNNING"])
+
+
+def _lost(group: GroupAdversary, ghost: Task) -> Any:
+    group._trigger(*group._request(ghost))
+    raise LOST["no reply"]()

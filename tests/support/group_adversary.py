@@ -428,7 +428,9 @@ class GroupAdversary(RuleBasedStateMachine):
     @rule(which=st.integers(0, 6))
     def worker_is_frozen(self, which: int) -> None:
         """Airflow gives a worker up that does not answer. Its process goes on later."""
-        task = self._pick(which, self.may_freeze)
+        self.freeze(self._pick(which, self.may_freeze))
+
+    def freeze(self, task: Task) -> None:
         self.frozen.append(copy.copy(task))
         task.worker = None
         self.clock.now += GIVEN_UP

@@ -106,15 +106,14 @@ class Client:
         if getcurrent().parent is None:
             # In on_kill, which the test calls.
             return self._at_once(step)
-        order: Order = getcurrent().parent.switch(step)
         if isinstance(step, Sleep):
-            order()
+            ask(step)
             if while_sleeping is not None:
                 while_sleeping()
             return None
         if not step.safe and before_unsafe is not None:
             before_unsafe()
-        return order()
+        return ask(step)
 
 
 def _one(call: Call[Any]) -> Generator[Any, Any, Any]:

@@ -63,6 +63,8 @@ class XComs:
         self.stored: dict[tuple[Any, ...], str] = {}
         self.breaks_at: str | None = None
         """The key that cannot be stored."""
+        self.missed: list[str] = []
+        """The keys that were asked for and not there: Airflow logs an error for each."""
 
     def set(self, key: str, value: Any, *, dag_id: str, task_id: str, run_id: str, map_index: int = -1) -> None:
         if key == self.breaks_at:
@@ -70,9 +72,10 @@ class XComs:
         self.stored[dag_id, run_id, task_id, map_index, key] = json.dumps(value)
 
     def get_one(self, *, key: str, dag_id: str, task_id: str, run_id: str, map_index: int | None = None) -> Any:
-        return json.loads(
-            self.stored.get((dag_id, run_id, task_id, -1 if map_index is None else map_index, key), "null")
-        )
+        place = (dag_id, run_id, task_id, -1 if map_index is None else map_index, key)
+        if place not in self.stored:
+            self.missed.append(key)
+        return json.loads(self.stored.get(place, "null"))
 
     def forget(self, ti: TaskInstance) -> None:
         """Delete what a task has pushed, as Airflow does when it runs again."""

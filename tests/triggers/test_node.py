@@ -70,7 +70,9 @@ def restart(one: Group, sim: EnosSimulator) -> None:
     second = sim.trigger(8300, NODES["c"], sim.instances[0].trigger_time + 60_000).id
     record = GroupRecord(one.ti("c"), "nodes.start")
     first = record.start().first
-    record.note_restart(GroupInstance(second, NODES["c"], 1, tuple(NODES[name] for name in "cef")), first)
+    record.note_restart(
+        record.start(), GroupInstance(second, NODES["c"], 1, tuple(NODES[name] for name in "cef")), first
+    )
 
 
 def test_it_can_be_stored_and_made_again(node_trigger: MakeTrigger) -> None:

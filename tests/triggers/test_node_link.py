@@ -75,7 +75,7 @@ def test_the_link_follows_to_an_instance_that_was_started_since(
         await until(lambda: connection.count("flowInstances/get") >= 1)
         assert xcoms.get(("publish", "flow_instance_id")) == (first if is_first_try else None)
         xcoms["start", "enos_restarts"] = True
-        xcoms["start", "enos_restart_1"] = GroupInstance(second, 108580, 1).to_json()
+        xcoms["start", "enos_restart_1"] = {**GroupInstance(second, 108580, 1).to_json(), "round": first}
         connection.finish(first, "SUCCESS")
         await until(lambda: xcoms.get(("publish", "flow_instance_id")) == second)
         assert not fired.done()

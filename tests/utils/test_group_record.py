@@ -82,17 +82,18 @@ def test_without_restarts_two_xcoms_are_read(
     one = record()
     assert one.instances(one.start()) == (FIRST,)
     assert read == ["enos_group", "enos_restarts"]
+    assert not xcoms.missed
 
 
 def test_restarts_come_in_the_order_of_their_minutes(started: GroupRecord) -> None:
     one = record()
-    one.note_restart(restart(1, 3, 5), FIRST)
-    one.note_restart(restart(2, 5), restart(1, 3, 5))
+    one.note_restart(START, restart(1, 3, 5), FIRST)
+    one.note_restart(START, restart(2, 5), restart(1, 3, 5))
     assert record().instances(record().start()) == (FIRST, restart(1, 3, 5), restart(2, 5))
 
 
 def test_minutes_of_strangers_are_passed_over(started: GroupRecord) -> None:
-    record().note_restart(restart(4, 3, 5), FIRST)
+    record().note_restart(START, restart(4, 3, 5), FIRST)
     assert record().instances(record().start()) == (FIRST, restart(4, 3, 5))
 
 
@@ -103,7 +104,7 @@ def test_a_restart_that_was_announced_and_not_made(started: GroupRecord) -> None
 
 def test_a_round_is_over_once_start_has_begun_another_one(started: GroupRecord, xcoms: XComs) -> None:
     assert record().is_current(START)
-    record().note_restart(restart(1, 3, 5), FIRST)
+    record().note_restart(START, restart(1, 3, 5), FIRST)
     assert record().is_current(START)
     started.begin(replace(START, first=restart(2)))
     assert not record().is_current(START)
@@ -112,17 +113,21 @@ def test_a_round_is_over_once_start_has_begun_another_one(started: GroupRecord, 
         record().check_current(START)
 
 
-def test_what_an_earlier_round_writes_late_does_no_harm(started: GroupRecord) -> None:
-    started.begin(replace(START, first=GroupInstance("8300-3", None, 2)))
-    late = record("nodes.b")
-    late.note_restart(restart(2, 3, 5), FIRST)
-    assert [one.flow_instance_id for one in record().instances(record().start())] == ["8300-3"]
+@pytest.mark.parametrize("index", [1, 2, 3, 4])
+def test_what_an_earlier_round_writes_late_does_no_harm(started: GroupRecord, index: int) -> None:
+    """Also where the trigger time is "now", so that the rounds do not count their minutes alike."""
+    again = replace(START, first=GroupInstance("8300-9", None, 1))
+    started.begin(again)
+    record("nodes.c").note_restart(again, restart(2, 3, 5), again.first)
+    record("nodes.b").note_restart(START, restart(index, 3, 5), FIRST)
+    found = [one.flow_instance_id for one in record().instances(record().start())]
+    assert found == (["8300-9"] if index == 2 else ["8300-9", "8300-3"])
 
 
 def test_siblings_write_the_same(started: GroupRecord, xcoms: XComs) -> None:
-    record("nodes.b").note_restart(restart(1, 3, 5), FIRST)
+    record("nodes.b").note_restart(START, restart(1, 3, 5), FIRST)
     before = dict(xcoms.stored)
-    record("nodes.c").note_restart(restart(1, 3, 5), FIRST)
+    record("nodes.c").note_restart(START, restart(1, 3, 5), FIRST)
     assert xcoms.stored == before
 
 
@@ -134,7 +139,7 @@ def test_a_success(started: GroupRecord) -> None:
 
 
 def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs) -> None:
-    record().note_restart(restart(1, 3), FIRST)
+    record().note_restart(START, restart(1, 3), FIRST)
     record().note_success(3, NodeSuccess("8300-1", 2))
     record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
     assert {place[2] for place in xcoms.stored} == {"nodes.start"}
@@ -144,6 +149,7 @@ def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs
 
 
 def test_a_request_is_known_to_the_others(started: GroupRecord) -> None:
+    record().begin_try(3, 1)
     assert record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
     assert record("nodes.b").intent(3, FIRST) == INTENT
     assert record("nodes.b").intents([2, 3, 4], FIRST) == [INTENT]
@@ -163,9 +169,18 @@ def test_what_is_no_request(data: object) -> None:
     assert read_intent(data, FIRST) is None
 
 
+def test_a_sibling_that_has_stored_the_same_at_the_same_time(started: GroupRecord, xcoms: XComs) -> None:
+    record("nodes.b").note_restart(START, restart(1, 3, 5), FIRST)
+    xcoms.breaks_at = "enos_restart_1"
+    record("nodes.c").note_restart(START, restart(1, 3, 5), FIRST)
+    with pytest.raises(RuntimeError, match="no XComs today"):
+        record("nodes.c").note_restart(START, restart(1, 3), FIRST)
+
+
 def test_a_request_that_cannot_be_recorded(started: GroupRecord, xcoms: XComs) -> None:
     log = Log()
     xcoms.breaks_at = "enos_intent_3"
+    record().begin_try(3, 1)
     state = record().intent_state(3, FIRST, 1, log)
     assert not state.save(INTENT.to_json())
     assert log.lines == ["an XCom of the group's start task cannot be written: no XComs today"]
@@ -178,6 +193,7 @@ def test_another_try_has_begun(started: GroupRecord) -> None:
     assert state.save(INTENT.to_json())
     assert not state.superseded
     record().begin_try(3, 2)
+    record().begin_try(4, 1)
     record("nodes.b").check_try(4, 1)
     later = {**INTENT.to_json(), "try_number": 2}
     assert record().intent_state(3, FIRST, 2, Log()).save(later)
@@ -190,11 +206,18 @@ def test_another_try_has_begun(started: GroupRecord) -> None:
             late(3, 1)
 
 
+def test_a_try_whose_note_was_hidden_by_a_late_one_stops(started: GroupRecord, xcoms: XComs) -> None:
+    record().begin_try(3, 2)
+    xcoms.set("enos_try_3", 1, dag_id="dag", task_id="nodes.start", run_id="run")
+    assert record().is_overtaken(3, 2)
+
+
 def test_whether_another_try_has_begun_is_not_known(started: GroupRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: Any) -> None:
         raise RuntimeError("no XComs today")
 
     log = Log()
+    record().begin_try(3, 1)
     state = record().intent_state(3, FIRST, 1, log)
     state.save(INTENT.to_json())
     monkeypatch.setattr(group_record, "xcom", lambda: SimpleNamespace(get_one=fail))

@@ -11,10 +11,9 @@ _pollers: dict[tuple[asyncio.AbstractEventLoop, Settings], tuple[Poller, int]] =
 
 
 class SharedPoller:
-    """Share the poller for these settings on this event loop: made for its first user, closed after its last one::
+    """Share the poller for these settings on this event loop: made for its first user, closed after its last one.
 
-    async with SharedPoller(settings) as poller:
-        ...
+    It is an async context manager that gives the poller.
     """
 
     # A triggerer has thousands of them.
