@@ -295,17 +295,16 @@ class NodeExecution(Execution[NodeOperator]):
         )
         started = client.run(
             starter.run(),
-            before_unsafe=lambda: self._check_before_request(start),
+            before_unsafe=self._check_before_request,
             while_sleeping=self._check_starting,
         )
         index = at.index + 1 if record.last is None else record.last.index
         instance = GroupInstance(started.flow_instance_id, plan.target.from_task_id, index, plan.runs)
         return instance, not started.taken_over
 
-    def _check_before_request(self, start: GroupStart) -> None:
+    def _check_before_request(self) -> None:
         if self._operator.is_killed:
             raise nothing_sent("the task was killed")
-        self._group.check_current(start)
         self._group.check_try(self._operator.node, self._ti.try_number)
 
     def _check_starting(self) -> None:

@@ -92,24 +92,24 @@ class GroupRecord:
         """
         latest = self._get(f"{_TRY}_{node}")
         if isinstance(latest, int) and latest > try_number:
-            raise _overtaken()
+            raise self._overtaken()
         if latest != try_number:
             self._set(f"{_TRY}_{node}", try_number)
 
     def check_try(self, node: int, try_number: int) -> None:
-        """Raise ``EnosTriggerError`` if another try of a node's task has begun since ``begin_try``."""
+        """Raise ``EnosTriggerError`` if ``is_overtaken``."""
         if self.is_overtaken(node, try_number):
-            raise _overtaken()
+            raise self._overtaken()
 
     def is_overtaken(self, node: int, try_number: int) -> bool:
-        """Return whether another try of a node's task has begun since ``begin_try``."""
-        # An earlier one, too: it was late, and has hidden this one's note.
+        """Return whether another try of a node's task has begun since ``begin_try``, or ``start`` has."""
+        # An earlier one, too: it was late, and has hidden the note of this one.
         return bool(self._get(f"{_TRY}_{node}") != try_number)
 
-    def check_current(self, start: GroupStart) -> None:
-        """Raise ``EnosTriggerError`` if ``start`` was cleared since: what this process would do belongs to the past."""
-        if not self.is_current(start):
-            raise nothing_sent(f"task {self.start_task_id} was cleared since this try has begun")
+    def _overtaken(self) -> EnosTriggerError:
+        return nothing_sent(
+            f"since this try has begun, another try of this task has begun, or task {self.start_task_id} was cleared"
+        )
 
     def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]:
         """Return the instances of the round, the oldest first."""
@@ -171,10 +171,6 @@ class GroupRecord:
                 if self._get(key) == value:
                     return
             raise
-
-
-def _overtaken() -> EnosTriggerError:
-    return nothing_sent("another try of this task has begun since this one")
 
 
 def read_intent(data: object, after: GroupInstance) -> Intent | None:

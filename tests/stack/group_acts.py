@@ -47,21 +47,26 @@ def group_restart_comes_late(scene: GroupScene) -> None:
 
 
 def group_restart_is_overtaken(scene: GroupScene) -> None:
-    """The supervisor of the retry dies while it reads the flow; the next try starts it, and then the first goes on."""
+    """The machine of the retry sleeps while it reads the flow; the next try starts it, and then the first goes on."""
     scene.begin_group()
     node = scene.choose("b", "c")
     scene.group.instance(1)  # by now ``start`` has read the flow
     scene.simulator.hold(FLOW_GET, "received")
     scene.fail(node)
     (held,) = scene.simulator.wait_held()
-    task = psutil.Process(scene.process(scene.group.of(node)))
+    run = scene.group.of(node)
+    task = psutil.Process(scene.process(run))
     supervisor = task.parent()
     assert supervisor is not None
     scene.left_behind.append(task)
-    supervisor.kill()
-    scene.kills += 1
+    for process in (supervisor, task):
+        process.suspend()
+    scene.note_killed(node, run.task["try_number"])
     until(lambda: len(scene.group.instances) > 1, 90, "the instance of another try")
     scene.simulator.release(held)
+    # It has time to do whatever it does now.
+    for process in (task, supervisor):
+        process.resume()
     with contextlib.suppress(psutil.TimeoutExpired):
         task.wait(10)
 
@@ -105,16 +110,17 @@ def group_scheduler_killed(scene: GroupScene) -> None:
     """The scheduler dies while nodes wait, or while a retry starts the flow again; with all below it, or alone."""
     scene.begin_group()
     scene.group.instance(1)
-    if scene.choose("waiting", "restarting") == "waiting":
-        wait_until_followed(scene)
-    else:
+    is_restarting = scene.choose("waiting", "restarting") == "restarting"
+    if is_restarting:
         _hold_restart(scene, "c")
         scene.simulator.wait_held()
+    else:
+        wait_until_followed(scene)
     scheduler = psutil.Process(scene.stack.pid("scheduler"))
     below = scheduler.children(recursive=True)
     victims = below if scene.choose("everything", "itself") == "everything" else []
     scene.replace_part("scheduler", [scheduler, *victims], left=below)
-    if not victims:
+    if is_restarting and not victims:
         # Its tasks are no longer wanted, and are killed in good order: an open request of theirs is cancelled.
         scene.most += 1
     scene.simulator.clear_holds()

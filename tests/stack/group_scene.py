@@ -43,13 +43,14 @@ class GroupScene(Scene):
     """Instances there may be, those that were cancelled included."""
     starts: Sequence[str] = ()
     """The nodes from which there have to be instances, in this order; ``""``: the whole flow. Empty: any."""
-    polls = 0
+    killed: dict[str, int]
+    """The tries that were killed, by the node: there has to be a later one, so that an act which missed shows."""
 
     def begin_group(self) -> None:
         """Start a run, whose nodes do not end by themselves."""
         day = FIRST_DAY + timedelta(days=self.number)
         self.group = GroupRun(self.stack, self.simulator, self.choose("group_deferred", "group_sync"), FLOW, day)
-        self.starts = [""]
+        self.starts, self.killed = [""], {}
 
     def fail(self, nodes: str) -> None:
         """These nodes fail once the nodes before them have succeeded. What does not need them succeeds."""
@@ -75,18 +76,24 @@ class GroupScene(Scene):
 
     def kill_node(self, node: str) -> None:
         """Kill the process that runs the task of a node, or of ``start``."""
-        os.kill(self.process(self.group.of(node)), signal.SIGKILL)
+        run = self.group.of(node)
+        os.kill(self.process(run), signal.SIGKILL)
+        self.note_killed(node, run.task["try_number"])
+
+    def note_killed(self, node: str, try_number: int) -> None:
+        """Note that this try of a node's task cannot go on."""
+        self.killed[node] = try_number
         self.kills += 1
 
     def kill_running(self, nodes: str) -> None:
         """Kill the processes that run tasks of these nodes now; there is at least one."""
         tasks = self.group.tasks
-        running = [tasks[node]["pid"] for node in nodes if tasks[node]["state"] == "running" and tasks[node]["pid"]]
+        running = [node for node in nodes if tasks[node]["state"] == "running" and tasks[node]["pid"]]
         assert running, tasks
-        for pid in running:
+        for node in running:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
-                self.kills += 1
+                os.kill(int(tasks[node]["pid"]), signal.SIGKILL)
+                self.note_killed(node, tasks[node]["try_number"])
 
     def _wait_for_tasks_of(self, nodes: str) -> None:
         """Wait until Airflow has begun the tasks of nodes. EnOS may be far ahead."""
@@ -97,13 +104,12 @@ class GroupScene(Scene):
 
     def see_to_the_end(self) -> None:
         """End instances once tasks look at them again, until all tasks are done."""
-        self.polls = self._polls()
-        end = time.monotonic() + PATIENCE
+        polls, end = self._polls(), time.monotonic() + PATIENCE
         while not self._is_done() and time.monotonic() < end:
             self.keep_alive()
-            if self._polls() > self.polls:
+            if self._polls() > polls:
                 for instance in self.group.instances:
-                    if instance["ended_at"] is None and instance["polls"]:
+                    if instance["ended_at"] is None and instance["polls"] and not instance["cancelled"]:
                         self.group.finish(instance, "SUCCESS")
             time.sleep(0.5)
 
@@ -131,6 +137,9 @@ class GroupScene(Scene):
     def _duplicate(self, instances: list[dict[str, Any]]) -> str:
         if len(instances) > self.most:
             return f"DUPLICATE: {len(instances)} instances, at most {self.most} expected"
+        restarts = [one["id"] for one in instances[1:] if one["status"] not in ("FAIL", "CANCEL")]
+        if len(restarts) > 1:
+            return f"DUPLICATE: {restarts} neither failed nor were cancelled"
         alive = [one["id"] for one in instances if one["ended_at"] is None]
         return f"DUPLICATE: {alive} run on" if alive else ""
 
@@ -138,6 +147,9 @@ class GroupScene(Scene):
         states = self.group.states()
         if set(states.values()) != {"success"}:
             return f"LOST: the tasks are {states}"
+        tries = {node: task["try_number"] for node, task in self.group.tasks.items()}
+        if missed := [node for node, number in self.killed.items() if tries[node] <= number]:
+            return f"THE ACT MISSED: no further try of {missed}"
         froms = [one["from_task_id"] for one in instances]
         expected = [task_id(node, FLOW) if node else None for node in self.starts]
         # What was cancelled in between has been started from the same node.

@@ -109,8 +109,7 @@ def test_a_round_is_over_once_start_has_begun_another_one(started: GroupRecord, 
     started.begin(replace(START, first=restart(2)))
     assert not record().is_current(START)
     xcoms.stored.clear()
-    with pytest.raises(EnosTriggerError, match=r"task nodes\.start was cleared since this try has begun"):
-        record().check_current(START)
+    assert not record().is_current(START)
 
 
 @pytest.mark.parametrize("index", [1, 2, 3, 4])
@@ -202,7 +201,9 @@ def test_another_try_has_begun(started: GroupRecord) -> None:
     assert record("nodes.b").intent_state(3, FIRST, 2, Log()).load() == later
     assert log.lines == ["an XCom of the group's start task is that of a later try of this task"]
     for late in (record().check_try, record().begin_try):
-        with pytest.raises(EnosTriggerError, match="another try of this task has begun since this one"):
+        with pytest.raises(
+            EnosTriggerError, match=r"another try of this task has begun, or task nodes\.start was cleared"
+        ):
             late(3, 1)
 
 
