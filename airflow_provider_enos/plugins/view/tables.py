@@ -17,13 +17,13 @@ try:
 except ImportError:  # Airflow 2
     from airflow.models.xcom import BaseXCom as XComModel  # type: ignore[no-redef]
 try:
-    from airflow.models.task_state_store import TaskStateStoreModel
+    from airflow.models.task_state_store import TaskStateStoreModel as TaskStateStoreModel
 except ImportError:  # before Airflow 3.3
     TaskStateStoreModel = None  # type: ignore[misc, assignment]
 try:
     from airflow.models.taskinstancehistory import TaskInstanceHistory
 except ImportError:  # from Airflow 3.4 on
-    TaskInstanceHistory = TaskInstance  # type: ignore[misc, assignment]
+    TaskInstanceHistory = None  # type: ignore[misc, assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,6 @@ def task_states() -> Table | None:
     return None if TaskStateStoreModel is None else Table.of(TaskStateStoreModel, TaskStateStoreModel.value)
 
 
-EARLIER_TRIES: Any = TaskInstanceHistory
+EARLIER_TRIES: Any = TaskInstance if TaskInstanceHistory is None else TaskInstanceHistory
 """The model that has the earlier tries. It needs ``OF_EARLIER_TRIES`` as options of the execution."""
-OF_EARLIER_TRIES = {"include_all_attempts": True} if TaskInstanceHistory is TaskInstance else {}
+OF_EARLIER_TRIES = {"include_all_attempts": True} if TaskInstanceHistory is None else {}

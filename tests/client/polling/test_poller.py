@@ -6,16 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from polled import FLOW, TIME, looks, run, settings_for, trigger, wait_in
 from worker import Log
 
-from airflow_provider_enos.client.polling import shared_poller as poller_module
 from airflow_provider_enos.client.polling.poller import Poller
-from airflow_provider_enos.client.polling.shared_poller import SharedPoller
 from airflow_provider_enos.client.settings import Settings
 from airflow_provider_enos.protocol.follow.instance_wait import InstanceWatch
 from airflow_provider_enos.protocol.models import FlowInstance
@@ -146,37 +143,6 @@ def test_two_who_wait_for_the_same_instance(sim: EnosSimulator, found: Settings)
         await asyncio.wait_for(asyncio.gather(*waits), 15)
 
     run(found, work)
-
-
-def test_one_poller_for_all_with_the_same_settings(sim: EnosSimulator, found: Settings) -> None:
-    """It is closed after its last user; changed credentials make another one."""
-
-    async def main() -> None:
-        async with SharedPoller(found) as first, SharedPoller(replace(found)) as second:
-            assert first is second
-            async with SharedPoller(replace(found, secret_key="rotated")) as third:
-                assert third is not first
-            assert len(poller_module._pollers) == 1
-        assert poller_module._pollers == {}
-        async with SharedPoller(found) as fourth:
-            assert fourth is not first
-
-    asyncio.run(main())
-
-
-def test_the_last_one_to_leave_ends_it(sim: EnosSimulator, found: Settings) -> None:
-    ids = trigger(sim, 1)
-
-    async def main() -> None:
-        async with SharedPoller(found) as poller:
-            wait = asyncio.create_task(wait_in(poller, ids[0]))
-            await asyncio.sleep(0.2)
-            wait.cancel()
-            await asyncio.gather(wait, return_exceptions=True)
-        await asyncio.sleep(0)
-        assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
-
-    asyncio.run(main())
 
 
 def busy_tenant(sim: EnosSimulator, minutes: int) -> None:
