@@ -18,10 +18,19 @@ from airflows import AIRFLOW
 WHERE = {"dag_id": "readings", "run_id": "manual", "task_id": "task", "map_index": -1}
 HAS_ROWS_OF_TRIES = AIRFLOW >= (3, 4)
 """Each try has a row of its own, and XComs and rendered arguments belong to that row."""
+XCOM, RENDERED = ("xcom_v2", "rtif_v2") if HAS_ROWS_OF_TRIES else ("xcom", "rendered_task_instance_fields")
+"""The tables of XComs and of rendered arguments."""
 MAP_INDEX = "region_index" if HAS_ROWS_OF_TRIES else "map_index"
 """The column of ``task_instance``."""
 TI_KEY: Any = SimpleNamespace(**WHERE, try_number=1)
 """As Airflow's API server names a task instance."""
+
+
+def of_dag(dag_id: str) -> str:
+    """Return the condition for the rows of ``XCOM`` or ``RENDERED`` that are of this DAG."""
+    if HAS_ROWS_OF_TRIES:
+        return f"task_instance_id IN (SELECT id FROM task_instance WHERE dag_id = '{dag_id}')"
+    return f"dag_id = '{dag_id}'"
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflows import AIRFLOW
+from on_record import RENDERED, XCOM, of_dag
 from pages import CONSOLE
 from view_scene import half_way
 
@@ -123,7 +124,7 @@ def test_without_rendered_arguments_those_of_the_dag_count(airflow_site: Site) -
     """Airflow drops the rendered ones of a task after 30 runs."""
     airflow_site.run("fails").wait_for("failed", seconds=120)
     before = shown(airflow_site, "fails")["id"]
-    change(airflow_site, "DELETE FROM rendered_task_instance_fields WHERE dag_id = 'fails'")
+    change(airflow_site, f"DELETE FROM {RENDERED} WHERE {of_dag('fails')}")
     assert shown(airflow_site, "fails")["id"] == before
 
 
@@ -133,9 +134,9 @@ def xcoms_of_hostile(site: Site, **values: object) -> Iterator[None]:
     site.run("hostile").wait_for("deferred", seconds=120)
     if AIRFLOW >= (3, 3):
         change(site, "DELETE FROM task_state_store WHERE dag_id = 'hostile'")
-    statement = "UPDATE xcom SET value = ? WHERE dag_id = 'hostile' AND key = ?"
+    statement = f"UPDATE {XCOM} SET value = ? WHERE {of_dag('hostile')} AND key = ?"
     with closing(sqlite3.connect(site.stack.database, timeout=30)) as database:
-        before = database.execute("SELECT value, key FROM xcom WHERE dag_id = 'hostile'").fetchall()
+        before = database.execute(f"SELECT value, key FROM {XCOM} WHERE {of_dag('hostile')}").fetchall()
     assert {key for _, key in before} >= set(values)
     try:
         for key, value in values.items():
@@ -179,23 +180,18 @@ def test_an_xcom_cannot_have_another_instance_shown_than_a_sensor_waits_for(airf
     run = airflow_site.run("senses")
     run.wait_for("deferred", seconds=120)
     (other,) = airflow_site.sim.instances_of(8109)
-    statement = (
-        "INSERT INTO xcom (dag_run_id, task_id, map_index, dag_id, run_id, key, value, timestamp) "
-        "SELECT dag_run_id, task_id, map_index, dag_id, run_id, 'flow_instance_id', ?, timestamp FROM xcom "
-        "WHERE dag_id = 'senses' AND task_id = 'task' LIMIT 1"
-    )
-    change(airflow_site, statement, json.dumps(other.id))
+    airflow_site.stack.call("POST", f"{run._path}/xcomEntries", {"key": "flow_instance_id", "value": other.id})
     try:
         assert shown(airflow_site, "senses")["id"] == airflow_site.watched
     finally:
-        change(airflow_site, "DELETE FROM xcom WHERE dag_id = 'senses' AND key = 'flow_instance_id'")
+        change(airflow_site, f"DELETE FROM {XCOM} WHERE {of_dag('senses')} AND key = 'flow_instance_id'")
 
 
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has task states from 3.3 on")
 def test_an_xcom_cannot_have_another_instance_shown_than_an_operator_started(airflow_site: Site) -> None:
     instance = half_way(airflow_site, "runs", 8101)
     other = "8101-20200707000000"
-    value = "UPDATE xcom SET value = ? WHERE dag_id = 'runs' AND key = 'flow_instance_id'"
+    value = f"UPDATE {XCOM} SET value = ? WHERE {of_dag('runs')} AND key = 'flow_instance_id'"
     change(airflow_site, value, json.dumps(other))
     try:
         assert shown(airflow_site, "runs")["id"] == instance
@@ -208,7 +204,7 @@ def test_the_link_of_the_api_server_is_not_taken_from_xcom(airflow_site: Site) -
     run = airflow_site.run("window")
     run.wait_for("failed", seconds=120)
     (instance,) = airflow_site.sim.instances_of(8109)
-    statement = "UPDATE xcom SET value = ? WHERE dag_id = 'window' AND key = '_link_EnosFlowInstanceLink'"
+    statement = f"UPDATE {XCOM} SET value = ? WHERE {of_dag('window')} AND key = '_link_EnosFlowInstanceLink'"
     for evil in ("javascript:alert(1)", "https://evil.example/"):
         change(airflow_site, statement, json.dumps(evil))
         links = airflow_site.stack.call("GET", f"{run._path}/links")["extra_links"]
@@ -218,6 +214,6 @@ def test_the_link_of_the_api_server_is_not_taken_from_xcom(airflow_site: Site) -
 def test_the_connection_may_be_a_template_that_is_not_known_any_more(airflow_site: Site) -> None:
     run = airflow_site.run("senses")
     run.wait_for("deferred", seconds=120)
-    change(airflow_site, "DELETE FROM rendered_task_instance_fields WHERE dag_id = 'senses'")
+    change(airflow_site, f"DELETE FROM {RENDERED} WHERE {of_dag('senses')}")
     # The id was a template of which nothing is left.
     assert "is on record" in shown(airflow_site, "senses")["message"]
