@@ -326,6 +326,8 @@ class NodeExecution(Execution[NodeOperator]):
     def _end(self, at: GroupInstance, instance: FlowInstance, watch: NodeWatch) -> str:
         """End as the node has ended: return the id of the instance, or raise."""
         operator = self._operator
+        # After a kill nothing may count as a success that a clear comes after.
+        self._check_alive()
         steps = conclude_node(
             instance,
             operator.node,

@@ -239,3 +239,23 @@ def test_what_was_started_for_a_round_that_is_over_is_cancelled(scene: Scene, wa
 def _lost(group: GroupAdversary, ghost: Task) -> Any:
     group._trigger(*group._request(ghost))
     raise LOST["no reply"]()
+
+
+def test_what_a_killed_task_still_sees_is_no_success_that_was_cleared(scene: Scene) -> None:
+    """Its process goes on for some seconds. The next try does not start again what has succeeded meanwhile."""
+    group = scene({3})
+    group.clear_what_failed()
+    task = group.nodes[3]
+    group._begin(task)
+    group._move(task, 60, to_trigger=True)
+    group._advance(task, group._good(task))
+    (*_, newest) = group.gateway.instances
+    newest.node_ends(3, "SUCCESS", group.clock.now)
+    group._kill(task, "never arrives", lasts=20)
+    group._ended(task, "failed", None)
+    group._clear([task], "never arrives")
+    there = ids(group)
+    group._begin(task)
+    group._move(task, 60)
+    assert task.state == "success"
+    assert ids(group) == there
