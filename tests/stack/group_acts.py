@@ -89,8 +89,17 @@ def group_cleared_while_restarting(scene: GroupScene) -> None:
     nodes = scene.choose("c", "bc")
     at = _hold_restart(scene, nodes)
     (held,) = scene.simulator.wait_held()
+    tries = {node: scene.group.tasks[node]["try_number"] for node in nodes}
     scene.group.clear(*scene.again)
     scene.simulator.release(held, drop=at == "received")
+    scene.simulator.clear_holds()
+
+    def have_begun_again() -> bool:
+        tasks = scene.group.tasks
+        return all(tasks[node]["try_number"] > number for node, number in tries.items())
+
+    # Nothing ends before: what had succeeded before a clear is started again.
+    until(have_begun_again, 90, "the next tries")
     # Each of the tasks may have had a request of its own.
     scene.most = 2 + len(nodes)
 
