@@ -73,7 +73,11 @@ class GroupRecord:
 
     def is_over(self, flow_instance_id: str) -> bool:
         """Return whether ``start`` was cleared since it, or a task of a node, has started this instance."""
-        if self._state not in (None, "success"):
+        state = self._state
+        if state not in (None, "success"):
+            return True
+        if state is None and self._get(GROUP_KEY) is None:
+            # In Airflow 3.4 a cleared task is a new try at once, which has no XComs yet.
             return True
         return all(one.flow_instance_id != flow_instance_id for one in self.instances(self.start()))
 

@@ -71,6 +71,36 @@ def test_a_state_that_cannot_be_read(xcoms: XComs, monkeypatch: pytest.MonkeyPat
         record().start()
 
 
+@pytest.mark.parametrize(
+    ("state", "is_there", "is_over"),
+    [
+        ("success", True, False),
+        (None, True, False),
+        (None, False, True),
+        ("queued", True, True),
+        ("queued", False, True),
+    ],
+)
+def test_whether_start_was_cleared(
+    started: GroupRecord,
+    xcoms: XComs,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str | None,
+    is_there: bool,
+    is_over: bool,
+) -> None:
+    """In Airflow 3.4 a cleared task has no XComs at once."""
+    monkeypatch.setattr(group_record, "state_of", lambda _: state)
+    if not is_there:
+        xcoms.stored.clear()
+    assert record().is_over("8300-1") is is_over
+
+
+def test_a_record_that_is_gone_is_no_clear_of_start(xcoms: XComs) -> None:
+    with pytest.raises(EnosTriggerError, match="is not there"):
+        record().is_over("8300-1")
+
+
 def test_without_restarts_two_xcoms_are_read(
     started: GroupRecord, xcoms: XComs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
