@@ -66,7 +66,7 @@ class GroupScene(Scene):
     def succeed(self) -> None:
         """All nodes succeed, and Airflow has noticed it."""
         self.group.finish(self.group.instance(1), "SUCCESS")
-        self.group.wait(lambda states: set(states.values()) == {"success"}, "the group to succeed")
+        self.group.run.wait_for_run("success")
 
     def repeat(self, node: str) -> None:
         """Clear a node that has succeeded, and what is downstream of it."""
