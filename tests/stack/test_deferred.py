@@ -130,7 +130,7 @@ def test_the_recipe_for_what_is_late_tells_it_and_the_run_goes_on(airflow: Airfl
     stack, simulator = airflow
     run = stack.run("enos_deadline").of_task("clean")
     instance = the_instance(simulator, 3377)
-    until(lambda: "flow 3377 is late; see: " in stack.log("triggerer"), 60, "the alert", lambda: stack.log("triggerer"))
+    until(lambda: "flow 3377 is late; see: " in stack.alerts, 60, "the alert", lambda: stack.alerts)
     assert run.wait_for("deferred")["state"] == "deferred"
     simulator.post(f"instances/{instance}/finish", {"status": "SUCCESS"})
     run.wait_for("success")

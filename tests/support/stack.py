@@ -239,6 +239,12 @@ class Stack:
     def log(self, part: str) -> str:
         return (self._home / f"{part}.log").read_text(errors="replace")
 
+    @property
+    def alerts(self) -> str:
+        """What callbacks of deadlines have logged: in the triggerer's log, and from Airflow 3.4 on in their own."""
+        own = (self._home / "logs" / "triggerer_callbacks").rglob("*.log")
+        return self.log("triggerer") + "".join(path.read_text(errors="replace") for path in own)
+
     def command_line(self, *arguments: str) -> None:
         """Run a command of Airflow on this machine."""
         command = [sys.executable, "-m", "airflow", *arguments]
