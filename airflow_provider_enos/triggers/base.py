@@ -80,6 +80,8 @@ class WaitingTrigger(BaseTrigger):
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        # Otherwise Airflow makes a logger for each of thousands. The task of a line is in the context.
+        type(self).logger()
         self._settings: Settings | None = None
         for one in fields(self):
             check: Argument | None = one.metadata["argument"]
@@ -133,12 +135,12 @@ class WaitingTrigger(BaseTrigger):
         started = getattr(self.task_instance, "start_date", None)
         return (started.timestamp() if started else time()) + (self.timeout or 0.0)
 
-    async def _wait(self, watch: Watch[Any], wait: Callable[[Poller, float], Awaitable[T]]) -> T:
+    async def _wait(self, watch: Watch[T], wait: Callable[[Poller, Any, float], Awaitable[T]]) -> T:
         """Wait with the shared poller. After a refusal, read the connection again and join its poller.
 
         The watch tolerates refusals, and a connection that cannot be read, like any other error.
 
-        :param wait: takes the poller and the deadline in epoch seconds.
+        :param wait: takes the poller, the watch, and the deadline in epoch seconds.
         """
         from airflow_provider_enos.client import timing
         from airflow_provider_enos.client.polling.shared_poller import SharedPoller
@@ -152,7 +154,7 @@ class WaitingTrigger(BaseTrigger):
                 settings = self._settings = await self._read_settings()
                 await self._use(settings)
                 async with SharedPoller(settings) as poller:
-                    return await wait(poller, deadline)
+                    return await wait(poller, watch, deadline)
             except EnosError as error:
                 # The poller has told the watch of all other errors on the way to EnOS.
                 if not (is_refusal(error) or isinstance(error, EnosTransportError)):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.errors import EnosError
 from airflow_provider_enos.links.enos import LINK_KEY
@@ -30,6 +30,7 @@ from airflow_provider_enos.utils.triggerer import push_xcom
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
 
+    from airflow_provider_enos.client.polling.poller import Poller
     from airflow_provider_enos.client.settings import Settings
     from airflow_provider_enos.protocol.models import FlowInstance
 
@@ -89,7 +90,8 @@ class EnosFlowInstanceTrigger(CancellingTrigger):
 
     async def _event(self) -> TriggerEvent:
         try:
-            instance = await self._ended_instance()
+            self._watch = self._new_watch()
+            instance = await self._wait(self._watch, self._poll)
         except EnosError as error:
             return self._resume(error)
         ended = await self._end_of_task(instance.status.outcome, instance.flow_instance_id)
@@ -100,10 +102,10 @@ class EnosFlowInstanceTrigger(CancellingTrigger):
         told = self._watch.told if self._watch else None
         return resume(InstanceEvent(self.flow_instance_id, error, logs, told))
 
-    async def _ended_instance(self) -> FlowInstance:
+    def _new_watch(self) -> InstanceWatch:
         flow_instance_id = arguments.instance(self.flow_instance_id, "flow_instance_id")
         self._stream = LogStream(self.log) if self.show_logs else None
-        watch = self._watch = InstanceWatch(
+        watch = InstanceWatch(
             flow_instance_id,
             tolerance=self.poll_error_tolerance,
             log=self.log,
@@ -112,17 +114,17 @@ class EnosFlowInstanceTrigger(CancellingTrigger):
             gives_up=not self.silent_fail,
         )
         watch.was_told(self.told)
-        return await self._wait(
+        return watch
+
+    def _poll(self, poller: Poller, watch: InstanceWatch, deadline: float) -> Coroutine[Any, Any, FlowInstance]:
+        return poller.wait(
             watch,
-            lambda poller, deadline: poller.wait(
-                watch,
-                poll_interval=self.poll_interval,
-                deadline=deadline,
-                # A resumed task reads the instance itself.
-                read_end=self.ends_task,
-                # No worker has deferred the task, so nothing has polled the instance yet.
-                at_once=self.deadline is None,
-            ),
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            # A resumed task reads the instance itself.
+            read_end=self.ends_task,
+            # No worker has deferred the task, so nothing has polled the instance yet.
+            at_once=self.deadline is None,
         )
 
     async def _use(self, settings: Settings) -> None:
@@ -220,7 +222,8 @@ class EnosFlowTrigger(WaitingTrigger):
         try:
             window = Window.between(self.window_start, self.window_end, shift=self.window_shift)
             flow = Choice.of(self.flow_id, self.flow_name, "flow")
-            verdict = await self._verdict(Wanted(flow.id, window, self._rules, flow.name))
+            self._watch = self._new_watch(Wanted(flow.id, window, self._rules, flow.name))
+            verdict = await self._wait(self._watch, self._poll)
         except EnosError as error:
             return self._resume(window, error)
         return await self._end_of_task(verdict.outcome, verdict.ids) or self._resume(window)
@@ -229,8 +232,8 @@ class EnosFlowTrigger(WaitingTrigger):
         flow_id, told = (self._watch.wanted.flow_id, self._watch.told) if self._watch else (None, None)
         return resume(WindowEvent(window, error, flow_id, told))
 
-    async def _verdict(self, wanted: Wanted) -> Verdict:
-        watch = self._watch = WindowWatch(
+    def _new_watch(self, wanted: Wanted) -> WindowWatch:
+        watch = WindowWatch(
             wanted,
             tolerance=self.poll_error_tolerance,
             log=self.log,
@@ -239,7 +242,7 @@ class EnosFlowTrigger(WaitingTrigger):
             gives_up=not self.silent_fail,
         )
         watch.was_told(self.told)
-        return await self._wait(
-            watch,
-            lambda poller, deadline: poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=deadline),
-        )
+        return watch
+
+    def _poll(self, poller: Poller, watch: WindowWatch, deadline: float) -> Coroutine[Any, Any, Verdict]:
+        return poller.windows.wait(watch, poll_interval=self.poll_interval, deadline=deadline)

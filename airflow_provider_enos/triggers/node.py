@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_enos.errors import EnosError, EnosTriggerError
 from airflow_provider_enos.links.enos import LINK_KEY
@@ -22,7 +22,9 @@ from airflow_provider_enos.version_compat import AirflowSkipException
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
 
+    from airflow_provider_enos.client.polling.poller import Poller
     from airflow_provider_enos.client.settings import Settings
+    from airflow_provider_enos.protocol.models import FlowInstance
 
 T = TypeVar("T")
 
@@ -118,13 +120,11 @@ class EnosFlowNodeTrigger(CancellingTrigger):
         )
         if flow_instance_id == self.flow_instance_id:
             watch.was_told(self.told)
-        await self._wait(
-            watch,
-            lambda poller, deadline: poller.wait(
-                watch, poll_interval=self.poll_interval, deadline=deadline, at_once=self.deadline is None
-            ),
-        )
+        await self._wait(watch, self._poll)
         return watch.outcome
+
+    def _poll(self, poller: Poller, watch: NodeWatch, deadline: float) -> Coroutine[Any, Any, FlowInstance]:
+        return poller.wait(watch, poll_interval=self.poll_interval, deadline=deadline, at_once=self.deadline is None)
 
     def _resume(self, error: EnosError | None = None) -> TriggerEvent:
         watch = self._watch

@@ -103,17 +103,16 @@ class Poller:
             seen=now,
         )
         subscription = self._join(wait)
+        # The last poll may hang.
+        end = asyncio.get_running_loop().call_later(min(max(wait.left, 0.0), 1e8) + _GRACE, wait.check_deadline)
         try:
             # The instance may run again after an end that the feed has shown: that end is not waited for.
             wait.contradicted = self.feed.mark(wait.id)
             wait.is_urgent = at_once or wait.contradicted is not None
             self._queue.add(wait, 0.0 if wait.is_urgent else timing.poll_pause(self._pause(wait, now)))
-            try:
-                async with asyncio.timeout(min(max(wait.left, 0.0), 1e8) + _GRACE):
-                    return await wait.result
-            except TimeoutError:
-                raise wait.out_of_time() from None
+            return await wait.result
         finally:
+            end.cancel()
             self._leave(wait, subscription)
 
     async def run(self, procedure: Procedure[T]) -> T:
