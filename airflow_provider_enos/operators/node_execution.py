@@ -291,7 +291,7 @@ class NodeExecution(Execution[NodeOperator]):
             clock=time,
             gateway_clock=lambda: client.gateway.now(),
             origin=origin,
-            is_shared=siblings.have_started,
+            siblings=siblings,
         )
         started = client.run(
             starter.run(),

@@ -77,8 +77,8 @@ BROKEN: dict[str, Callable[[Patch], None]] = {
 }
 
 
-def finds_a_violation() -> bool:
-    enough = settings(NORMAL, phases=[Phase.generate], max_examples=NORMAL.max_examples * 20)
+def finds_a_violation(steps: int) -> bool:
+    enough = settings(NORMAL, phases=[Phase.generate], stateful_step_count=steps, max_examples=NORMAL.max_examples * 10)
     try:
         run_state_machine_as_test(GroupAdversary, settings=enough)
     except (AssertionError, pytest.fail.Exception):
@@ -89,4 +89,5 @@ def finds_a_violation() -> bool:
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_group_is_found_out(name: str, monkeypatch: Patch) -> None:
     BROKEN[name](monkeypatch)
-    assert finds_a_violation()
+    # Short runs do more at the beginning, where all nodes wait at once; long ones come to what is rare.
+    assert any(finds_a_violation(steps) for steps in (20, 12, 30))

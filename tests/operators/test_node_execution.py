@@ -77,6 +77,27 @@ def test_sibling_between_the_reply_and_the_record(scene: Scene, documented_ids: 
     assert len(ids(group)) == 2
 
 
+@pytest.mark.parametrize("is_in_time", [True, False])
+def test_what_a_sibling_has_started_from_another_node_is_not_taken_over(scene: Scene, is_in_time: bool) -> None:
+    """Its minute is that of the request that was not answered: EnOS has refused it."""
+    group = scene(set(), retries=0)
+    group._clear([group.nodes[2], group.nodes[3]], "never arrives")
+    group.all_begin()
+    first, second = group.nodes[2], group.nodes[3]
+    for task in (first, second):
+        group._move(task, 60, to_trigger=True)
+    group._advance(first, group._good(first))
+    if is_in_time:
+        group._move(first, 10)
+    group._send_off(second, "arrives")
+    group._advance(second, _without_reply)
+    for _ in range(10):
+        group._move(second, 1)
+    group._quiet_down()
+    assert sorted(one.from_node or 0 for one in group.gateway.instances) == [0, 2, 3]
+    assert [first.try_number, second.try_number] == [2, 2]
+
+
 def test_instance_whose_end_has_no_time_is_recovered(scene: Scene, deferrable: bool) -> None:
     group = scene({3}, deferrable=deferrable, times_in=None)
     group.clear_what_failed()
@@ -238,6 +259,10 @@ def test_what_was_started_for_a_round_that_is_over_is_cancelled(scene: Scene, wa
 
 def _lost(group: GroupAdversary, ghost: Task) -> Any:
     group._trigger(*group._request(ghost))
+    _without_reply()
+
+
+def _without_reply() -> Any:
     raise LOST["no reply"]()
 
 

@@ -122,23 +122,41 @@ class Siblings:
 
     def have_started(self, found: FlowInstance) -> Procedure[bool]:
         """Return whether another task has started the same as this one is to start, and it is this instance."""
-        for _ in range(_LOOKS):
-            known = [one for one in self.record.instances(self.record.start()) if _is(one, found)]
-            if known:
-                return known[0].has(self.node)
-            asked = [one for one in self.record.intents(self.nodes, self.after) if self._is_for(one, found)]
-            if any(one.flow_instance_id is not None for one in asked):
-                return True
-            if not any(one.is_open for one in asked):
-                return False
-            # Its request may be under way. Its task knows better than this one whose the instance is.
-            yield Sleep(_PAUSE)
+        known, asked = yield from self._may_have_started(found, same=True)
+        if known is not None:
+            return known.has(self.node)
+        if not asked or any(one.flow_instance_id is not None for one in asked):
+            return bool(asked)
         first = min(one.first_sent for one in asked)
         return (yield from can_be_ours(found, first, int(self.clock() * 1000)))
 
-    def _is_for(self, intent: Intent, found: FlowInstance) -> bool:
-        """Return whether the request was for the minute of this instance and for the same as this task's."""
-        if intent.refused or intent.from_task_id != self.plan.target.from_task_id:
+    def have_started_otherwise(self, found: FlowInstance) -> Procedure[bool]:
+        """Return whether another task has started this instance from another node, so that it is not this task's."""
+        known, asked = yield from self._may_have_started(found, same=False)
+        if known is not None:
+            return not known.has(self.node)
+        return any(one.flow_instance_id is not None for one in asked)
+
+    def _may_have_started(
+        self, found: FlowInstance, *, same: bool
+    ) -> Procedure[tuple[GroupInstance | None, list[Intent]]]:
+        """Return the instance as it is on record, and the requests of other tasks that may have started it.
+
+        :param same: whether to return the requests for the same node as this task's, or those for other nodes.
+        """
+        asked: list[Intent] = []
+        for _ in range(_LOOKS):
+            known = [one for one in self.record.instances(self.record.start()) if _is(one, found)]
+            asked = [one for one in self.record.intents(self.nodes, self.after) if self._is_for(one, found, same=same)]
+            if known or not any(one.is_open for one in asked):
+                return (known[0] if known else None), asked
+            # Its request may be under way. Its task knows better than this one whose the instance is.
+            yield Sleep(_PAUSE)
+        return None, asked
+
+    def _is_for(self, intent: Intent, found: FlowInstance, *, same: bool) -> bool:
+        """Return whether the request was for the minute of this instance, and for the same as this task's or not."""
+        if intent.refused or (intent.from_task_id == self.plan.target.from_task_id) is not same:
             return False
         if intent.flow_instance_id is not None:
             # EnOS may name an instance otherwise than it documents.

@@ -45,6 +45,7 @@ from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep,
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
+    from airflow_provider_enos.protocol.start.group_restart import Siblings
 
 E = TypeVar("E", bound=EnosError)
 
@@ -67,7 +68,7 @@ class Starter:
     :param gateway_clock: epoch seconds as the gateway counts them.
     :param cancels_predecessor: whether to cancel an instance that the round before a clear has left running.
     :param retry_from: what a retry starts after an instance that ended badly.
-    :param is_shared: finds out whether a task that starts the same has started this instance, so that it is ours, too.
+    :param siblings: the other tasks of a task group, which may have started the instance that has a minute.
     """
 
     target: Target
@@ -82,7 +83,7 @@ class Starter:
     origin: str = ""
     cancels_predecessor: bool = False
     retry_from: RetryFrom = "start"
-    is_shared: Callable[[FlowInstance], Procedure[bool]] | None = None
+    siblings: Siblings | None = None
     ledger: Ledger = field(init=False)
     minutes: Minutes = field(init=False)
     backoff: Backoff = field(init=False)
@@ -194,8 +195,7 @@ class Starter:
                 continue
             own = yield from self._own_of(found, self.ledger.first_sent(minute.time))
             if own is not None:
-                why = "which has the minute of the trigger that was not answered"
-                return self._take_over(minute, own, why)
+                return self._take_over(minute, own, "which has the minute of the trigger that was not answered")
             if found:
                 return StepResult(StepOutcome.OTHERS, replace(minute, found=found[0]))
         if is_refusal(error):
@@ -270,7 +270,7 @@ class Starter:
         self.ledger.check_not_superseded(minute.error)
 
     def _settle_with(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
-        if self.is_shared is not None and (yield from self.is_shared(found)):
+        if self.siblings is not None and (yield from self.siblings.have_started(found)):
             return self._take_over(minute, found, "which another task of this group has started", sender=0)
         return self._yield_to(minute, found)
 
@@ -306,7 +306,7 @@ class Starter:
 
     def _take_over_from_earlier(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
         """Take over what an earlier try has started. If that ended badly, only a group does: it recovers it."""
-        if self.is_shared is None and (found.status.ended_badly or (yield from self.restarts.ran_incompletely(found))):
+        if self.siblings is None and (found.status.ended_badly or (yield from self.restarts.ran_incompletely(found))):
             return StepResult(StepOutcome.ENDED_BADLY, replace(minute, found=found))
         intent = self.attempt.intent
         if intent is None:
@@ -320,9 +320,7 @@ class Starter:
     def _take_over_open(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
         """Take over what a request of this round may have started that EnOS then refused."""
         if minute.error is not None and minute.error.repeated:
-            why = (
-                "which has the minute of this request: EnOS has refused a copy of it, and may have carried out another"
-            )
+            why = "which has the minute of this request: EnOS has refused a copy, and may have carried out another one"
             return self._take_over(minute, found, why)
         # No earlier try has gone further than this minute, which was free.
         return (yield from self._take_over_from_earlier(replace(minute, tries_before=1), found))
@@ -357,7 +355,8 @@ class Starter:
             if instance.flow_instance_id == known_id:
                 return instance
             if (yield from can_be_ours(instance, first_sent, self.ledger.now, self._zone)):
-                return instance
+                is_others = self.siblings is not None and (yield from self.siblings.have_started_otherwise(instance))
+                return None if is_others else instance
         return None
 
     def _zone(self) -> Procedure[tzinfo | None]:

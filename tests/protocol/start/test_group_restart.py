@@ -141,12 +141,13 @@ FOUND = instance(1)
 
 @pytest.fixture
 def shared(play: Any, clock: Any) -> Callable[..., Any]:
-    """Play the question whether the others have started ``FOUND``."""
+    """Play the question whether the others have started ``FOUND``: the same as this task, or something else."""
 
-    def ask(record: Record, found: FlowInstance = FOUND, answers: Iterable[Any] = ()) -> Any:
+    def ask(record: Record, found: FlowInstance = FOUND, answers: Iterable[Any] = (), *, same: bool = True) -> Any:
         plan = Plan(Target(3377, B), (B, C), "from it")
         siblings = Siblings(AT, B, plan, record, [A, C], clock)
-        return play(siblings.have_started(found), answers, clock)
+        steps = siblings.have_started(found) if same else siblings.have_started_otherwise(found)
+        return play(steps, answers, clock)
 
     return ask
 
@@ -194,6 +195,38 @@ def test_a_task_that_has_gone_without_an_answer_may_have_started_it(
     played = shared(Record(asked=[[OPEN]]), instance(1, triggerTime=at, timestamp=at), [ZONE])
     assert sum(played.pauses) == 15.0
     assert played.value is is_ours
+
+
+ELSEWHERE = intent(from_task_id=C)
+ELSEWHERE_NAMED = intent(from_task_id=C, flow_instance_id=name(1), named=True)
+
+
+@pytest.mark.parametrize(("runs", "is_others"), [((B, C), False), (None, False), ((C,), True)])
+def test_what_is_on_record_is_another_tasks_if_it_does_not_run_the_node(
+    shared: Any, runs: Any, *, is_others: bool
+) -> None:
+    assert shared(Record([GroupInstance(name(1), C, 1, runs)]), same=False).value is is_others
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_others", "pauses"),
+    [
+        ([[]], False, 0),
+        ([[ELSEWHERE_NAMED]], True, 0),
+        ([[ELSEWHERE], [ELSEWHERE], [ELSEWHERE_NAMED]], True, 2),
+        ([[ELSEWHERE], [intent(from_task_id=C, refused=True)]], False, 1),
+        ([[intent(from_task_id=C, flow_instance_id=name(2), named=True)]], False, 0),
+        ([[OPEN]], False, 0),
+        # Nobody can tell: the next try finds out.
+        ([[ELSEWHERE]], False, 15),
+    ],
+)
+def test_what_another_task_has_got_from_another_node(
+    shared: Any, asked: list[list[Intent]], *, is_others: bool, pauses: int
+) -> None:
+    played = shared(Record(asked=asked), same=False)
+    assert played.value is is_others
+    assert played.pauses == [1.0] * pauses
 
 
 def test_an_error_of_enos_is_raised(planned: Any) -> None:
