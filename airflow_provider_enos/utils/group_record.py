@@ -179,8 +179,12 @@ class GroupRecord:
 
 def read_intent(data: object, after: GroupInstance) -> Intent | None:
     """Return the request in ``data``, unless it came after another instance."""
+    return Intent.from_json(_intent_after(data, after))
+
+
+def _intent_after(data: object, after: GroupInstance) -> Any:
     if isinstance(data, dict) and data.get("after") == after.flow_instance_id:
-        return Intent.from_json(data.get("intent"))
+        return data.get("intent")
     return None
 
 
@@ -201,9 +205,7 @@ class IntentState:
 
     def load(self) -> Any:
         """Return the value; None where there is none after this instance."""
-        data = self._record._get(self._key)
-        is_after = isinstance(data, dict) and data.get("after") == self._after.flow_instance_id
-        return data.get("intent") if is_after else None
+        return _intent_after(self._record._get(self._key), self._after)
 
     def save(self, value: Any) -> bool:
         """Replace the intent. Return False if Airflow cannot store it, or a later try of the task has written one."""

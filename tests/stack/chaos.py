@@ -161,10 +161,7 @@ def supervisor_killed(scene: Scene) -> None:
         scene.wait_until_followed(job)
     else:
         scene.simulator.wait_held()
-    task = psutil.Process(scene.process(job.run))
-    supervisor = task.parent()
-    assert supervisor is not None
-    scene.left_behind.append(task)
+    _, supervisor = scene.processes(job.run)
     supervisor.kill()
     scene.killed(job)
     scene.simulator.clear_holds()
@@ -179,10 +176,7 @@ def suspended_and_superseded(scene: Scene) -> None:
     scene.simulator.hold("token/get", "received")
     job = scene.begin("sync")
     (held,) = scene.simulator.wait_held()
-    task = psutil.Process(scene.process(job.run))
-    supervisor = task.parent()
-    assert supervisor is not None
-    scene.left_behind.append(task)
+    task, supervisor = scene.processes(job.run)
     sleepers = [supervisor, task] if scene.choose(True, False) else []
     for process in sleepers:
         process.suspend()

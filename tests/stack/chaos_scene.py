@@ -111,6 +111,14 @@ class Scene:
         until(lambda: run.task["state"] == "running" and run.task["pid"], 30, "the task's process", pause=0.05)
         return int(run.task["pid"])
 
+    def processes(self, run: Run) -> tuple[psutil.Process, psutil.Process]:
+        """The process that runs the task now, which is killed after the round, and that of its supervisor."""
+        task = psutil.Process(self.process(run))
+        supervisor = task.parent()
+        assert supervisor is not None
+        self.left_behind.append(task)
+        return task, supervisor
+
     def kill(self, job: Job) -> None:
         """Kills the process that runs the operator; there will be one more try."""
         os.kill(self.process(job.run), signal.SIGKILL)

@@ -17,9 +17,7 @@ def group_killed_while_starting(scene: GroupScene) -> None:
     """``start`` dies: before EnOS has heard of its request, or before ``start`` knows the instance."""
     at = _hold_triggers(scene)
     scene.begin_group()
-    (held,) = scene.simulator.wait_held()
-    scene.kill_node("start")
-    scene.simulator.release(held, drop=at == "received")
+    _while_held(scene, at, lambda: scene.kill_node("start"))
 
 
 def group_killed_while_restarting(scene: GroupScene) -> None:
@@ -27,9 +25,7 @@ def group_killed_while_restarting(scene: GroupScene) -> None:
     scene.begin_group()
     nodes = scene.choose("b", "c", "bc", "f")
     at = _hold_restart(scene, nodes)
-    (held,) = scene.simulator.wait_held()
-    scene.kill_running(nodes)
-    scene.simulator.release(held, drop=at == "received")
+    _while_held(scene, at, lambda: scene.kill_running(nodes))
 
 
 def group_restart_comes_late(scene: GroupScene) -> None:
@@ -55,10 +51,7 @@ def group_restart_is_overtaken(scene: GroupScene) -> None:
     scene.fail(node)
     (held,) = scene.simulator.wait_held()
     run = scene.group.of(node)
-    task = psutil.Process(scene.process(run))
-    supervisor = task.parent()
-    assert supervisor is not None
-    scene.left_behind.append(task)
+    task, supervisor = scene.processes(run)
     for process in (supervisor, task):
         process.suspend()
     scene.note_killed(node, run.task["try_number"])
@@ -78,9 +71,7 @@ def group_killed_while_repeating(scene: GroupScene) -> None:
     at = _hold_triggers(scene)
     node = scene.choose("b", "c", "e", "f")
     scene.repeat(node)
-    (held,) = scene.simulator.wait_held()
-    scene.kill_node(node)
-    scene.simulator.release(held, drop=at == "received")
+    _while_held(scene, at, lambda: scene.kill_node(node))
 
 
 def group_cleared_while_restarting(scene: GroupScene) -> None:
@@ -88,10 +79,9 @@ def group_cleared_while_restarting(scene: GroupScene) -> None:
     scene.begin_group()
     nodes = scene.choose("c", "bc")
     at = _hold_restart(scene, nodes)
-    (held,) = scene.simulator.wait_held()
+    scene.simulator.wait_held()
     tries = {node: scene.group.tasks[node]["try_number"] for node in nodes}
-    scene.group.clear(*scene.again)
-    scene.simulator.release(held, drop=at == "received")
+    _while_held(scene, at, lambda: scene.group.clear(*scene.again))
     scene.simulator.clear_holds()
 
     def have_begun_again() -> bool:
@@ -159,6 +149,13 @@ def _hold_triggers(scene: GroupScene) -> str:
     for operation in TRIGGERS:
         scene.simulator.hold(operation, at)
     return at
+
+
+def _while_held(scene: GroupScene, at: str, destroy: Callable[[], None]) -> None:
+    """Destroy something once the request is held, and let it go: one that EnOS has not seen yet is lost."""
+    (held,) = scene.simulator.wait_held()
+    destroy()
+    scene.simulator.release(held, drop=at == "received")
 
 
 def _hold_restart(scene: GroupScene, nodes: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import os
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -29,6 +31,7 @@ from instance_triggers import (
 from worker import Log
 
 from airflow_provider_enos import errors
+from airflow_provider_enos.client.polling import shared_poller
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.triggers.enos import EnosFlowInstanceTrigger, EnosFlowTrigger
 from airflow_provider_enos.utils import connections
@@ -296,3 +299,32 @@ def test_arguments_that_cannot_work_are_refused_by_the_constructor(cls: type[Any
         for value in REFUSED[name]:
             with pytest.raises(errors.EnosConfigError, match=f"^{name}: .*; expected "):
                 cls(**{**least, name: value})
+
+
+def test_a_wait_needs_little_memory(trigger: MakeTrigger, sim: EnosSimulator) -> None:
+    """A triggerer has thousands of them: what all can share, such as a logger, is not made for each."""
+    sim.progress = "manual"
+    waits, waiting = 300, []
+
+    async def begin(number: int) -> None:
+        waiting.extend(asyncio.create_task(anext(trigger(poll_interval=60).run())) for _ in range(number))
+        until = time.monotonic() + 60
+        while sum(users for _, users in shared_poller._pollers.values()) < len(waiting):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
+
+    async def main() -> float:
+        await begin(20)
+        gc.collect()
+        tracemalloc.start()
+        await begin(waits)
+        gc.collect()
+        needed = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return needed / waits
+
+    needed = asyncio.run(main())
+    assert needed < 5_500
