@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 from airflows import AIRFLOW
@@ -27,6 +28,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Sim
 
 @pytest.mark.parametrize(("number", "act"), list(enumerate((*chaos.TASK_ACTS, *OF_GROUPS), 1)))
 def test_exactly_one_instance(stage: tuple[Stack, Simulator], number: int, act: str) -> None:
+    if act == "suspended_and_superseded" and version("apache-airflow") == "3.4.0b2":
+        pytest.skip("its scheduler dies if it gives up a task whose process does not answer")
     findings = chaos.play(*stage, act, SEED, number, LOCK_SECONDS)
     assert findings.runs > 0
     assert not findings.bad, "\n".join(findings.details)

@@ -1,4 +1,4 @@
-"""Run one DAG of a file with ``dag.test()``. Print, as the last line, how it ended, as JSON."""
+"""Run one DAG of a file with ``dag.test()``. Print how it ended, as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 from airflows import AIRFLOW, dag_bag
@@ -29,6 +30,13 @@ def main(file: str, dag_id: str) -> None:
             }
         )
     )
+
+
+def result_of(printed: str) -> dict[str, Any]:
+    """Return what ``main`` has printed. What Airflow and other processes log may stand before and after it."""
+    result: dict[str, Any]
+    result, _ = json.JSONDecoder().raw_decode(printed[printed.index('{"state"') :])
+    return result
 
 
 def drop_debug_lines() -> None:

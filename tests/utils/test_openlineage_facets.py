@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from run_dag import result_of
 
 from airflow_provider_enos.simulator import EnosSimulator
 from airflow_provider_enos.utils import openlineage_facets
@@ -106,9 +107,7 @@ def test_what_airflow_sends(
     )
     printed = process.stdout + process.stderr
     assert process.returncode == 0, printed
-    # What processes that still write their events log may stand before and after it.
-    result, _ = json.JSONDecoder().raw_decode(process.stdout[process.stdout.index('{"state"') :])
-    assert result["tasks"] == {
+    assert result_of(process.stdout)["tasks"] == {
         "started": "success",
         "waited": "success",
         "failed": "failed",

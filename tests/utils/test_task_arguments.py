@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskGroup, task
 from airflows import AIRFLOW, dag_bag
+from run_dag import result_of
 
 from airflow_provider_enos import errors
 from airflow_provider_enos.operators.enos import (
@@ -342,8 +342,7 @@ def run(
         )
         printed = process.stdout + process.stderr
         assert process.returncode == 0, printed
-        result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-        return {**result, "printed": printed}
+        return {**result_of(process.stdout), "printed": printed}
 
     return run
 
