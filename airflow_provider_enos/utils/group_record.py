@@ -135,7 +135,12 @@ class GroupRecord:
             self._set(_RESTARTS, True)
 
     def note_restart(self, start: GroupStart, instance: GroupInstance, after: GroupInstance) -> None:
-        """Add an instance. The minutes between it and ``after`` are somebody else's, unless they are on record."""
+        """Add an instance. The minutes between it and ``after`` are somebody else's, unless they are on record.
+
+        One that is on record stays as it is: the task that has started it knows what it runs.
+        """
+        if any(one.flow_instance_id == instance.flow_instance_id for one in self.instances(start)):
+            return
         self.note_restarts()
         round = start.first.flow_instance_id
         for index in range(after.index + 1, instance.index):

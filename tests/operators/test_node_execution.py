@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from group_adversary import GroupAdversary
 from group_airflow import Order, Task, Write
-from group_model import SIX, NodesInstance
+from group_model import SIX, Graph, NodesInstance
 from start_model import LOST, MORNING
 
 Scene = Callable[..., GroupAdversary]
@@ -96,6 +96,24 @@ def test_what_a_sibling_has_started_from_another_node_is_not_taken_over(scene: S
     group._quiet_down()
     assert sorted(one.from_node or 0 for one in group.gateway.instances) == [0, 2, 3]
     assert [first.try_number, second.try_number] == [2, 2]
+
+
+ARMS = Graph({1: (2, 3, 4), 2: (5,), 3: (5,), 4: (5,), 5: ()})
+
+
+def test_what_is_taken_over_stays_on_record_as_it_is(scene: Scene) -> None:
+    """A node that had succeeded is cleared with two that failed: these restart at the fork, and so run it, too."""
+    group = scene({2, 3}, graph=ARMS)
+    group._clear([group.nodes[node] for node in (2, 3, 4, 5)], "never arrives")
+    group.all_begin()
+    one, other = group.nodes[2], group.nodes[4]
+    for task in (one, other):
+        group._move(task, 60, to_trigger=True)
+    group._move(one, 60)
+    group._move(other, 60)
+    group._quiet_down()
+    assert [made.from_node for made in group.gateway.instances] == [None, None]
+    assert all(task.try_number == 2 for node, task in group.nodes.items() if node in (2, 3, 4))
 
 
 def test_instance_whose_end_has_no_time_is_recovered(scene: Scene, deferrable: bool) -> None:

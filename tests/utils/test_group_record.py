@@ -160,6 +160,13 @@ def test_siblings_write_the_same(started: GroupRecord, xcoms: XComs) -> None:
     assert xcoms.stored == before
 
 
+def test_what_is_on_record_stays_as_it_is(started: GroupRecord) -> None:
+    """A sibling that takes over an instance may have wanted less of it to run."""
+    record("nodes.b").note_restart(START, restart(1, 3, 5), FIRST)
+    record("nodes.c").note_restart(START, restart(1, 5), FIRST)
+    assert record().instances(START) == (FIRST, restart(1, 3, 5))
+
+
 def test_a_success(started: GroupRecord) -> None:
     assert record().success(3) is None
     record().note_success(3, NodeSuccess("8300-1", 2))
@@ -198,12 +205,12 @@ def test_what_is_no_request(data: object) -> None:
     assert read_intent(data, FIRST) is None
 
 
-def test_a_sibling_that_has_stored_the_same_at_the_same_time(started: GroupRecord, xcoms: XComs) -> None:
-    record("nodes.b").note_restart(START, restart(1, 3, 5), FIRST)
-    xcoms.breaks_at = "enos_restart_1"
-    record("nodes.c").note_restart(START, restart(1, 3, 5), FIRST)
+def test_a_process_that_has_stored_the_same_at_the_same_time(started: GroupRecord, xcoms: XComs) -> None:
+    record().note_success(3, NodeSuccess("8300-1", 2))
+    xcoms.breaks_at = "enos_success_3"
+    record().note_success(3, NodeSuccess("8300-1", 2))
     with pytest.raises(RuntimeError, match="no XComs today"):
-        record("nodes.c").note_restart(START, restart(1, 3), FIRST)
+        record().note_success(3, NodeSuccess("8300-1", 3))
 
 
 def test_a_request_that_cannot_be_recorded(started: GroupRecord, xcoms: XComs) -> None:
