@@ -21,7 +21,7 @@ from airflow_provider_enos.protocol.follow.flow_events import EndMemory, ends, n
 from airflow_provider_enos.protocol.follow.poll_tolerance import PollTolerance
 from airflow_provider_enos.protocol.text import shown
 from airflow_provider_enos.triggers.flow_finder import find_flow, flow_choice
-from airflow_provider_enos.utils.connections import async_settings, current_settings
+from airflow_provider_enos.utils.connections import current_settings
 from airflow_provider_enos.utils.state_store import AssetState
 from airflow_provider_enos.version_compat import BaseEventTrigger, event_triggers_take_queues
 
@@ -186,13 +186,17 @@ class EnosFlowEventTrigger(BaseEventTrigger):
         """Find the flow, and have it polled."""
         flow_id = await find_flow(
             self._flow,
-            partial(current_settings, self.enos_conn_id, org_id=self.org_id, user_id=self.user_id),
+            self.read_settings,
             self.log,
             poll_interval=self.poll_interval,
             tolerance=self.poll_error_tolerance,
         )
         watched.add(flow_id)
         return _FlowEvents(self, flow_id)
+
+    async def read_settings(self) -> Settings:
+        """Return what the connection says now. Raises nothing but ``EnosError``."""
+        return await current_settings(self.enos_conn_id, org_id=self.org_id, user_id=self.user_id)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Fire the events from a stream of its own: before Airflow 3.3, triggers do not share streams."""
@@ -234,7 +238,7 @@ class LookStream:
             while True:
                 try:
                     # Read again after each error: keys may have changed.
-                    async with SharedPoller(await self._settings()) as poller:
+                    async with SharedPoller(await one.read_settings()) as poller:
                         async for look in watcher.looks(poller):
                             if look.is_complete:
                                 tolerance.answered(time())
@@ -260,19 +264,6 @@ class LookStream:
 
     async def aclose(self) -> None:
         """Do nothing: nothing is open."""
-
-    async def _settings(self) -> Settings:
-        one = self._trigger
-        try:
-            return await async_settings(one.enos_conn_id, org_id=one.org_id, user_id=one.user_id)
-        except EnosError:
-            raise
-        except Exception as error:
-            raise EnosConfigError(
-                "enos_conn_id",
-                f"Airflow cannot read {one.enos_conn_id!r}: {error}",
-                accepted="the id of a connection of type enos",
-            ) from error
 
 
 class _FlowEvents:
