@@ -53,7 +53,10 @@ class EnosFlowGroupStartOperator(GroupStartOperator):
         parameters: Mapping[str, str | int] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(flow_id=flow_id, flow_name=None, wait_for_completion=False, deferrable=False, **kwargs)
+        # Given here, none of them comes from default_args. A group needs an instance that runs all of its nodes.
+        super().__init__(
+            flow_id=flow_id, flow_name=None, wait_for_completion=False, deferrable=False, retry_from="start", **kwargs
+        )
         self._set(from_task_id=from_task_id, parameters=parameters)
         if parameters is not None and from_task_id is not None:
             problem, accepted = "Trigger Flow From Task takes none", "None, or a group of the whole flow"

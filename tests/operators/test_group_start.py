@@ -60,7 +60,9 @@ def test_arguments_are_checked(argument: dict[str, Any]) -> None:
 
 def test_default_args_that_are_for_other_tasks_do_not_disturb() -> None:
     others = {"flow_name": "other", "flow_id": 5, "wait_for_completion": True, "deferrable": True, "from_task_id": 9}
-    one = start(default_args=others)
+    one = start(default_args={**others, "retry_from": "failure"})
     assert (one.flow_id, one.flow_name, one.from_task_id) == (DEFINITION.flow_id, None, None)
     assert not one.wait_for_completion
     assert not one.deferrable
+    # Otherwise nodes before the failed one would never run in the instance of the group.
+    assert one.retry_from == "start"
