@@ -16,6 +16,7 @@ from airflow_provider_enos.protocol.models import Outcome
 from airflow_provider_enos.protocol.start.attempts import Attempt, nothing_sent, tries_before_clear
 from airflow_provider_enos.protocol.start.group import (
     GroupInstance,
+    GroupRequest,
     GroupStart,
     NodeStep,
     NodeSuccess,
@@ -136,7 +137,8 @@ class NodeExecution(Execution[NodeOperator]):
         return next_step(
             instance,
             operator.node,
-            runs_again=is_further,
+            # What fails while this try waits is for the next try: so ``retries`` bounds how often the flow starts.
+            runs_again=is_further and not self._waited_for,
             was_quiet=at.flow_instance_id in self._wait_is_over,
             success=self._group.success(operator.node) if is_further else None,
             tries_before_clear=tries_before_clear(
@@ -238,15 +240,22 @@ class NodeExecution(Execution[NodeOperator]):
         started, is_new = self._start(start, at, plan)
         if not self._group.is_current(start):
             self._leave(started.flow_instance_id)
-        self._group.note_restart(start, started, at)
+        self._group.note_restart(start, started, at, replaces=self._is_named)
         if is_new:
             # What was taken over may have ended badly before. Then it is recovered, too.
             self._waited_for.add(started.flow_instance_id)
+        if self._newest_in(start) == at:
+            raise EnosTriggerError(f"{started.flow_instance_id} does not run node {self._operator.node}, by the record")
+
+    @property
+    def _is_named(self) -> bool:
+        """Whether EnOS has named to this task what it has started."""
+        return bool(self._record and self._record.last and self._record.last.named)
 
     def _leave(self, flow_instance_id: str) -> NoReturn:
         """Fail after an instance was started for a round that is over, and cancel it if it is surely this try's."""
         start = self._group.start_task_id
-        if self._operator.cancel_on_kill and self._record and self._record.last and self._record.last.named:
+        if self._operator.cancel_on_kill and self._is_named:
             self._kill_client.cancel(flow_instance_id, f"Task {start} was cleared")
         raise EnosTriggerError(f"task {start} was cleared while this task started {flow_instance_id}")
 
@@ -266,9 +275,13 @@ class NodeExecution(Execution[NodeOperator]):
         if origin != start.origin:
             raise nothing_sent(f"the connection leads to {origin} now, and the group was started at {start.origin}")
         self._kill_client.prepare(self._hook)
-        state = self._group.intent_state(operator.node, at, self._ti.try_number, self._log)
+        earlier = self._group.request(operator.node)
+        runs_from, intent = {plan.target.from_task_id: plan.runs}, None
+        if earlier is not None and earlier.after == at.flow_instance_id:
+            # Its plan may have been another one: the flow may have changed since.
+            runs_from, intent = {earlier.intent.from_task_id: earlier.runs, **runs_from}, earlier.intent
+        state = self._group.intent_state(operator.node, at, self._ti.try_number, runs_from, self._log)
         record = self._record = TriggerRecord(self._context, origin, self._log, state)
-        intent = self._group.intent(operator.node, at)
         record.take_up(intent, start.flow_id)
         attempt = Attempt(
             trigger_time=start.trigger_time,
@@ -298,9 +311,11 @@ class NodeExecution(Execution[NodeOperator]):
             before_unsafe=self._check_before_request,
             while_sleeping=self._check_starting,
         )
-        index = at.index + 1 if record.last is None else record.last.index
-        instance = GroupInstance(started.flow_instance_id, plan.target.from_task_id, index, plan.runs)
-        return instance, not started.taken_over
+        if record.last is None:
+            raise AssertionError("what has been started is on record")
+        own = GroupRequest(at.flow_instance_id, record.last, runs_from.get(record.last.from_task_id))
+        known = None if self._is_named else siblings.known(started.flow_instance_id)
+        return known or own.instance(started.flow_instance_id), not started.taken_over
 
     def _check_before_request(self) -> None:
         if self._operator.is_killed:

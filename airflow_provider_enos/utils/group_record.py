@@ -7,18 +7,21 @@ at the same time. What all tasks read names its round, since a process of an ear
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.errors import EnosTriggerError
-from airflow_provider_enos.protocol.start.attempts import Intent, nothing_sent
-from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeSuccess
+from airflow_provider_enos.protocol.start.attempts import nothing_sent
+from airflow_provider_enos.protocol.start.group import GroupInstance, GroupRequest, GroupStart, NodeSuccess
 from airflow_provider_enos.version_compat import AirflowSkipException, state_of, xcom
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.log import Log
+
+Nodes = tuple[int, ...] | None
+"""The ids of nodes; None for all nodes of the group."""
 
 GROUP_KEY = "enos_group"
 _RESTARTS, _TRY = "enos_restarts", "enos_try"
@@ -134,12 +137,15 @@ class GroupRecord:
         if self._get(_RESTARTS) is not True:
             self._set(_RESTARTS, True)
 
-    def note_restart(self, start: GroupStart, instance: GroupInstance, after: GroupInstance) -> None:
+    def note_restart(
+        self, start: GroupStart, instance: GroupInstance, after: GroupInstance, *, replaces: bool = False
+    ) -> None:
         """Add an instance. The minutes between it and ``after`` are somebody else's, unless they are on record.
 
-        One that is on record stays as it is: the task that has started it knows what it runs.
+        :param replaces: whether to write over what is on record of the instance, since this task has started it.
         """
-        if any(one.flow_instance_id == instance.flow_instance_id for one in self.instances(start)):
+        ids = () if replaces else [one.flow_instance_id for one in self.instances(start)]
+        if instance.flow_instance_id in ids:
             return
         self.note_restarts()
         round = start.first.flow_instance_id
@@ -155,18 +161,23 @@ class GroupRecord:
         """Note that the task of this node has seen it succeed."""
         self._set(f"{_SUCCESS}_{node}", success.to_json())
 
-    def intent(self, node: int, after: GroupInstance) -> Intent | None:
-        """Return the request that the task of this node has sent, or was to send, after this instance."""
-        return read_intent(self._get(f"{_INTENT}_{node}"), after)
+    def request(self, node: int) -> GroupRequest | None:
+        """Return the last request for a further instance that the task of this node has sent, or was to send."""
+        return GroupRequest.from_json(self._get(f"{_INTENT}_{node}"))
 
-    def intents(self, nodes: Iterable[int], after: GroupInstance) -> list[Intent]:
-        """Return the requests that the tasks of these nodes have sent, or were to send, after this instance."""
-        found = (self.intent(node, after) for node in nodes)
-        return [intent for intent in found if intent is not None]
+    def requests(self, nodes: Iterable[int]) -> list[GroupRequest]:
+        """Return the last requests of the tasks of these nodes."""
+        found = (self.request(node) for node in nodes)
+        return [request for request in found if request is not None]
 
-    def intent_state(self, node: int, after: GroupInstance, try_number: int, log: Log) -> IntentState:
-        """Return where this try of a node's task records its requests."""
-        return IntentState(self, node, after, try_number, log)
+    def intent_state(
+        self, node: int, after: GroupInstance, try_number: int, runs_from: Mapping[int | None, Nodes], log: Log
+    ) -> IntentState:
+        """Return where this try of a node's task records its requests.
+
+        :param runs_from: the nodes that run if the flow is started from a node, or as a whole.
+        """
+        return IntentState(self, node, after, try_number, runs_from, log)
 
     def _get(self, key: str) -> Any:
         return xcom().get_one(key=key, **self._of)
@@ -182,17 +193,6 @@ class GroupRecord:
             raise
 
 
-def read_intent(data: object, after: GroupInstance) -> Intent | None:
-    """Return the request in ``data``, unless it came after another instance."""
-    return Intent.from_json(_intent_after(data, after))
-
-
-def _intent_after(data: object, after: GroupInstance) -> Any:
-    if isinstance(data, dict) and data.get("after") == after.flow_instance_id:
-        return data.get("intent")
-    return None
-
-
 class IntentState:
     """The request of one node's task, as a ``State``: see ``utils.state_store``."""
 
@@ -200,17 +200,28 @@ class IntentState:
     kept = True
     fails = False
 
-    def __init__(self, record: GroupRecord, node: int, after: GroupInstance, try_number: int, log: Log) -> None:
+    def __init__(
+        self,
+        record: GroupRecord,
+        node: int,
+        after: GroupInstance,
+        try_number: int,
+        runs_from: Mapping[int | None, Nodes],
+        log: Log,
+    ) -> None:
         self._record = record
         self._node = node
         self._key = f"{_INTENT}_{node}"
         self._after = after
         self._try_number = try_number
+        self._runs_from = runs_from
         self._log = log
 
     def load(self) -> Any:
         """Return the value; None where there is none after this instance."""
-        return _intent_after(self._record._get(self._key), self._after)
+        data = self._record._get(self._key)
+        is_after = isinstance(data, dict) and data.get("after") == self._after.flow_instance_id
+        return data.get("intent") if is_after else None
 
     def save(self, value: Any) -> bool:
         """Replace the intent. Return False if Airflow cannot store it, or a later try of the task has written one."""
@@ -218,7 +229,9 @@ class IntentState:
             if self._record.is_overtaken(self._node, self._try_number):
                 self._log.warning("%s is that of a later try of this task", self.place)
                 return False
-            self._record._set(self._key, {"after": self._after.flow_instance_id, "intent": value})
+            runs = self._runs_from.get(value.get("from_task_id"))
+            request = {"after": self._after.flow_instance_id, "intent": value, "runs": runs and list(runs)}
+            self._record._set(self._key, request)
         except Exception as error:  # noqa: BLE001 - whatever Airflow or a backend of XComs raises
             self._log.warning("%s cannot be written: %s", self.place, error)
             return False

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from group_fixtures import group as group, way as way, xcoms as xcoms
+from group_scenes import scene as scene
 from worker import Log, StateStore, TaskInstance, execute
 
 from airflow_provider_enos.operators.enos import (

@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 from group_adversary import GroupAdversary
 from group_airflow import Order, Task, Write
-from group_model import SIX, Graph, NodesInstance
-from start_model import LOST, MORNING
-
-Scene = Callable[..., GroupAdversary]
-
-
-@pytest.fixture
-def scene() -> Iterator[Scene]:
-    """Set up a group of six nodes of which some have failed. In the end all of it has to succeed."""
-    made: list[GroupAdversary] = []
-
-    def make(fails: set[int] | None, **changes: Any) -> GroupAdversary:
-        machine = GroupAdversary()
-        made.append(machine)
-        given: dict[str, Any] = {
-            "graph": SIX,
-            "retries": 0,
-            "trigger_time": MORNING,
-            "in_triggerer": False,
-            "deferrable": True,
-            "has_parameters": False,
-            "taken": 0,
-            "documented_ids": True,
-            "clock_minute": 0.0,
-            "unseen": "error",
-            "times_in": 8,
-        }
-        machine.begin(fails=fails, **{**given, **changes})
-        return machine
-
-    yield make
-    for one in made:
-        one.teardown()
-
-
-def ids(group: GroupAdversary) -> list[str]:
-    return [one.id for one in group.gateway.instances]
+from group_model import NodesInstance
+from group_scenes import Scene, ids, without_reply
 
 
 def test_clearing_a_failed_node_starts_one_instance_from_it(scene: Scene, deferrable: bool) -> None:
@@ -54,66 +18,6 @@ def test_clearing_a_failed_node_starts_one_instance_from_it(scene: Scene, deferr
     group._quiet_down()
     assert [one.from_node for one in group.gateway.instances] == [None, 3]
     assert sorted(group.gateway.instances[1].scope) == [3, 5, 6]
-
-
-def test_failed_siblings_that_are_cleared_at_once_make_one_instance(scene: Scene, deferrable: bool) -> None:
-    group = scene({2, 3}, deferrable=deferrable)
-    group.clear_what_failed()
-    group._quiet_down()
-    assert len(ids(group)) == 2
-
-
-@pytest.mark.parametrize("documented_ids", [True, False])
-def test_sibling_between_the_reply_and_the_record(scene: Scene, documented_ids: bool) -> None:
-    """It takes over the instance by the request of the other, also where EnOS names instances otherwise."""
-    group = scene({2, 3}, documented_ids=documented_ids)
-    group.clear_what_failed()
-    group.all_begin()
-    first, second = group.nodes[2], group.nodes[3]
-    group._move(first, 60, to_trigger=True)
-    group._advance(first, group._good(first))
-    group._advance(first, group._good(first))
-    group._move(second, 60)
-    assert len(ids(group)) == 2
-
-
-@pytest.mark.parametrize("is_in_time", [True, False])
-def test_what_a_sibling_has_started_from_another_node_is_not_taken_over(scene: Scene, is_in_time: bool) -> None:
-    """Its minute is that of the request that was not answered: EnOS has refused it."""
-    group = scene(set(), retries=0)
-    group._clear([group.nodes[2], group.nodes[3]], "never arrives")
-    group.all_begin()
-    first, second = group.nodes[2], group.nodes[3]
-    for task in (first, second):
-        group._move(task, 60, to_trigger=True)
-    group._advance(first, group._good(first))
-    if is_in_time:
-        group._move(first, 10)
-    group._send_off(second, "arrives")
-    group._advance(second, _without_reply)
-    for _ in range(10):
-        group._move(second, 1)
-    group._quiet_down()
-    assert sorted(one.from_node or 0 for one in group.gateway.instances) == [0, 2, 3]
-    assert [first.try_number, second.try_number] == [2, 2]
-
-
-ARMS = Graph({1: (2, 3, 4), 2: (5,), 3: (5,), 4: (5,), 5: ()})
-
-
-def test_what_is_taken_over_stays_on_record_as_it_is(scene: Scene) -> None:
-    """A node that had succeeded is cleared with two that failed: these restart at the fork, and so run it, too."""
-    group = scene({2, 3}, graph=ARMS)
-    group._clear([group.nodes[node] for node in (2, 3, 4, 5)], "never arrives")
-    group.all_begin()
-    one, other = group.nodes[2], group.nodes[4]
-    for task in (one, other):
-        group._move(task, 60, to_trigger=True)
-    group._move(one, 60)
-    group._move(other, 60)
-    group._quiet_down()
-    assert [made.from_node for made in group.gateway.instances] == [None, None]
-    assert all(task.try_number == 2 for node, task in group.nodes.items() if node in (2, 3, 4))
 
 
 def test_instance_whose_end_has_no_time_is_recovered(scene: Scene, deferrable: bool) -> None:
@@ -277,11 +181,7 @@ def test_what_was_started_for_a_round_that_is_over_is_cancelled(scene: Scene, wa
 
 def _lost(group: GroupAdversary, ghost: Task) -> Any:
     group._trigger(*group._request(ghost))
-    _without_reply()
-
-
-def _without_reply() -> Any:
-    raise LOST["no reply"]()
+    without_reply()
 
 
 def test_what_a_killed_task_still_sees_is_no_success_that_was_cleared(scene: Scene) -> None:

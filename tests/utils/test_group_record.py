@@ -13,13 +13,15 @@ from worker import Log
 
 from airflow_provider_enos.errors import EnosTriggerError
 from airflow_provider_enos.protocol.start.attempts import Intent
-from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeSuccess
+from airflow_provider_enos.protocol.start.group import GroupInstance, GroupRequest, GroupStart, NodeSuccess
 from airflow_provider_enos.utils import group_record
-from airflow_provider_enos.utils.group_record import GroupRecord, read_intent
+from airflow_provider_enos.utils.group_record import GroupRecord
 
 FIRST = GroupInstance("8300-1", None, 0)
 START = GroupStart(8300, 1594016819108, FIRST, "here")
 INTENT = Intent(max_tries=1, first_index=1, trigger_time=1, sent_time=60_001, index=1, from_task_id=3)
+RUNS = {3: (3, 5)}
+"""What runs if the flow is started from a node."""
 
 
 def restart(index: int, *runs: int) -> GroupInstance:
@@ -167,6 +169,12 @@ def test_what_is_on_record_stays_as_it_is(started: GroupRecord) -> None:
     assert record().instances(START) == (FIRST, restart(1, 3, 5))
 
 
+def test_the_task_that_has_started_an_instance_knows_best_what_it_runs(started: GroupRecord) -> None:
+    record("nodes.c").note_restart(START, restart(1, 5), FIRST)
+    record("nodes.b").note_restart(START, restart(1, 3, 5), FIRST, replaces=True)
+    assert record().instances(START) == (FIRST, restart(1, 3, 5))
+
+
 def test_a_success(started: GroupRecord) -> None:
     assert record().success(3) is None
     record().note_success(3, NodeSuccess("8300-1", 2))
@@ -177,7 +185,7 @@ def test_a_success(started: GroupRecord) -> None:
 def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs) -> None:
     record().note_restart(START, restart(1, 3), FIRST)
     record().note_success(3, NodeSuccess("8300-1", 2))
-    record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
+    record().intent_state(3, FIRST, 1, RUNS, Log()).save(INTENT.to_json())
     assert {place[2] for place in xcoms.stored} == {"nodes.start"}
 
 
@@ -186,23 +194,23 @@ def test_all_of_it_goes_when_start_runs_again(started: GroupRecord, xcoms: XComs
 
 def test_a_request_is_known_to_the_others(started: GroupRecord) -> None:
     record().begin_try(3, 1)
-    assert record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
-    assert record("nodes.b").intent(3, FIRST) == INTENT
-    assert record("nodes.b").intents([2, 3, 4], FIRST) == [INTENT]
-    assert record("nodes.c").intent_state(3, FIRST, 1, Log()).load() == INTENT.to_json()
+    assert record().intent_state(3, FIRST, 1, RUNS, Log()).save(INTENT.to_json())
+    request = GroupRequest(FIRST.flow_instance_id, INTENT, (3, 5))
+    assert record("nodes.b").request(3) == request
+    assert record("nodes.b").requests([2, 3, 4]) == [request]
+    assert record("nodes.c").intent_state(3, FIRST, 1, RUNS, Log()).load() == INTENT.to_json()
 
 
 def test_a_request_after_another_instance_does_not_count(started: GroupRecord) -> None:
-    record().intent_state(3, FIRST, 1, Log()).save(INTENT.to_json())
-    assert record().intent(3, restart(1, 3)) is None
-    assert record().intent_state(3, restart(1, 3), 1, Log()).load() is None
+    record().intent_state(3, FIRST, 1, RUNS, Log()).save(INTENT.to_json())
+    assert record().intent_state(3, restart(1, 3), 1, RUNS, Log()).load() is None
 
 
-@pytest.mark.parametrize(
-    "data", [None, "x", {}, {"after": "8300-1"}, {"after": "8300-1", "intent": {"max_tries": "x"}}]
-)
-def test_what_is_no_request(data: object) -> None:
-    assert read_intent(data, FIRST) is None
+def test_a_request_for_what_an_earlier_try_had_planned_keeps_its_nodes(started: GroupRecord) -> None:
+    record().begin_try(3, 1)
+    earlier = replace(INTENT, from_task_id=None)
+    record().intent_state(3, FIRST, 1, {**RUNS, None: None}, Log()).save(earlier.to_json())
+    assert record().request(3) == GroupRequest("8300-1", earlier, None)
 
 
 def test_a_process_that_has_stored_the_same_at_the_same_time(started: GroupRecord, xcoms: XComs) -> None:
@@ -217,14 +225,14 @@ def test_a_request_that_cannot_be_recorded(started: GroupRecord, xcoms: XComs) -
     log = Log()
     xcoms.breaks_at = "enos_intent_3"
     record().begin_try(3, 1)
-    state = record().intent_state(3, FIRST, 1, log)
+    state = record().intent_state(3, FIRST, 1, RUNS, log)
     assert not state.save(INTENT.to_json())
     assert log.lines == ["an XCom of the group's start task cannot be written: no XComs today"]
 
 
 def test_another_try_has_begun(started: GroupRecord) -> None:
     log = Log()
-    state = record().intent_state(3, FIRST, 1, log)
+    state = record().intent_state(3, FIRST, 1, RUNS, log)
     record().begin_try(3, 1)
     assert state.save(INTENT.to_json())
     assert not state.superseded
@@ -232,10 +240,10 @@ def test_another_try_has_begun(started: GroupRecord) -> None:
     record().begin_try(4, 1)
     record("nodes.b").check_try(4, 1)
     later = {**INTENT.to_json(), "try_number": 2}
-    assert record().intent_state(3, FIRST, 2, Log()).save(later)
+    assert record().intent_state(3, FIRST, 2, RUNS, Log()).save(later)
     assert state.superseded
     assert not state.save(INTENT.to_json())
-    assert record("nodes.b").intent_state(3, FIRST, 2, Log()).load() == later
+    assert record("nodes.b").intent_state(3, FIRST, 2, RUNS, Log()).load() == later
     assert log.lines == ["an XCom of the group's start task is that of a later try of this task"]
     for late in (record().check_try, record().begin_try):
         with pytest.raises(
@@ -256,7 +264,7 @@ def test_whether_another_try_has_begun_is_not_known(started: GroupRecord, monkey
 
     log = Log()
     record().begin_try(3, 1)
-    state = record().intent_state(3, FIRST, 1, log)
+    state = record().intent_state(3, FIRST, 1, RUNS, log)
     state.save(INTENT.to_json())
     monkeypatch.setattr(group_record, "xcom", lambda: SimpleNamespace(get_one=fail))
     assert state.superseded

@@ -12,6 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_enos.protocol.models import Outcome
+from airflow_provider_enos.protocol.start.attempts import Intent
+from airflow_provider_enos.protocol.trigger_time import minute_of
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance, FlowInstanceNode
@@ -82,6 +84,42 @@ class GroupStart:
                 "parameters": dict() | None as parameters,
             } if (instance := GroupInstance.from_json(first)) is not None:
                 return cls(flow_id, trigger_time, instance, origin, parameters)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRequest:
+    """The last request for a further instance that the task of a node has on record.
+
+    :param after: the id of the instance after which it starts another one.
+    :param runs: the ids of the nodes that it is to run; None for all nodes of the group.
+    """
+
+    after: str
+    intent: Intent
+    runs: tuple[int, ...] | None
+
+    def may_have_made(self, flow_instance_id: str, time: int) -> bool:
+        """Return whether the request may have made this instance, which has the minute of ``time``."""
+        if self.intent.refused:
+            return False
+        if self.intent.flow_instance_id is not None:
+            # EnOS may name an instance otherwise than it documents.
+            return self.intent.flow_instance_id == flow_instance_id
+        return minute_of(self.intent.sent_time) == minute_of(time)
+
+    def instance(self, flow_instance_id: str) -> GroupInstance:
+        """Return what the request has made."""
+        return GroupInstance(flow_instance_id, self.intent.from_task_id, self.intent.index, self.runs)
+
+    @classmethod
+    def from_json(cls, data: object) -> GroupRequest | None:
+        """Return the request in ``data``; None if it is none."""
+        match data:
+            case {"after": str(after), "intent": dict() as stored, "runs": list() | tuple() | None as runs} if (
+                intent := Intent.from_json(stored)
+            ) is not None and all(type(one) is int for one in runs or ()):
+                return cls(after, intent, None if runs is None else tuple(runs))
         return None
 
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from airflow_provider_enos.protocol.start.attempts import Intent, Target
-from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeStep
+from airflow_provider_enos.protocol.start.attempts import Target
+from airflow_provider_enos.protocol.start.group import GroupInstance, GroupRequest, GroupStart, NodeStep
 from airflow_provider_enos.protocol.start.lookup import can_be_ours
 from airflow_provider_enos.protocol.start.pauses import Backoff
 from airflow_provider_enos.protocol.start.recovery import NoRestart, Restart, repeat_of
 from airflow_provider_enos.protocol.start.restarts import at_rest, flow_at, restart_after
 from airflow_provider_enos.protocol.text import excerpt
-from airflow_provider_enos.protocol.trigger_time import minute_of, minute_of_id
 from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep
 
 if TYPE_CHECKING:
@@ -92,14 +91,14 @@ _PAUSE, _LOOKS = 1.0, 15
 """Seconds between two looks at the record of a task whose request may be under way, and how many of them."""
 
 
-class Intents(Protocol):
+class Requests(Protocol):
     """The record of the group, as far as it is about its restarts."""
 
     def start(self) -> GroupStart: ...
 
     def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]: ...
 
-    def intents(self, nodes: Iterable[int], after: GroupInstance) -> list[Intent]: ...
+    def requests(self, nodes: Iterable[int]) -> list[GroupRequest]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,53 +115,50 @@ class Siblings:
     after: GroupInstance
     node: int
     plan: Plan
-    record: Intents
+    record: Requests
     nodes: Sequence[int]
     clock: Callable[[], float]
 
-    def have_started(self, found: FlowInstance) -> Procedure[bool]:
-        """Return whether another task has started the same as this one is to start, and it is this instance."""
-        known, asked = yield from self._may_have_started(found, same=True)
-        if known is not None:
-            return known.has(self.node)
-        if not asked or any(one.flow_instance_id is not None for one in asked):
-            return bool(asked)
-        first = min(one.first_sent for one in asked)
-        return (yield from can_be_ours(found, first, int(self.clock() * 1000)))
+    def known(self, flow_instance_id: str) -> GroupInstance | None:
+        """Return the instance as it is on record, or as another task knows it that has its id."""
+        return self._known(flow_instance_id, self.record.requests(self.nodes))
 
-    def have_started_otherwise(self, found: FlowInstance) -> Procedure[bool]:
-        """Return whether another task has started this instance from another node, so that it is not this task's."""
-        known, asked = yield from self._may_have_started(found, same=False)
-        if known is not None:
-            return not known.has(self.node)
-        return any(one.flow_instance_id is not None for one in asked)
+    def _known(self, id: str, requests: list[GroupRequest]) -> GroupInstance | None:
+        on_record = [one for one in self.record.instances(self.record.start()) if one.flow_instance_id == id]
+        # The task to which EnOS has named it has started it. Others may have taken it over.
+        claims = sorted(requests, key=lambda one: not one.intent.named)
+        claimed = [one.instance(id) for one in claims if one.intent.flow_instance_id == id]
+        return next(iter(on_record + claimed), None)
 
-    def _may_have_started(
-        self, found: FlowInstance, *, same: bool
-    ) -> Procedure[tuple[GroupInstance | None, list[Intent]]]:
-        """Return the instance as it is on record, and the requests of other tasks that may have started it.
+    def have_started(self, found: FlowInstance, time: int) -> Procedure[bool]:
+        """Return whether another task has started this instance, and it runs the node of this task, too.
 
-        :param same: whether to return the requests for the same node as this task's, or those for other nodes.
+        :param time: a moment of its minute, epoch milliseconds.
         """
-        asked: list[Intent] = []
+        one = yield from self._started(found, time)
+        return one is not None and one.has(self.node)
+
+    def have_started_otherwise(self, found: FlowInstance, time: int) -> Procedure[bool]:
+        """Return whether another task has started this instance from another node than this task starts from."""
+        one = yield from self._started(found, time)
+        return one is not None and one.from_task_id != self.plan.target.from_task_id
+
+    def _started(self, found: FlowInstance, time: int) -> Procedure[GroupInstance | None]:
+        """Return the instance as another task knows it that has started it; None if none has, as far as can be told."""
+        id, asked = found.flow_instance_id, list[GroupRequest]()
         for _ in range(_LOOKS):
-            known = [one for one in self.record.instances(self.record.start()) if _is(one, found)]
-            asked = [one for one in self.record.intents(self.nodes, self.after) if self._is_for(one, found, same=same)]
-            if known or not any(one.is_open for one in asked):
-                return (known[0] if known else None), asked
-            # Its request may be under way. Its task knows better than this one whose the instance is.
+            requests = self.record.requests(self.nodes)
+            known, asked = self._known(id, requests), [one for one in requests if one.may_have_made(id, time)]
+            if known is not None or not asked:
+                return known
+            # A request is under way. Its task knows better than this one whose the instance is.
             yield Sleep(_PAUSE)
-        return None, asked
+        same = [one for one in asked if self._is_same(one)]
+        first = min((one.intent.first_sent for one in same), default=0)
+        is_theirs = same and (yield from can_be_ours(found, first, int(self.clock() * 1000)))
+        return same[0].instance(id) if is_theirs else None
 
-    def _is_for(self, intent: Intent, found: FlowInstance, *, same: bool) -> bool:
-        """Return whether the request was for the minute of this instance, and for the same as this task's or not."""
-        if intent.refused or (intent.from_task_id == self.plan.target.from_task_id) is not same:
-            return False
-        if intent.flow_instance_id is not None:
-            # EnOS may name an instance otherwise than it documents.
-            return intent.flow_instance_id == found.flow_instance_id
-        return minute_of(intent.sent_time) == minute_of_id(found.flow_instance_id)
-
-
-def _is(one: GroupInstance, found: FlowInstance) -> bool:
-    return one.flow_instance_id == found.flow_instance_id
+    def _is_same(self, request: GroupRequest) -> bool:
+        """Return whether another task has asked for the same as this one."""
+        is_after = request.after == self.after.flow_instance_id
+        return is_after and request.intent.from_task_id == self.plan.target.from_task_id

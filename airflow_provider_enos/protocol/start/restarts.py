@@ -19,7 +19,7 @@ from airflow_provider_enos.protocol.start.states import StepOutcome
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import minute_of
 from airflow_provider_enos.protocol.wire import calls
-from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
+from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep, one_call
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import Flow, FlowInstance, FlowInstanceGraph
@@ -171,7 +171,7 @@ def restart_after(
 def flow_at(flow_id: int, backoff: Backoff) -> Procedure[Flow | NoRestart]:
     """Return the flow as it is now, or the reason why a node of it cannot be chosen."""
     try:
-        flow: Flow = yield from backoff.repeat(lambda: _call(calls.get_flow(flow_id)))
+        flow: Flow = yield from backoff.repeat(lambda: one_call(calls.get_flow(flow_id)))
     except EnosError as error:
         if is_passing(error) and not isinstance(error, EnosReplyError):
             raise
@@ -185,7 +185,7 @@ def at_rest(failed: FlowInstance, backoff: Backoff) -> Procedure[FlowInstanceGra
     pauses, quiet_since, is_said = chain(_PAUSES, repeat(_PAUSES[-1])), inf, False
     while True:
         try:
-            graph = yield from backoff.repeat(lambda: _call(calls.get_flow_instance_graph(failed.flow_instance_id)))
+            graph = yield from backoff.repeat(lambda: one_call(calls.get_flow_instance_graph(failed.flow_instance_id)))
         except EnosError as error:
             if is_passing(error) and not isinstance(error, EnosReplyError):
                 raise
@@ -240,8 +240,3 @@ def incomplete_line(flow_instance_id: str, node: int, missed: Sequence[str]) -> 
         f"{flow_instance_id} has succeeded, but EnOS did not run all that is downstream of node {node}: {shown}. "
         "The flow is started as the first time"
     )
-
-
-def _call(call: Call[T]) -> Procedure[T]:
-    result: T = yield call
-    return result

@@ -41,7 +41,7 @@ from airflow_provider_enos.protocol.start.states import (
 from airflow_provider_enos.protocol.text import excerpt
 from airflow_provider_enos.protocol.trigger_time import minute_of, predicted_flow_instance_id
 from airflow_provider_enos.protocol.wire import calls
-from airflow_provider_enos.protocol.wire.messages import Call, Procedure, Sleep, T
+from airflow_provider_enos.protocol.wire.messages import Procedure, Sleep, one_call
 
 if TYPE_CHECKING:
     from airflow_provider_enos.protocol.models import FlowInstance
@@ -128,9 +128,9 @@ class Starter:
         before = self.attempt.predecessor
         if before is not None and self.cancels_predecessor and not before.refused:
             found = yield from self._instances_of(before.sent_time, before.flow_instance_id)
-            own = yield from self._own_of(found, before.first_sent, before.flow_instance_id)
+            own = yield from self._own_of(found, before.sent_time, before.first_sent, before.flow_instance_id)
             if own is not None and not own.status.ended:
-                yield from self.backoff.repeat(lambda: _call(calls.cancel_flow_instance(own.flow_instance_id)))
+                yield from self.backoff.repeat(lambda: one_call(calls.cancel_flow_instance(own.flow_instance_id)))
                 self.log.warning(
                     "The task was cleared while flow instance %s (%s) was running, and nothing has cancelled it: "
                     "asked EnOS to cancel it",
@@ -153,7 +153,9 @@ class Starter:
             time = yield from self.backoff.repeat(lambda: self.minutes.time(minute.index))
             is_open = minute_of(time) == minute_of(minute.time)
             return StepResult(StepOutcome.FREE, replace(minute, is_open=is_open))
-        own = yield from self._own_of(found, self.ledger.first_sent(minute.time), known_id)
+        # A task of a group may have taken an instance for its own that another task knows better.
+        sure_id = known_id if self.siblings is None or (intent and intent.named) else None
+        own = yield from self._own_of(found, minute.time, self.ledger.first_sent(minute.time), sure_id)
         if own is not None:
             return (yield from self._take_over_from_earlier(minute, own))
         if intent is None and self.on_conflict == "next_minute":
@@ -165,7 +167,7 @@ class Starter:
         time = yield from self.backoff.repeat(lambda: self.minutes.time(minute.index))
         minute = replace(minute, time=time, error=None, found=None)
         # This comes first: it tells the gateway's clock, and nothing is recorded that cannot be sent.
-        yield from self.backoff.repeat(lambda: _call(calls.authenticate()))
+        yield from self.backoff.repeat(lambda: one_call(calls.authenticate()))
         self.restarts.announce()
         self.ledger.note_request(minute.index, time, self.restarts.next.from_task_id)
         try:
@@ -193,7 +195,7 @@ class Starter:
             except EnosError as failure:
                 self.log.warning("Could not look for it: %s", failure)
                 continue
-            own = yield from self._own_of(found, self.ledger.first_sent(minute.time))
+            own = yield from self._own_of(found, minute.time, self.ledger.first_sent(minute.time))
             if own is not None:
                 return self._take_over(minute, own, "which has the minute of the trigger that was not answered")
             if found:
@@ -224,7 +226,7 @@ class Starter:
             yield from self._wait_for_clock_minute(minute)
             return StepResult(StepOutcome.FREE, minute)
         if minute.is_open:
-            own = yield from self._own_of(triggered(there), self.ledger.first_sent(minute.time))
+            own = yield from self._own_of(triggered(there), minute.time, self.ledger.first_sent(minute.time))
             if own is not None:
                 return (yield from self._take_over_open(minute, own))
         return (yield from self._settle_with(minute, there[0]))
@@ -270,7 +272,7 @@ class Starter:
         self.ledger.check_not_superseded(minute.error)
 
     def _settle_with(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
-        if self.siblings is not None and (yield from self.siblings.have_started(found)):
+        if self.siblings is not None and (yield from self.siblings.have_started(found, minute.time)):
             return self._take_over(minute, found, "which another task of this group has started", sender=0)
         return self._yield_to(minute, found)
 
@@ -348,14 +350,14 @@ class Starter:
         return found
 
     def _own_of(
-        self, found: Iterable[FlowInstance], first_sent: int, known_id: str | None = None
+        self, found: Iterable[FlowInstance], time: int, first_sent: int, known_id: str | None = None
     ) -> Procedure[FlowInstance | None]:
         """Return the instance that is ours: it has the known id, or a request since ``first_sent`` can have made it."""
         for instance in found:
             if instance.flow_instance_id == known_id:
                 return instance
             if (yield from can_be_ours(instance, first_sent, self.ledger.now, self._zone)):
-                is_others = self.siblings is not None and (yield from self.siblings.have_started_otherwise(instance))
+                is_others = self.siblings and (yield from self.siblings.have_started_otherwise(instance, time))
                 return None if is_others else instance
         return None
 
@@ -387,11 +389,6 @@ STEPS: Mapping[State, Step] = MappingProxyType(
     }
 )
 """The step of each state."""
-
-
-def _call(call: Call[T]) -> Procedure[T]:
-    result: T = yield call
-    return result
 
 
 def _because_of(error: E, cause: EnosError | None) -> E:

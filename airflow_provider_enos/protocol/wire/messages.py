@@ -80,3 +80,9 @@ Exchange: TypeAlias = Generator[Request | Read | Sleep, Any, T]
 
 Procedure: TypeAlias = Generator[Call[Any] | Sleep, Any, T]
 """Several calls and waits that belong together, such as the start of a flow."""
+
+
+def one_call(call: Call[T]) -> Procedure[T]:
+    """Return the procedure of a single call."""
+    result: T = yield call
+    return result

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_provider_enos.protocol.models import FlowInstance, Outcome
+from airflow_provider_enos.protocol.start.attempts import Intent
 from airflow_provider_enos.protocol.start.group import (
     GroupInstance,
+    GroupRequest,
     GroupStart,
     NodeStep,
     NodeSuccess,
@@ -59,7 +62,18 @@ def test_a_success_is_the_same_after_json() -> None:
     assert NodeSuccess.from_json(json.loads(json.dumps(success.to_json()))) == success
 
 
-@pytest.mark.parametrize("kind", [GroupInstance, GroupStart, NodeSuccess])
+REQUEST = GroupRequest(ID, Intent(max_tries=1, first_index=1, trigger_time=1, sent_time=60_001, index=1), (3, 5))
+
+
+def test_a_request_as_it_is_on_record() -> None:
+    stored = {"after": ID, "intent": {**REQUEST.intent.to_json(), "tries": {"1": ID}}, "runs": [3, 5]}
+    assert GroupRequest.from_json(json.loads(json.dumps(stored))) == REQUEST
+    assert GroupRequest.from_json({**stored, "runs": None}) == replace(REQUEST, runs=None)
+    for name, wrong in {"after": None, "intent": {"max_tries": "x"}, "runs": ["3"]}.items():
+        assert GroupRequest.from_json({**stored, name: wrong}) is None
+
+
+@pytest.mark.parametrize("kind", [GroupInstance, GroupStart, GroupRequest, NodeSuccess])
 @pytest.mark.parametrize("data", [None, 5, "x", [], {}, {"flow_instance_id": 5}, {"first": {}}])
 def test_what_is_none_of_them(kind: Any, data: object) -> None:
     assert kind.from_json(data) is None

@@ -12,7 +12,7 @@ from starts import FIRST, FLOW, LOOK, TIME, ZONE, graph, instance, name
 from airflow_provider_enos.errors import EnosServerError
 from airflow_provider_enos.protocol.models import Flow, FlowInstance
 from airflow_provider_enos.protocol.start.attempts import Intent, Target
-from airflow_provider_enos.protocol.start.group import GroupInstance, GroupStart, NodeStep
+from airflow_provider_enos.protocol.start.group import GroupInstance, GroupRequest, GroupStart, NodeStep
 from airflow_provider_enos.protocol.start.group_restart import Plan, Siblings, plan_after
 from airflow_provider_enos.protocol.start.pauses import Backoff
 from airflow_provider_enos.protocol.trigger_time import MINUTE
@@ -114,7 +114,7 @@ class Record:
     """The record of the group."""
 
     known: list[GroupInstance] = field(default_factory=list)
-    asked: list[list[Intent]] = field(default_factory=list)
+    asked: list[list[GroupRequest]] = field(default_factory=list)
     """What the others have asked for, at each look; the last of them stays."""
     looks: int = 0
 
@@ -124,109 +124,116 @@ class Record:
     def instances(self, start: GroupStart) -> tuple[GroupInstance, ...]:
         return (AT, *self.known)
 
-    def intents(self, nodes: Iterable[int], after: GroupInstance) -> list[Intent]:
-        assert ([*nodes], after) == ([A, C], AT)
+    def requests(self, nodes: Iterable[int]) -> list[GroupRequest]:
+        assert [*nodes] == [A, C]
         self.looks += 1
         return self.asked[min(self.looks, len(self.asked)) - 1] if self.asked else []
 
 
-def intent(**changes: Any) -> Intent:
+NAMED = {"flow_instance_id": name(1), "named": True}
+
+
+def asked(node: int | None = B, *, after: GroupInstance = AT, **changes: Any) -> GroupRequest:
     defaults = {"max_tries": 0, "first_index": 1, "trigger_time": TIME, "sent_time": FIRST + MINUTE, "index": 1}
-    return Intent(**{**defaults, "from_task_id": B, "first_sent": 1_600_000_000_000, **changes})
+    intent = Intent(**{**defaults, "from_task_id": node, "first_sent": 1_600_000_000_000, **changes})
+    return GroupRequest(after.flow_instance_id, intent, None if node is None else (node, 7))
 
 
-OPEN = intent()
 FOUND = instance(1)
+AT_LAST = GroupInstance(name(9), C, 9, (C,))
 
 
 @pytest.fixture
 def shared(play: Any, clock: Any) -> Callable[..., Any]:
-    """Play the question whether the others have started ``FOUND``: the same as this task, or something else."""
+    """Play the question whether the others have started ``FOUND``: so that it runs node B, or from another node."""
 
-    def ask(record: Record, found: FlowInstance = FOUND, answers: Iterable[Any] = (), *, same: bool = True) -> Any:
-        plan = Plan(Target(3377, B), (B, C), "from it")
-        siblings = Siblings(AT, B, plan, record, [A, C], clock)
-        steps = siblings.have_started(found) if same else siblings.have_started_otherwise(found)
-        return play(steps, answers, clock)
+    def ask(
+        record: Record, found: FlowInstance = FOUND, answers: Iterable[Any] = (), *, otherwise: bool = False
+    ) -> Any:
+        siblings = Siblings(AT, B, Plan(Target(3377, B), (B, 7), "from it"), record, [A, C], clock)
+        question = siblings.have_started_otherwise if otherwise else siblings.have_started
+        return play(question(found, FIRST + MINUTE), answers, clock)
 
     return ask
 
 
-@pytest.mark.parametrize(("runs", "is_ours"), [((B, C), True), (None, True), ((C,), False)])
-def test_what_is_on_record_is_shared_if_it_runs_the_node(shared: Any, runs: Any, *, is_ours: bool) -> None:
-    assert shared(Record([GroupInstance(name(1), B, 1, runs)])).value is is_ours
-
-
-def test_what_another_task_has_got_is_shared(shared: Any) -> None:
-    assert shared(Record(asked=[[intent(flow_instance_id=name(1), named=True)]])).value is True
+@pytest.mark.parametrize(
+    ("known", "runs_node", "is_other"),
+    [
+        (GroupInstance(name(1), B, 1, (B, 7)), True, False),
+        (GroupInstance(name(1), C, 1, (C, 7)), False, True),
+        (GroupInstance(name(1), A, 1, (A, B, 7)), True, True),
+        (GroupInstance(name(1), None, 1), True, True),
+        (GroupInstance(name(2), B, 1, (B, 7)), False, False),
+    ],
+)
+def test_what_is_on_record(shared: Any, known: GroupInstance, *, runs_node: bool, is_other: bool) -> None:
+    assert shared(Record([known])).value is runs_node
+    assert shared(Record([known]), otherwise=True).value is is_other
 
 
 @pytest.mark.parametrize(
-    "asked",
+    ("requests", "runs_node", "is_other"),
     [
-        [],
-        [intent(refused=True)],
-        [intent(from_task_id=C, flow_instance_id=name(1))],
-        [intent(sent_time=FIRST + 2 * MINUTE, flow_instance_id=name(2))],
+        ([asked(**NAMED)], True, False),
+        ([asked(C, **NAMED)], False, True),
+        ([asked(None, **NAMED)], True, True),
+        # That another task starts it after another instance makes no difference.
+        ([asked(C, after=AT_LAST, **NAMED)], False, True),
+        # One has taken it over, and EnOS has named it to the other one.
+        ([asked(B, flow_instance_id=name(1)), asked(C, **NAMED)], False, True),
+        ([asked(refused=True)], False, False),
+        ([asked(sent_time=FIRST + 2 * MINUTE)], False, False),
+        ([asked(sent_time=FIRST + MINUTE, flow_instance_id=name(2))], False, False),
+        ([], False, False),
     ],
 )
-def test_what_nobody_has_asked_for_is_a_strangers(shared: Any, asked: list[Intent]) -> None:
-    played = shared(Record(asked=[asked]))
-    assert played.value is False
-    assert played.pauses == []
+def test_what_another_task_has_asked_for(
+    shared: Any, requests: list[GroupRequest], *, runs_node: bool, is_other: bool
+) -> None:
+    for otherwise, expected in ((False, runs_node), (True, is_other)):
+        played = shared(Record(asked=[requests]), otherwise=otherwise)
+        assert played.value is expected
+        assert played.pauses == []
 
 
-def test_a_request_under_way_is_waited_for(shared: Any) -> None:
-    played = shared(Record(asked=[[OPEN], [OPEN], [intent(flow_instance_id=name(1))]]))
-    assert played.value is True
+@pytest.mark.parametrize("node", [B, C, None])
+@pytest.mark.parametrize("after", [AT, AT_LAST])
+def test_a_request_under_way_is_waited_for(shared: Any, node: int | None, after: GroupInstance) -> None:
+    under_way, answered = [asked(node, after=after)], [asked(node, after=after, **NAMED)]
+    played = shared(Record(asked=[under_way, under_way, answered]))
+    assert played.value is (node != C)
     assert played.pauses == [1.0, 1.0]
 
 
+def test_an_instance_that_is_not_named_as_documented(shared: Any) -> None:
+    record = Record(asked=[[asked()], [asked(flow_instance_id="x-1", named=True)]])
+    played = shared(record, instance(1, instanceId="x-1"))
+    assert played.value is True
+    assert played.pauses == [1.0]
+
+
 def test_a_request_that_is_refused_meanwhile(shared: Any) -> None:
-    assert shared(Record(asked=[[OPEN], [intent(refused=True)]])).value is False
+    assert shared(Record(asked=[[asked()], [asked(refused=True)]])).value is False
 
 
-@pytest.mark.parametrize(("made_at", "is_ours"), [("20:26:50", True), ("19:26:50", False)])
+@pytest.mark.parametrize(("made_at", "is_theirs"), [("20:26:50", True), ("19:26:50", False)])
+@pytest.mark.parametrize("otherwise", [False, True])
 def test_a_task_that_has_gone_without_an_answer_may_have_started_it(
-    shared: Any, made_at: str, *, is_ours: bool
+    shared: Any, made_at: str, *, is_theirs: bool, otherwise: bool
 ) -> None:
-    """Then the time at which the instance was made decides."""
+    """Then the time at which the instance was made decides, if it had asked for the same."""
     at = f"2020-09-13 {made_at}"
-    played = shared(Record(asked=[[OPEN]]), instance(1, triggerTime=at, timestamp=at), [ZONE])
+    played = shared(Record(asked=[[asked()]]), instance(1, triggerTime=at, timestamp=at), [ZONE], otherwise=otherwise)
     assert sum(played.pauses) == 15.0
-    assert played.value is is_ours
+    assert played.value is (is_theirs and not otherwise)
 
 
-ELSEWHERE = intent(from_task_id=C)
-ELSEWHERE_NAMED = intent(from_task_id=C, flow_instance_id=name(1), named=True)
-
-
-@pytest.mark.parametrize(("runs", "is_others"), [((B, C), False), (None, False), ((C,), True)])
-def test_what_is_on_record_is_another_tasks_if_it_does_not_run_the_node(
-    shared: Any, runs: Any, *, is_others: bool
-) -> None:
-    assert shared(Record([GroupInstance(name(1), C, 1, runs)]), same=False).value is is_others
-
-
-@pytest.mark.parametrize(
-    ("asked", "is_others", "pauses"),
-    [
-        ([[]], False, 0),
-        ([[ELSEWHERE_NAMED]], True, 0),
-        ([[ELSEWHERE], [ELSEWHERE], [ELSEWHERE_NAMED]], True, 2),
-        ([[ELSEWHERE], [intent(from_task_id=C, refused=True)]], False, 1),
-        ([[intent(from_task_id=C, flow_instance_id=name(2), named=True)]], False, 0),
-        ([[OPEN]], False, 0),
-        # Nobody can tell: the next try finds out.
-        ([[ELSEWHERE]], False, 15),
-    ],
-)
-def test_what_another_task_has_got_from_another_node(
-    shared: Any, asked: list[list[Intent]], *, is_others: bool, pauses: int
-) -> None:
-    played = shared(Record(asked=asked), same=False)
-    assert played.value is is_others
-    assert played.pauses == [1.0] * pauses
+@pytest.mark.parametrize("request_", [asked(C), asked(B, after=AT_LAST)])
+def test_what_a_lost_task_has_asked_for_otherwise_is_nobodys(shared: Any, request_: GroupRequest) -> None:
+    """Nobody can tell: the next try finds out."""
+    for otherwise in (False, True):
+        assert shared(Record(asked=[[request_]]), otherwise=otherwise).value is False
 
 
 def test_an_error_of_enos_is_raised(planned: Any) -> None:
