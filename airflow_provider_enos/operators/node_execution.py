@@ -245,7 +245,10 @@ class NodeExecution(Execution[NodeOperator]):
             # What was taken over may have ended badly before. Then it is recovered, too.
             self._waited_for.add(started.flow_instance_id)
         if self._newest_in(start) == at:
-            raise EnosTriggerError(f"{started.flow_instance_id} does not run node {self._operator.node}, by the record")
+            said = (
+                f"the record of the group says that {started.flow_instance_id} does not run node {self._operator.node}"
+            )
+            raise EnosTriggerError(said)
 
     @property
     def _is_named(self) -> bool:
@@ -275,11 +278,11 @@ class NodeExecution(Execution[NodeOperator]):
         if origin != start.origin:
             raise nothing_sent(f"the connection leads to {origin} now, and the group was started at {start.origin}")
         self._kill_client.prepare(self._hook)
-        earlier = self._group.request(operator.node)
-        runs_from, intent = {plan.target.from_task_id: plan.runs}, None
-        if earlier is not None and earlier.after == at.flow_instance_id:
-            # Its plan may have been another one: the flow may have changed since.
-            runs_from, intent = {earlier.intent.from_task_id: earlier.runs, **runs_from}, earlier.intent
+        earlier = self._request_after(at)
+        intent = earlier.intent if earlier else None
+        # The earlier plan may have been another one: the flow may have changed since.
+        runs_from = {earlier.intent.from_task_id: earlier.runs} if earlier else {}
+        runs_from[plan.target.from_task_id] = plan.runs
         state = self._group.intent_state(operator.node, at, self._ti.try_number, runs_from, self._log)
         record = self._record = TriggerRecord(self._context, origin, self._log, state)
         record.take_up(intent, start.flow_id)
@@ -316,6 +319,11 @@ class NodeExecution(Execution[NodeOperator]):
         own = GroupRequest(at.flow_instance_id, record.last, runs_from.get(record.last.from_task_id))
         known = None if self._is_named else siblings.known(started.flow_instance_id)
         return known or own.instance(started.flow_instance_id), not started.taken_over
+
+    def _request_after(self, at: GroupInstance) -> GroupRequest | None:
+        """Return the request after this instance that an earlier try has sent, or was to send."""
+        request = self._group.request(self._operator.node)
+        return request if request is not None and request.after == at.flow_instance_id else None
 
     def _check_before_request(self) -> None:
         if self._operator.is_killed:
