@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,7 +78,8 @@ class EnosFlowNodeTrigger(CancellingTrigger):
     async def _is_round_over(self, flow_instance_id: str) -> bool:
         """Return whether ``start`` was cleared, too. In Airflow 3.4 it does not know what it has started before."""
         try:
-            return await self._in_thread(lambda record: record.is_over(flow_instance_id))
+            # Not in the context of the task: from Airflow 3.4 on, one that was cleared may no longer read XComs.
+            return await self._in_thread(lambda record: Context().run(record.is_over, flow_instance_id))
         except (EnosTriggerError, AirflowSkipException) as error:
             self.log.warning("Cannot tell whether task %s was cleared: %s", self.start_task_id, error)
             return False
