@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -244,6 +245,30 @@ def test_a_kill_cancels_the_instance_only_if_the_run_is_over_or_begins_again(
 
     asyncio.run(kill())
     assert sim.instances[0].cancelled is is_cancelled
+
+
+def test_a_killed_task_does_not_ask_in_its_own_name_whether_start_was_cleared(
+    group: MakeGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From Airflow 3.4 on, a task that was cleared may no longer read XComs."""
+    one, name, asked_by = group("deferred"), ContextVar("name", default="nobody"), list[str]()
+    one.run("start")
+    monkeypatch.setattr("airflow_provider_enos.version_compat.run_state_of", lambda _: "running")
+    monkeypatch.setattr("airflow_provider_enos.version_compat.state_of", lambda _: "failed")
+    monkeypatch.setattr(GroupRecord, "is_over", lambda *_: bool(asked_by.append(name.get())))
+
+    async def kill() -> None:
+        name.set("the task")
+        trigger = one.first_trigger("a")
+        waits = asyncio.create_task(anext(trigger.run()))
+        await asyncio.sleep(0.5)
+        waits.cancel()
+        await asyncio.gather(waits, return_exceptions=True)
+        if triggers_are_told_of_kills():
+            await trigger.on_kill()
+
+    asyncio.run(kill())
+    assert asked_by == ["nobody"]
 
 
 def test_a_restarted_triggerer_cancels_nothing(
