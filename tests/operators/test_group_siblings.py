@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from group_adversary import GroupAdversary
 from group_airflow import Task
@@ -165,22 +163,15 @@ def test_a_try_recovers_nothing_that_fails_while_it_waits(scene: Scene, deferrab
             if not task.is_active or (len(ids(group)) > there and waits):
                 return
 
-    def fails() -> None:
-        for instance in group.gateway.instances:
-            while instance.is_live(group.clock.now):
-                for node in instance.running:
-                    instance.node_ends(node, "FAIL" if node in (2, 3) else "SUCCESS", group.clock.now)
-                group.clock.now += 2.0
-
     group._begin(one)
     moves(one)
-    fails()
+    group.instances_end(fails={2, 3})
     group._begin(other)
     for _ in range(10):
         for task in (other, one):
             if task.is_active:
                 moves(task)
-                fails()
+                group.instances_end(fails={2, 3})
     assert len(ids(group)) <= 4
 
 
@@ -193,11 +184,15 @@ def test_a_request_of_an_earlier_try_runs_what_that_try_had_planned(scene: Scene
             if task is not slow and task.may_begin and not task.is_active:
                 group._begin(task)
         group._move_all()
-        _end_all(group, fails=2)
-        group.clock.now += 5
+        group.instances_end(fails={2})
     assert slow.state is None
     group.retries = 3
-    (task,) = cleared_without(group, slow, 2, 4, 6)
+    task = group.nodes[2]
+    group._clear([task, group.nodes[4], group.nodes[6]], "never arrives")
+    group._begin(task)
+    group._move(task, 60, to_trigger=True)
+    assert task.worker is not None
+    assert task.worker.asked_for[1] == 2
     group.worker_is_lost(which=0, request="arrives")
     group._begin(task)
     group.gateway.graph = Graph({**SIX.after, 7: ()})
@@ -207,21 +202,3 @@ def test_a_request_of_an_earlier_try_runs_what_that_try_had_planned(scene: Scene
         group._move_all()
         group.instances_end(fails=set())
     assert (slow.state, slow.try_number) == ("success", 1)
-
-
-def cleared_without(group: GroupAdversary, slow: Task, *nodes: int) -> list[Task]:
-    """Clear the tasks of nodes, and begin the first one, whose request is for the flow from its node."""
-    tasks = [group.nodes[node] for node in nodes]
-    group._clear(tasks, "never arrives")
-    group._begin(tasks[0])
-    group._move(tasks[0], 60, to_trigger=True)
-    assert slow.state is None
-    worker: Any = tasks[0].worker
-    assert worker.asked_for[1] == nodes[0]
-    return tasks[:1]
-
-
-def _end_all(group: GroupAdversary, *, fails: int) -> None:
-    for one in group.gateway.instances:
-        for node in one.running:
-            one.node_ends(node, "FAIL" if node == fails else "SUCCESS", group.clock.now)

@@ -322,7 +322,9 @@ class Starter:
     def _take_over_open(self, minute: Minute, found: FlowInstance) -> Procedure[StepResult]:
         """Take over what a request of this round may have started that EnOS then refused."""
         if minute.error is not None and minute.error.repeated:
-            why = "which has the minute of this request: EnOS has refused a copy, and may have carried out another one"
+            why = (
+                "which has the minute of this request: EnOS has refused a copy of it, and may have carried out another"
+            )
             return self._take_over(minute, found, why)
         # No earlier try has gone further than this minute, which was free.
         return (yield from self._take_over_from_earlier(replace(minute, tries_before=1), found))

@@ -189,7 +189,7 @@ def test_conflict_of_a_request_that_was_sent_again_is_with_itself(
     assert played.value == name(0)
     assert played.operations == [TRIGGER, FLOW, LOOK]
     assert [record.refused for record in records] == [False, False]
-    assert "EnOS has refused a copy, and may have carried out another one" in log.lines[-1]
+    assert "EnOS has refused a copy of it, and may have carried out another" in log.lines[-1]
 
 
 def test_conflict_of_a_request_that_was_sent_again_with_an_old_instance(run: Any, conflict: EnosError) -> None:
